@@ -1,0 +1,38 @@
+# `make best` answers the first question; `make test` runs every check.
+
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check
+
+# The first interpreter that runs, is 3.11 or newer and can make an environment. A name on the
+# path is not enough: version managers leave launchers for versions that are not switched on.
+SUPPORTED := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	if $$python -c '$(SUPPORTED)' >/dev/null 2>&1; then echo $$python; break; fi; done)
+
+.PHONY: best test clean
+
+best: $(VENV)/.installed
+	$(VENV)/bin/moeplan best --sku gb200 --target 125
+
+test: $(VENV)/.installed-test
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/pytest --cov
+
+# The stamps hold an installation to its pyproject.toml: a second run installs nothing.
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --editable .
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install --editable '.[test]'
+	touch $(VENV)/.installed $@
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "moeplan needs Python 3.11 or newer with venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

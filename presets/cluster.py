@@ -1,0 +1,243 @@
+"""The cluster that a user describes in a YAML file: a machine, how many, and what differs."""
+
+from collections.abc import Hashable
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import yaml
+from pydantic import ConfigDict, Field, model_validator
+
+from presets.errors import DataFileError, closest_hint, shown
+from presets.facts import Alternative, Fact, Record, Text
+from presets.files import read_text, validated
+from presets.hardware import Hardware, hardware_names, load_hardware
+
+MAX_BYTES = 1_000_000
+"""Longest cluster file that is read. [B]"""
+
+MAX_DEPTH = 20
+"""Deepest nesting that is read; a cluster file needs two. [1]"""
+
+Gpus = Annotated[int, Field(ge=1, le=65_536)]
+Amount = Annotated[float, Field(gt=0, le=1e9)]
+
+OVERRIDES = {
+    "gpus_per_domain": ("gpus_per_domain", 1.0),
+    "gpus_per_node": ("gpus_per_node", 1.0),
+    "nvlink_gb_s": ("nvlink_rate", 1e9),
+    "nvlink_latency_us": ("nvlink_latency", 1e-6),
+    "nic_gb_s": ("nic_rate", 1e9),
+    "nic_latency_us": ("nic_latency", 1e-6),
+    "hbm_gb": ("hbm_bytes", 1e9),
+    "price_usd_per_hour": ("price_usd_per_hour", 1.0),
+    "power_watts": ("power_watts", 1.0),
+}
+"""Key of a cluster file: the fact that it overrides, and its factor to SI."""
+
+
+class _Strict(Record):
+    """A record that takes a value only in its own type: no number from text."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class ScaleOut(_Strict):
+    """The fabric between NVLink domains: leaf switches under spines.
+
+    Attributes
+    ----------
+    gpus_per_leaf : int
+        GPUs whose NICs share a leaf switch. [GPU]
+    spines : int
+        Spine switches. [1]
+    oversubscription : float
+        NIC rate below a leaf over its rate to the spines, 1 or more. [1]
+    """
+
+    gpus_per_leaf: Gpus = 32
+    spines: Annotated[int, Field(ge=1, le=1024)] = 4
+    oversubscription: Annotated[float, Field(ge=1, le=1024)] = 1.0
+
+
+class ClusterSpec(_Strict):
+    """A cluster: a machine of `hardware_names`, how many GPUs, and what differs from the preset.
+
+    Attributes
+    ----------
+    sku : str
+        Name of the machine.
+    gpus : int
+        [GPU]
+    name : str or None
+        Name in print; that of the machine where None.
+    gpus_per_domain, gpus_per_node : int or None
+        [GPU]
+    nvlink_gb_s, nic_gb_s : float or None
+        One-direction rate per GPU. [GB/s]
+    nvlink_latency_us, nic_latency_us : float or None
+        One way. [us]
+    hbm_gb : float or None
+        [GB]
+    price_usd_per_hour : float or None
+        Per GPU. [USD/h]
+    power_watts : float or None
+        Per GPU. [W]
+    scale_out : ScaleOut
+        The fabric between NVLink domains.
+    """
+
+    sku: Text
+    gpus: Gpus
+    name: Text | None = None
+    gpus_per_domain: Gpus | None = None
+    gpus_per_node: Gpus | None = None
+    nvlink_gb_s: Amount | None = None
+    nvlink_latency_us: Amount | None = None
+    nic_gb_s: Amount | None = None
+    nic_latency_us: Amount | None = None
+    hbm_gb: Amount | None = None
+    price_usd_per_hour: Amount | None = None
+    power_watts: Amount | None = None
+    scale_out: ScaleOut = ScaleOut()
+
+    @model_validator(mode="after")
+    def _servers_fill_domains(self) -> Self:
+        """Refuse servers that straddle NVLink domains, and domains that split a server."""
+        preset = load_hardware(self.sku)
+        domain = self.gpus_per_domain or int(preset.gpus_per_domain.value)
+        node = self.gpus_per_node or int(preset.gpus_per_node.value)
+        if domain % node:
+            raise ValueError(
+                f"gpus_per_domain is {domain}; it must be a multiple of gpus_per_node, {node}"
+            )
+        return self
+
+    def hardware(self) -> Hardware:
+        """Machine of the preset with the overrides of this cluster.
+
+        An overridden fact is of kind "assumed", its source is "cluster file", its date today's,
+        and it keeps the figure of the preset as an alternative.
+        """
+        preset = load_hardware(self.sku)
+        changes: dict[str, object] = {"title": self.name} if self.name else {}
+        for key, (fact, factor) in OVERRIDES.items():
+            value = getattr(self, key)
+            if value is not None:
+                changes[fact] = _overridden(getattr(preset, fact), value * factor)
+        return preset.model_copy(update=changes)
+
+
+def default_cluster(sku: str, gpus: int) -> ClusterSpec:
+    """Cluster of a machine as its preset has it.
+
+    Parameters
+    ----------
+    sku : str
+        One of `hardware_names`.
+    gpus : int
+        [GPU]
+
+    Examples
+    --------
+    >>> default_cluster("gb200", 72).hardware().gpus_per_domain.value
+    72.0
+    """
+    return validated(ClusterSpec, {"sku": load_hardware(sku).name, "gpus": gpus})
+
+
+def load_cluster(path: str | Path) -> ClusterSpec:
+    """Read a cluster file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A YAML file of at most `MAX_BYTES`, without aliases.
+
+    Raises
+    ------
+    DataFileError
+        Where the file is malformed, or a key is unknown, missing or out of range.
+    """
+    path = Path(path)
+    content = _parsed(path)
+    if not isinstance(content, dict):
+        raise DataFileError("must hold keys and values, such as 'sku: b200'", path)
+    sku = content.get("sku")
+    if isinstance(sku, str) and sku not in hardware_names():
+        hint = closest_hint(sku, hardware_names())
+        raise DataFileError(f"{shown(sku)} is no known machine; {hint}", path, key="sku")
+    return validated(ClusterSpec, content, path)
+
+
+def _overridden(fact: Fact, value: float) -> Fact:
+    before = Alternative(
+        value=fact.value, source=fact.source, date=fact.date, note="replaced by the cluster file"
+    )
+    return Fact(
+        value=value,
+        unit=fact.unit,
+        source="cluster file",
+        date=date.today(),
+        kind="assumed",
+        alternatives=(before, *fact.alternatives),
+    )
+
+
+def _parsed(path: Path) -> object:
+    """Content of a YAML file; refuses aliases, repeated keys and deep nesting."""
+    text = read_text(path, MAX_BYTES)
+    # The loader in C is twenty times faster, and not everywhere.
+    loader_class = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        _check_events(text, path, loader_class)
+        loader = loader_class(text)
+        try:
+            root = loader.get_single_node()
+            _check_keys(root, path)
+            return None if root is None else loader.construct_document(root)
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else None
+        raise DataFileError(f"is not YAML: {error.problem}", path, line=line) from None
+    except DataFileError:
+        raise
+    except (yaml.YAMLError, ValueError) as error:
+        reason = str(error).splitlines()[0].split(";")[0]
+        raise DataFileError(f"is not YAML: {reason}", path) from None
+
+
+def _check_events(text: str, path: Path, loader_class: Any) -> None:
+    """Refuse, before anything is built, what could grow or recurse without bound."""
+    depth = 0
+    for event in yaml.parse(text, loader_class):
+        line = _line(event)
+        if isinstance(event, yaml.AliasEvent):
+            raise DataFileError("has an alias; write the value out", path, line=line)
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise DataFileError(f"is nested deeper than {MAX_DEPTH}", path, line=line)
+
+
+def _line(part: Any) -> int:
+    """Line of an event or a node of YAML, counted from 1."""
+    return int(part.start_mark.line) + 1
+
+
+def _check_keys(node: yaml.Node | None, path: Path) -> None:
+    """Refuse a key that stands twice in one mapping: YAML would keep the last and say nothing."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _check_keys(item, path)
+    if isinstance(node, yaml.MappingNode):
+        seen: set[Hashable] = set()
+        for key, value in node.value:
+            name = str(key.value)
+            if name in seen:
+                raise DataFileError("stands twice", path, line=_line(key), key=name[:40])
+            seen.add(name)
+            _check_keys(value, path)

@@ -1,0 +1,116 @@
+"""The exceptions that every room raises for what it expects to go wrong.
+
+MoeplanError
+├── InputError              bad input (also a ValueError): the command exits 2
+│   ├── UnknownNameError    a name that no preset has
+│   └── DataFileError       a file that does not say what it must
+└── InfeasibleError         nothing meets the limits: the command exits 1
+"""
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+LONGEST_SHOWN = 60
+
+
+class MoeplanError(Exception):
+    """Any failure that moeplan foresees; its text is one sentence for the reader."""
+
+
+class InputError(MoeplanError, ValueError):
+    """Bad input: the text names the field, its value and what is valid."""
+
+
+class UnknownNameError(InputError):
+    """A name that no preset has: the text offers the closest and lists the valid ones."""
+
+
+class DataFileError(InputError):
+    """A malformed file: the text names the path and, where known, the line and the place.
+
+    Parameters
+    ----------
+    problem : str
+        What is wrong and what is valid.
+    path : Path or str, optional
+        The file.
+    line : int, optional
+        Line in the file, counted from 1.
+    column : str, optional
+        Column of a table.
+    key : str, optional
+        Key of a file of keys and values.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        path: Path | str = "",
+        line: int | None = None,
+        column: str | None = None,
+        key: str | None = None,
+    ) -> None:
+        self.path, self.line, self.column, self.key = path, line, column, key
+        place = [str(path)] if path else []
+        place += [f"line {line}"] if line is not None else []
+        place += [f"column {column}"] if column is not None else []
+        place += [f"key {key}"] if key is not None else []
+        super().__init__(f"{', '.join(place)}: {problem}" if place else problem)
+
+
+class InfeasibleError(MoeplanError):
+    """No configuration meets the limits: the text names the limit that failed."""
+
+
+def shown(value: object) -> str:
+    """Write a value into a message, short and on one line.
+
+    Examples
+    --------
+    >>> shown("b200")
+    "'b200'"
+    >>> len(shown("x" * 1000))
+    60
+    """
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+
+
+def closest_hint(name: object, valid: Iterable[str]) -> str:
+    """Say which valid name is meant and which there are.
+
+    Examples
+    --------
+    >>> closest_hint("gb20", ["b200", "gb200"])
+    "did you mean 'gb200'? Valid: b200, gb200"
+    >>> closest_hint("tpu", ["b200", "gb200"])
+    'valid: b200, gb200'
+    """
+    names = sorted(valid)
+    given = str(name)[:LONGEST_SHOWN].lower()
+    # The start of a name means that name, however long its tail.
+    near = [name for name in names if len(given) > 2 and name.startswith(given)]
+    near = near or difflib.get_close_matches(given, names, n=1)
+    listed = ", ".join(names)
+    return f"did you mean {near[0]!r}? Valid: {listed}" if near else f"valid: {listed}"
+
+
+def unknown_name(what: str, name: object, valid: Iterable[str]) -> UnknownNameError:
+    """Build the error for a name that is not among the valid ones.
+
+    Parameters
+    ----------
+    what : str
+        The sort of thing that is named, such as "hardware".
+    name : object
+        The name as given.
+    valid : iterable of str
+        The names that exist.
+
+    Examples
+    --------
+    >>> str(unknown_name("hardware", "gb20", ["b200", "gb200"]))
+    "unknown hardware 'gb20'; did you mean 'gb200'? Valid: b200, gb200"
+    """
+    return UnknownNameError(f"unknown {what} {shown(name)}; {closest_hint(name, valid)}")

@@ -1,0 +1,71 @@
+"""A figure and where it comes from."""
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, StringConstraints
+
+Kind = Literal["datasheet", "measured", "assumed"]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class Record(BaseModel):
+    """Base of all that is loaded: frozen, no unknown field, no NaN and no infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Alternative(Record):
+    """What another source says of the same fact.
+
+    Attributes
+    ----------
+    value : float
+        In the unit of the fact.
+    source, date, note : str, date, str
+        As in `Fact`.
+    """
+
+    value: float
+    source: Text
+    date: date
+    note: str = ""
+
+
+class Fact(Record):
+    """A figure with its unit, source, date and kind.
+
+    Attributes
+    ----------
+    value : float
+        The figure, in `unit`.
+    unit : str
+        SI, or USD/h, GPU, parameter.
+    source : str
+        Where the figure stands.
+    date : date
+        Date of the source; where it has none, the day it was read.
+    kind : {"datasheet", "measured", "assumed"}
+        What the figure rests on.
+    note : str
+        What a reader has to know besides.
+    alternatives : tuple of Alternative
+        What other sources say.
+    """
+
+    value: float
+    unit: Text
+    source: Text
+    date: date
+    kind: Kind
+    note: str = ""
+    alternatives: tuple[Alternative, ...] = ()
+
+
+class Provenance(Record):
+    """Where a group of figures comes from; the fields are those of `Fact`."""
+
+    source: Text
+    date: date
+    kind: Kind
+    note: str = ""

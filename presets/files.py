@@ -1,0 +1,132 @@
+"""Reading files: where the shipped ones are, and how any file is bounded and checked."""
+
+import tomllib
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from presets.errors import DataFileError, InputError, closest_hint, shown
+
+DATA = Path(__file__).parent / "data"
+
+RecordT = TypeVar("RecordT", bound=BaseModel)
+
+
+def data_names(folder: str) -> tuple[str, ...]:
+    """List the presets of one folder of the shipped data, sorted."""
+    return tuple(sorted(path.stem for path in (DATA / folder).glob("*.toml")))
+
+
+def read_text(path: Path, limit: int) -> str:
+    """Read a UTF-8 file that is no longer than `limit`.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    limit : int
+        Longest accepted length. [B]
+
+    Raises
+    ------
+    DataFileError
+        Where the file cannot be read, is longer, or is not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(limit + 1)
+    except OSError as error:
+        raise DataFileError(f"cannot be read: {error.strerror}", path) from None
+    except ValueError:  # a NUL in the name
+        raise InputError(f"{shown(str(path))} is not a file name") from None
+    if len(raw) > limit:
+        raise DataFileError(f"is longer than {limit} bytes, the most that is read", path)
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise DataFileError("is not UTF-8 text", path, line=line) from None
+
+
+def read_preset(path: Path, record: type[RecordT], facts_key: str | None = None) -> RecordT:
+    """Read a shipped TOML file into a record.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    record : type
+        What it holds.
+    facts_key : str, optional
+        Name of the table whose entries stand at the top of the record.
+    """
+    try:
+        content = tomllib.loads(read_text(path, 1_000_000))
+    except tomllib.TOMLDecodeError as error:
+        raise DataFileError(f"is not TOML: {error}", path) from None
+    if facts_key is not None:
+        content |= content.pop(facts_key, {})
+    return validated(record, content, path)
+
+
+def validated(record: type[RecordT], content: object, path: Path | str = "") -> RecordT:
+    """Check content against a record, and say in one sentence what is wrong.
+
+    Raises
+    ------
+    DataFileError
+        Where a field is missing, unknown or out of range; `key` holds the field.
+    """
+    try:
+        return record.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DataFileError(explained(first, record), path, key=place or None) from None
+
+
+def explained(error: ErrorDetails, record: type[BaseModel]) -> str:
+    """Turn one validation error into what is wrong and what is valid.
+
+    Examples
+    --------
+    >>> from presets.facts import Alternative
+    >>> explained({"type": "missing", "loc": ("value",), "msg": "", "input": {}}, Alternative)
+    'is missing'
+    """
+    kind, message = error["type"], error["msg"]
+    if kind == "missing":
+        return "is missing"
+    if kind == "extra_forbidden":
+        fields = _fields_at(record, error["loc"][:-1])
+        hint = f"; {closest_hint(error['loc'][-1], fields)}" if fields else ""
+        return f"is not a known key{hint}"
+    if kind == "value_error":
+        return message.removeprefix("Value error, ")
+    valid = _PLAIN.get(kind) or message.replace("Input should be", "must be").split(", unable")[0]
+    return f"{shown(error['input'])} is not valid; it {valid}"
+
+
+_PLAIN = {
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number",
+    "int_type": "must be a whole number",
+    "invalid_key": "must be text, as a key",
+    "model_type": "must be keys and values",
+    "string_too_short": "must not be blank",
+    "string_type": "must be text",
+}
+"""What is valid, where pydantic's words suit its own users better than a reader of a file."""
+
+
+def _fields_at(record: type[BaseModel], place: tuple[int | str, ...]) -> tuple[str, ...]:
+    """Names of the fields of the record nested at `place`; none where it is not one record."""
+    for part in place:
+        field = record.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return ()
+        record = inner
+    return tuple(record.model_fields)

@@ -1,0 +1,64 @@
+import pickle
+from pathlib import Path
+
+import pytest
+
+from presets import (
+    DataFileError,
+    InfeasibleError,
+    InputError,
+    MoeplanError,
+    UnknownNameError,
+    unknown_name,
+)
+from presets.errors import shown
+
+
+def test_the_tree_is_as_drawn() -> None:
+    assert InputError.__bases__ == (MoeplanError, ValueError)
+    assert UnknownNameError.__bases__ == (InputError,)
+    assert DataFileError.__bases__ == (InputError,)
+    assert InfeasibleError.__bases__ == (MoeplanError,)
+    assert not issubclass(InfeasibleError, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (DataFileError("is empty"), "is empty"),
+        (DataFileError("is empty", Path("a.csv")), "a.csv: is empty"),
+        (
+            DataFileError("is blank", "a.csv", line=3, column="isl"),
+            "a.csv, line 3, column isl: is blank",
+        ),
+        (DataFileError("is -1", "a.yaml", key="gpus"), "a.yaml, key gpus: is -1"),
+    ],
+)
+def test_data_file_error_says_where(error: DataFileError, text: str) -> None:
+    assert str(error) == text
+
+
+def test_data_file_error_survives_another_process() -> None:
+    error = DataFileError("is blank", "a.csv", line=3, column="isl")
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error)
+    assert (again.path, again.line, again.column, again.key) == ("a.csv", 3, "isl", None)
+
+
+def test_unknown_name_offers_the_closest_whatever_the_case() -> None:
+    assert str(unknown_name("hardware", "GB2OO", ["b200", "gb200"])) == (
+        "unknown hardware 'GB2OO'; did you mean 'gb200'? Valid: b200, gb200"
+    )
+
+
+def test_unknown_name_lists_the_valid_names_in_order() -> None:
+    assert str(unknown_name("hardware", 7, ["gb200", "b200"])) == (
+        "unknown hardware 7; valid: b200, gb200"
+    )
+
+
+def test_a_message_stays_short_and_on_one_line() -> None:
+    text = str(unknown_name("hardware", "x\n" * 100_000, ["b200"]))
+    assert "\n" not in text
+    assert len(text) < 120
+    assert shown("a") == "'a'"

@@ -1,0 +1,251 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from presets import DataFileError, GqaAttention, MlaAttention, UnknownNameError, load_model
+from presets.hf_config import MAX_BYTES
+from presets.model import Model
+
+DEEPSEEK: dict[str, Any] = {
+    "architectures": ["DeepseekV3ForCausalLM"],
+    "model_type": "deepseek_v3",
+    "num_hidden_layers": 61,
+    "hidden_size": 7168,
+    "vocab_size": 129280,
+    "num_attention_heads": 128,
+    "num_key_value_heads": 128,
+    "q_lora_rank": 1536,
+    "kv_lora_rank": 512,
+    "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64,
+    "v_head_dim": 128,
+    "first_k_dense_replace": 3,
+    "intermediate_size": 18432,
+    "moe_layer_freq": 1,
+    "n_routed_experts": 256,
+    "num_experts_per_tok": 8,
+    "moe_intermediate_size": 2048,
+    "n_shared_experts": 1,
+    "num_nextn_predict_layers": 1,
+    "tie_word_embeddings": False,
+}
+
+QWEN: dict[str, Any] = {
+    "model_type": "qwen3_moe",
+    "num_hidden_layers": 94,
+    "hidden_size": 4096,
+    "vocab_size": 151936,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 4,
+    "head_dim": 128,
+    "intermediate_size": 12288,
+    "moe_intermediate_size": 1536,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "decoder_sparse_step": 1,
+    "mlp_only_layers": [],
+}
+
+GPT_OSS: dict[str, Any] = {
+    "model_type": "gpt_oss",
+    "num_hidden_layers": 36,
+    "hidden_size": 2880,
+    "vocab_size": 201088,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "head_dim": 64,
+    "intermediate_size": 2880,
+    "num_local_experts": 128,
+    "num_experts_per_tok": 4,
+}
+
+GLM: dict[str, Any] = {
+    "model_type": "glm4_moe",
+    "num_hidden_layers": 92,
+    "hidden_size": 5120,
+    "vocab_size": 151552,
+    "num_attention_heads": 96,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "first_k_dense_replace": 3,
+    "intermediate_size": 12288,
+    "n_routed_experts": 160,
+    "num_experts_per_tok": 8,
+    "moe_intermediate_size": 1536,
+    "n_shared_experts": 1,
+    "num_nextn_predict_layers": 1,
+}
+
+KIMI = DEEPSEEK | {
+    "model_type": "kimi_k2",
+    "vocab_size": 163840,
+    "num_attention_heads": 64,
+    "first_k_dense_replace": 1,
+    "n_routed_experts": 384,
+    "num_nextn_predict_layers": 0,
+}
+
+SAME_AS_PRESET = set(Model.model_fields) - {
+    "name",
+    "title",
+    "hf_id",
+    "provenance",
+    "published_parameters",
+    "precisions",
+}
+
+
+def write(folder: Path, content: object) -> Path:
+    path = folder / "config.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "preset"),
+    [
+        (DEEPSEEK, "deepseek-r1-0528"),
+        (DEEPSEEK, "deepseek-v3.1"),
+        (QWEN, "qwen3-235b-a22b"),
+        (GPT_OSS, "gpt-oss-120b"),
+        (GLM, "glm-4.5"),
+        (KIMI, "kimi-k2"),
+    ],
+)
+def test_a_config_gives_the_architecture_of_the_preset(
+    tmp_path: Path, content: dict[str, Any], preset: str
+) -> None:
+    read = load_model(write(tmp_path, content))
+    assert read.model_dump(include=SAME_AS_PRESET) == load_model(preset).model_dump(
+        include=SAME_AS_PRESET
+    )
+
+
+def test_a_config_is_offered_at_all_precisions_as_assumed(tmp_path: Path) -> None:
+    model = load_model(str(write(tmp_path, DEEPSEEK)))
+    assert model.precision_names() == ("fp4", "fp8", "bf16")
+    assert model.published_parameters is None
+    for name in model.precision_names():
+        assert model.precision(name).kind == "assumed"
+        like = load_model("deepseek-r1-0528").precision(name)
+        groups = set(type(like).model_fields) - {"source", "date", "kind", "note"}
+        assert model.precision(name).model_dump(include=groups) == like.model_dump(include=groups)
+
+
+def test_a_folder_and_a_missing_rank_and_head_length(tmp_path: Path) -> None:
+    write(tmp_path, DEEPSEEK | {"q_lora_rank": None, "n_shared_experts": None})
+    model = load_model(tmp_path)
+    assert isinstance(model.attention, MlaAttention)
+    assert model.attention.q_lora_rank is None
+    assert (model.shared_experts, model.shared_intermediate) == (0, 0)
+    assert model.name == tmp_path.name
+    mixtral = {key: value for key, value in GPT_OSS.items() if key != "head_dim"}
+    write(tmp_path, mixtral | {"model_type": "mixtral", "_name_or_path": "mine"})
+    model = load_model(tmp_path)
+    assert isinstance(model.attention, GqaAttention)
+    assert model.attention.head_dim == 2880 // 64
+    assert model.name == "mine"
+
+
+def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
+    assert load_model(write(tmp_path, DEEPSEEK)).layers == 61
+    assert load_model(write(tmp_path, DEEPSEEK | {"num_hidden_layers": 60})).layers == 60
+
+
+REQUIRED = sorted(
+    set(DEEPSEEK)
+    - {"architectures", "num_key_value_heads", "q_lora_rank", "first_k_dense_replace"}
+    - {"moe_layer_freq", "n_shared_experts", "num_nextn_predict_layers", "tie_word_embeddings"}
+)
+
+
+@pytest.mark.parametrize("key", REQUIRED)
+def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
+    path = write(tmp_path, {name: value for name, value in DEEPSEEK.items() if name != key})
+    with pytest.raises(DataFileError, match=f"config.json, key {key}: is missing; ") as caught:
+        load_model(path)
+    assert caught.value.key == key
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden_size": 0}, "key hidden_size: is 0; it must be a whole number from 1 to 10000000"),
+        ({"hidden_size": -7168}, "key hidden_size: is -7168; "),
+        ({"hidden_size": 10**12}, "key hidden_size: is 1000000000000; "),
+        ({"hidden_size": 7168.5}, "key hidden_size: is 7168.5; "),
+        ({"hidden_size": "7168"}, "key hidden_size: is '7168'; "),
+        ({"hidden_size": True}, "key hidden_size: is True; "),
+        ({"hidden_size": None}, "key hidden_size: is null; "),
+        ({"q_lora_rank": []}, r"key q_lora_rank: is \[\]; "),
+        ({"num_nextn_predict_layers": -1}, "key num_nextn_predict_layers: is -1; .* from 0 to"),
+        ({"tie_word_embeddings": "no"}, "key tie_word_embeddings: is 'no'; .* true or false"),
+        ({"moe_layer_freq": 2}, "key moe_layer_freq: is 2; only 1 is modelled: "),
+        (
+            {"model_type": "deepseek_v4"},
+            "key model_type: is 'deepseek_v4'; did you mean 'deepseek_v",
+        ),
+        ({"model_type": 3}, "key model_type: is 3; valid: deepseek_v2, deepseek_v3, glm4_moe"),
+        ({"num_experts_per_tok": 300}, "top_k 300 must be at most experts 256"),
+    ],
+)
+def test_a_bad_key_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataFileError, match=message):
+        load_model(write(tmp_path, DEEPSEEK | change))
+
+
+def test_qwen_with_dense_layers_in_between_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataFileError, match=r"key mlp_only_layers: is \[5\]; only \[\] is modelled"
+    ):
+        load_model(write(tmp_path, QWEN | {"mlp_only_layers": [5]}))
+    with pytest.raises(DataFileError, match="key decoder_sparse_step: is 2"):
+        load_model(write(tmp_path, QWEN | {"decoder_sparse_step": 2}))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1,\n}', "config.json, line 2: is not JSON"),
+        ("", "is not JSON"),
+        ("[1]", "must hold one JSON object"),
+        ('{"hidden_size": NaN}', "NaN is not a JSON number"),
+        ('{"hidden_size": -Infinity}', "-Infinity is not a JSON number"),
+        ('{"hidden_size": ' + "9" * 5000 + "}", "is not JSON"),
+        ("[" * 200_000, "is not JSON"),
+        (" " * (MAX_BYTES + 1), f"is longer than {MAX_BYTES} bytes"),
+    ],
+)
+def test_a_malformed_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DataFileError, match=message):
+        load_model(write(tmp_path, text))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataFileError, match="cannot be read: No such file"):
+        load_model(tmp_path / "config.json")
+    with pytest.raises(UnknownNameError, match="path to a config"):
+        load_model("no-such-model")
+
+
+JSON_VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just([])
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(key=st.sampled_from(sorted(DEEPSEEK)), value=JSON_VALUES)
+def test_any_value_of_a_key_is_read_or_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, key: str, value: object
+) -> None:
+    path = write(tmp_path_factory.getbasetemp(), DEEPSEEK | {key: value})
+    try:
+        problem = "" if load_model(path).layers else "read nothing"
+    except DataFileError as error:
+        problem = str(error)
+    assert problem == "" or problem.startswith(str(path))
+    assert "\n" not in problem
