@@ -1,0 +1,27 @@
+"""The links of a cluster: a graph derived from facts, paths in it, and placement of groups."""
+
+from topology.cluster import build_cluster
+from topology.paths import GroupPath, group_path
+from topology.placement import Placement, group_table, pack_workers, place_group
+from topology.summary import (
+    ClusterSummary,
+    DomainGroup,
+    GroupRate,
+    LinkGroup,
+    summarize_cluster,
+)
+
+__all__ = [
+    "ClusterSummary",
+    "DomainGroup",
+    "GroupPath",
+    "GroupRate",
+    "LinkGroup",
+    "Placement",
+    "build_cluster",
+    "group_path",
+    "group_table",
+    "pack_workers",
+    "place_group",
+    "summarize_cluster",
+]

@@ -1,0 +1,210 @@
+"""Which GPUs a worker gets, and so which NVLink domains it touches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from presets import InputError
+from topology.cluster import Layout, cached_cluster, read_layout
+from topology.paths import GroupPath, group_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from presets import ClusterSpec
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The GPUs of one worker.
+
+    Attributes
+    ----------
+    gpus : tuple of int
+        Numbers of the GPUs, rising.
+    domains : tuple of int
+        NVLink domains that they lie in, rising.
+    """
+
+    gpus: tuple[int, ...]
+    domains: tuple[int, ...]
+
+
+def place_group(spec: ClusterSpec, gpus_in_group: int, first_gpu: int = 0) -> tuple[int, ...]:
+    """Place one group on consecutive GPUs, at the first fit place.
+
+    A group never straddles two servers, or two NVLink domains, where it fits into one: it then
+    starts at the next. A group larger than a server starts at a server, one larger than a domain at
+    a domain.
+
+    Parameters
+    ----------
+    spec : ClusterSpec
+        The cluster.
+    gpus_in_group : int
+        Size of the group. [GPU]
+    first_gpu : int, optional
+        GPUs before this one are taken.
+
+    Returns
+    -------
+    tuple of int
+        Numbers of the GPUs.
+
+    Raises
+    ------
+    InputError
+        If the size or the first GPU is not valid, or too few GPUs follow.
+    """
+    layout = read_layout(spec)
+    _check_size(spec, gpus_in_group)
+    if not 0 <= first_gpu < spec.gpus:
+        raise InputError(f"first_gpu: {first_gpu} is not valid; give 0 to {spec.gpus - 1}")
+    start = first_gpu
+    for unit in (layout.gpus_per_node, layout.gpus_per_domain):
+        if start % unit + gpus_in_group > unit:
+            start = -(-start // unit) * unit
+    if start + gpus_in_group > spec.gpus:
+        raise InputError(
+            f"gpus_in_group: {gpus_in_group} GPUs do not fit from GPU {start} on; "
+            f"the cluster has {spec.gpus}"
+        )
+    return tuple(range(start, start + gpus_in_group))
+
+
+def pack_workers(spec: ClusterSpec, sizes: Sequence[int]) -> tuple[Placement, ...]:
+    """Place several workers side by side, the largest first, each in the first domain with room.
+
+    A worker larger than a domain takes whole domains, and room for the rest in one more. Within a
+    domain a worker larger than a server takes servers that are empty; a smaller one does not
+    straddle two.
+
+    Parameters
+    ----------
+    spec : ClusterSpec
+        The cluster, empty.
+    sizes : sequence of int
+        Size of each worker. [GPU]
+
+    Returns
+    -------
+    tuple of Placement
+        One per worker, in the order of `sizes`.
+
+    Raises
+    ------
+    InputError
+        If a size is not valid, or a worker finds no room.
+
+    Notes
+    -----
+    First fit by falling size is exact for workers of powers of two no larger than a domain; for odd
+    mixtures it may miss a packing that exists.
+    """
+    layout = read_layout(spec)
+    for size in sizes:
+        _check_size(spec, size)
+    if sum(sizes) > spec.gpus:
+        raise InputError(
+            f"sizes: {len(sizes)} workers need {sum(sizes)} GPUs; the cluster has {spec.gpus}"
+        )
+    pieces = [
+        (piece, worker)
+        for worker, size in enumerate(sizes)
+        for piece in _pieces(size, layout.gpus_per_domain)
+    ]
+    free = _free_servers(layout)
+    placed: list[list[int]] = [[] for _ in sizes]
+    pieces.sort(key=lambda entry: (-entry[0], entry[1]))
+    for size, equal in groupby(pieces, key=lambda entry: entry[0]):
+        domain = 0
+        for _, worker in equal:
+            while domain < len(free) and not (
+                taken := _take(free[domain], size, layout.gpus_per_node)
+            ):
+                domain += 1  # without room for this size now, without room later
+            if domain == len(free):
+                raise InputError(f"sizes: no NVLink domain has room left for {size} GPUs")
+            placed[worker] += taken
+    return tuple(_placement(layout, gpus) for gpus in placed)
+
+
+def group_table(spec: ClusterSpec, sizes: Iterable[int]) -> dict[int, GroupPath]:
+    """Paths of one worker of each size, alone in the cluster.
+
+    Parameters
+    ----------
+    spec : ClusterSpec
+        The cluster.
+    sizes : iterable of int
+        Sizes of worker. [GPU]
+
+    Returns
+    -------
+    dict
+        From size to `GroupPath`, sizes rising.
+
+    Raises
+    ------
+    InputError
+        If a size is not valid for the cluster.
+
+    Notes
+    -----
+    The graph and each size are computed once per cluster and kept.
+    """
+    return {size: _path_of_size(spec, size) for size in sorted(set(sizes))}
+
+
+@lru_cache(maxsize=4096)
+def _path_of_size(spec: ClusterSpec, size: int) -> GroupPath:
+    return group_path(cached_cluster(spec), place_group(spec, size))
+
+
+def _check_size(spec: ClusterSpec, size: int) -> None:
+    if not 1 <= size <= spec.gpus:
+        raise InputError(f"group size: {size} GPUs is not valid; give 1 to {spec.gpus}")
+
+
+def _pieces(size: int, domain: int) -> list[int]:
+    """Split a worker's size into whole domains and the rest."""
+    whole, rest = divmod(size, domain)
+    return [domain] * whole + [rest] * (rest > 0)
+
+
+def _free_servers(layout: Layout) -> list[list[range]]:
+    """Free GPUs of every server, domain by domain."""
+    free, first = [], 0
+    for size in layout.domain_sizes:
+        last = first + size
+        step = layout.gpus_per_node
+        free.append([range(a, min(a + step, last)) for a in range(first, last, step)])
+        first = last
+    return free
+
+
+def _placement(layout: Layout, gpus: list[int]) -> Placement:
+    domains = sorted({gpu // layout.gpus_per_domain for gpu in gpus})
+    return Placement(gpus=tuple(sorted(gpus)), domains=tuple(domains))
+
+
+def _take(servers: list[range], size: int, gpus_per_node: int) -> list[int]:
+    """Take GPUs out of one domain's servers and return them; none where there is no room."""
+    if size <= gpus_per_node:
+        chosen = [i for i, server in enumerate(servers) if len(server) >= size][:1]
+    else:
+        # GPUs are taken from the front, so an untouched server still starts where servers do.
+        chosen = [
+            i for i, server in enumerate(servers) if server and not server.start % gpus_per_node
+        ]
+    if sum(len(servers[i]) for i in chosen) < size:
+        return []
+    gpus: list[int] = []
+    for i in chosen:
+        taken = servers[i][: size - len(gpus)]
+        servers[i] = servers[i][len(taken) :]
+        gpus += taken
+    return gpus
