@@ -1,0 +1,274 @@
+"""`moeplan calibrate`: which constants each data set sets, in what order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+
+import numpy as np
+
+from costmodel.calibration import (
+    AllToAllKernel,
+    Calibration,
+    CalibrationFile,
+    Constant,
+    Coverage,
+)
+from costmodel.collectives import all_reduce_time, exchange_time, preparation_time
+from costmodel.counts import path_arrays
+from costmodel.deployments import case_of, deployments_of
+from costmodel.fit import Fit, fit_constants
+from costmodel.inputs import FloatArray, PathArrays, stack
+from costmodel.observations import observations_of, step_residuals, wait_residuals
+from costmodel.validation import Validation, cross_validate, folds_of
+from presets import (
+    AllReduceRow,
+    AllToAllRow,
+    ServingRow,
+    allreduce_rows,
+    alltoall_rows,
+    default_cluster,
+    load_hardware,
+)
+from topology import group_table
+
+Progress = Callable[[], None]
+
+KERNEL_FAMILY = "trtllm-NVLinkTwoSided"  # what the engines behind the serving rows run
+KERNEL_OF = {
+    ("dispatch", "nvfp4"): ("dispatch_fp4", 4.5 / 8.0),
+    ("dispatch", "fp8"): ("dispatch_fp8", 1.0 + 4.0 / 128.0),
+    ("combine_low_precision", "nvfp4"): ("combine_fp4", 4.5 / 8.0),
+    ("combine", "bfloat16"): ("combine_fp8", 2.0),
+    ("prepare", "bfloat16"): ("prepare", 0.0),
+}  # measured operation and type: kernel of the model, and bytes per element on the wire
+LARGEST_TOKENS = 8192  # per rank; beyond any decode batch
+LARGEST_MESSAGE = 2**25  # elements
+LATENCY_SPREAD = 0.10  # of log latencies
+PREFILL = (
+    "prefill_efficiency_fp4",
+    "prefill_efficiency_fp8",
+    "prefill_efficiency_hopper",
+    "prefill_attention_efficiency",
+    "first_token_time",
+    "prefill_wait",
+    "prefill_imbalance",
+    "routing_skew",
+)
+ALL_REDUCE = ("all_reduce_launch", "all_reduce_launch_hopper", "two_shot_latency")
+ALL_TO_ALL = (
+    "link_efficiency",
+    *(
+        f"{kernel}.{part.name}"
+        for kernel, _ in KERNEL_OF.values()
+        for part in fields(AllToAllKernel)
+    ),
+)
+NOT_FITTED = (
+    "acceptance_output",
+    "reserved_bytes",
+    "cache_share",
+    "rounds",
+    "tpot_half_width",
+    "ttft_half_width",
+    "throughput_half_width",
+    "extrapolation_widening",
+)
+FOLDS = 8  # of the cross-validation behind the intervals
+COVERED = 0.9  # share of cross-validated errors inside an interval
+ROUNDS = 2  # step time and prefill in turn: each sets how many requests the other sees
+
+
+def step_names(start: CalibrationFile) -> tuple[str, ...]:
+    """Constants that serving rows set through step time and acceptance."""
+    others = {*PREFILL, *ALL_REDUCE, *ALL_TO_ALL, *NOT_FITTED}
+    return tuple(name for name in start.constants if name not in others)
+
+
+def calibrate(
+    rows: Sequence[ServingRow], start: CalibrationFile, progress: Progress | None = None
+) -> Fit:
+    """Fit all constants from the bottom up: collectives, then what serving rows show.
+
+    Parameters
+    ----------
+    rows
+        Measured operating points.
+    start
+        Constants to start from, with their priors and bounds.
+    progress
+        Called once for each evaluation of residuals.
+    """
+    collectives = calibrate_collectives(start, progress)
+    serving = calibrate_serving(rows, collectives.file, progress)
+    checked = cross_validate(
+        rows,
+        folds_of(rows, min(FOLDS, len(rows))),
+        lambda kept: calibrate_serving(kept, serving.file, progress).file.calibration,
+    )
+    constants = serving.file.constants | interval_constants(serving.file, checked)
+    return replace(
+        serving,
+        file=CalibrationFile(constants, coverage_of(rows)),
+        informed=collectives.informed | serving.informed,
+        evaluations=collectives.evaluations + serving.evaluations,
+    )
+
+
+def interval_constants(file: CalibrationFile, checked: Validation) -> dict[str, Constant]:
+    """Half-widths that hold 90 % of the cross-validated errors of each figure."""
+    found = {}
+    for figure in ("tpot", "ttft", "throughput"):
+        compared = checked.figures[figure]
+        errors = np.abs(np.log(compared.predicted / compared.measured))
+        known = errors[~np.isnan(errors)]
+        constant = file.constants[f"{figure}_half_width"]
+        if known.size:
+            width = float(np.clip(np.quantile(known, COVERED), constant.low, constant.high))
+            constant = constant.model_copy(update={"value": width})
+        found[f"{figure}_half_width"] = constant
+    return found
+
+
+def calibrate_collectives(start: CalibrationFile, progress: Progress | None = None) -> Fit:
+    """Fit the collectives on the shipped latency tables."""
+    exchange = fit_constants(
+        start, ALL_TO_ALL, exchange_residuals(alltoall_rows()), progress=progress
+    )
+    reduce = fit_constants(
+        exchange.file, ALL_REDUCE, reduce_residuals(allreduce_rows()), progress=progress
+    )
+    return replace(
+        reduce,
+        informed=exchange.informed | reduce.informed,
+        evaluations=exchange.evaluations + reduce.evaluations,
+    )
+
+
+def calibrate_serving(
+    rows: Sequence[ServingRow], start: CalibrationFile, progress: Progress | None = None
+) -> Fit:
+    """Fit step time and acceptance, then prefill and waiting, and both again with the other's help.
+
+    In the first round prefill is taken as boundless, so that a poor start of its rate cannot starve
+    the decode workers of the requests that they were measured with.
+    """
+    deployments = deployments_of([case_of(row) for row in rows])
+    seen = observations_of(rows)
+
+    def step(calibration: Calibration) -> FloatArray:
+        return step_residuals(deployments, seen, calibration)
+
+    def boundless(calibration: Calibration) -> FloatArray:
+        return step(
+            replace(
+                calibration,
+                prefill_efficiency_fp4=1.0,
+                prefill_efficiency_fp8=1.0,
+                prefill_efficiency_hopper=1.0,
+            )
+        )
+
+    def wait(calibration: Calibration) -> FloatArray:
+        return wait_residuals(deployments, seen, calibration)
+
+    names = step_names(start)
+    file, informed, evaluations = start, dict[str, float](), 0
+    for index in range(ROUNDS):
+        for chosen, residuals in ((names, boundless if index == 0 else step), (PREFILL, wait)):
+            fit = fit_constants(file, chosen, residuals, progress=progress)
+            file, evaluations = fit.file, evaluations + fit.evaluations
+            informed |= fit.informed
+    return Fit(file, informed, evaluations)
+
+
+def exchange_residuals(rows: Sequence[AllToAllRow]) -> Callable[[Calibration], FloatArray]:
+    """Log residuals of measured dispatch, combine and prepare latencies."""
+    chosen = [
+        row
+        for row in rows
+        if row.kernel == KERNEL_FAMILY
+        and row.tokens_per_rank <= LARGEST_TOKENS
+        and (row.op, row.dtype) in KERNEL_OF
+    ]
+    groups = {key: [row for row in chosen if (row.op, row.dtype) == key] for key in KERNEL_OF}
+    inputs = {key: _exchange_inputs(group) for key, group in groups.items() if group}
+
+    def residuals(calibration: Calibration) -> FloatArray:
+        parts = []
+        for key, (tokens, hidden, ep, top_k, paths, measured) in inputs.items():
+            name, size = KERNEL_OF[key]
+            kernel: AllToAllKernel = getattr(calibration, name)
+            if size == 0.0:
+                time = preparation_time(kernel, tokens, 2.0 * hidden, ep)
+            else:
+                time = exchange_time(
+                    kernel, tokens, size * hidden, 2.0 * hidden, ep, top_k, paths, calibration
+                )
+            parts.append(np.log(time / measured) / LATENCY_SPREAD)
+        return np.concatenate(parts)
+
+    return residuals
+
+
+def reduce_residuals(rows: Sequence[AllReduceRow]) -> Callable[[Calibration], FloatArray]:
+    """Log residuals of measured all-reduce latencies."""
+    chosen = [row for row in rows if row.message_elements_bf16 <= LARGEST_MESSAGE]
+    size = np.array([2.0 * row.message_elements_bf16 for row in chosen])
+    gpus = np.array([float(row.gpus) for row in chosen])
+    paths = stack([_paths(row.sku, row.gpus) for row in chosen])
+    blackwell = np.array([load_hardware(row.sku).generation == "blackwell" for row in chosen])
+    measured = np.array([row.latency_us * 1e-6 for row in chosen])
+
+    def residuals(calibration: Calibration) -> FloatArray:
+        launch = np.where(
+            blackwell, calibration.all_reduce_launch, calibration.all_reduce_launch_hopper
+        )
+        time = all_reduce_time(size, gpus, paths, calibration, launch)
+        return np.asarray(np.log(time / measured) / LATENCY_SPREAD)
+
+    return residuals
+
+
+def coverage_of(rows: Sequence[ServingRow]) -> Coverage:
+    """Collect what measured rows span."""
+    crossing = {
+        row.sku
+        for row in rows
+        if row.decode_gpus_per_worker > load_hardware(row.sku).gpus_per_domain.value
+    }
+    return Coverage(
+        rows=len(rows),
+        skus=tuple(sorted({row.sku for row in rows})),
+        crossing_skus=tuple(sorted(crossing)),
+        models=tuple(sorted({row.model for row in rows})),
+        precisions=tuple(sorted({row.precision for row in rows})),
+        engines=tuple(sorted({row.framework or "trtllm" for row in rows})),
+        isl=(min(row.isl for row in rows), max(row.isl for row in rows)),
+        osl=(min(row.osl for row in rows), max(row.osl for row in rows)),
+        decode_gpus=(
+            min(row.decode_gpus_per_worker for row in rows),
+            max(row.decode_gpus_per_worker for row in rows),
+        ),
+        max_batch=(min(row.max_batch for row in rows), max(row.max_batch for row in rows)),
+    )
+
+
+ExchangeInputs = tuple[FloatArray, FloatArray, FloatArray, FloatArray, PathArrays, FloatArray]
+
+
+def _exchange_inputs(rows: Sequence[AllToAllRow]) -> ExchangeInputs:
+    return (
+        np.array([float(row.tokens_per_rank) for row in rows]),
+        np.array([float(row.hidden) for row in rows]),
+        np.array([float(row.ep) for row in rows]),
+        np.array([float(row.top_k) for row in rows]),
+        stack([_paths(row.sku, row.ep) for row in rows]),
+        np.array([row.latency_us * 1e-6 for row in rows]),
+    )
+
+
+def _paths(sku: str, gpus: int) -> PathArrays:
+    domain = int(load_hardware(sku).gpus_per_domain.value)
+    cluster = default_cluster(sku, max(domain, gpus))
+    return path_arrays(group_table(cluster, [gpus])[gpus])

@@ -1,0 +1,251 @@
+"""The calibrated constants of the cost model, each with unit, bounds, source and standard error.
+
+``data/calibration.toml`` is written by ``moeplan calibrate`` and can be written again; a user's own
+file of the same form is read by ``--calibration FILE``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import Field as DataclassField
+from dataclasses import dataclass, fields
+from datetime import date
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from presets import DataFileError
+from presets.errors import closest_hint
+from presets.files import read_text, validated
+
+MAXIMUM_BYTES = 1_000_000
+FORMAT = "moeplan calibration 1"
+
+
+class Constant(BaseModel):
+    """One constant: its value, where it came from and how far it may move."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    value: float = Field(gt=0)
+    unit: str = Field(min_length=1)
+    low: float = Field(gt=0)  # physical bounds that no fit leaves
+    high: float = Field(gt=0)
+    prior: float = Field(gt=0)  # what one would assume without data
+    spread: float = Field(gt=0)  # standard deviation of the prior, in log units
+    standard_error: float | None = Field(default=None, ge=0)  # of the logarithm; none if not fitted
+    kind: str = Field(pattern="^(calibrated|measured|assumed)$")
+    informed_by: str = Field(min_length=1)  # the data that set it
+    source: str = Field(min_length=1)
+    date: date
+    meaning: str = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _inside_bounds(self) -> Self:
+        if not self.low <= self.value <= self.high:
+            message = f"value {self.value} lies outside its bounds {self.low} to {self.high}"
+            raise ValueError(message)
+        return self
+
+
+class Coverage(BaseModel):
+    """What the serving measurements behind a calibration span; ranges are inclusive."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: int = Field(ge=0)
+    skus: tuple[str, ...]
+    crossing_skus: tuple[str, ...]  # machines measured with a worker across NVLink domains
+    models: tuple[str, ...]
+    precisions: tuple[str, ...]
+    engines: tuple[str, ...]
+    isl: tuple[int, int]  # [token]
+    osl: tuple[int, int]  # [token]
+    decode_gpus: tuple[int, int]  # per worker
+    max_batch: tuple[int, int]  # per rank (dp) or worker (tp)
+
+
+@dataclass(frozen=True)
+class AllToAllKernel:
+    """Fixed and per-byte cost of one all-to-all kernel; the topology adds the wire's share."""
+
+    latency: float  # [s]
+    latency_per_doubling: float  # of the EP width [s]
+    seconds_per_byte: float  # gathering or scattering one BF16 activation on its own rank [s/B]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Constants of the model; ``data/calibration.toml`` says what each one means."""
+
+    # roofline efficiencies [1]
+    hbm_efficiency: float
+    cache_efficiency: float
+    expert_efficiency_fp4: float
+    expert_efficiency_fp8: float
+    expert_efficiency_hopper: float
+    dense_efficiency: float
+    attention_efficiency: float
+    attention_efficiency_hopper: float
+    roofline_exponent: float
+    # expert load [1]
+    expert_tile: float
+    expert_tile_fp8: float
+    expert_tile_hopper: float
+    touch_spread: float
+    expert_spread: float
+    eplb_gain: float
+    # fixed time [s], factors [1]
+    layer_time: float
+    layer_time_hopper: float
+    fp8_layer_factor: float
+    step_time: float
+    request_time: float
+    request_time_hopper: float
+    draft_factor: float
+    sync_share: float
+    # collectives
+    exchange_factor: float
+    exchange_factor_hopper: float
+    all_reduce_factor: float
+    all_reduce_launch: float
+    all_reduce_launch_hopper: float
+    two_shot_latency: float
+    link_efficiency: float
+    window_latency: float
+    crossing_rounds: float
+    dispatch_fp4: AllToAllKernel
+    dispatch_fp8: AllToAllKernel
+    combine_fp4: AllToAllKernel
+    combine_fp8: AllToAllKernel
+    prepare: AllToAllKernel
+    # prefill
+    prefill_efficiency_fp4: float
+    prefill_efficiency_fp8: float
+    prefill_efficiency_hopper: float
+    prefill_attention_efficiency: float
+    first_token_time: float
+    prefill_wait: float
+    prefill_imbalance: float
+    routing_skew: float
+    # drafts: share of drafts accepted at each depth [1]
+    acceptance_1: float
+    acceptance_2: float
+    acceptance_3: float
+    acceptance_input: float
+    acceptance_output: float
+    mean_to_median: float
+    # memory
+    reserved_bytes: float
+    cache_share: float
+    # benchmark
+    rounds: float
+    # half-widths of the 90 % intervals, of the logarithm
+    tpot_half_width: float
+    ttft_half_width: float
+    throughput_half_width: float
+    extrapolation_widening: float  # factor on a half-width for each thing outside the data
+    coverage: Coverage
+
+
+def constants_of(calibration: Calibration) -> dict[str, float]:
+    """Flat names and values: ``dispatch_fp4.latency`` for the fields of a kernel."""
+    flat: dict[str, float] = {}
+    for field in _constant_fields():
+        value = getattr(calibration, field.name)
+        if isinstance(value, AllToAllKernel):
+            flat.update(
+                {f"{field.name}.{part.name}": getattr(value, part.name) for part in fields(value)}
+            )
+        else:
+            flat[field.name] = value
+    return flat
+
+
+def calibration_of(values: Mapping[str, float], coverage: Coverage) -> Calibration:
+    """Build a calibration from flat names; the inverse of `constants_of`."""
+    columns: dict[str, Any] = {"coverage": coverage}
+    for field in _constant_fields():
+        if field.type == "AllToAllKernel":
+            columns[field.name] = AllToAllKernel(
+                **{
+                    part.name: values[f"{field.name}.{part.name}"]
+                    for part in fields(AllToAllKernel)
+                }
+            )
+        else:
+            columns[field.name] = values[field.name]
+    return Calibration(**columns)
+
+
+def constant_names() -> tuple[str, ...]:
+    """Flat names of all constants, in the order of `Calibration`."""
+    names: list[str] = []
+    for field in _constant_fields():
+        if field.type == "AllToAllKernel":
+            names += [f"{field.name}.{part.name}" for part in fields(AllToAllKernel)]
+        else:
+            names.append(field.name)
+    return tuple(names)
+
+
+@dataclass(frozen=True)
+class CalibrationFile:
+    """A calibration with the provenance of each constant."""
+
+    constants: dict[str, Constant]
+    coverage: Coverage
+
+    @property
+    def calibration(self) -> Calibration:
+        """The values alone, as the model reads them."""
+        values = {name: constant.value for name, constant in self.constants.items()}
+        return calibration_of(values, self.coverage)
+
+
+def read_calibration(path: Path) -> CalibrationFile:
+    """Read a calibration file.
+
+    Raises
+    ------
+    DataFileError
+        If the file is missing, too large or not TOML, or a constant missing, unknown or unphysical.
+    """
+    try:
+        document = tomllib.loads(read_text(path, MAXIMUM_BYTES))
+    except tomllib.TOMLDecodeError as error:
+        raise DataFileError(f"is not TOML: {error}", path) from None
+    if document.get("format") != FORMAT:
+        raise DataFileError(f"must say format = {FORMAT!r}", path)
+    table = document.get("constants")
+    if not isinstance(table, dict):
+        raise DataFileError("has no table [constants]", path)
+    names = constant_names()
+    for name in table:
+        if name not in names:
+            raise DataFileError(f"is not a constant; {closest_hint(name, names)}", path, key=name)
+    for name in names:
+        if name not in table:
+            raise DataFileError("is missing", path, key=name)
+    constants = {name: validated(Constant, table[name], path) for name in names}
+    return CalibrationFile(constants, validated(Coverage, document.get("coverage"), path))
+
+
+@cache
+def shipped_calibration() -> CalibrationFile:
+    """Read the calibration that ships with the project."""
+    with resources.as_file(resources.files("costmodel") / "data" / "calibration.toml") as path:
+        return read_calibration(path)
+
+
+def load_calibration(path: Path | None = None) -> Calibration:
+    """Calibration from a file, or the shipped one."""
+    return (shipped_calibration() if path is None else read_calibration(path)).calibration
+
+
+def _constant_fields() -> tuple[DataclassField[Any], ...]:
+    return tuple(field for field in fields(Calibration) if field.name != "coverage")

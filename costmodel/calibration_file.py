@@ -1,0 +1,64 @@
+"""Writing a calibration file, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from datetime import date
+from pathlib import Path
+
+from costmodel.calibration import FORMAT, CalibrationFile, Constant, Coverage
+
+HEADER = """# Constants of the cost model, written by `moeplan calibrate`; see docs/cost-model.md.
+# Times are in seconds; standard errors are of the logarithm.
+"""
+
+
+def write_calibration(file: CalibrationFile, path: Path) -> None:
+    """Write a calibration file; an existing file is replaced only once the new one is complete."""
+    write_whole(path, format_calibration(file))
+
+
+def format_calibration(file: CalibrationFile) -> str:
+    """Text of a calibration file, in the order of the constants."""
+    blocks = [f"{HEADER}format = {json.dumps(FORMAT)}\n"]
+    blocks += [_constant_block(name, constant) for name, constant in file.constants.items()]
+    blocks.append(_coverage_block(file.coverage))
+    return "\n".join(blocks)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write text beside its place and move it there."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _constant_block(name: str, constant: Constant) -> str:
+    key = json.dumps(name) if "." in name else name
+    values = constant.model_dump(exclude_none=True)
+    lines = [f"{field} = {_toml(value)}" for field, value in values.items()]
+    return "\n".join([f"[constants.{key}]", *lines, ""])
+
+
+def _coverage_block(coverage: Coverage) -> str:
+    lines = [f"{field} = {_toml(value)}" for field, value in coverage.model_dump().items()]
+    return "\n".join(["[coverage]", *lines, ""])
+
+
+def _toml(value: object) -> str:
+    """One value in TOML: JSON strings and numbers are TOML too, dates stand bare."""
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, float):
+        return repr(float(f"{value:.6g}"))
+    if isinstance(value, tuple):
+        return json.dumps(list(value))
+    return json.dumps(value)

@@ -1,0 +1,114 @@
+"""Seconds that groups of GPUs spend moving data: all-to-all of experts, all-reduce of attention.
+
+Sizes are bytes, rates bytes per second one way per GPU, times seconds. The load that a group puts
+on its worst link comes from the topology as ``seconds_per_pair_byte``: the time of a uniform
+all-to-all in which each ordered pair of GPUs exchanges one byte.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from costmodel.calibration import AllToAllKernel, Calibration
+from costmodel.inputs import FloatArray, PathArrays
+
+
+def ranks_hit(ep: FloatArray, top_k: FloatArray) -> FloatArray:
+    """Chance that a given rank holds at least one of a token's experts [1].
+
+    A token goes once to each rank that holds one of its experts, not once per expert:
+    ``1 - (1 - 1/EP)^k`` for experts chosen independently.
+
+    >>> float(ranks_hit(np.float64(8), np.float64(8)).round(4))
+    0.6564
+    """
+    return np.asarray(1.0 - (1.0 - 1.0 / ep) ** top_k)
+
+
+def exchange_time(
+    kernel: AllToAllKernel,
+    tokens: FloatArray,
+    token_bytes: FloatArray,
+    hidden_bytes: FloatArray,
+    ep: FloatArray,
+    top_k: FloatArray,
+    paths: PathArrays,
+    calibration: Calibration,
+) -> FloatArray:
+    """One direction of an MoE all-to-all.
+
+    Parameters
+    ----------
+    kernel
+        Fixed and per-token cost of the kernel, measured.
+    tokens
+        Tokens that each rank sends. [1]
+    token_bytes
+        Size of one copy of one token on the wire. [B]
+    hidden_bytes
+        Size of one token's BF16 activation, which the kernel reads or writes locally. [B]
+    ep
+        Ranks in the group.
+    top_k
+        Experts of a token.
+    paths
+        Load and latency of the group's links.
+
+    Returns
+    -------
+    Time of the exchange. [s]
+
+    Notes
+    -----
+    ``t = latency + latency_per_doubling log2(EP) + tokens * hidden_bytes * seconds_per_byte +
+    bytes_per_pair * seconds_per_pair_byte / efficiency + excess latency``. Leaving the NVLink
+    domain costs the path's excess latency several times over (a message, its flag, and waiting for
+    the slowest peer), and less of the wire is used the longer its latency, because a kernel keeps a
+    bounded window in flight.
+    """
+    excess = np.maximum(paths.latency - paths.domain_latency, 0.0)
+    pair_bytes = tokens * ranks_hit(ep, top_k) * token_bytes
+    wire = pair_bytes * paths.seconds_per_pair_byte / calibration.link_efficiency
+    local = preparation_time(kernel, tokens, hidden_bytes, ep)
+    moved = wire * (1.0 + excess / calibration.window_latency)
+    return np.where(ep > 1, local + moved + calibration.crossing_rounds * excess, 0.0)
+
+
+def preparation_time(
+    kernel: AllToAllKernel, tokens: FloatArray, hidden_bytes: FloatArray, ep: FloatArray
+) -> FloatArray:
+    """Time the part of a kernel that uses no link: fixed latency and local copies [s]."""
+    fixed = kernel.latency + kernel.latency_per_doubling * np.log2(ep)
+    return np.where(ep > 1, fixed + tokens * hidden_bytes * kernel.seconds_per_byte, 0.0)
+
+
+def all_reduce_time(
+    size: FloatArray,
+    gpus: FloatArray,
+    paths: PathArrays,
+    calibration: Calibration,
+    launch: FloatArray,
+) -> FloatArray:
+    """All-reduce of ``size`` bytes over a worker's GPUs [s].
+
+    Inside one NVLink domain the quicker of one-shot (each GPU reads all others) and two-shot
+    (reduce-scatter, then all-gather); across domains a hierarchy: the parts that each GPU owns
+    after the in-domain reduce-scatter cross the NIC, ``2 size/g (d - 1)/d``.
+    """
+    inside = gpus / paths.domains
+    wire = calibration.link_efficiency * paths.nvlink_rate
+    one_shot = size * (inside - 1.0) / wire
+    two_shot = calibration.two_shot_latency + 2.0 * size * (inside - 1.0) / inside / wire
+    in_domain = launch + np.minimum(one_shot, two_shot)
+    excess = np.maximum(paths.latency - paths.domain_latency, 0.0)
+    crossing = (
+        2.0
+        * size
+        / inside
+        * (paths.domains - 1.0)
+        / paths.domains
+        / (paths.nic_rate * calibration.link_efficiency)
+        * (1.0 + excess / calibration.window_latency)
+        + calibration.crossing_rounds * excess
+    )
+    return np.where(gpus > 1, in_domain + np.where(paths.domains > 1, crossing, 0.0), 0.0)

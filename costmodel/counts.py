@@ -1,0 +1,163 @@
+"""From facts to arrays: what one model at one precision costs, what one machine offers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from costmodel.inputs import MachineArrays, ModelArrays, PathArrays
+from presets import Hardware, InputError, MlaAttention, Model, Precision
+from topology import GroupPath
+
+FP4_BITS = 5.0  # precisions with fewer bits per expert weight run FP4 GEMMs
+FP8_BITS = 9.0
+LOW_PRECISION_COMBINE_BITS = (
+    4.5  # NVFP4 with its scales, as these engines combine under FP4 weights
+)
+SCALE_FACTOR_FP8 = 1.0 + 4.0 / 128.0  # dispatch in FP8 carries one FP32 scale per 128 values
+
+
+def model_arrays(model: Model, precision: str) -> ModelArrays:
+    """Count one model at one precision, each field of shape ``()``.
+
+    Raises
+    ------
+    InputError
+        If the model is not offered at that precision.
+    """
+    bits = model.precision(precision)
+    whole, split, heads, products, prefill_products, kv, kv_split = _attention(model, bits)
+    projection_bytes = _attention_bytes(model, bits) / (whole + split)
+    expert = 3.0 * model.hidden * model.expert_intermediate
+    shared = 3.0 * model.hidden * model.shared_experts * model.shared_intermediate
+    dense = 3.0 * model.hidden * model.dense_intermediate
+    head = float(model.vocab * model.hidden)
+    moe_layers = model.layers - model.dense_layers
+    router = float(model.experts * model.hidden)
+    linear = model.layers * (whole + split) + model.dense_layers * dense + head
+    linear += moe_layers * (model.top_k * expert + shared + router)
+    values: dict[str, float] = {
+        "hidden": model.hidden,
+        "layers": model.layers,
+        "moe_layers": moe_layers,
+        "experts": model.experts,
+        "top_k": model.top_k,
+        "expert_params": expert,
+        "expert_bytes": expert * bits.experts / 8.0,
+        "shared_params": shared + router,
+        "shared_bytes": (shared * bits.shared_expert + router * bits.router) / 8.0,
+        "dense_mlp_params": dense,
+        "dense_mlp_bytes": dense * bits.dense / 8.0,
+        "attention_params_split": split,
+        "attention_params_whole": whole,
+        "attention_bytes_per_param": projection_bytes,
+        "heads": heads,
+        "score_value_dim": products,
+        "prefill_score_value_dim": prefill_products,
+        "kv_bytes": kv * bits.kv_cache / 8.0,
+        "kv_split": kv_split,
+        "head_params": head,
+        "head_bytes": head * bits.lm_head / 8.0,
+        "embedding_bytes": head * bits.embedding / 8.0,
+        "draft_layers": model.draft_layers,
+        "draft_weight_ratio": bits.draft / bits.experts,
+        "dispatch_bytes": _dispatch_bytes(model, bits),
+        "combine_bytes": _combine_bytes(model, bits),
+        "active_params": linear,
+    }
+    return ModelArrays(**{name: np.asarray(float(value)) for name, value in values.items()})
+
+
+def machine_arrays(hardware: Hardware, model: Model, precision: str) -> MachineArrays:
+    """Take what one machine offers to one model at one precision, each field of shape ``()``.
+
+    Raises
+    ------
+    InputError
+        If the precision is FP4 and the machine has no FP4 tensor rate.
+    """
+    bits = model.precision(precision)
+    blackwell = hardware.generation == "blackwell"
+    attention = hardware.flops_fp8 if blackwell else hardware.flops_bf16
+    return MachineArrays(
+        hbm_rate=np.asarray(hardware.hbm_rate.value),
+        hbm_bytes=np.asarray(hardware.hbm_bytes.value),
+        flops_experts=np.asarray(_flops(hardware, bits.experts, precision)),
+        flops_dense=np.asarray(_flops(hardware, bits.attention, precision)),
+        flops_attention=np.asarray(attention.value),
+        flops_bf16=np.asarray(hardware.flops_bf16.value),
+        blackwell=np.asarray(blackwell),
+        fp4=np.asarray(bits.experts < FP4_BITS),
+    )
+
+
+def path_arrays(path: GroupPath) -> PathArrays:
+    """Load and latency of one group's links, each field of shape ``()``."""
+    return PathArrays(
+        seconds_per_pair_byte=np.asarray(path.seconds_per_pair_byte),
+        latency=np.asarray(path.latency),
+        domain_latency=np.asarray(path.domain_latency),
+        domains=np.asarray(float(path.domains)),
+        nvlink_rate=np.asarray(path.nvlink_rate),
+        nic_rate=np.asarray(path.nic_rate),
+    )
+
+
+def _flops(hardware: Hardware, bits: float, precision: str) -> float:
+    """Dense tensor rate for weights of so many bits [FLOP/s]."""
+    if bits < FP4_BITS:
+        if hardware.flops_fp4 is None:
+            message = f"precision {precision!r}: {hardware.name} has no FP4 rate; valid: fp8"
+            raise InputError(message)
+        return hardware.flops_fp4.value
+    return hardware.flops_fp8.value if bits < FP8_BITS else hardware.flops_bf16.value
+
+
+def _attention(
+    model: Model, bits: Precision
+) -> tuple[float, float, float, float, float, float, float]:
+    """Whole and split projection weights, heads, products at decode and prefill, cache, its split.
+
+    MLA at decode works in the latent space: each head's score takes ``kv_lora_rank + qk_rope_dim``
+    multiply-adds per cached token and its value ``kv_lora_rank``; prefill unfolds the latent first.
+    """
+    attention = model.attention
+    hidden = float(model.hidden)
+    if isinstance(attention, MlaAttention):
+        latent = attention.kv_lora_rank + attention.qk_rope_dim
+        query = attention.heads * (attention.qk_nope_dim + attention.qk_rope_dim)
+        rank = attention.q_lora_rank
+        whole = hidden * (latent + (rank or 0))
+        split = (rank or hidden) * query
+        split += (
+            attention.kv_lora_rank * attention.heads * (attention.qk_nope_dim + attention.v_dim)
+        )
+        split += attention.heads * attention.v_dim * hidden
+        products = attention.kv_lora_rank + latent
+        unfolded = attention.qk_nope_dim + attention.qk_rope_dim + attention.v_dim
+        return whole, split, attention.heads, products, unfolded, latent, 1.0
+    width = attention.head_dim
+    split = 2.0 * hidden * width * (attention.heads + attention.kv_heads)
+    cache = 2.0 * attention.kv_heads * width
+    return 0.0, split, attention.heads, 2.0 * width, 2.0 * width, cache, attention.kv_heads
+
+
+def _attention_bytes(model: Model, bits: Precision) -> float:
+    """Bytes of the attention projections of one layer; the last may have other bits."""
+    attention = model.attention
+    whole, split, *_ = _attention(model, bits)
+    value = attention.v_dim if isinstance(attention, MlaAttention) else attention.head_dim
+    output = float(attention.heads * value * model.hidden)
+    return ((whole + split - output) * bits.attention + output * bits.attention_output) / 8.0
+
+
+def _dispatch_bytes(model: Model, bits: Precision) -> float:
+    """One token on its way to an expert rank, quantised as the experts' input is [B]."""
+    if bits.experts < FP4_BITS:
+        return model.hidden * LOW_PRECISION_COMBINE_BITS / 8.0
+    return model.hidden * (SCALE_FACTOR_FP8 if bits.experts < FP8_BITS else 2.0)
+
+
+def _combine_bytes(model: Model, bits: Precision) -> float:
+    """One token on its way back: low precision under FP4 weights, else BF16 [B]."""
+    low = bits.experts < FP4_BITS
+    return model.hidden * (LOW_PRECISION_COMBINE_BITS / 8.0 if low else 2.0)

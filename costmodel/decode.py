@@ -1,0 +1,355 @@
+"""One decode step of one worker: seconds by part, for any number of workers at once.
+
+Each layer is a roofline: bytes over bandwidth against FLOP over rate, plus collectives, plus fixed
+time for launches. ``requests`` is what attention handles: requests per rank under attention dp, per
+worker under attention tp. Equations and symbols: ``docs/cost-model.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from costmodel.calibration import Calibration
+from costmodel.collectives import all_reduce_time, exchange_time, preparation_time
+from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
+
+ATTENTION_TILE = 64.0  # rows of one attention tile: fewer heads x tokens leave the tile part empty
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """Seconds of one MoE layer by part; shapes broadcast."""
+
+    projection: FloatArray
+    attention: FloatArray
+    experts: FloatArray
+    dispatch: FloatArray
+    combine: FloatArray
+    all_reduce: FloatArray
+    launch: FloatArray
+
+    @property
+    def total(self) -> FloatArray:
+        """Sum of all parts [s]."""
+        return np.asarray(sum(vars(self).values()))
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of one decode step by part; ``total`` is what a step takes. Shapes broadcast."""
+
+    projection: FloatArray
+    attention: FloatArray
+    experts: FloatArray
+    dispatch: FloatArray
+    combine: FloatArray
+    all_reduce: FloatArray
+    draft: FloatArray
+    head: FloatArray
+    launch: FloatArray
+    host: FloatArray
+    wait: FloatArray
+
+    @property
+    def total(self) -> FloatArray:
+        """Sum of all parts [s]."""
+        return np.asarray(sum(vars(self).values()))
+
+    @property
+    def exposed_communication(self) -> FloatArray:
+        """Time in which links, not GEMMs, hold up the step [s]."""
+        return np.asarray(self.dispatch + self.combine + self.all_reduce)
+
+
+def decode_step(
+    machine: MachineArrays,
+    model: ModelArrays,
+    workers: WorkerArrays,
+    paths: PathArrays,
+    requests: FloatArray,
+    calibration: Calibration,
+) -> StepTime:
+    """Time of one decode step.
+
+    Parameters
+    ----------
+    machine, model, workers, paths
+        Facts of each worker; all fields broadcast with ``requests``.
+    requests
+        Requests in flight, per rank (attention dp) or per worker (attention tp). [1]
+    calibration
+        Calibrated constants.
+
+    Returns
+    -------
+    Seconds by part. [s]
+    """
+    tokens = requests * (1.0 + workers.mtp_depth)  # handled by attention on one rank
+    layer = layer_time(machine, model, workers, paths, requests, tokens, calibration)
+    head = head_time(machine, model, workers, tokens, calibration)
+    draft = draft_time(machine, model, workers, paths, requests, calibration)
+    dense_layers = model.layers - model.moe_layers
+    dense = dense_mlp_time(machine, model, workers, tokens, calibration)
+    step = StepTime(
+        projection=model.layers * layer.projection,
+        attention=model.layers * layer.attention,
+        experts=model.moe_layers * layer.experts + dense_layers * dense,
+        dispatch=model.moe_layers * layer.dispatch,
+        combine=model.moe_layers * layer.combine,
+        all_reduce=model.layers * layer.all_reduce,
+        draft=draft,
+        head=head,
+        launch=model.layers * layer.launch + calibration.step_time,
+        host=requests
+        * _by_generation(machine, calibration.request_time, calibration.request_time_hopper),
+        wait=np.zeros(()),
+    )
+    wait = np.where(workers.attention_dp, calibration.sync_share, 0.0) * step.total
+    return replace(step, wait=wait)
+
+
+def layer_time(
+    machine: MachineArrays,
+    model: ModelArrays,
+    workers: WorkerArrays,
+    paths: PathArrays,
+    requests: FloatArray,
+    tokens: FloatArray,
+    calibration: Calibration,
+) -> LayerTime:
+    """Time one MoE layer that handles ``tokens`` of ``requests`` requests, per rank or worker."""
+    worker_tokens = np.where(workers.attention_dp, tokens * workers.gpus, tokens)
+    dispatch, combine = moe_exchange_time(machine, model, workers, tokens, paths, calibration)
+    reduce = attention_reduce_time(machine, model, workers, tokens, paths, calibration)
+    return LayerTime(
+        projection=projection_time(machine, model, workers, tokens, calibration),
+        attention=attention_time(machine, model, workers, requests, tokens, calibration),
+        experts=expert_time(machine, model, workers, tokens, worker_tokens, calibration),
+        dispatch=dispatch,
+        combine=combine,
+        all_reduce=2.0 * reduce,
+        launch=launch_time(machine, calibration),
+    )
+
+
+def draft_time(
+    machine: MachineArrays,
+    model: ModelArrays,
+    workers: WorkerArrays,
+    paths: PathArrays,
+    requests: FloatArray,
+    calibration: Calibration,
+) -> FloatArray:
+    """All drafts of one step: per draft one layer, at its own precision, and the LM head [s].
+
+    The first draft sees all depth + 1 tokens of a request, the others one: two on average.
+    """
+    ratio = model.draft_weight_ratio
+    layer_model = replace(
+        model,
+        expert_bytes=model.expert_bytes * ratio,
+        shared_bytes=model.shared_bytes * ratio,
+    )
+    layer_machine = replace(machine, flops_experts=machine.flops_experts / ratio)
+    tokens = 2.0 * requests
+    layer = layer_time(layer_machine, layer_model, workers, paths, requests, tokens, calibration)
+    head = head_time(machine, model, workers, requests, calibration)
+    return workers.mtp_depth * (layer.total * calibration.draft_factor + head)
+
+
+def projection_time(
+    machine: MachineArrays,
+    model: ModelArrays,
+    workers: WorkerArrays,
+    tokens: FloatArray,
+    calibration: Calibration,
+) -> FloatArray:
+    """Attention projections of one layer: weights split over ranks by tp, whole under dp [s]."""
+    params = model.attention_params_whole + model.attention_params_split / _tp(workers)
+    read = (
+        params * model.attention_bytes_per_param / (machine.hbm_rate * calibration.hbm_efficiency)
+    )
+    return read + 2.0 * tokens * params / (machine.flops_dense * calibration.dense_efficiency)
+
+
+def attention_time(
+    machine: MachineArrays,
+    model: ModelArrays,
+    workers: WorkerArrays,
+    requests: FloatArray,
+    tokens: FloatArray,
+    calibration: Calibration,
+) -> FloatArray:
+    """Score and value products of one layer against the KV cache read, rounded maximum [s].
+
+    Under tp each rank keeps ``heads / tp`` heads but an MLA cache cannot be split, so every rank
+    reads all of it. Few heads leave the tensor-core tile part empty.
+    """
+    tp = _tp(workers)
+    cache = requests * workers.context * model.kv_bytes / np.minimum(tp, model.kv_split)
+    read = cache / (machine.hbm_rate * calibration.cache_efficiency)
+    rows = np.maximum(model.heads / tp * tokens / requests, ATTENTION_TILE)
+    efficiency = _by_generation(
+        machine, calibration.attention_efficiency, calibration.attention_efficiency_hopper
+    )
+    products = 2.0 * requests * rows * workers.context * model.score_value_dim
+    return np.hypot(read, products / (machine.flops_attention * efficiency))
+
+
+def expert_time(
+    machine: MachineArrays,
+    model: ModelArrays,
+    workers: WorkerArrays,
+    tokens: FloatArray,
+    worker_tokens: FloatArray,
+    calibration: Calibration,
+) -> FloatArray:
+    """Routed and shared experts of one MoE layer on the most loaded rank [s].
+
+    ``E (1 - (1 - 1/E)^(k n))`` distinct experts are touched by n tokens; their weights are read
+    once per step. The rank with most tokens and most distinct experts sets the pace; EPLB slots
+    lower the first. Work of a nearly empty expert is bounded below by one GEMM tile.
+    """
+    touched = model.experts * -np.expm1(
+        model.top_k * worker_tokens * np.log1p(-1.0 / model.experts)
+    )
+    share = touched / workers.ep
+    spread_of_maximum = np.sqrt(2.0 * np.log(workers.ep))  # expected maximum of EP normal draws
+    scatter = np.sqrt(share * np.maximum(1.0 - touched / model.experts, 0.0))
+    distinct = np.minimum(
+        share + calibration.touch_spread * spread_of_maximum * scatter, model.experts / workers.ep
+    )
+    spread = calibration.expert_spread * np.where(
+        workers.eplb_slots > 0, calibration.eplb_gain, 1.0
+    )
+    hottest = 1.0 + spread * spread_of_maximum * np.sqrt(workers.ep / model.experts)
+    pairs = model.top_k * worker_tokens / workers.ep * hottest
+    tile = _by_generation(
+        machine,
+        np.where(machine.fp4, calibration.expert_tile, calibration.expert_tile_fp8),
+        calibration.expert_tile_hopper,
+    )
+    rows = np.hypot(pairs, tile * distinct)
+
+    shards = workers.gpus / workers.ep  # EP below the worker's size splits each expert by tp
+    bandwidth = machine.hbm_rate * calibration.hbm_efficiency
+    rate = _expert_rate(machine, calibration)
+    read = distinct * model.expert_bytes / shards / bandwidth
+    work = 2.0 * rows * model.expert_params / shards / rate
+    power = calibration.roofline_exponent
+    routed = (read**power + work**power) ** (1.0 / power)
+    shared = (model.shared_bytes / bandwidth + 2.0 * tokens * model.shared_params / rate) / _tp(
+        workers
+    )
+    return routed + shared
+
+
+def moe_exchange_time(
+    machine: MachineArrays,
+    model: ModelArrays,
+    workers: WorkerArrays,
+    tokens: FloatArray,
+    paths: PathArrays,
+    calibration: Calibration,
+) -> tuple[FloatArray, FloatArray]:
+    """Dispatch and combine of one MoE layer under dp; zero under tp, which all-reduces [s]."""
+    exchange = partial(
+        exchange_time,
+        tokens=tokens,
+        hidden_bytes=2.0 * model.hidden,
+        ep=workers.gpus,
+        top_k=model.top_k,
+        paths=paths,
+        calibration=calibration,
+    )
+    there = np.where(
+        machine.fp4,
+        exchange(calibration.dispatch_fp4, token_bytes=model.dispatch_bytes),
+        exchange(calibration.dispatch_fp8, token_bytes=model.dispatch_bytes),
+    )
+    back = np.where(
+        machine.fp4,
+        exchange(calibration.combine_fp4, token_bytes=model.combine_bytes),
+        exchange(calibration.combine_fp8, token_bytes=model.combine_bytes),
+    )
+    prepare = preparation_time(calibration.prepare, tokens, 2.0 * model.hidden, workers.gpus)
+    scale = np.where(
+        workers.attention_dp,
+        _by_generation(machine, calibration.exchange_factor, calibration.exchange_factor_hopper),
+        0.0,
+    )
+    return (prepare + there) * scale, back * scale
+
+
+def attention_reduce_time(
+    machine: MachineArrays,
+    model: ModelArrays,
+    workers: WorkerArrays,
+    tokens: FloatArray,
+    paths: PathArrays,
+    calibration: Calibration,
+) -> FloatArray:
+    """One BF16 all-reduce of a layer's activations under attention tp; zero under dp [s]."""
+    launch = _by_generation(
+        machine, calibration.all_reduce_launch, calibration.all_reduce_launch_hopper
+    )
+    size = tokens * model.hidden * 2.0
+    time = all_reduce_time(size, workers.gpus, paths, calibration, launch)
+    return np.where(workers.attention_dp, 0.0, time * calibration.all_reduce_factor)
+
+
+def dense_mlp_time(
+    machine: MachineArrays,
+    model: ModelArrays,
+    workers: WorkerArrays,
+    tokens: FloatArray,
+    calibration: Calibration,
+) -> FloatArray:
+    """MLP of one dense layer [s]."""
+    read = model.dense_mlp_bytes / (machine.hbm_rate * calibration.hbm_efficiency)
+    work = 2.0 * tokens * model.dense_mlp_params / _expert_rate(machine, calibration)
+    return np.asarray((read + work) / _tp(workers))
+
+
+def head_time(
+    machine: MachineArrays,
+    model: ModelArrays,
+    workers: WorkerArrays,
+    tokens: FloatArray,
+    calibration: Calibration,
+) -> FloatArray:
+    """LM head: its weights are split over all ranks in either mode, its work over tokens [s]."""
+    read = model.head_bytes / workers.gpus / (machine.hbm_rate * calibration.hbm_efficiency)
+    rate = machine.flops_bf16 * calibration.dense_efficiency
+    return np.asarray(read + 2.0 * tokens * model.head_params / _tp(workers) / rate)
+
+
+def launch_time(machine: MachineArrays, calibration: Calibration) -> FloatArray:
+    """Spend on one layer apart from its data: launches, norms, router, quantisation [s]."""
+    time = _by_generation(machine, calibration.layer_time, calibration.layer_time_hopper)
+    fp8_on_blackwell = machine.blackwell & ~machine.fp4
+    return np.where(fp8_on_blackwell, time * calibration.fp8_layer_factor, time)
+
+
+def _tp(workers: WorkerArrays) -> FloatArray:
+    """Ways in which attention is split over heads."""
+    return np.where(workers.attention_dp, 1.0, workers.gpus)
+
+
+def _by_generation(
+    machine: MachineArrays, blackwell: float | FloatArray, hopper: float | FloatArray
+) -> FloatArray:
+    return np.where(machine.blackwell, blackwell, hopper)
+
+
+def _expert_rate(machine: MachineArrays, calibration: Calibration) -> FloatArray:
+    """Rate that expert GEMMs reach [FLOP/s]."""
+    blackwell = np.where(
+        machine.fp4, calibration.expert_efficiency_fp4, calibration.expert_efficiency_fp8
+    )
+    return machine.flops_experts * np.where(
+        machine.blackwell, blackwell, calibration.expert_efficiency_hopper
+    )

@@ -1,0 +1,163 @@
+"""Deployments as arrays: many configurations, each on its machine, ready for the cost model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from costmodel.calibration import Calibration
+from costmodel.counts import machine_arrays, model_arrays, path_arrays
+from costmodel.inputs import (
+    FloatArray,
+    MachineArrays,
+    ModelArrays,
+    PathArrays,
+    WorkerArrays,
+    stack,
+)
+from costmodel.memory import batch_limit
+from costmodel.prefill import prefill_worker
+from costmodel.results import Case, Configuration, Scenario
+from costmodel.serving import Benchmark, Fleet, Network, serve
+from costmodel.workload import Workload
+from presets import ClusterSpec, Model, ServingRow, default_cluster, load_hardware, load_model
+from topology import group_table
+
+
+@dataclass(frozen=True)
+class Deployments:
+    """Configurations with the facts of their machines, models and links; one entry each."""
+
+    machine: MachineArrays
+    model: ModelArrays
+    workers: WorkerArrays
+    paths: PathArrays
+    prefill_paths: PathArrays
+    fleet: Fleet
+    workload: Workload
+    max_batch: FloatArray
+    concurrency: FloatArray
+
+
+def case_of(row: ServingRow) -> Case:
+    """Build the case that a measured row describes, on its machine as the preset has it."""
+    names = Configuration.model_fields
+    configuration = Configuration(**{name: getattr(row, name) for name in names})
+    scenario = Scenario(
+        model=load_model(row.model),
+        precision=row.precision,
+        isl=row.isl,
+        osl=row.osl,
+        engine=row.framework or "trtllm",
+    )
+    domain = int(load_hardware(row.sku).gpus_per_domain.value)
+    largest = max(row.decode_gpus_per_worker, row.prefill_gpus_per_worker)
+    gpus = max(configuration.gpus, -(-largest // domain) * domain)
+    return Case(configuration, scenario, default_cluster(row.sku, gpus))
+
+
+def deployments_of(cases: Sequence[Case]) -> Deployments:
+    """Join configurations with the facts they need; one entry per case.
+
+    Raises
+    ------
+    InputError
+        If a worker does not fit its cluster, or a model is not offered at a precision.
+    """
+    names = Configuration.model_fields
+    column = {
+        name: np.array([float(getattr(case.configuration, name)) for case in cases])
+        for name in names
+        if name != "decode_attention"
+    }
+    workload = Workload(
+        np.array([float(case.scenario.isl) for case in cases]),
+        np.array([float(case.scenario.osl) for case in cases]),
+    )
+    attention_dp = np.array([case.configuration.decode_attention == "dp" for case in cases])
+    return Deployments(
+        machine=stack([_machine(case) for case in cases]),
+        model=stack([_model(case.scenario.model, case.scenario.precision) for case in cases]),
+        workers=WorkerArrays(
+            gpus=column["decode_gpus_per_worker"],
+            ep=column["decode_ep"],
+            attention_dp=attention_dp,
+            mtp_depth=column["mtp_depth"],
+            eplb_slots=column["eplb_slots"],
+            context=workload.context,
+        ),
+        paths=stack(
+            [_paths(case.cluster, case.configuration.decode_gpus_per_worker) for case in cases]
+        ),
+        prefill_paths=stack(
+            [_paths(case.cluster, case.configuration.prefill_gpus_per_worker) for case in cases]
+        ),
+        fleet=Fleet(
+            column["prefill_workers"], column["prefill_gpus_per_worker"], column["decode_workers"]
+        ),
+        workload=workload,
+        max_batch=column["max_batch"],
+        concurrency=column["concurrency"],
+    )
+
+
+def network_of(deployments: Deployments, calibration: Calibration) -> Network:
+    """Build the closed network of each deployment under a calibration."""
+    prefill = prefill_worker(
+        deployments.machine,
+        deployments.model,
+        deployments.fleet.prefill_gpus_per_worker,
+        deployments.prefill_paths,
+        deployments.workload,
+        calibration,
+    )
+    return Network(
+        machine=deployments.machine,
+        model=deployments.model,
+        workers=deployments.workers,
+        paths=deployments.paths,
+        prefill=prefill,
+        fleet=deployments.fleet,
+        workload=deployments.workload,
+        calibration=calibration,
+    )
+
+
+def memory_limit(deployments: Deployments, calibration: Calibration) -> FloatArray:
+    """Count the requests whose KV cache fits, per rank (dp) or worker (tp) [1]."""
+    return batch_limit(
+        deployments.machine,
+        deployments.model,
+        deployments.workers,
+        deployments.workload,
+        calibration,
+    )
+
+
+def run(deployments: Deployments, calibration: Calibration) -> Benchmark:
+    """Predict a benchmark of each deployment; the batch is cut where the KV cache does not fit."""
+    limit = np.maximum(memory_limit(deployments, calibration), 1.0)
+    batch = np.minimum(deployments.max_batch, limit)
+    return serve(network_of(deployments, calibration), batch, deployments.concurrency)
+
+
+def _machine(case: Case) -> MachineArrays:
+    return _machine_of(case.cluster, case.scenario.model, case.scenario.precision)
+
+
+@lru_cache
+def _machine_of(cluster: ClusterSpec, model: Model, precision: str) -> MachineArrays:
+    return machine_arrays(cluster.hardware(), model, precision)
+
+
+@lru_cache
+def _model(model: Model, precision: str) -> ModelArrays:
+    return model_arrays(model, precision)
+
+
+@lru_cache
+def _paths(cluster: ClusterSpec, gpus: int) -> PathArrays:
+    return path_arrays(group_table(cluster, [gpus])[gpus])

@@ -1,0 +1,116 @@
+"""Calibration: constants from measurements, bottom up, held to physical bounds and priors.
+
+First the collectives on their own latencies, then all that shows in serving: step time, acceptance,
+prefill, queueing. Each constant is fitted as a logarithm with a prior, so that a constant which the
+data do not inform stays where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from costmodel.calibration import Calibration, CalibrationFile, calibration_of
+from costmodel.inputs import FloatArray
+
+Residuals = Callable[[Calibration], FloatArray]
+TOLERANCE = 1e-4  # relative change of the sum of squares at which a fit ends
+STEP = 3e-3  # of the differences in log constants: far above what the bisection of the batch leaves
+ROBUST_SCALE = 1.5  # errors beyond so many standard deviations count linearly, not squared
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Fitted constants and how well the data determine them."""
+
+    file: CalibrationFile
+    informed: dict[str, float]  # share of each prior's variance that the data removed, 0 to 1
+    evaluations: int
+
+
+def fit_constants(
+    start: CalibrationFile,
+    names: Sequence[str],
+    residuals: Residuals,
+    *,
+    progress: Callable[[], None] | None = None,
+    maximum_evaluations: int = 40,
+) -> Fit:
+    """Fit some constants to residuals, each residual in units of its standard deviation.
+
+    Parameters
+    ----------
+    start
+        Where the fit starts: constants in ``names`` move within their bounds, held by their prior;
+        the others stay.
+    names
+        Constants to fit.
+    residuals
+        From a calibration to residuals. [1]
+    progress
+        Called once for each evaluation of the residuals.
+    maximum_evaluations
+        Bound on the iterations of the solver.
+
+    Returns
+    -------
+    All constants, with standard errors of the fitted ones.
+    """
+    from scipy.optimize import least_squares  # heavy, and only calibration needs it
+
+    constants = start.constants
+    low = np.log([constants[name].low for name in names])
+    high = np.log([constants[name].high for name in names])
+    prior = np.log([constants[name].prior for name in names])
+    spread = np.array([constants[name].spread for name in names])
+    others = {name: item.value for name, item in constants.items()}
+
+    def objective(logs: FloatArray) -> FloatArray:
+        if progress is not None:
+            progress()
+        moved = dict(zip(names, np.exp(logs).tolist(), strict=True))
+        calibration = calibration_of(others | moved, start.coverage)
+        return np.concatenate([softened(residuals(calibration)), (logs - prior) / spread])
+
+    def slopes(logs: FloatArray) -> FloatArray:
+        at = objective(logs)
+        steps = np.where(logs + STEP < high, STEP, -STEP)
+        columns = [
+            (objective(logs + step * unit) - at) / step
+            for step, unit in zip(steps, np.eye(len(logs)), strict=True)
+        ]
+        return np.stack(columns, axis=1)
+
+    margin = 1e-6 * (high - low)
+    first = np.log([constants[name].value for name in names])
+    solution = least_squares(
+        objective,
+        np.clip(first, low + margin, high - margin),
+        jac=slopes,
+        bounds=(low, high),
+        x_scale=spread,
+        max_nfev=maximum_evaluations,
+        ftol=TOLERANCE,
+    )
+    jacobian = np.asarray(solution.jac)
+    errors = np.sqrt(np.diag(np.linalg.inv(jacobian.T @ jacobian)))
+    fitted = dict(constants)
+    for name, log, error in zip(names, solution.x, errors, strict=True):
+        fitted[name] = constants[name].model_copy(
+            update={"value": float(np.exp(log)), "standard_error": float(error)}
+        )
+    informed = dict(zip(names, (1.0 - (errors / spread) ** 2).tolist(), strict=True))
+    return Fit(replace(start, constants=fitted), informed, int(solution.nfev))
+
+
+def softened(residuals: FloatArray) -> FloatArray:
+    """Residuals whose square grows linearly beyond `ROBUST_SCALE`: pseudo-Huber loss.
+
+    >>> softened(np.array([0.0, 3.0])).round(3)
+    array([0.   , 2.359])
+    """
+    scaled = residuals / ROBUST_SCALE
+    loss = 2.0 * (np.sqrt(1.0 + scaled**2) - 1.0)
+    return np.sign(residuals) * ROBUST_SCALE * np.sqrt(loss)

@@ -1,0 +1,48 @@
+"""Bytes that a worker keeps on each GPU, and the batch that fits beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from costmodel.calibration import Calibration
+from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, WorkerArrays
+from costmodel.workload import Workload
+
+
+def weight_bytes(model: ModelArrays, workers: WorkerArrays) -> FloatArray:
+    """Weights on one GPU [B]: experts spread over EP, the rest whole (dp) or split (tp).
+
+    Redundant EPLB slots hold copies: ``slots / experts`` times the routed experts. Draft layers
+    are counted where drafts are used.
+    """
+    tp = np.where(workers.attention_dp, 1.0, workers.gpus)
+    drafts = np.where(workers.mtp_depth > 0, np.maximum(model.draft_layers, 1.0), 0.0)
+    copies = np.maximum(workers.eplb_slots, model.experts)
+    routed = (model.moe_layers + drafts) * copies * model.expert_bytes / workers.gpus
+    attention = (
+        model.attention_params_whole + model.attention_params_split / tp
+    ) * model.attention_bytes_per_param
+    dense_layers = model.layers - model.moe_layers
+    rest = (model.moe_layers + drafts) * model.shared_bytes + dense_layers * model.dense_mlp_bytes
+    ends = model.head_bytes / workers.gpus + model.embedding_bytes / workers.gpus
+    return routed + (model.layers + drafts) * attention + rest / tp + ends
+
+
+def request_bytes(model: ModelArrays, workers: WorkerArrays, workload: Workload) -> FloatArray:
+    """KV cache of one request at its full length on one GPU that holds it [B]."""
+    tp = np.where(workers.attention_dp, 1.0, workers.gpus)
+    tokens = workload.input_tokens + workload.output_tokens
+    return tokens * model.layers * model.kv_bytes / np.minimum(tp, model.kv_split)
+
+
+def batch_limit(
+    machine: MachineArrays,
+    model: ModelArrays,
+    workers: WorkerArrays,
+    workload: Workload,
+    calibration: Calibration,
+) -> FloatArray:
+    """Count requests whose cache fits, per rank (dp) or worker (tp) [1]; below 1 none runs."""
+    free = machine.hbm_bytes - weight_bytes(model, workers) - calibration.reserved_bytes
+    usable = np.maximum(free, 0.0) * calibration.cache_share
+    return usable / request_bytes(model, workers, workload)

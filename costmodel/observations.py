@@ -1,0 +1,140 @@
+"""What was measured, as arrays beside the deployments that produced it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from costmodel.calibration import Calibration
+from costmodel.deployments import Deployments, run
+from costmodel.inputs import FloatArray
+from costmodel.serving import Benchmark
+from costmodel.workload import acceptance_length
+from presets import ServingRow
+
+# Standard deviations of log residuals: what the model is expected to reach on a good row.
+TIME_SPREAD = 0.05
+ACCEPTANCE_SPREAD = 0.03
+MEAN_SPREAD = 0.02
+WAIT_SPREAD = 0.30
+THROUGHPUT_SPREAD = 0.07
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Measured results, NaN where unknown; one entry per row."""
+
+    tpot_mean: FloatArray  # [s]
+    tpot_median: FloatArray  # [s]
+    iteration: FloatArray  # [s]
+    ttft_mean: FloatArray  # [s]
+    ttft_median: FloatArray  # [s]
+    tok_s_per_gpu: FloatArray  # input plus output [token/s]
+    weight: FloatArray  # 1 over the rows of the same configuration
+
+
+def observations_of(rows: Sequence[ServingRow]) -> Observations:
+    """Measured results of rows.
+
+    ``tpot_ms`` is a mean, and a median where no mean is known: where it equals the median, or where
+    the row gives ``tok_s_per_user``, the inverse of the median, as published tables do.
+    """
+    tpot, tpot_median = _column(rows, "tpot_ms") / 1e3, _column(rows, "tpot_median_ms") / 1e3
+    ttft, ttft_median = _column(rows, "ttft_ms") / 1e3, _column(rows, "ttft_median_ms") / 1e3
+    per_user = _column(rows, "tok_s_per_user")
+    is_median = (tpot == tpot_median) | ~np.isnan(per_user)
+    keys = [configuration_key(row) for row in rows]
+    counts = Counter(keys)
+    return Observations(
+        tpot_mean=np.where(is_median, np.nan, tpot),
+        tpot_median=np.where(np.isnan(tpot_median) & is_median, 1.0 / per_user, tpot_median),
+        iteration=_column(rows, "iteration_ms") / 1e3,
+        ttft_mean=np.where(ttft == ttft_median, np.nan, ttft),
+        ttft_median=ttft_median,
+        tok_s_per_gpu=_column(rows, "total_tok_s_per_gpu"),
+        weight=np.array([1.0 / counts[key] for key in keys]),
+    )
+
+
+def configuration_key(row: ServingRow) -> tuple[object, ...]:
+    """Tell what makes two rows measurements of the same thing."""
+    return (
+        row.sku, row.model, row.precision, row.isl, row.osl, row.mtp_depth, row.prefill_workers,
+        row.prefill_gpus_per_worker, row.decode_workers, row.decode_gpus_per_worker, row.decode_ep,
+        row.decode_attention, row.concurrency,
+    )  # fmt: skip
+
+
+def step_residuals(
+    deployments: Deployments, seen: Observations, calibration: Calibration
+) -> FloatArray:
+    """Log residuals of step time, TPOT and acceptance over their spread; unknown ones are zero.
+
+    The time of a row counts once, whether one or three of its clocks are known.
+    """
+    predicted = run(deployments, calibration)
+    length = acceptance_length(deployments.workers.mtp_depth, deployments.workload, calibration)
+    clocks = [
+        _log_ratio(predicted.steady.decode.step.total, seen.iteration),
+        _log_ratio(predicted.tpot_mean, seen.tpot_mean),
+        _log_ratio(predicted.tpot_median, seen.tpot_median),
+    ]
+    known = np.sum(~np.isnan(clocks), axis=0)
+    parts = [clock / TIME_SPREAD / np.sqrt(np.maximum(known, 1.0)) for clock in clocks]
+    accepted = seen.iteration / seen.tpot_median
+    parts.append(_log_ratio(length, accepted) / ACCEPTANCE_SPREAD)
+    mean = _log_ratio(
+        predicted.tpot_mean / predicted.tpot_median, seen.tpot_mean / seen.tpot_median
+    )
+    parts.append(mean / MEAN_SPREAD)
+    return _weighted(parts, seen)
+
+
+def wait_residuals(
+    deployments: Deployments, seen: Observations, calibration: Calibration
+) -> FloatArray:
+    """Log residuals of TTFT and throughput over their expected spread; unknown ones zero."""
+    predicted = run(deployments, calibration)
+    return _weighted(
+        [
+            _log_ratio(predicted.ttft_mean, seen.ttft_mean) / WAIT_SPREAD,
+            _log_ratio(predicted.ttft_median, seen.ttft_median) / WAIT_SPREAD,
+            _log_ratio(predicted.total_tok_s_per_gpu, seen.tok_s_per_gpu) / THROUGHPUT_SPREAD,
+        ],
+        seen,
+    )
+
+
+def _weighted(parts: Sequence[FloatArray], seen: Observations) -> FloatArray:
+    scale = np.sqrt(seen.weight)
+    return np.concatenate([np.nan_to_num(part * scale, nan=0.0) for part in parts])
+
+
+def compared(predicted: Benchmark, seen: Observations) -> dict[str, tuple[FloatArray, FloatArray]]:
+    """Pair predicted and measured values by figure: mean with mean, median with median."""
+    tpot_known = ~np.isnan(seen.tpot_mean)
+    ttft_known = ~np.isnan(seen.ttft_mean)
+    return {
+        "tpot": (
+            np.where(tpot_known, predicted.tpot_mean, predicted.tpot_median),
+            np.where(tpot_known, seen.tpot_mean, seen.tpot_median),
+        ),
+        "ttft": (
+            np.where(ttft_known, predicted.ttft_mean, predicted.ttft_median),
+            np.where(ttft_known, seen.ttft_mean, seen.ttft_median),
+        ),
+        "throughput": (predicted.total_tok_s_per_gpu, seen.tok_s_per_gpu),
+        "iteration": (predicted.steady.decode.step.total, seen.iteration),
+    }
+
+
+def _column(rows: Sequence[ServingRow], name: str) -> FloatArray:
+    values = (getattr(row, name) for row in rows)
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _log_ratio(predicted: FloatArray, measured: FloatArray) -> FloatArray:
+    return np.log(predicted / measured)

@@ -1,0 +1,259 @@
+"""Prefill, slots and decode as one closed queueing network.
+
+Each of N users sends the next request when the last one is answered. A request passes prefill,
+waits for a slot of a decode worker where all are taken, and decodes. What does not fit in the slots
+waits and shows up as TTFT, not as TPOT. Equations: ``docs/cost-model.md``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from costmodel.calibration import Calibration
+from costmodel.decode import StepTime, decode_step
+from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
+from costmodel.prefill import Prefill
+from costmodel.workload import Workload, acceptance_length, mean_over_median
+
+BISECTIONS = 24  # halvings of the batch: relative error below 1e-7
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """How many workers of each role; arrays broadcast."""
+
+    prefill_workers: FloatArray
+    prefill_gpus_per_worker: FloatArray
+    decode_workers: FloatArray
+
+    def gpus(self, workers: WorkerArrays) -> FloatArray:
+        """All GPUs of the deployment."""
+        decode = self.decode_workers * workers.gpus
+        return np.asarray(self.prefill_workers * self.prefill_gpus_per_worker + decode)
+
+
+@dataclass(frozen=True)
+class Network:
+    """All that the closed network needs to know of some deployments."""
+
+    machine: MachineArrays
+    model: ModelArrays
+    workers: WorkerArrays
+    paths: PathArrays
+    prefill: Prefill
+    fleet: Fleet
+    workload: Workload
+    calibration: Calibration
+
+
+@dataclass(frozen=True)
+class DecodeRate:
+    """What one decode worker does with a given batch in flight; shapes broadcast."""
+
+    requests: FloatArray  # in flight, per rank (dp) or worker (tp)
+    in_flight: FloatArray  # on the whole worker
+    step: StepTime
+    tpot: FloatArray  # median over requests [s]
+    decode_seconds: FloatArray  # of one request [s]
+    request_rate: FloatArray  # of the worker [1/s]
+
+
+@dataclass(frozen=True)
+class Steady:
+    """The network in steady state with a given batch in flight; shapes broadcast."""
+
+    decode: DecodeRate
+    request_rate: FloatArray  # of the deployment [1/s]
+    prefill_load: FloatArray  # share of the prefill capacity in use [1]
+    prefill_seconds: FloatArray  # from arrival until a decode slot is asked for [s]
+    users: FloatArray  # requests in the system that keep this batch in flight
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What a benchmark of the deployment would print; shapes broadcast."""
+
+    steady: Steady
+    tpot_median: FloatArray  # [s]
+    tpot_mean: FloatArray  # [s]
+    ttft_median: FloatArray  # [s]
+    ttft_mean: FloatArray  # [s]
+    request_rate: FloatArray  # ramp-up and ramp-down included [1/s]
+    total_tok_s_per_gpu: FloatArray  # [token/s]
+
+
+def ranks(workers: WorkerArrays) -> FloatArray:
+    """Ranks that batch requests of their own: all GPUs under dp, one group under tp."""
+    return np.where(workers.attention_dp, workers.gpus, 1.0)
+
+
+def decode_rate(
+    machine: MachineArrays,
+    model: ModelArrays,
+    workers: WorkerArrays,
+    paths: PathArrays,
+    workload: Workload,
+    requests: FloatArray,
+    calibration: Calibration,
+) -> DecodeRate:
+    """Rate of one decode worker whose ranks (dp) or which (tp) holds ``requests`` in flight."""
+    step = decode_step(machine, model, workers, paths, requests, calibration)
+    tpot = step.total / acceptance_length(workers.mtp_depth, workload, calibration)
+    decode_seconds = tpot * (workload.output_tokens - 1.0)
+    in_flight = ranks(workers) * requests
+    return DecodeRate(requests, in_flight, step, tpot, decode_seconds, in_flight / decode_seconds)
+
+
+def steady_state(network: Network, requests: FloatArray) -> Steady:
+    """Solve the network when each rank (dp) or worker (tp) holds ``requests`` in decode."""
+    decode = decode_rate(
+        network.machine,
+        network.model,
+        network.workers,
+        network.paths,
+        network.workload,
+        requests,
+        network.calibration,
+    )
+    return join_prefill(
+        decode, network.prefill, network.fleet, network.workload, network.calibration
+    )
+
+
+def join_prefill(
+    decode: DecodeRate,
+    prefill: Prefill,
+    fleet: Fleet,
+    workload: Workload,
+    calibration: Calibration,
+) -> Steady:
+    """Put prefill workers before decode workers: their load, their wait and the users it takes."""
+    request_rate = fleet.decode_workers * decode.request_rate
+    load = request_rate / (fleet.prefill_workers * prefill.capacity)
+    gpus = fleet.prefill_workers * fleet.prefill_gpus_per_worker
+    service = workload.input_tokens * prefill.seconds_per_token
+    seconds = prefill.latency + prefill_wait(load, gpus, service, calibration)
+    return Steady(
+        decode=decode,
+        request_rate=request_rate,
+        prefill_load=load,
+        prefill_seconds=seconds,
+        users=fleet.decode_workers * decode.in_flight + request_rate * seconds,
+    )
+
+
+def prefill_wait(
+    load: FloatArray, gpus: FloatArray, service: FloatArray, calibration: Calibration
+) -> FloatArray:
+    """Mean wait for a prefill rank [s]; infinite from a load of 1.
+
+    Parameters
+    ----------
+    load
+        Share of the prefill capacity in use. [1]
+    gpus
+        Ranks that serve, all prefill workers together. [1]
+    service
+        Time of one request on one rank. [s]
+
+    Notes
+    -----
+    Sakasegawa's approximation of a queue with c servers and regular service (H. Sakasegawa, Ann.
+    Inst. Statist. Math. 29, 1977), ``s load^(sqrt(2 (c + 1)) - 1) / (2 c (1 - load))``, and part of
+    the iteration that is running when a request arrives, as the ranks of a worker step together.
+    """
+    busy = np.minimum(load, 1.0)
+    with np.errstate(divide="ignore"):
+        queue = busy ** (np.sqrt(2.0 * (gpus + 1.0)) - 1.0) / (2.0 * gpus * (1.0 - busy))
+    return service * (calibration.prefill_wait * busy + queue)
+
+
+def serve(network: Network, max_batch: FloatArray, concurrency: FloatArray) -> Benchmark:
+    """Serve ``concurrency`` users with at most ``max_batch`` requests per rank or worker.
+
+    The batch in flight is the largest that the users can keep there, by bisection: a fuller batch
+    needs more users, as it takes longer and loads prefill more.
+    """
+    groups = network.fleet.decode_workers * ranks(network.workers)
+    high = np.minimum(max_batch, concurrency / groups)
+    low = np.zeros_like(high)
+    fits = steady_state(network, high).users <= concurrency
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2.0
+        enough = steady_state(network, middle).users <= concurrency
+        low = np.where(enough, middle, low)
+        high = np.where(enough | fits, high, middle)
+    steady = steady_state(network, high)
+    return benchmark(
+        steady,
+        network.workers.mtp_depth,
+        network.prefill,
+        network.fleet,
+        network.workload,
+        network.fleet.gpus(network.workers),
+        max_batch * ranks(network.workers),
+        concurrency,
+        network.calibration,
+    )
+
+
+def benchmark(
+    steady: Steady,
+    mtp_depth: FloatArray,
+    prefill: Prefill,
+    fleet: Fleet,
+    workload: Workload,
+    gpus: FloatArray,
+    slots: FloatArray,
+    concurrency: FloatArray,
+    calibration: Calibration,
+) -> Benchmark:
+    """Print what a run of ``rounds`` requests per user would, around a steady state.
+
+    TTFT follows from Little's law: what is not in decode waits. All users arrive at once at the
+    start, so the first round waits half the time that prefill needs for all of them; at the end the
+    deployment drains over half a round.
+    """
+    rounds = calibration.rounds
+    busy = share_of_slots(slots, fleet.decode_workers, concurrency, calibration)
+    request_rate = steady.request_rate * busy
+    decode_seconds = steady.decode.decode_seconds
+    ttft = np.maximum(concurrency / request_rate - decode_seconds, steady.prefill_seconds)
+    capacity = fleet.prefill_workers * prefill.capacity
+    first_round = np.maximum(concurrency / (2.0 * capacity) - (ttft - prefill.latency), 0.0)
+    ttft_mean = ttft + first_round / rounds
+    mean = mean_over_median(mtp_depth, calibration)
+    cycle = ttft_mean + decode_seconds * mean
+    request_rate = (1.0 - 1.0 / (2.0 * rounds)) * concurrency / cycle
+    tokens = workload.input_tokens + workload.output_tokens
+    return Benchmark(
+        steady=steady,
+        tpot_median=steady.decode.tpot,
+        tpot_mean=steady.decode.tpot * mean,
+        ttft_median=ttft,
+        ttft_mean=ttft_mean,
+        request_rate=request_rate,
+        total_tok_s_per_gpu=request_rate * tokens / gpus,
+    )
+
+
+def share_of_slots(
+    slots: FloatArray, decode_workers: FloatArray, users: FloatArray, calibration: Calibration
+) -> FloatArray:
+    """Share of the slots in use, of those that a perfect router would use [1].
+
+    A router that does not wait for a free slot leaves some worker short while another has a queue.
+    Were each of N users at a random one of K workers, a worker would have about
+    ``n ~ N(N/K, N/K (1 - 1/K))`` users and ``E[min(n, slots)]`` slots in use; ``routing_skew`` is
+    the calibrated share of that loss.
+    """
+    mean = users / decode_workers
+    deviation = np.sqrt(mean * (1.0 - 1.0 / decode_workers)) + 1e-9
+    above = (mean - slots) / deviation
+    density = np.exp(-0.5 * above**2) / np.sqrt(2.0 * np.pi)
+    probability = 1.0 / (1.0 + np.exp(-1.702 * np.clip(above, -40.0, 40.0)))  # normal, within 0.01
+    overflow = deviation * np.maximum(density + above * probability, 0.0)
+    lost = 1.0 - np.minimum((mean - overflow) / np.minimum(mean, slots), 1.0)
+    return np.asarray(1.0 - calibration.routing_skew * lost)

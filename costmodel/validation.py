@@ -1,0 +1,258 @@
+"""Predictions against measurements: error by figure and group, row by row, cross-validated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from costmodel.calibration import Calibration
+from costmodel.deployments import case_of, deployments_of, run
+from costmodel.inputs import FloatArray
+from costmodel.observations import compared, configuration_key, observations_of
+from costmodel.results import Case, Configuration, breakdowns, half_widths
+from presets import PublishedRow, ServingRow
+
+FIGURES = ("tpot", "ttft", "throughput", "iteration")
+GROUPS: dict[str, Callable[[ServingRow], str]] = {
+    "sku": lambda row: row.sku,
+    "precision": lambda row: row.precision,
+    "attention": lambda row: row.decode_attention,
+    "mtp": lambda row: f"depth {row.mtp_depth}",
+    "lengths": lambda row: f"{row.isl}/{row.osl}",
+    "batch": lambda row: _batch_class(row.max_batch),
+}
+Statistics = dict[str, float | int | None]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One figure: what was predicted, what was measured (NaN where unknown), and the half-width."""
+
+    predicted: FloatArray
+    measured: FloatArray
+    half_width: FloatArray  # of the 90 % interval, of the logarithm
+
+    @property
+    def error(self) -> FloatArray:
+        """Relative error, NaN where nothing was measured [1]."""
+        return np.asarray(self.predicted / self.measured - 1.0)
+
+    @property
+    def covered(self) -> FloatArray:
+        """1 where the measured value lies in the 90 % interval, else 0; NaN where unknown."""
+        inside = np.abs(np.log(self.predicted / self.measured)) <= self.half_width
+        return np.where(np.isnan(self.measured), np.nan, inside.astype(float))
+
+    def where(self, chosen: Sequence[int]) -> Compared:
+        """Take the same figure for some rows."""
+        index = np.asarray(chosen, dtype=np.intp)
+        return Compared(self.predicted[index], self.measured[index], self.half_width[index])
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Predictions of measured rows beside what was measured."""
+
+    rows: tuple[ServingRow, ...]
+    figures: dict[str, Compared]
+    batch_in_flight: FloatArray
+    breakdown_ms: tuple[dict[str, float], ...]
+
+    def statistics(self, chosen: Sequence[int] | None = None) -> dict[str, Statistics]:
+        """Error statistics of each figure over all rows or some."""
+        rows = range(len(self.rows)) if chosen is None else chosen
+        return {name: statistics(figure.where(list(rows))) for name, figure in self.figures.items()}
+
+    def groups(self) -> dict[str, dict[str, list[int]]]:
+        """Row numbers by machine, precision, attention, draft depth, lengths and batch."""
+        found: dict[str, dict[str, list[int]]] = {}
+        for name, key in GROUPS.items():
+            members: dict[str, list[int]] = {}
+            for index, row in enumerate(self.rows):
+                members.setdefault(key(row), []).append(index)
+            found[name] = dict(sorted(members.items()))
+        return found
+
+    def summary(self) -> dict[str, object]:
+        """Everything that `moeplan validate --json` prints; None where nothing was measured."""
+        by = {
+            name: {
+                group: {"rows": len(members), **self.statistics(members)}
+                for group, members in groups.items()
+            }
+            for name, groups in self.groups().items()
+        }
+        return {"rows": len(self.rows), **self.statistics(), "by": by}
+
+    def lines(self) -> list[dict[str, object]]:
+        """One dictionary per row: configuration, then each figure predicted and measured."""
+        lines = []
+        for index, row in enumerate(self.rows):
+            line: dict[str, object] = {
+                name: getattr(row, name)
+                for name in ("sku", "model", "precision", "isl", "osl", *Configuration.model_fields)
+            }
+            for name, figure in self.figures.items():
+                line |= _figure_columns(name, figure, index)
+            lines.append(line)
+        return lines
+
+    def worst(self, count: int = 10) -> list[int]:
+        """Numbers of the rows with the largest TPOT error, worst first."""
+        error = np.nan_to_num(np.abs(self.figures["tpot"].error), nan=-1.0)
+        return [int(index) for index in np.argsort(-error, kind="stable")[:count]]
+
+
+def validate(rows: Sequence[ServingRow], calibration: Calibration) -> Validation:
+    """Predict measured rows; nothing of what was measured enters a prediction.
+
+    Raises
+    ------
+    InputError
+        If a row names an unknown model, or a worker that its machine or the model cannot run.
+    """
+    cases = [case_of(row) for row in rows]
+    return validation_of(rows, cases, [calibration], np.zeros(len(rows), dtype=np.intp))
+
+
+def validation_of(
+    rows: Sequence[ServingRow],
+    cases: Sequence[Case],
+    calibrations: Sequence[Calibration],
+    which: np.ndarray[tuple[int], np.dtype[np.intp]],
+) -> Validation:
+    """Predict each row with the calibration that ``which`` names, as cross-validation needs."""
+    seen = observations_of(rows)
+    deployments = deployments_of(cases)
+    widths = half_widths(cases, calibrations[0])
+    runs = [run(deployments, calibration) for calibration in calibrations]
+    tables = [compared(result, seen) for result in runs]
+    order = np.arange(len(rows))
+
+    def chosen(values: Sequence[FloatArray]) -> FloatArray:
+        stacked = np.stack([np.broadcast_to(value, len(rows)) for value in values])
+        return np.asarray(stacked[which, order])
+
+    figures = {
+        name: Compared(
+            chosen([table[name][0] for table in tables]), tables[0][name][1], widths[name]
+        )
+        for name in FIGURES
+    }
+    steps = [result.steady.decode.step for result in runs]
+    parts = {name: chosen([getattr(step, name) for step in steps]) for name in vars(steps[0])}
+    batch = chosen([result.steady.decode.requests for result in runs])
+    return Validation(tuple(rows), figures, batch, tuple(breakdowns(parts, len(rows))))
+
+
+def statistics(figure: Compared) -> Statistics:
+    """Mean, median, 90th percentile and largest absolute relative error, bias and coverage.
+
+    >>> nothing = np.array([np.nan])
+    >>> statistics(Compared(np.ones(1), nothing, np.ones(1)))["mape"] is None
+    True
+    """
+    known = ~np.isnan(figure.measured)
+    error = np.abs(figure.error[known])
+    if not error.size:
+        names = (
+            "mape",
+            "median_ape",
+            "p90_ape",
+            "max_ape",
+            "bias",
+            "coverage_90",
+            "mean_half_width",
+        )
+        return {"known": 0} | dict.fromkeys(names)
+    return {
+        "known": int(error.size),
+        "mape": float(error.mean()),
+        "median_ape": float(np.median(error)),
+        "p90_ape": float(np.quantile(error, 0.9)),
+        "max_ape": float(error.max()),
+        "bias": float(figure.error[known].mean()),
+        "coverage_90": float(figure.covered[known].mean()),
+        "mean_half_width": float(np.expm1(figure.half_width[known]).mean()),
+    }
+
+
+def serving_row_of(row: PublishedRow) -> ServingRow:
+    """Put a published row into the form that validation reads; its latencies are medians."""
+    return ServingRow(
+        **{name: getattr(row, name) for name in ServingRow.model_fields if hasattr(row, name)}
+    )
+
+
+def without_twins(rows: Sequence[ServingRow], held_out: Sequence[ServingRow]) -> list[ServingRow]:
+    """Rows that measure none of the held-out configurations: a fit on them never saw those."""
+    keys = {configuration_key(row) for row in held_out}
+    return [row for row in rows if configuration_key(row) not in keys]
+
+
+def folds_of(rows: Sequence[ServingRow], folds: int, seed: int = 0) -> list[list[int]]:
+    """Row numbers of each fold; rows of one configuration stay together."""
+    members: dict[tuple[object, ...], list[int]] = {}
+    for index, row in enumerate(rows):
+        members.setdefault(configuration_key(row), []).append(index)
+    order = np.random.default_rng(seed).permutation(len(members))
+    groups = list(members.values())
+    result: list[list[int]] = [[] for _ in range(folds)]
+    for place, group in enumerate(order):
+        result[place % folds] += groups[group]
+    return result
+
+
+def cross_validate(
+    rows: Sequence[ServingRow],
+    folds: Sequence[Sequence[int]],
+    fit: Callable[[Sequence[ServingRow]], Calibration],
+    progress: Callable[[], None] | None = None,
+) -> Validation:
+    """Predict the rows of each fold by a fit on the others.
+
+    Parameters
+    ----------
+    rows
+        Measured rows.
+    folds
+        Row numbers of each fold; together all rows once.
+    fit
+        From rows to a calibration.
+    progress
+        Called after each fold.
+    """
+    which = np.zeros(len(rows), dtype=np.intp)
+    calibrations = []
+    for number, fold in enumerate(folds):
+        held_out = set(fold)
+        calibrations.append(fit([row for i, row in enumerate(rows) if i not in held_out]))
+        which[list(fold)] = number
+        if progress is not None:
+            progress()
+    return validation_of(rows, [case_of(row) for row in rows], calibrations, which)
+
+
+def _figure_columns(name: str, figure: Compared, index: int) -> Mapping[str, float | None]:
+    unit = {"throughput": 1.0}.get(name, 1e3)
+    label = {"throughput": "total_tok_s_per_gpu"}.get(name, f"{name}_ms")
+    predicted = unit * float(figure.predicted[index])
+    width = float(figure.half_width[index])
+    measured = float(figure.measured[index])
+    known = not np.isnan(measured)
+    return {
+        f"predicted_{label}": predicted,
+        f"predicted_{label}_low": predicted * float(np.exp(-width)),
+        f"predicted_{label}_high": predicted * float(np.exp(width)),
+        f"measured_{label}": unit * measured if known else None,
+        f"error_{name}": float(figure.error[index]) if known else None,
+    }
+
+
+def _batch_class(batch: int) -> str:
+    for limit in (1, 8, 32, 128):
+        if batch <= limit:
+            return f"up to {limit:4d}"
+    return "over 128"

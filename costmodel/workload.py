@@ -1,0 +1,66 @@
+"""What users send: mean lengths, and how many drafted tokens are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from costmodel.calibration import Calibration
+from costmodel.inputs import FloatArray
+
+# Lengths are drawn uniformly from 0.8 to 1.0 of nominal (InferenceX benchmark, 2026).
+SHORTEST = 0.8
+MEAN_LENGTH = (SHORTEST + 1.0) / 2.0
+REFERENCE_LENGTH = 1024.0
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Nominal input and output lengths; arrays broadcast."""
+
+    isl: FloatArray  # [token]
+    osl: FloatArray  # [token]
+
+    @property
+    def input_tokens(self) -> FloatArray:
+        """Mean input of a request [token]."""
+        return MEAN_LENGTH * self.isl
+
+    @property
+    def output_tokens(self) -> FloatArray:
+        """Mean output of a request [token]."""
+        return MEAN_LENGTH * self.osl
+
+    @property
+    def context(self) -> FloatArray:
+        """Mean tokens in the cache of a request in flight [token].
+
+        A request is seen in proportion to its length, so the mean position is
+        ``E[o^2] / (2 E[o])``, with ``E[o^2] = (1 + s + s^2) / 3 osl^2`` for uniform lengths.
+        """
+        mean_square = (1.0 + SHORTEST + SHORTEST**2) / 3.0
+        return self.input_tokens + mean_square / (2.0 * MEAN_LENGTH) * self.osl
+
+
+def acceptance_length(
+    mtp_depth: FloatArray, workload: Workload, calibration: Calibration
+) -> FloatArray:
+    """Tokens kept per step, 1 to depth + 1 [1].
+
+    Measured at 1k/1k for each depth; longer inputs and outputs are easier to predict, by a power of
+    their length. A depth beyond the measured ones is refused by the search.
+    """
+    accepted = np.asarray(
+        [0.0, calibration.acceptance_1, calibration.acceptance_2, calibration.acceptance_3]
+    )
+    kept = accepted[np.asarray(mtp_depth, dtype=np.intp)]
+    lengths = (workload.isl / REFERENCE_LENGTH) ** calibration.acceptance_input * (
+        workload.osl / REFERENCE_LENGTH
+    ) ** calibration.acceptance_output
+    return 1.0 + np.minimum(kept * lengths, mtp_depth)
+
+
+def mean_over_median(mtp_depth: FloatArray, calibration: Calibration) -> FloatArray:
+    """Mean TPOT over median TPOT: a few requests accept many drafts and pull the mean down."""
+    return 1.0 - calibration.mean_to_median * mtp_depth
