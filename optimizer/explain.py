@@ -1,0 +1,94 @@
+"""Why a runner-up lost: GPU time per token, split into what takes it."""
+
+from __future__ import annotations
+
+from costmodel.results import Predicted, Scenario
+from optimizer.infeasible import PART_NAMES
+
+GROUPS = {"dispatch": "dispatch and combine", "combine": "dispatch and combine"}
+"""Parts of a step that belong together."""
+
+NOT_A_PART = "exposed_communication"
+"""Entry of a breakdown that repeats others."""
+
+
+def lost_by(winner: Predicted, other: Predicted, scenario: Scenario) -> str:
+    """Say by how much a deployment is dearer than the winner, and what makes it so.
+
+    The GPU time of a token is split into prefill, the parts of the decode step, and the rest of the
+    decode GPUs' time; the part that grew most is named.
+    """
+    ours, theirs = gpu_time(winner, scenario), gpu_time(other, scenario)
+    dearer = (
+        other.prediction.usd_per_m_total_tokens / winner.prediction.usd_per_m_total_tokens - 1.0
+    )
+    growth = {name: theirs.get(name, 0.0) - ours.get(name, 0.0) for name in theirs | ours}
+    cause = max(sorted(growth), key=lambda name: growth[name])
+    return f"{100.0 * dearer:.1f} % dearer: {_reason(cause, winner, other, ours, theirs)}"
+
+
+def gpu_time(predicted: Predicted, scenario: Scenario) -> dict[str, float]:
+    """GPU time per token, input and output, by what takes it [s]; the sum is all of it."""
+    configuration = predicted.configuration
+    total = 1.0 / predicted.prediction.total_tok_s_per_gpu
+    prefill = total * prefill_gpus(predicted) / configuration.gpus
+    # A step yields the output tokens; each goes with its share of input tokens.
+    output_share = scenario.osl / (scenario.isl + scenario.osl)
+    per_gpu = tokens_per_gpu_step(predicted)
+    times = {"prefill": prefill}
+    for name, milliseconds in step_parts(predicted).items():
+        times[name] = 1e-3 * milliseconds / per_gpu * output_share
+    times["idle"] = total - sum(times.values())
+    return times
+
+
+def step_parts(predicted: Predicted) -> dict[str, float]:
+    """Parts of a decode step in words, those that belong together summed [ms]."""
+    parts: dict[str, float] = {}
+    for name, milliseconds in predicted.breakdown_ms.items():
+        if name != NOT_A_PART:
+            label = GROUPS.get(name, PART_NAMES.get(name, name))
+            parts[label] = parts.get(label, 0.0) + milliseconds
+    return parts
+
+
+def tokens_per_gpu_step(predicted: Predicted) -> float:
+    """Tokens that one decode step yields to users, per decode GPU [1]."""
+    configuration = predicted.configuration
+    accepted = sum(step_parts(predicted).values()) / predicted.prediction.tpot_ms
+    ranks = configuration.decode_gpus_per_worker if configuration.decode_attention == "dp" else 1
+    return predicted.batch_in_flight * ranks * accepted / configuration.decode_gpus_per_worker
+
+
+def prefill_gpus(predicted: Predicted) -> int:
+    """GPUs of all prefill workers."""
+    configuration = predicted.configuration
+    return configuration.prefill_workers * configuration.prefill_gpus_per_worker
+
+
+def _reason(
+    cause: str,
+    winner: Predicted,
+    other: Predicted,
+    ours: dict[str, float],
+    theirs: dict[str, float],
+) -> str:
+    if cause == "prefill":
+        return (
+            f"prefill takes {prefill_gpus(other)} of {other.configuration.gpus} GPUs, against "
+            f"{prefill_gpus(winner)} of {winner.configuration.gpus}"
+        )
+    if cause == "idle":
+        idle = [100.0 * times["idle"] / sum(times.values()) for times in (theirs, ours)]
+        return (
+            f"ramp-up, drain and empty slots are {idle[0]:.1f} % of its GPU time, "
+            f"against {idle[1]:.1f} %"
+        )
+    milliseconds = step_parts(other).get(cause, 0.0), step_parts(winner).get(cause, 0.0)
+    tokens = tokens_per_gpu_step(other), tokens_per_gpu_step(winner)
+    if tokens[0] > 0.98 * tokens[1]:
+        return f"{cause}: {milliseconds[0]:.1f} ms of a step, against {milliseconds[1]:.1f} ms"
+    return (
+        f"{cause}: {milliseconds[0]:.1f} ms of a step for {tokens[0]:.1f} tokens per GPU, against "
+        f"{milliseconds[1]:.1f} ms for {tokens[1]:.1f}"
+    )

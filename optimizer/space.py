@@ -1,0 +1,201 @@
+"""What is searched: sizes, modes and grids, and the rules that cut shapes no engine could run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+import numpy as np
+
+from costmodel.results import Scenario
+from presets import ClusterSpec, InputError
+
+Attention = Literal["tp", "dp"]
+
+EPLB_COPIES = 9 / 8
+"""Slots over experts where experts are copied: 288 for 256, as measured recipes have it. [1]"""
+
+EPLB_FROM_EP = 16
+"""Narrowest EP that is balanced with copies; no measured recipe does so below. [GPU]"""
+
+DEEPEST_DRAFT = 3
+"""Deepest draft whose acceptance was measured. [1]"""
+
+LARGEST_COUNT = 1_000_000
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is searched, all at once.
+
+    Attributes
+    ----------
+    prefill_workers, decode_workers : tuple of int
+        How many workers. [1]
+    prefill_gpus, decode_gpus : tuple of int
+        Sizes of one worker; EP is the size of a decode worker. [GPU]
+    attention : tuple of {"tp", "dp"}
+        Attention of decode workers.
+    mtp_depths : tuple of int
+        Draft tokens verified per step. [1]
+    largest_batch : int
+        Per rank under dp, per worker under tp; beyond it no recipe goes. [1]
+    batch_ratio : float
+        Largest ratio of neighbouring batches, where integers allow it. [1]
+    """
+
+    prefill_workers: tuple[int, ...] = tuple(range(1, 17))
+    prefill_gpus: tuple[int, ...] = (1, 2, 4, 8)
+    decode_workers: tuple[int, ...] = tuple(range(1, 17))
+    decode_gpus: tuple[int, ...] = (4, 8, 16, 32, 64, 72)
+    attention: tuple[Attention, ...] = ("tp", "dp")
+    mtp_depths: tuple[int, ...] = (0, 1, 2, 3)
+    largest_batch: int = 1024
+    batch_ratio: float = 1.01
+
+    def __post_init__(self) -> None:
+        """Refuse grids that are empty, repeat a value or leave what was measured."""
+        for name in ("prefill_workers", "prefill_gpus", "decode_workers", "decode_gpus"):
+            _check_grid(name, getattr(self, name), 1, LARGEST_COUNT)
+        _check_grid("mtp_depths", self.mtp_depths, 0, DEEPEST_DRAFT)
+        if not self.attention or not set(self.attention) <= {"tp", "dp"}:
+            raise InputError(f"attention {self.attention!r} is not valid; give 'tp', 'dp' or both")
+        if self.largest_batch < 1:
+            raise InputError(f"largest_batch {self.largest_batch} is not valid; give 1 or more")
+        if not 1.0 < self.batch_ratio < math.inf:
+            raise InputError(f"batch_ratio {self.batch_ratio} is not valid; give more than 1")
+
+
+@dataclass(frozen=True, order=True)
+class Shape:
+    """One decode worker without its batch.
+
+    Attributes
+    ----------
+    gpus : int
+        GPUs of the worker, and its EP. [GPU]
+    attention : {"tp", "dp"}
+        Attention over heads, or over requests.
+    mtp_depth : int
+        [1]
+    eplb_slots : int
+        Expert slots of a layer; 0 for the plain placement. [1]
+    """
+
+    gpus: int
+    attention: Attention
+    mtp_depth: int
+    eplb_slots: int
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One engine rule: what it demands, and whether a shape meets it."""
+
+    name: str
+    reason: str
+    holds: Callable[[Shape, Scenario, ClusterSpec], bool]
+
+
+def fits_cluster(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
+    """Whether the cluster has as many GPUs as the worker."""
+    return shape.gpus <= cluster.gpus
+
+
+def experts_divide(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
+    """Whether every rank holds as many expert slots as every other."""
+    return (shape.eplb_slots or scenario.model.experts) % shape.gpus == 0
+
+
+def heads_divide(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
+    """Whether attention tp gives every rank as many heads as every other."""
+    return shape.attention == "dp" or scenario.model.attention.heads % shape.gpus == 0
+
+
+def drafts_exist(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
+    """Whether the checkpoint has layers to draft with."""
+    return shape.mtp_depth == 0 or scenario.model.draft_layers > 0
+
+
+def copies_pay(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
+    """Whether copies of experts go with attention dp and wide EP only."""
+    return shape.eplb_slots == 0 or (shape.attention == "dp" and shape.gpus >= EPLB_FROM_EP)
+
+
+RULES: tuple[Rule, ...] = (
+    Rule("cluster", "a worker cannot be larger than the cluster", fits_cluster),
+    Rule("experts", "EP must divide the experts, or the EPLB slots", experts_divide),
+    Rule("heads", "attention tp must divide the attention heads", heads_divide),
+    Rule("drafts", "a draft depth above 0 needs draft layers in the checkpoint", drafts_exist),
+    Rule(
+        "copies",
+        f"EPLB copies experts under attention dp and EP {EPLB_FROM_EP} or wider only",
+        copies_pay,
+    ),
+)
+"""What an engine refuses. Attention tp across NVLink domains is allowed: its all-reduce is priced
+as a hierarchy over the NICs. Memory is checked with the batch."""
+
+
+def eplb_slots(experts: int, ep: int) -> int:
+    """Slots of a layer under EPLB: the smallest multiple of EP with enough copies.
+
+    Examples
+    --------
+    >>> [eplb_slots(256, ep) for ep in (16, 32, 64, 72)]
+    [288, 288, 320, 288]
+    """
+    return math.ceil(experts * EPLB_COPIES / ep) * ep
+
+
+def all_shapes(space: Space, scenario: Scenario) -> list[Shape]:
+    """Every decode worker of the space, with and without EPLB, before any rule; sorted."""
+    experts = scenario.model.experts
+    return sorted(
+        Shape(gpus, attention, depth, slots)
+        for gpus, attention, depth in product(space.decode_gpus, space.attention, space.mtp_depths)
+        for slots in (0, eplb_slots(experts, gpus))
+    )
+
+
+def broken_rule(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> Rule | None:
+    """Give the first rule that a shape breaks, if any."""
+    return next((rule for rule in RULES if not rule.holds(shape, scenario, cluster)), None)
+
+
+def allowed_shapes(space: Space, scenario: Scenario, cluster: ClusterSpec) -> list[Shape]:
+    """Decode workers that break no rule, sorted."""
+    return [
+        shape
+        for shape in all_shapes(space, scenario)
+        if broken_rule(shape, scenario, cluster) is None
+    ]
+
+
+def batch_grid(space: Space) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Batches that are tried: integers, then rising by at most `batch_ratio`, up to the largest.
+
+    Examples
+    --------
+    >>> batch_grid(Space(largest_batch=50, batch_ratio=1.1))
+    array([ 1,  2,  3,  4,  5,  6,  7,  8,  9, 10, 11, 12, 13, 14, 15, 16, 17,
+           18, 19, 20, 22, 24, 26, 28, 30, 33, 36, 39, 42, 46, 50])
+    """
+    batches = [1]
+    while batches[-1] < space.largest_batch:
+        step = max(batches[-1] + 1, math.floor(batches[-1] * space.batch_ratio))
+        batches.append(min(step, space.largest_batch))
+    return np.array(batches, dtype=np.int64)
+
+
+def _check_grid(name: str, values: tuple[int, ...], low: int, high: int) -> None:
+    """Refuse a grid that is empty, repeats a value or leaves its range."""
+    if not values or len(set(values)) < len(values):
+        raise InputError(f"{name} {values!r} is not valid; give distinct values, at least one")
+    if any(isinstance(value, bool) or not isinstance(value, int) for value in values) or not (
+        low <= min(values) <= max(values) <= high
+    ):
+        raise InputError(f"{name} {values!r} is not valid; give whole numbers from {low} to {high}")

@@ -1,0 +1,231 @@
+"""Workers alone: every decode worker with every batch, and every prefill worker."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from costmodel.calibration import Calibration
+from costmodel.counts import machine_arrays, model_arrays, path_arrays
+from costmodel.inputs import (
+    FloatArray,
+    MachineArrays,
+    ModelArrays,
+    PathArrays,
+    WorkerArrays,
+    stack,
+    take,
+)
+from costmodel.memory import batch_limit
+from costmodel.prefill import Prefill, prefill_worker
+from costmodel.results import Scenario
+from costmodel.serving import DecodeRate, decode_rate
+from costmodel.workload import Workload
+from optimizer.space import Shape, Space, allowed_shapes, batch_grid
+from presets import ClusterSpec, InputError
+from topology import group_table
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class DecodeStates:
+    """Decode workers with a batch in flight, the fastest of each size first; one entry each.
+
+    Attributes
+    ----------
+    shapes : tuple of Shape
+        Shapes that appear.
+    shape : array of int
+        Index into `shapes`.
+    batch : array of int
+        Requests in flight per rank (dp) or worker (tp). [1]
+    workers : WorkerArrays
+        The workers as the cost model reads them.
+    rate : DecodeRate
+        What one worker does.
+    """
+
+    shapes: tuple[Shape, ...]
+    shape: IntArray
+    batch: IntArray
+    workers: WorkerArrays
+    rate: DecodeRate
+
+    def __len__(self) -> int:
+        """Count the states."""
+        return len(self.batch)
+
+    @property
+    def tok_s_per_user(self) -> FloatArray:
+        """Median interactivity [token/s]."""
+        return np.asarray(1.0 / self.rate.tpot)
+
+    def shape_of(self, state: int) -> Shape:
+        """Shape of one state."""
+        return self.shapes[int(self.shape[state])]
+
+
+@dataclass(frozen=True)
+class PrefillOptions:
+    """Prefill workers by size, the smallest first; one entry each."""
+
+    gpus: IntArray
+    prefill: Prefill
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One machine and one model at one precision, as the cost model reads them."""
+
+    machine: MachineArrays
+    model: ModelArrays
+
+
+def facts_of(scenario: Scenario, cluster: ClusterSpec) -> Facts:
+    """Arrays of a scenario's model and a cluster's machine, each field of shape ``()``."""
+    return Facts(
+        machine_arrays(cluster.hardware(), scenario.model, scenario.precision),
+        model_arrays(scenario.model, scenario.precision),
+    )
+
+
+def decode_states(
+    space: Space, scenario: Scenario, cluster: ClusterSpec, calibration: Calibration
+) -> DecodeStates:
+    """Rate every allowed decode worker with every batch that fits its memory.
+
+    Raises
+    ------
+    InputError
+        If no decode worker of the space runs on the cluster, or none has memory for one request.
+    """
+    facts, workload = facts_of(scenario, cluster), scenario.workload
+    shapes = allowed_shapes(space, scenario, cluster)
+    if not shapes:
+        raise InputError(
+            f"decode_gpus {space.decode_gpus}: no decode worker of the space runs "
+            f"{scenario.model.name} on {cluster.gpus} GPUs of {cluster.sku}"
+        )
+    workers = _workers(shapes, workload)
+    limits = batch_limit(facts.machine, facts.model, workers, workload, calibration)
+    batches = [_batches(space, float(limit)) for limit in np.broadcast_to(limits, len(shapes))]
+    shape = np.repeat(np.arange(len(shapes)), [len(values) for values in batches])
+    if not len(shape):
+        raise InputError(
+            f"isl {scenario.isl} and osl {scenario.osl}: no decode worker of the space has memory "
+            f"for {scenario.model.name} at {scenario.precision} and one request on {cluster.sku}"
+        )
+    batch = np.concatenate(batches)
+    paths = _paths(cluster, [entry.gpus for entry in shapes])
+    rate = _rate(facts, take(workers, shape), take(paths, shape), workload, batch, calibration)
+    gpus = np.array([entry.gpus for entry in shapes])[shape]
+    order = np.lexsort((batch, shape, rate.tpot, gpus))
+    return DecodeStates(
+        shapes=tuple(shapes),
+        shape=shape[order],
+        batch=batch[order],
+        workers=take(take(workers, shape), order),
+        rate=take_rate(rate, order),
+    )
+
+
+def prefill_options(
+    space: Space, scenario: Scenario, cluster: ClusterSpec, calibration: Calibration
+) -> PrefillOptions:
+    """Rate every prefill worker whose memory holds the weights and the cache of one request.
+
+    Raises
+    ------
+    InputError
+        If no prefill worker of the space does.
+    """
+    facts = facts_of(scenario, cluster)
+    sizes = [
+        gpus
+        for gpus in sorted(space.prefill_gpus)
+        if gpus <= cluster.gpus and scenario.model.experts % gpus == 0
+    ]
+    # A prefill worker keeps the inputs only; the shortest output stands for the first token.
+    inputs = Workload(scenario.workload.isl, np.asarray(1.0))
+    limits = [
+        float(
+            batch_limit(
+                facts.machine,
+                facts.model,
+                _workers([Shape(gpus, "dp", 0, 0)], inputs),
+                inputs,
+                calibration,
+            )[0]
+        )
+        for gpus in sizes
+    ]
+    sizes = [gpus for gpus, limit in zip(sizes, limits, strict=True) if limit >= 1.0]
+    if not sizes:
+        raise InputError(
+            f"prefill_gpus {space.prefill_gpus}: no prefill worker of the space has memory for "
+            f"{scenario.model.name} at {scenario.precision} and one request of {scenario.isl} "
+            f"tokens on {cluster.sku}"
+        )
+    gpus = np.array(sizes, dtype=np.int64)
+    prefill = prefill_worker(
+        facts.machine,
+        facts.model,
+        gpus.astype(np.float64),
+        _paths(cluster, sizes),
+        scenario.workload,
+        calibration,
+    )
+    return PrefillOptions(gpus, prefill)
+
+
+def take_rate(rate: DecodeRate, index: IntArray | slice) -> DecodeRate:
+    """Keep the chosen entries of a rate."""
+    return DecodeRate(
+        requests=rate.requests[index],
+        in_flight=rate.in_flight[index],
+        step=take(rate.step, index),
+        tpot=rate.tpot[index],
+        decode_seconds=rate.decode_seconds[index],
+        request_rate=rate.request_rate[index],
+    )
+
+
+def _batches(space: Space, limit: float) -> IntArray:
+    """Batches of the grid that fit, and the largest that fits."""
+    grid = batch_grid(space)
+    largest = min(math.floor(limit), space.largest_batch)
+    fitting = grid[grid < largest]
+    return np.append(fitting, largest) if largest >= 1 else fitting
+
+
+def _workers(shapes: list[Shape], workload: Workload) -> WorkerArrays:
+    gpus = np.array([float(shape.gpus) for shape in shapes])
+    return WorkerArrays(
+        gpus=gpus,
+        ep=gpus,
+        attention_dp=np.array([shape.attention == "dp" for shape in shapes]),
+        mtp_depth=np.array([float(shape.mtp_depth) for shape in shapes]),
+        eplb_slots=np.array([float(shape.eplb_slots) for shape in shapes]),
+        context=np.asarray(workload.context),
+    )
+
+
+def _paths(cluster: ClusterSpec, sizes: list[int]) -> PathArrays:
+    table = {size: path_arrays(path) for size, path in group_table(cluster, sizes).items()}
+    return stack([table[size] for size in sizes])
+
+
+def _rate(
+    facts: Facts,
+    workers: WorkerArrays,
+    paths: PathArrays,
+    workload: Workload,
+    batch: IntArray,
+    calibration: Calibration,
+) -> DecodeRate:
+    requests = batch.astype(np.float64)
+    return decode_rate(facts.machine, facts.model, workers, paths, workload, requests, calibration)

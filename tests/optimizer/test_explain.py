@@ -1,0 +1,59 @@
+import pytest
+
+from costmodel.calibration import Calibration
+from costmodel.results import Configuration, Scenario, predict
+from optimizer.explain import gpu_time, lost_by
+from presets import default_cluster
+
+BASE = Configuration(
+    prefill_workers=1,
+    prefill_gpus_per_worker=4,
+    decode_workers=1,
+    decode_gpus_per_worker=16,
+    decode_ep=16,
+    decode_attention="dp",
+    max_batch=32,
+    mtp_depth=1,
+    concurrency=560,
+)
+
+
+def explained(scenario: Scenario, calibration: Calibration, **changes: object) -> str:
+    cluster = default_cluster("b200", 72)
+    other = BASE.model_copy(update=changes)
+    winner, loser = predict([BASE, other], scenario, cluster, calibration)
+    return lost_by(winner, loser, scenario)
+
+
+def test_gpu_time_adds_up(scenario: Scenario, calibration: Calibration) -> None:
+    (predicted,) = predict([BASE], scenario, default_cluster("b200", 72), calibration)
+    times = gpu_time(predicted, scenario)
+    assert sum(times.values()) == pytest.approx(1 / predicted.prediction.total_tok_s_per_gpu)
+    assert times["prefill"] == pytest.approx(sum(times.values()) * 4 / 20)
+    parts = [time for name, time in times.items() if name not in ("all-reduce", "idle")]
+    assert min(parts) > 0
+    assert times["all-reduce"] == 0  # attention dp
+
+
+def test_needless_prefill_is_named(scenario: Scenario, calibration: Calibration) -> None:
+    text = explained(scenario, calibration, prefill_workers=4)
+    assert text.endswith("prefill takes 16 of 32 GPUs, against 4 of 20")
+
+
+def test_empty_slots_are_named(scenario: Scenario, calibration: Calibration) -> None:
+    text = explained(scenario, calibration, concurrency=16)
+    assert "for 1" in text
+    assert "tokens per GPU, against" in text
+
+
+def test_a_part_of_the_step_is_named(scenario: Scenario, calibration: Calibration) -> None:
+    text = explained(
+        scenario,
+        calibration,
+        decode_gpus_per_worker=32,
+        decode_ep=32,
+        prefill_workers=2,
+        concurrency=1120,
+    )
+    assert "dispatch and combine: " in text
+    assert " ms of a step" in text

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from costmodel.calibration import Calibration
+from costmodel.results import Scenario, predict
+from optimizer import Space
+from optimizer.lattice import configuration_of, evaluate
+from presets import InputError, default_cluster
+from topology import group_table
+
+
+@pytest.mark.parametrize("sku", ["gb200", "b200"])
+def test_lattice_and_prediction_agree(
+    sku: str, scenario: Scenario, calibration: Calibration
+) -> None:
+    cluster = default_cluster(sku, 72)
+    lattice = evaluate(Space(batch_ratio=1.1), scenario, cluster, calibration, 72)
+    front = lattice.front.take(np.arange(0, len(lattice.front), 97))
+    configurations = [
+        configuration_of(lattice, state, column, scenario, calibration)
+        for state, column in zip(front.state.tolist(), front.column.tolist(), strict=True)
+    ]
+    assert len(configurations) > 20
+    predicted = predict(configurations, scenario, cluster, calibration)
+    throughput = [
+        each.prediction.total_tok_s_per_gpu * each.configuration.gpus for each in predicted
+    ]
+    speed = [each.prediction.tok_s_per_user for each in predicted]
+    assert throughput == pytest.approx(front.throughput.tolist(), rel=1e-6)
+    assert speed == pytest.approx(lattice.states.tok_s_per_user[front.state].tolist(), rel=1e-6)
+    assert [each.configuration.gpus for each in predicted] == front.gpus.tolist()
+    assert all(each.prefill_load < 1.0 for each in predicted)
+
+
+def test_every_wide_b200_worker_is_there_and_crosses_the_nic(
+    scenario: Scenario, calibration: Calibration
+) -> None:
+    cluster = default_cluster("b200", 72)
+    lattice = evaluate(Space(batch_ratio=1.2), scenario, cluster, calibration, 72)
+    kinds = {(shape.gpus, shape.attention) for shape in lattice.states.shapes}
+    assert {(gpus, mode) for gpus in (16, 32, 64) for mode in ("tp", "dp")} <= kinds
+    for gpus, path in group_table(cluster, (16, 32, 64)).items():
+        assert path.bottleneck == "nic"
+        assert path.domains == gpus // 8
+        assert len(lattice.columns[gpus]) > 0
+        assert lattice.feasible[lattice.states.workers.gpus == gpus].sum() > 0
+
+
+def test_a_slower_cut_changes_nothing_among_the_fast(
+    scenario: Scenario, calibration: Calibration, small_space: Space
+) -> None:
+    cluster = default_cluster("gb200", 72)
+    whole = evaluate(small_space, scenario, cluster, calibration, 72)
+    fast = evaluate(small_space, scenario, cluster, calibration, 72, slowest=100.0)
+    assert whole.candidates == fast.candidates
+    assert fast.evaluated < whole.evaluated
+    kept = whole.front.take(whole.states.tok_s_per_user[whole.front.state] >= 100.0)
+    assert kept.state.tolist() == fast.front.state.tolist()
+    assert kept.column.tolist() == fast.front.column.tolist()
+
+
+def test_a_ttft_limit_is_kept(
+    scenario: Scenario, calibration: Calibration, small_space: Space
+) -> None:
+    cluster = default_cluster("gb200", 72)
+    free = evaluate(small_space, scenario, cluster, calibration, 72)
+    tight = evaluate(small_space, scenario, cluster, calibration, 72, max_ttft=0.5)
+    assert 0 < tight.feasible.sum() < free.feasible.sum()
+    configurations = [
+        configuration_of(tight, int(state), int(column), scenario, calibration)
+        for state, column in zip(tight.front.state, tight.front.column, strict=True)
+    ]
+    predicted = predict(configurations, scenario, cluster, calibration)
+    assert max(each.prediction.ttft_ms for each in predicted) <= 500.0 * (1 + 1e-6)
+
+
+def test_a_budget_too_small_for_any_deployment(
+    scenario: Scenario, calibration: Calibration
+) -> None:
+    cluster = default_cluster("gb200", 72)
+    with pytest.raises(InputError, match=r"max_gpus 7 is too few .* takes 8"):
+        evaluate(Space(), scenario, cluster, calibration, 7)
+    few = default_cluster("gb200", 4)
+    with pytest.raises(InputError, match=r"^gpus 4 is too few on gb200; .* takes 8"):
+        evaluate(Space(), scenario, few, calibration, 72)
+
+
+def test_72_gpus_decode_only_beside_a_second_rack(
+    scenario: Scenario, calibration: Calibration
+) -> None:
+    space = Space(decode_gpus=(72,), batch_ratio=1.5)
+    lattice = evaluate(space, scenario, default_cluster("gb200", 144), calibration, 144)
+    assert lattice.feasible.sum() > 0
+    assert {shape.eplb_slots for shape in lattice.states.shapes} == {288}
+    with pytest.raises(InputError, match="max_gpus 72"):
+        evaluate(space, scenario, default_cluster("gb200", 144), calibration, 72)

@@ -1,0 +1,158 @@
+"""What must hold whatever the constants are."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from costmodel.calibration import Calibration
+from costmodel.results import Scenario
+from optimizer import Answer, Limits, Space, best, curve
+from optimizer.states import decode_states
+from presets import ClusterSpec, default_cluster
+
+# A batch is whole, and prefill that is nearly full may have no room for what faster links decode:
+# then the next smaller batch of the grid serves, a fraction of a percent below.
+GRID = 0.995
+
+few = settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+targets = st.floats(15.0, 250.0)
+factors = st.floats(1.01, 8.0)
+
+SPACE = Space(
+    prefill_workers=(1, 2, 3, 4, 6),
+    prefill_gpus=(4, 8),
+    decode_workers=(1, 2, 4),
+    decode_gpus=(8, 16, 32),
+    mtp_depths=(0, 2),
+)
+
+
+def throughput(answer: Answer) -> float:
+    """Throughput per GPU of an answer; 0 where there is none [token/s]."""
+    return answer.prediction.total_tok_s_per_gpu if answer.prediction else 0.0
+
+
+@pytest.mark.parametrize("sku", ["gb200", "b200"])
+def test_raising_the_target_never_raises_throughput(
+    sku: str, scenario: Scenario, calibration: Calibration
+) -> None:
+    rising, free = np.linspace(10.0, 400.0, 60).tolist(), Limits(1.0)
+    cluster = default_cluster(sku, 72)
+    found = [throughput(each) for each in curve(scenario, cluster, rising, free, calibration)]
+    assert all(after <= before * (1 + 1e-9) for before, after in pairwise(found))
+    assert found[0] > found[-1] == 0.0
+
+
+@few
+@given(target=targets, rate=st.floats(25.0, 200.0), factor=factors, wider=st.booleans())
+def test_more_bandwidth_never_lowers_throughput(
+    scenario: Scenario,
+    calibration: Calibration,
+    target: float,
+    rate: float,
+    factor: float,
+    wider: bool,
+) -> None:
+    slow = ClusterSpec(sku="b200", gpus=72, nic_gb_s=rate)
+    change = {"nic_gb_s": rate * factor} if wider else {"nvlink_gb_s": 900.0 * factor}
+    fast = slow.model_copy(update=change)
+    before, after = (
+        throughput(best(scenario, cluster, Limits(target), calibration, SPACE))
+        for cluster in (slow, fast)
+    )
+    assert after >= before * GRID
+
+
+@few
+@given(target=targets, domain=st.sampled_from([16, 24, 32, 72]))
+def test_a_larger_nvlink_domain_never_lowers_throughput(
+    scenario: Scenario, calibration: Calibration, target: float, domain: int
+) -> None:
+    narrow = default_cluster("b200", 72)
+    wide = narrow.model_copy(update={"gpus_per_domain": domain})
+    before, after = (
+        throughput(best(scenario, cluster, Limits(target), calibration, SPACE))
+        for cluster in (narrow, wide)
+    )
+    assert after >= before * GRID
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nic_gb_s": 100.0},
+        {"nvlink_gb_s": 1800.0},
+        {"gpus_per_domain": 16},
+        {"gpus_per_domain": 72},
+    ],
+)
+def test_better_links_slow_down_no_decode_worker(
+    change: dict[str, float], scenario: Scenario, calibration: Calibration
+) -> None:
+    before = default_cluster("b200", 72)
+    after = before.model_copy(update=change)
+    slow, fast = (
+        speeds(scenario, cluster, calibration, Space(batch_ratio=1.3))
+        for cluster in (before, after)
+    )
+    assert slow.keys() == fast.keys()
+    assert all(fast[key] >= slow[key] * (1 - 1e-12) for key in slow)
+
+
+def speeds(
+    scenario: Scenario, cluster: ClusterSpec, calibration: Calibration, space: Space
+) -> dict[tuple[object, int], float]:
+    """Interactivity of every decode state [token/s]."""
+    states = decode_states(space, scenario, cluster, calibration)
+    return {
+        (states.shape_of(i), int(states.batch[i])): float(states.tok_s_per_user[i])
+        for i in range(len(states))
+    }
+
+
+@few
+@given(target=targets, price=st.floats(0.5, 5.0), factor=factors)
+def test_a_higher_price_never_lowers_the_cost(
+    scenario: Scenario, calibration: Calibration, target: float, price: float, factor: float
+) -> None:
+    cheap, dear = (
+        best(
+            scenario,
+            ClusterSpec(sku="b200", gpus=72, price_usd_per_hour=value),
+            Limits(target),
+            calibration,
+            SPACE,
+        ).prediction
+        for value in (price, price * factor)
+    )
+    assert (cheap is None) == (dear is None)
+    if cheap and dear:
+        assert dear.usd_per_m_total_tokens >= cheap.usd_per_m_total_tokens
+        assert dear.total_tok_s_per_gpu == pytest.approx(cheap.total_tok_s_per_gpu, rel=1e-6)
+
+
+def test_nics_as_good_as_nvlink_cost_wide_ep_nothing(
+    scenario: Scenario, calibration: Calibration
+) -> None:
+    """The same GPUs as islands of 8 behind such NICs, and as one NVLink domain."""
+    machine = default_cluster("b200", 72).hardware()
+    islands = ClusterSpec(
+        sku="b200",
+        gpus=72,
+        nic_gb_s=machine.nvlink_rate.value / 1e9,
+        # NVLink must stay the shorter way, be it by a hair.
+        nic_latency_us=machine.nvlink_latency.value * 1e6 * 1.001,
+    )
+    rack = ClusterSpec(sku="b200", gpus=72, gpus_per_domain=72)
+    space = Space(decode_gpus=(16, 32), attention=("dp",), batch_ratio=1.3)
+    apart, together = (speeds(scenario, cluster, calibration, space) for cluster in (islands, rack))
+    today = speeds(scenario, default_cluster("b200", 72), calibration, space)
+    assert apart.keys() == together.keys() == today.keys()
+    # Never behind, and ahead by no more than two links at once carry: NVLink inside, NICs between.
+    assert all(0.99 <= apart[key] / together[key] <= 1.05 for key in apart)
+    assert all(apart[key] > today[key] for key in apart)

@@ -1,0 +1,37 @@
+import pytest
+
+from costmodel.calibration import Calibration
+from costmodel.results import Scenario
+from optimizer.columns import all_columns
+from optimizer.placement import packs
+from optimizer.space import Space
+from optimizer.states import decode_states, prefill_options
+from presets import default_cluster
+
+
+@pytest.mark.parametrize(
+    ("gpus", "decode", "prefill", "fits"),
+    [
+        (72, (32, 2), (8, 1), True),
+        (72, (32, 2), (8, 2), False),  # 80 GPUs
+        (144, (16, 8), (8, 2), True),
+        (144, (16, 9), (4, 0), False),  # a domain of 72 holds four of 16, and 8 GPUs are left
+    ],
+)
+def test_workers_need_room_in_the_domains(
+    gpus: int, decode: tuple[int, int], prefill: tuple[int, int], fits: bool
+) -> None:
+    assert packs(default_cluster("gb200", gpus), decode, prefill) is fits
+
+
+def test_fleets_that_find_no_room_are_no_columns(
+    scenario: Scenario, calibration: Calibration
+) -> None:
+    cluster = default_cluster("gb200", 144)
+    space = Space(decode_gpus=(16,), batch_ratio=2.0)
+    states = decode_states(space, scenario, cluster, calibration)
+    options = prefill_options(space, scenario, cluster, calibration)
+    pairs = all_columns(space, states, options, cluster, 144)[16]
+    assert pairs.decode_workers.max() == 8
+    assert pairs.gpus.max() <= 144
+    assert (pairs.cost[1:] >= pairs.cost[:-1]).all()

@@ -1,0 +1,127 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from costmodel.calibration import Calibration
+from costmodel.results import Scenario
+from optimizer import Shape, Space, allowed_shapes, broken_rule
+from optimizer.space import batch_grid
+from optimizer.states import decode_states, prefill_options
+from presets import InputError, default_cluster
+
+RACK = default_cluster("gb200", 72)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rule"),
+    [
+        (Shape(128, "dp", 0, 0), "cluster"),  # 72 GPUs
+        (Shape(72, "dp", 0, 0), "experts"),  # 256 / 72
+        (Shape(64, "dp", 0, 288), "experts"),  # 288 / 64
+        (Shape(72, "tp", 0, 288), "heads"),  # 128 / 72
+        (Shape(64, "tp", 0, 320), "copies"),
+        (Shape(8, "dp", 0, 288), "copies"),
+    ],
+)
+def test_engine_rules_name_what_they_cut(scenario: Scenario, shape: Shape, rule: str) -> None:
+    broken = broken_rule(shape, scenario, RACK)
+    assert broken is not None
+    assert broken.name == rule
+    assert broken.reason
+
+
+def test_drafts_need_draft_layers(scenario: Scenario) -> None:
+    plain = scenario.model_copy(
+        update={"model": scenario.model.model_copy(update={"draft_layers": 0})}
+    )
+    broken = broken_rule(Shape(8, "dp", 1, 0), plain, RACK)
+    assert broken is not None
+    assert broken.name == "drafts"
+    assert {shape.mtp_depth for shape in allowed_shapes(Space(), plain, RACK)} == {0}
+
+
+def test_shapes_of_the_full_space(scenario: Scenario) -> None:
+    shapes = allowed_shapes(Space(), scenario, RACK)
+    kinds = {(shape.gpus, shape.attention, shape.eplb_slots) for shape in shapes}
+    plain = {(gpus, mode, 0) for gpus in (4, 8, 16, 32, 64) for mode in ("tp", "dp")}
+    copies = {(16, "dp", 288), (32, "dp", 288), (64, "dp", 320), (72, "dp", 288)}
+    assert kinds == plain | copies
+    assert len(shapes) == 4 * len(kinds)  # draft depths
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"decode_gpus": ()},
+        {"decode_workers": (1, 1)},
+        {"prefill_gpus": (0, 1)},
+        {"prefill_workers": (1.5,)},
+        {"mtp_depths": (4,)},
+        {"attention": ("ep",)},
+        {"largest_batch": 0},
+        {"batch_ratio": 1.0},
+    ],
+)
+def test_grids_are_checked(fields: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=next(iter(fields))):
+        Space(**fields)
+
+
+def test_batch_grid_is_as_fine_as_integers_allow() -> None:
+    grid = batch_grid(Space())
+    assert grid[0] == 1
+    assert grid[-1] == Space().largest_batch
+    steps = np.diff(grid)
+    assert np.all((steps == 1) | (grid[1:] <= grid[:-1] * Space().batch_ratio))
+
+
+@pytest.mark.parametrize("sku", ["gb200", "b200"])
+def test_neighbouring_tpots_differ_by_less_than_3_percent(
+    sku: str, scenario: Scenario, calibration: Calibration
+) -> None:
+    """Where they do not, the batches are neighbouring integers, and small: nothing lies between."""
+    states = decode_states(Space(), scenario, default_cluster(sku, 72), calibration)
+    for shape in range(len(states.shapes)):
+        mine = np.flatnonzero(states.shape == shape)
+        mine = mine[np.argsort(states.batch[mine])]
+        batch, tpot = states.batch[mine], states.rate.tpot[mine]
+        coarse = np.diff(tpot) >= 0.03 * tpot[:-1]
+        assert np.all(np.diff(tpot) > 0)
+        assert np.all(np.diff(batch)[coarse] == 1)
+        assert np.all(batch[1:][coarse] <= 34)
+
+
+def test_prefill_workers_must_hold_the_weights(
+    scenario: Scenario, calibration: Calibration
+) -> None:
+    """R1 in FP4 takes some 400 GB: three GPUs of 180 GB or more."""
+    options = prefill_options(Space(), scenario, RACK, calibration)
+    assert options.gpus.tolist() == [4, 8]
+
+
+def test_no_prefill_worker_fits(scenario: Scenario, calibration: Calibration) -> None:
+    with pytest.raises(InputError, match="no prefill worker of the space has memory"):
+        prefill_options(Space(prefill_gpus=(1,)), scenario, RACK, calibration)
+
+
+def test_no_decode_worker_fits(scenario: Scenario, calibration: Calibration) -> None:
+    long = scenario.model_copy(update={"isl": 1_000_000, "osl": 1_000_000})
+    small = RACK.model_copy(update={"hbm_gb": 120.0})
+    with pytest.raises(InputError, match="no decode worker of the space has memory"):
+        decode_states(Space(decode_gpus=(4,)), long, small, calibration)
+
+
+def test_no_decode_worker_is_allowed(scenario: Scenario, calibration: Calibration) -> None:
+    with pytest.raises(InputError, match="no decode worker of the space runs"):
+        decode_states(Space(decode_gpus=(72,), attention=("tp",)), scenario, RACK, calibration)
+
+
+def test_no_batch_exceeds_the_memory(scenario: Scenario, calibration: Calibration) -> None:
+    tight = RACK.model_copy(update={"hbm_gb": 90.0})
+    roomy = decode_states(Space(decode_gpus=(8,)), scenario, RACK, calibration)
+    states = decode_states(Space(decode_gpus=(8,)), scenario, tight, calibration)
+    assert roomy.batch.max() == Space().largest_batch
+    assert len(states) < len(roomy)
+    for shape in range(len(states.shapes)):
+        assert 1 <= states.batch[states.shape == shape].max() < Space().largest_batch
