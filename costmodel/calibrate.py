@@ -53,7 +53,6 @@ PREFILL = (
     "first_token_time",
     "prefill_wait",
     "prefill_imbalance",
-    "routing_skew",
 )
 ALL_REDUCE = ("all_reduce_launch", "all_reduce_launch_hopper", "two_shot_latency")
 ALL_TO_ALL = (

@@ -12,6 +12,8 @@ import numpy as np
 from costmodel.calibration import AllToAllKernel, Calibration
 from costmodel.inputs import FloatArray, PathArrays
 
+GROUP_SIZES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # first stages that an all-reduce may have
+
 
 def ranks_hit(ep: FloatArray, top_k: FloatArray) -> FloatArray:
     """Chance that a given rank holds at least one of a token's experts [1].
@@ -89,26 +91,32 @@ def all_reduce_time(
     calibration: Calibration,
     launch: FloatArray,
 ) -> FloatArray:
-    """All-reduce of ``size`` bytes over a worker's GPUs [s].
+    """All-reduce of ``size`` bytes over a worker's GPUs [s]: the quickest of several hierarchies.
 
-    Inside one NVLink domain the quicker of one-shot (each GPU reads all others) and two-shot
-    (reduce-scatter, then all-gather); across domains a hierarchy: the parts that each GPU owns
-    after the in-domain reduce-scatter cross the NIC, ``2 size/g (d - 1)/d``.
+    In a first stage groups of g GPUs of one NVLink domain reduce among themselves, one-shot (each
+    reads all others) or two-shot (reduce-scatter, then all-gather). Where g is less than all, each
+    GPU then reduces its 1/g of the result with the other groups, ``2 size/g (1 - g/W)``, over
+    NVLink inside a domain and over NICs between domains.
     """
     inside = gpus / paths.domains
     wire = calibration.link_efficiency * paths.nvlink_rate
-    one_shot = size * (inside - 1.0) / wire
-    two_shot = calibration.two_shot_latency + 2.0 * size * (inside - 1.0) / inside / wire
-    in_domain = launch + np.minimum(one_shot, two_shot)
-    excess = np.maximum(paths.latency - paths.domain_latency, 0.0)
-    crossing = (
-        2.0
-        * size
-        / inside
-        * (paths.domains - 1.0)
-        / paths.domains
-        / (paths.nic_rate * calibration.link_efficiency)
-        * (1.0 + excess / calibration.window_latency)
-        + calibration.crossing_rounds * excess
-    )
-    return np.where(gpus > 1, in_domain + np.where(paths.domains > 1, crossing, 0.0), 0.0)
+    one_domain = paths.domains == 1
+    excess = np.where(one_domain, 0.0, np.maximum(paths.latency - paths.domain_latency, 0.0))
+    between = np.where(one_domain, wire, calibration.link_efficiency * paths.nic_rate)
+    best = np.full(np.broadcast_shapes(size.shape, gpus.shape, inside.shape), np.inf)
+    for group in (*GROUP_SIZES, inside):
+        one_shot = size * (group - 1.0) / wire
+        two_shot = calibration.two_shot_latency + 2.0 * size * (group - 1.0) / group / wire
+        second = (
+            calibration.two_shot_latency
+            + 2.0
+            * size
+            / group
+            * (1.0 - group / gpus)
+            / between
+            * (1.0 + excess / calibration.window_latency)
+            + calibration.crossing_rounds * excess
+        )
+        time = np.minimum(one_shot, two_shot) + np.where(group < gpus, second, 0.0)
+        best = np.minimum(best, np.where(group <= inside, time, np.inf))
+    return np.where(gpus > 1, launch + best, 0.0)

@@ -209,13 +209,15 @@ def expert_time(
 ) -> FloatArray:
     """Routed and shared experts of one MoE layer on the most loaded rank [s].
 
-    ``E (1 - (1 - 1/E)^(k n))`` distinct experts are touched by n tokens; their weights are read
-    once per step. The rank with most tokens and most distinct experts sets the pace; EPLB slots
-    lower the first. Work of a nearly empty expert is bounded below by one GEMM tile.
+    The popularity of experts is taken as gamma-distributed with coefficient of variation s, so n
+    tokens touch ``E (1 - (1 + s^2 k n / E)^(-1 / s^2))`` distinct experts, which goes to
+    ``E (1 - exp(-k n / E))`` as s goes to zero; their weights are read once per step. The rank with
+    most tokens and most distinct experts sets the pace; EPLB slots lower the first. Work of a
+    nearly empty expert is bounded below by one GEMM tile.
     """
-    touched = model.experts * -np.expm1(
-        model.top_k * worker_tokens * np.log1p(-1.0 / model.experts)
-    )
+    load = model.top_k * worker_tokens / model.experts
+    variance = calibration.expert_spread**2
+    touched = model.experts * -np.expm1(-np.log1p(variance * load) / variance)
     share = touched / workers.ep
     spread_of_maximum = np.sqrt(2.0 * np.log(workers.ep))  # expected maximum of EP normal draws
     scatter = np.sqrt(share * np.maximum(1.0 - touched / model.experts, 0.0))

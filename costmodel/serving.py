@@ -97,17 +97,30 @@ def decode_rate(
     workload: Workload,
     requests: FloatArray,
     calibration: Calibration,
+    batch: FloatArray | None = None,
 ) -> DecodeRate:
-    """Rate of one decode worker whose ranks (dp) or which (tp) holds ``requests`` in flight."""
-    step = decode_step(machine, model, workers, paths, requests, calibration)
+    """Rate of one decode worker whose ranks (dp) or which (tp) holds ``requests`` in flight.
+
+    ``batch`` is the batch that a request meets, where uneven routing makes that more than the mean.
+    """
+    step = decode_step(
+        machine, model, workers, paths, requests if batch is None else batch, calibration
+    )
     tpot = step.total / acceptance_length(workers.mtp_depth, workload, calibration)
     decode_seconds = tpot * (workload.output_tokens - 1.0)
     in_flight = ranks(workers) * requests
     return DecodeRate(requests, in_flight, step, tpot, decode_seconds, in_flight / decode_seconds)
 
 
-def steady_state(network: Network, requests: FloatArray) -> Steady:
+def steady_state(network: Network, requests: FloatArray, max_batch: FloatArray) -> Steady:
     """Solve the network when each rank (dp) or worker (tp) holds ``requests`` in decode."""
+    batch = batch_met(
+        requests,
+        max_batch,
+        ranks(network.workers),
+        network.fleet.decode_workers,
+        network.calibration,
+    )
     decode = decode_rate(
         network.machine,
         network.model,
@@ -116,10 +129,29 @@ def steady_state(network: Network, requests: FloatArray) -> Steady:
         network.workload,
         requests,
         network.calibration,
+        batch,
     )
     return join_prefill(
         decode, network.prefill, network.fleet, network.workload, network.calibration
     )
+
+
+def batch_met(
+    requests: FloatArray,
+    max_batch: FloatArray,
+    ranks_of_worker: FloatArray,
+    decode_workers: FloatArray,
+    calibration: Calibration,
+) -> FloatArray:
+    """Count the requests in flight that a request meets on its rank (dp) or worker (tp) [1].
+
+    Were requests at random among K workers, a worker would hold ``n ~ Poisson``-like numbers of
+    variance ``mean (1 - 1/K)``, and a request, more often on a full worker, would meet
+    ``E[n^2] / E[n] = mean + (1 - 1/K)``; ``routing_skew`` is the calibrated share of that. Slots
+    bound it.
+    """
+    more = calibration.routing_skew * (1.0 - 1.0 / decode_workers) / ranks_of_worker
+    return np.maximum(requests, np.minimum(max_batch, requests + more))
 
 
 def join_prefill(
@@ -179,13 +211,13 @@ def serve(network: Network, max_batch: FloatArray, concurrency: FloatArray) -> B
     groups = network.fleet.decode_workers * ranks(network.workers)
     high = np.minimum(max_batch, concurrency / groups)
     low = np.zeros_like(high)
-    fits = steady_state(network, high).users <= concurrency
+    fits = steady_state(network, high, max_batch).users <= concurrency
     for _ in range(BISECTIONS):
         middle = (low + high) / 2.0
-        enough = steady_state(network, middle).users <= concurrency
+        enough = steady_state(network, middle, max_batch).users <= concurrency
         low = np.where(enough, middle, low)
         high = np.where(enough | fits, high, middle)
-    steady = steady_state(network, high)
+    steady = steady_state(network, high, max_batch)
     return benchmark(
         steady,
         network.workers.mtp_depth,
