@@ -9,7 +9,7 @@ SUPPORTED := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	if $$python -c '$(SUPPORTED)' >/dev/null 2>&1; then echo $$python; break; fi; done)
 
-.PHONY: best test clean
+.PHONY: best test accuracy calibration clean
 
 best: $(VENV)/.installed
 	$(VENV)/bin/moeplan best --sku gb200 --target 125
@@ -19,6 +19,14 @@ test: $(VENV)/.installed-test
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest --cov
+
+# Both take minutes: the first writes docs/accuracy.md, the second the shipped constants.
+accuracy: $(VENV)/.installed
+	$(VENV)/bin/python -m moeplan.accuracy docs/accuracy.md
+
+calibration: $(VENV)/.installed
+	$(VENV)/bin/moeplan calibrate presets/data/measurements/measured_serving.csv \
+		--output costmodel/data/calibration.toml
 
 # The stamps hold an installation to its pyproject.toml: a second run installs nothing.
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python

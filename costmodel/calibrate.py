@@ -20,6 +20,7 @@ from costmodel.deployments import case_of, deployments_of
 from costmodel.fit import Fit, fit_constants
 from costmodel.inputs import FloatArray, PathArrays, stack
 from costmodel.observations import observations_of, step_residuals, wait_residuals
+from costmodel.results import interval_class
 from costmodel.validation import Validation, cross_validate, folds_of
 from presets import (
     AllReduceRow,
@@ -63,17 +64,21 @@ ALL_TO_ALL = (
         for part in fields(AllToAllKernel)
     ),
 )
+INTERVALS = tuple(
+    f"{figure}_half_width.{kind}"
+    for figure in ("tpot", "ttft", "throughput")
+    for kind in ("fp4", "fp8", "crossing")
+)
 NOT_FITTED = (
     "acceptance_output",
     "reserved_bytes",
     "cache_share",
     "rounds",
-    "tpot_half_width",
-    "ttft_half_width",
-    "throughput_half_width",
     "extrapolation_widening",
+    *INTERVALS,
 )
 FOLDS = 8  # of the cross-validation behind the intervals
+FEWEST = 8  # rows of a class from which its half-width is set
 COVERED = 0.9  # share of cross-validated errors inside an interval
 ROUNDS = 2  # step time and prefill in turn: each sets how many requests the other sees
 
@@ -115,25 +120,36 @@ def calibrate(
 
 
 def interval_constants(file: CalibrationFile, checked: Validation) -> dict[str, Constant]:
-    """Half-widths that hold 90 % of the cross-validated errors of each figure."""
+    """Half-widths that hold 90 % of the cross-validated errors, by figure and class of row.
+
+    A class with fewer than `FEWEST` rows keeps its constant.
+    """
+    cases = [case_of(row) for row in checked.rows]
+    kinds = np.array([interval_class(c.configuration, c.scenario, c.cluster) for c in cases])
     found = {}
-    for figure in ("tpot", "ttft", "throughput"):
+    for name in INTERVALS:
+        figure, kind = name.replace("_half_width", "").split(".")
         compared = checked.figures[figure]
         errors = np.abs(np.log(compared.predicted / compared.measured))
-        known = errors[~np.isnan(errors)]
-        constant = file.constants[f"{figure}_half_width"]
-        if known.size:
+        known = errors[(kinds == kind) & ~np.isnan(errors)]
+        constant = file.constants[name]
+        if known.size >= FEWEST:
             width = float(np.clip(np.quantile(known, COVERED), constant.low, constant.high))
             constant = constant.model_copy(update={"value": width})
-        found[f"{figure}_half_width"] = constant
+        found[name] = constant
     return found
+
+
+def fit_exchange(
+    start: CalibrationFile, rows: Sequence[AllToAllRow], progress: Progress | None = None
+) -> Fit:
+    """Fit the kernels of the all-to-all on measured latencies."""
+    return fit_constants(start, ALL_TO_ALL, exchange_residuals(rows), progress=progress)
 
 
 def calibrate_collectives(start: CalibrationFile, progress: Progress | None = None) -> Fit:
     """Fit the collectives on the shipped latency tables."""
-    exchange = fit_constants(
-        start, ALL_TO_ALL, exchange_residuals(alltoall_rows()), progress=progress
-    )
+    exchange = fit_exchange(start, alltoall_rows(), progress)
     reduce = fit_constants(
         exchange.file, ALL_REDUCE, reduce_residuals(allreduce_rows()), progress=progress
     )
@@ -205,7 +221,7 @@ def exchange_residuals(rows: Sequence[AllToAllRow]) -> Callable[[Calibration], F
                     kernel, tokens, size * hidden, 2.0 * hidden, ep, top_k, paths, calibration
                 )
             parts.append(np.log(time / measured) / LATENCY_SPREAD)
-        return np.concatenate(parts)
+        return np.concatenate(parts) if parts else np.zeros(0)
 
     return residuals
 
@@ -249,8 +265,20 @@ def coverage_of(rows: Sequence[ServingRow]) -> Coverage:
             min(row.decode_gpus_per_worker for row in rows),
             max(row.decode_gpus_per_worker for row in rows),
         ),
+        tp_gpus=_tp_gpus(rows),
         max_batch=(min(row.max_batch for row in rows), max(row.max_batch for row in rows)),
     )
+
+
+def _tp_gpus(rows: Sequence[ServingRow]) -> tuple[int, int]:
+    """Span of attention tp inside one NVLink domain; (0, 0) where no row has it."""
+    sizes = [
+        row.decode_gpus_per_worker
+        for row in rows
+        if row.decode_attention == "tp"
+        and row.decode_gpus_per_worker <= load_hardware(row.sku).gpus_per_domain.value
+    ]
+    return (min(sizes), max(sizes)) if sizes else (0, 0)
 
 
 ExchangeInputs = tuple[FloatArray, FloatArray, FloatArray, FloatArray, PathArrays, FloatArray]

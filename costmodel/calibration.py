@@ -66,6 +66,7 @@ class Coverage(BaseModel):
     isl: tuple[int, int]  # [token]
     osl: tuple[int, int]  # [token]
     decode_gpus: tuple[int, int]  # per worker
+    tp_gpus: tuple[int, int]  # per worker with attention tp inside one NVLink domain
     max_batch: tuple[int, int]  # per rank (dp) or worker (tp)
 
 
@@ -76,6 +77,15 @@ class AllToAllKernel:
     latency: float  # [s]
     latency_per_doubling: float  # of the EP width [s]
     seconds_per_byte: float  # gathering or scattering one BF16 activation on its own rank [s/B]
+
+
+@dataclass(frozen=True)
+class HalfWidths:
+    """Half-widths of 90 % intervals, of the logarithm, by what is predicted."""
+
+    fp4: float
+    fp8: float  # and wider weights
+    crossing: float  # decode workers across NVLink domains
 
 
 @dataclass(frozen=True)
@@ -145,11 +155,17 @@ class Calibration:
     # benchmark
     rounds: float
     # half-widths of the 90 % intervals, of the logarithm
-    tpot_half_width: float
-    ttft_half_width: float
-    throughput_half_width: float
+    tpot_half_width: HalfWidths
+    ttft_half_width: HalfWidths
+    throughput_half_width: HalfWidths
     extrapolation_widening: float  # factor on a half-width for each thing outside the data
     coverage: Coverage
+
+
+NESTED: dict[str, type[AllToAllKernel] | type[HalfWidths]] = {
+    "AllToAllKernel": AllToAllKernel,
+    "HalfWidths": HalfWidths,
+}  # fields of Calibration that are several constants
 
 
 def constants_of(calibration: Calibration) -> dict[str, float]:
@@ -157,7 +173,7 @@ def constants_of(calibration: Calibration) -> dict[str, float]:
     flat: dict[str, float] = {}
     for field in _constant_fields():
         value = getattr(calibration, field.name)
-        if isinstance(value, AllToAllKernel):
+        if isinstance(value, AllToAllKernel | HalfWidths):
             flat.update(
                 {f"{field.name}.{part.name}": getattr(value, part.name) for part in fields(value)}
             )
@@ -170,13 +186,10 @@ def calibration_of(values: Mapping[str, float], coverage: Coverage) -> Calibrati
     """Build a calibration from flat names; the inverse of `constants_of`."""
     columns: dict[str, Any] = {"coverage": coverage}
     for field in _constant_fields():
-        if field.type == "AllToAllKernel":
-            columns[field.name] = AllToAllKernel(
-                **{
-                    part.name: values[f"{field.name}.{part.name}"]
-                    for part in fields(AllToAllKernel)
-                }
-            )
+        if field.type in NESTED:
+            nested = NESTED[str(field.type)]
+            parts = [part.name for part in fields(nested)]
+            columns[field.name] = nested(*(values[f"{field.name}.{part}"] for part in parts))
         else:
             columns[field.name] = values[field.name]
     return Calibration(**columns)
@@ -186,8 +199,8 @@ def constant_names() -> tuple[str, ...]:
     """Flat names of all constants, in the order of `Calibration`."""
     names: list[str] = []
     for field in _constant_fields():
-        if field.type == "AllToAllKernel":
-            names += [f"{field.name}.{part.name}" for part in fields(AllToAllKernel)]
+        if field.type in NESTED:
+            names += [f"{field.name}.{part.name}" for part in fields(NESTED[str(field.type)])]
         else:
             names.append(field.name)
     return tuple(names)

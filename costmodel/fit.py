@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 
 import numpy as np
 
@@ -99,7 +100,11 @@ def fit_constants(
     fitted = dict(constants)
     for name, log, error in zip(names, solution.x, errors, strict=True):
         fitted[name] = constants[name].model_copy(
-            update={"value": float(np.exp(log)), "standard_error": float(error)}
+            update={
+                "value": float(np.exp(log)),
+                "standard_error": float(error),
+                "date": date.today(),
+            }
         )
     informed = dict(zip(names, (1.0 - (errors / spread) ** 2).tolist(), strict=True))
     return Fit(replace(start, constants=fitted), informed, int(solution.nfev))
@@ -109,7 +114,7 @@ def softened(residuals: FloatArray) -> FloatArray:
     """Residuals whose square grows linearly beyond `ROBUST_SCALE`: pseudo-Huber loss.
 
     >>> softened(np.array([0.0, 3.0])).round(3)
-    array([0.   , 2.359])
+    array([0.   , 2.358])
     """
     scaled = residuals / ROBUST_SCALE
     loss = 2.0 * (np.sqrt(1.0 + scaled**2) - 1.0)

@@ -18,6 +18,7 @@ from presets import ClusterSpec, InputError, Model
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Interval = tuple[float, float]
+IntervalClass = Literal["fp4", "fp8", "crossing"]
 
 
 class Scenario(BaseModel):
@@ -171,7 +172,8 @@ def prediction_of(
 ) -> Prediction:
     """Put one prediction into named units, with its origin and intervals."""
     reasons = extrapolations(configuration, scenario, cluster, calibration.coverage)
-    widths = interval_widths(reasons, calibration)
+    kind = interval_class(configuration, scenario, cluster)
+    widths = interval_widths(kind, reasons, calibration)
     wide = {
         "tok_s_per_user": widths["tpot"],
         "tpot_ms": widths["tpot"],
@@ -198,14 +200,26 @@ def prediction_of(
     )
 
 
-def interval_widths(reasons: Sequence[str], calibration: Calibration) -> dict[str, float]:
+def interval_class(
+    configuration: Configuration, scenario: Scenario, cluster: ClusterSpec
+) -> IntervalClass:
+    """Tell which half-widths a configuration has."""
+    if configuration.decode_gpus_per_worker > cluster.hardware().gpus_per_domain.value:
+        return "crossing"
+    return "fp4" if scenario.precision == "fp4" else "fp8"
+
+
+def interval_widths(
+    kind: IntervalClass, reasons: Sequence[str], calibration: Calibration
+) -> dict[str, float]:
     """Half-widths of the 90 % intervals, of the logarithm, wider for each extrapolation."""
     widening = calibration.extrapolation_widening ** len(reasons)
+    tpot: float = getattr(calibration.tpot_half_width, kind)
     return {
-        "tpot": calibration.tpot_half_width * widening,
-        "iteration": calibration.tpot_half_width * widening,
-        "ttft": calibration.ttft_half_width * widening,
-        "throughput": calibration.throughput_half_width * widening,
+        "tpot": tpot * widening,
+        "iteration": tpot * widening,
+        "ttft": getattr(calibration.ttft_half_width, kind) * widening,
+        "throughput": getattr(calibration.throughput_half_width, kind) * widening,
     }
 
 
@@ -213,6 +227,7 @@ def half_widths(cases: Sequence[Case], calibration: Calibration) -> dict[str, Fl
     """Half-widths of the intervals of many cases, by figure; shape ``(n,)``."""
     widths = [
         interval_widths(
+            interval_class(case.configuration, case.scenario, case.cluster),
             extrapolations(case.configuration, case.scenario, case.cluster, calibration.coverage),
             calibration,
         )
@@ -238,6 +253,10 @@ def extrapolations(
             decode > hardware.gpus_per_domain.value and cluster.sku not in coverage.crossing_skus
         ),
         f"{decode} GPUs per decode worker": decode > coverage.decode_gpus[1],
+        f"attention tp over {decode} GPUs": (
+            configuration.decode_attention == "tp"
+            and coverage.tp_gpus[1] < decode <= hardware.gpus_per_domain.value
+        ),
         f"batch {configuration.max_batch}": configuration.max_batch > coverage.max_batch[1],
         "links or memory that the cluster file changes": cluster_differs(cluster),
     }

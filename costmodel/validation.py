@@ -60,6 +60,16 @@ class Validation:
     batch_in_flight: FloatArray
     breakdown_ms: tuple[dict[str, float], ...]
 
+    def of(self, chosen: Sequence[int]) -> Validation:
+        """Take the same comparison for some rows."""
+        index = list(chosen)
+        return Validation(
+            tuple(self.rows[i] for i in index),
+            {name: figure.where(index) for name, figure in self.figures.items()},
+            self.batch_in_flight[index],
+            tuple(self.breakdown_ms[i] for i in index),
+        )
+
     def statistics(self, chosen: Sequence[int] | None = None) -> dict[str, Statistics]:
         """Error statistics of each figure over all rows or some."""
         rows = range(len(self.rows)) if chosen is None else chosen

@@ -237,11 +237,13 @@ class _Found:
         return tuple(found.values())
 
     def structure(self, key: Key) -> tuple[object, ...]:
-        """Say what tells runners-up apart: sizes of both workers, attention and draft depth."""
-        state, column = key
+        """Say what tells runners-up apart: decode worker size, attention and draft depth.
+
+        Prefill workers of another size hardly change an answer: they would fill the list.
+        """
+        state, _ = key
         shape = self.lattice.states.shape_of(state)
-        option = self.lattice.columns[shape.gpus].option[column]
-        return int(option), shape.gpus, shape.attention, shape.mtp_depth
+        return shape.gpus, shape.attention, shape.mtp_depth
 
     def fast(self, entries: Entries) -> Entries:
         """Entries that meet the target."""

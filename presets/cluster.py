@@ -1,23 +1,16 @@
 """The cluster that a user describes in a YAML file: a machine, how many, and what differs."""
 
-from collections.abc import Hashable
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-import yaml
 from pydantic import ConfigDict, Field, model_validator
 
 from presets.errors import DataFileError, closest_hint, shown
 from presets.facts import Alternative, Fact, Record, Text
-from presets.files import read_text, validated
+from presets.files import validated
 from presets.hardware import Hardware, hardware_names, load_hardware
-
-MAX_BYTES = 1_000_000
-"""Longest cluster file that is read. [B]"""
-
-MAX_DEPTH = 20
-"""Deepest nesting that is read; a cluster file needs two. [1]"""
+from presets.yaml_file import read_yaml
 
 Gpus = Annotated[int, Field(ge=1, le=65_536)]
 Amount = Annotated[float, Field(gt=0, le=1e9)]
@@ -160,7 +153,7 @@ def load_cluster(path: str | Path) -> ClusterSpec:
         Where the file is malformed, or a key is unknown, missing or out of range.
     """
     path = Path(path)
-    content = _parsed(path)
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise DataFileError("must hold keys and values, such as 'sku: b200'", path)
     sku = content.get("sku")
@@ -182,62 +175,3 @@ def _overridden(fact: Fact, value: float) -> Fact:
         kind="assumed",
         alternatives=(before, *fact.alternatives),
     )
-
-
-def _parsed(path: Path) -> object:
-    """Content of a YAML file; refuses aliases, repeated keys and deep nesting."""
-    text = read_text(path, MAX_BYTES)
-    # The loader in C is twenty times faster, and not everywhere.
-    loader_class = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        _check_events(text, path, loader_class)
-        loader = loader_class(text)
-        try:
-            root = loader.get_single_node()
-            _check_keys(root, path)
-            return None if root is None else loader.construct_document(root)
-        finally:
-            loader.dispose()
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise DataFileError(f"is not YAML: {error.problem}", path, line=line) from None
-    except DataFileError:
-        raise
-    except (yaml.YAMLError, ValueError) as error:
-        reason = str(error).splitlines()[0].split(";")[0]
-        raise DataFileError(f"is not YAML: {reason}", path) from None
-
-
-def _check_events(text: str, path: Path, loader_class: Any) -> None:
-    """Refuse, before anything is built, what could grow or recurse without bound."""
-    depth = 0
-    for event in yaml.parse(text, loader_class):
-        line = _line(event)
-        if isinstance(event, yaml.AliasEvent):
-            raise DataFileError("has an alias; write the value out", path, line=line)
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > MAX_DEPTH:
-            raise DataFileError(f"is nested deeper than {MAX_DEPTH}", path, line=line)
-
-
-def _line(part: Any) -> int:
-    """Line of an event or a node of YAML, counted from 1."""
-    return int(part.start_mark.line) + 1
-
-
-def _check_keys(node: yaml.Node | None, path: Path) -> None:
-    """Refuse a key that stands twice in one mapping: YAML would keep the last and say nothing."""
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _check_keys(item, path)
-    if isinstance(node, yaml.MappingNode):
-        seen: set[Hashable] = set()
-        for key, value in node.value:
-            name = str(key.value)
-            if name in seen:
-                raise DataFileError("stands twice", path, line=_line(key), key=name[:40])
-            seen.add(name)
-            _check_keys(value, path)

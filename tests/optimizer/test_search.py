@@ -39,7 +39,8 @@ def enumerated(
     ]
     deployments = deployments_of([Case(each, scenario, cluster) for each in drafts])
     with np.errstate(invalid="ignore"):
-        steady = steady_state(network_of(deployments, calibration), deployments.max_batch)
+        full = deployments.max_batch
+        steady = steady_state(network_of(deployments, calibration), full, full)
         users = np.ceil(steady.users)
     running = steady.prefill_load < 1.0
     configurations = [

@@ -17,7 +17,8 @@ from presets import (
     load_cluster,
     load_hardware,
 )
-from presets.cluster import MAX_BYTES, OVERRIDES
+from presets.cluster import OVERRIDES
+from presets.yaml_file import MAX_BYTES
 
 FULL = """\
 sku: b200

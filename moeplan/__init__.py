@@ -1,0 +1,100 @@
+"""Plans disaggregated serving of mixture-of-experts models: throughput per dollar.
+
+>>> import moeplan
+>>> moeplan.measured_frontier("gb200", 125.0).total_tok_s_per_gpu.__round__()
+4130
+
+Names are imported when they are first used, so that ``import moeplan`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from costmodel.results import Configuration, Prediction, Scenario
+    from moeplan.api import (
+        best,
+        calibrate,
+        compare,
+        curve,
+        measured_frontier,
+        predict,
+        validate,
+    )
+    from moeplan.options import Options
+    from moeplan.results import Best, Comparison, Curve, Measured, PredictedDeployment
+    from presets import (
+        ClusterSpec,
+        DataFileError,
+        InfeasibleError,
+        InputError,
+        MoeplanError,
+        UnknownNameError,
+        load_cluster,
+    )
+
+_ROOM_OF = {
+    "Best": "moeplan.results",
+    "ClusterSpec": "presets",
+    "Comparison": "moeplan.results",
+    "Configuration": "costmodel.results",
+    "Curve": "moeplan.results",
+    "DataFileError": "presets",
+    "InfeasibleError": "presets",
+    "InputError": "presets",
+    "Measured": "moeplan.results",
+    "MoeplanError": "presets",
+    "Options": "moeplan.options",
+    "PredictedDeployment": "moeplan.results",
+    "Prediction": "costmodel.results",
+    "Scenario": "costmodel.results",
+    "UnknownNameError": "presets",
+    "best": "moeplan.api",
+    "calibrate": "moeplan.api",
+    "compare": "moeplan.api",
+    "curve": "moeplan.api",
+    "load_cluster": "presets",
+    "measured_frontier": "moeplan.api",
+    "predict": "moeplan.api",
+    "validate": "moeplan.api",
+}
+
+__all__ = [
+    "Best",
+    "ClusterSpec",
+    "Comparison",
+    "Configuration",
+    "Curve",
+    "DataFileError",
+    "InfeasibleError",
+    "InputError",
+    "Measured",
+    "MoeplanError",
+    "Options",
+    "PredictedDeployment",
+    "Prediction",
+    "Scenario",
+    "UnknownNameError",
+    "best",
+    "calibrate",
+    "compare",
+    "curve",
+    "load_cluster",
+    "measured_frontier",
+    "predict",
+    "validate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_ROOM_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted({*globals(), *__all__})

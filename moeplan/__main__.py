@@ -1,0 +1,7 @@
+"""``python -m moeplan``."""
+
+import sys
+
+from moeplan.cli import main
+
+sys.exit(main())

@@ -1,0 +1,353 @@
+"""The public functions: each joins the rooms for one question."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from costmodel.calibration import read_calibration, shipped_calibration
+from costmodel.results import Configuration, Predicted, Scenario
+from costmodel.results import predict as predict_configurations
+from moeplan.measured import measured_point, why_not_measured
+from moeplan.numbers import positive_number
+from moeplan.options import DEFAULTS, Options
+from moeplan.results import (
+    Best,
+    Comparison,
+    ComparisonRow,
+    Curve,
+    Deployment,
+    Links,
+    Measured,
+    Modelled,
+    Pair,
+    PredictedDeployment,
+    Ratio,
+    RunnerUp,
+    ScenarioSummary,
+    Search,
+)
+from moeplan.scenario import calibration_of, cluster_of, gpus_needed, scenario_of
+from presets import (
+    ClusterSpec,
+    InputError,
+    ServingRow,
+    load_hardware,
+    load_model,
+    read_serving_rows,
+)
+from presets.files import validated
+from topology import group_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from costmodel.fit import Fit
+    from costmodel.validation import Validation
+    from optimizer import Answer, Space
+
+UNIT = "tok/s/user"
+CONFIGURATION = tuple(Configuration.model_fields)
+
+
+def best(
+    sku: str | None, target: float, options: Options = DEFAULTS, *, space: Space | None = None
+) -> Best:
+    """Find the deployment of most throughput per dollar at or above an interactivity target.
+
+    Parameters
+    ----------
+    sku : str or None
+        Machine; None takes that of the cluster in `options`.
+    target : float
+        Interactivity. [token/s/user]
+    options : Options
+        Model, workload, limits, price and files.
+    space : optimizer.Space, optional
+        What is searched.
+
+    Raises
+    ------
+    InputError
+        Where something asked for is not valid.
+
+    Returns
+    -------
+    Best
+        With status "infeasible" and a reason where nothing meets the target.
+    """
+    return curve(sku, [target], options, space=space).rows[0]
+
+
+def curve(
+    sku: str | None,
+    targets: Sequence[float],
+    options: Options = DEFAULTS,
+    *,
+    space: Space | None = None,
+) -> Curve:
+    """Find the best deployment for each of several targets; arguments are those of `best`."""
+    from optimizer import Limits
+    from optimizer import curve as search
+
+    checked = [positive_number("target", target, UNIT) for target in targets]
+    cluster = cluster_of(sku, options)
+    scenario = scenario_of(options, cluster)
+    calibration = calibration_of(options)
+    if not checked:
+        raise InputError("targets: none is given; give at least one")
+    limits = Limits(checked[0], options.max_gpus, options.max_ttft)
+    answers = search(scenario, cluster, checked, limits, calibration, space)
+    return Curve(
+        sku=cluster.sku,
+        scenario=_summary(scenario),
+        rows=tuple(_best(answer, scenario, cluster) for answer in answers),
+    )
+
+
+def compare(
+    skus: Sequence[str],
+    targets: Sequence[float],
+    options: Options | Mapping[str, Options] = DEFAULTS,
+    *,
+    space: Space | None = None,
+) -> Comparison:
+    """Compare machines at several targets: measured frontier and best as modelled, side by side.
+
+    Parameters
+    ----------
+    skus : sequence of str
+        Two or more machines; ratios are of the first to the second.
+    targets : sequence of float
+        Interactivity. [token/s/user]
+    options : Options or mapping
+        For all machines, or for each by name.
+    space : optimizer.Space, optional
+        What is searched.
+
+    Raises
+    ------
+    InputError
+        Where something asked for is not valid.
+    """
+    for sku in skus:
+        load_hardware(sku)
+    if len(skus) < 2 or len(set(skus)) < len(skus):
+        given = ", ".join(skus) or "none"
+        raise InputError(f"machines: {given} is not valid; give two or more different machines")
+    curves = {sku: curve(sku, targets, _options_of(sku, options), space=space).rows for sku in skus}
+    rows = [
+        _comparison_row(target, {sku: curves[sku][place] for sku in skus})
+        for place, target in enumerate(targets)
+    ]
+    return Comparison(rows=tuple(rows), skus=tuple(skus))
+
+
+def predict(
+    sku: str | None, configuration: Configuration, options: Options = DEFAULTS
+) -> PredictedDeployment:
+    """Predict one given configuration.
+
+    Parameters
+    ----------
+    sku : str or None
+        Machine; None takes that of the cluster in `options`.
+    configuration : Configuration
+        What is run.
+    options : Options
+        Model, workload, price and files. Limits are not looked at: without a cluster of its own the
+        question is put to one that is large enough.
+
+    Raises
+    ------
+    InputError
+        Where the configuration does not fit the cluster, the model or the memory.
+    """
+    cluster = cluster_of(sku, options, gpus_needed(configuration, sku))
+    scenario = scenario_of(options, cluster)
+    calibration = calibration_of(options)
+    predicted = predict_configurations([configuration], scenario, cluster, calibration)[0]
+    return PredictedDeployment(
+        **dict(_deployment(predicted, cluster)),
+        sku=cluster.sku,
+        scenario=_summary(scenario),
+        title=cluster.hardware().title,
+        price_usd_per_hour=cluster.hardware().price_usd_per_hour.value,
+    )
+
+
+def measured_frontier(
+    sku: str | None, target: float, options: Options = DEFAULTS
+) -> Measured | None:
+    """Look up what the published rows say at a target; None where they say nothing.
+
+    Parameters
+    ----------
+    sku : str or None
+        Machine; None takes that of the cluster in `options`.
+    target : float
+        Interactivity. [token/s/user]
+    options : Options
+        The published rows are of its defaults; for any other scenario there are none.
+    """
+    target = positive_number("target", target, UNIT)
+    cluster = cluster_of(sku, options)
+    return measured_point(scenario_of(options, cluster), cluster, target)
+
+
+def validate(rows: Path | str, calibration: Path | str | None = None) -> Validation:
+    """Predict measured operating points and compare.
+
+    Parameters
+    ----------
+    rows : Path or str
+        CSV file in the columns of the shipped ``measured_serving``, or of the published table.
+    calibration : Path, str or None
+        Calibration file; None takes the shipped one.
+
+    Raises
+    ------
+    InputError
+        Where a file is malformed, or a row cannot be predicted.
+    """
+    from costmodel.validation import validate as validate_rows
+
+    chosen = calibration_of(replace(DEFAULTS, calibration=calibration))
+    return validate_rows(_predictable_rows(rows), chosen)
+
+
+def calibrate(
+    rows: Path | str,
+    calibration: Path | str | None = None,
+    progress: Callable[[], None] | None = None,
+) -> Fit:
+    """Fit the constants of the cost model to measured operating points.
+
+    Parameters
+    ----------
+    rows : Path or str
+        CSV file, as in `validate`.
+    calibration : Path, str or None
+        Calibration file to start from, with priors and bounds; None takes the shipped one.
+    progress : callable, optional
+        Called once for each evaluation.
+    """
+    from costmodel.calibrate import calibrate as fit
+
+    start = shipped_calibration() if calibration is None else read_calibration(Path(calibration))
+    return fit(_predictable_rows(rows), start, progress)
+
+
+def _predictable_rows(path: Path | str) -> tuple[ServingRow, ...]:
+    """Read measured rows, and refuse one that the cost model has no configuration for."""
+    rows = read_serving_rows(path)
+    for number, row in enumerate(rows, start=1):
+        place = f"{path}, row {number}"
+        validated(Configuration, {name: getattr(row, name) for name in CONFIGURATION}, place)
+        lengths = {"model": load_model(row.model), "isl": row.isl, "osl": row.osl}
+        validated(Scenario, lengths, place)
+    return rows
+
+
+def _options_of(sku: str, options: Options | Mapping[str, Options]) -> Options:
+    return options if isinstance(options, Options) else options.get(sku, DEFAULTS)
+
+
+def _summary(scenario: Scenario) -> ScenarioSummary:
+    return ScenarioSummary(
+        model=scenario.model.name,
+        precision=scenario.precision,
+        isl=scenario.isl,
+        osl=scenario.osl,
+        engine=scenario.engine,
+    )
+
+
+def _best(answer: Answer, scenario: Scenario, cluster: ClusterSpec) -> Best:
+    """Put an answer of the search beside what was measured."""
+    target, winner = answer.limits.target, answer.predicted
+    return Best(
+        status=answer.status,
+        sku=cluster.sku,
+        target_tok_s_per_user=target,
+        scenario=_summary(scenario),
+        config=winner.configuration if winner else None,
+        prediction=winner.prediction if winner else None,
+        measured=measured_point(scenario, cluster, target),
+        search=Search(
+            candidates=answer.search.candidates,
+            status=answer.search.status,
+            gap=answer.search.gap,
+            seconds=round(answer.search.seconds, 3),
+            feasible=answer.search.feasible,
+        ),
+        runners_up=tuple(
+            RunnerUp(config=other.configuration, prediction=other.prediction, lost_by=other.lost_by)
+            for other in answer.runners_up
+        ),
+        breakdown_ms=winner.breakdown_ms if winner else None,
+        reason=answer.reason or None,
+        deployment=_deployment(winner, cluster) if winner else None,
+        not_measured=why_not_measured(scenario, cluster, target),
+        title=cluster.hardware().title,
+        price_usd_per_hour=cluster.hardware().price_usd_per_hour.value,
+    )
+
+
+def _deployment(predicted: Predicted, cluster: ClusterSpec) -> Deployment:
+    return Deployment(
+        config=predicted.configuration,
+        prediction=predicted.prediction,
+        breakdown_ms=predicted.breakdown_ms,
+        batch_in_flight=predicted.batch_in_flight,
+        prefill_load=predicted.prefill_load,
+        links=_links(cluster, predicted.configuration.decode_gpus_per_worker),
+    )
+
+
+def _links(cluster: ClusterSpec, gpus: int) -> Links:
+    path = group_table(cluster, [gpus])[gpus]
+    rate = path.per_gpu_rate
+    return Links(
+        gpus=gpus,
+        domains=path.domains,
+        bottleneck=path.bottleneck,
+        all_to_all_gb_s=rate / 1e9 if math.isfinite(rate) else None,
+        latency_us=1e6 * path.latency,
+    )
+
+
+def _comparison_row(target: float, answers: dict[str, Best]) -> ComparisonRow:
+    pairs = {
+        sku: Pair(measured=answer.measured, modelled=_modelled(answer))
+        for sku, answer in answers.items()
+    }
+    first, second = list(pairs.values())[:2]
+    return ComparisonRow(
+        target_tok_s_per_user=target,
+        pairs=pairs,
+        ratio=Ratio(
+            measured_throughput=_over(first.measured, second.measured, "total_tok_s_per_gpu"),
+            measured_cost=_over(second.measured, first.measured, "usd_per_m_total_tokens"),
+            modelled_throughput=_over(first.modelled, second.modelled, "total_tok_s_per_gpu"),
+            modelled_cost=_over(second.modelled, first.modelled, "usd_per_m_total_tokens"),
+        ),
+        answers=answers,
+    )
+
+
+def _modelled(answer: Best) -> Modelled | None:
+    if answer.prediction is None or answer.config is None:
+        return None
+    return Modelled(**answer.prediction.model_dump(), config=answer.config)
+
+
+def _over(
+    top: Measured | Modelled | None, bottom: Measured | Modelled | None, field: str
+) -> float | None:
+    if top is None or bottom is None:
+        return None
+    return float(getattr(top, field) / getattr(bottom, field))

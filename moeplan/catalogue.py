@@ -1,0 +1,202 @@
+"""All presets by name: machines, models and measurement tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from presets import (
+    Fact,
+    Hardware,
+    Model,
+    Precision,
+    Provenance,
+    allreduce_rows,
+    alltoall_rows,
+    engine_settings_rows,
+    hardware_names,
+    iso_rows,
+    load_hardware,
+    load_model,
+    measurement_sources,
+    model_names,
+    published_rows,
+    serving_rows,
+    unknown_name,
+)
+from presets.facts import Record
+
+TABLES: dict[str, Callable[[], Sequence[Record]]] = {
+    "allreduce_latency": allreduce_rows,
+    "alltoall_latency": alltoall_rows,
+    "engine_settings": engine_settings_rows,
+    "inferencex_2026-05-22": published_rows,
+    "inferencex_2026-05-22_iso": iso_rows,
+    "measured_serving": serving_rows,
+}
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class HardwarePreset:
+    """A machine and its facts."""
+
+    hardware: Hardware
+
+    @property
+    def facts(self) -> dict[str, Fact]:
+        """Facts by name."""
+        values = dict(self.hardware)
+        return {name: value for name, value in values.items() if isinstance(value, Fact)}
+
+    def content(self) -> Line:
+        """Everything, for JSON."""
+        return self.hardware.model_dump(mode="json")
+
+    def lines(self) -> list[Line]:
+        """One line per fact, alternatives left out."""
+        return [{"name": name} | fact_line(fact) for name, fact in self.facts.items()]
+
+
+@dataclass(frozen=True)
+class ModelPreset:
+    """A model: its architecture, and the precisions it is offered at."""
+
+    model: Model
+
+    @property
+    def architecture(self) -> Line:
+        """Counts by name, those of attention by their path."""
+        values = self.model.model_dump(
+            mode="json",
+            exclude={"provenance", "precisions", "published_parameters", "name", "title", "hf_id"},
+        )
+        attention = values.pop("attention")
+        return values | {f"attention.{name}": value for name, value in attention.items()}
+
+    @property
+    def precisions(self) -> dict[str, Precision]:
+        """Precisions by name."""
+        found = dict(self.model.precisions)
+        return {name: value for name, value in found.items() if value is not None}
+
+    def content(self) -> Line:
+        """Everything, for JSON."""
+        return self.model.model_dump(mode="json")
+
+    def lines(self) -> list[Line]:
+        """One line per count, and per part of each precision."""
+        lines = [
+            {"name": name, "value": value, "unit": "1"} | provenance_line(self.model.provenance)
+            for name, value in self.architecture.items()
+        ]
+        if self.model.published_parameters:
+            lines.append(
+                {"name": "published_parameters"} | fact_line(self.model.published_parameters)
+            )
+        for name, precision in self.precisions.items():
+            lines += [
+                {"name": f"{name}.{part}", "value": bits, "unit": "bit"}
+                | provenance_line(precision)
+                for part, bits in bits_of(precision).items()
+            ]
+        return lines
+
+
+@dataclass(frozen=True)
+class TablePreset:
+    """A measurement table and where it comes from."""
+
+    name: str
+    provenance: Provenance
+    rows: tuple[Record, ...]
+
+    def content(self) -> Line:
+        """Everything, for JSON."""
+        return {
+            "name": self.name,
+            **self.provenance.model_dump(mode="json"),
+            "rows": [row.model_dump(mode="json") for row in self.rows],
+        }
+
+    def lines(self) -> list[Line]:
+        """One line per row; several values of one cell with blanks between."""
+        return [
+            {
+                name: " ".join(map(str, value)) if isinstance(value, list) else value
+                for name, value in row.model_dump(mode="json").items()
+            }
+            for row in self.rows
+        ]
+
+
+Preset = HardwarePreset | ModelPreset | TablePreset
+
+
+def table_of(name: str) -> Preset:
+    """Find a preset by name.
+
+    Raises
+    ------
+    UnknownNameError
+        Where no preset has the name; the closest is offered.
+    """
+    if name in hardware_names():
+        return HardwarePreset(load_hardware(name))
+    if name in model_names():
+        return ModelPreset(load_model(name))
+    if name in TABLES:
+        return TablePreset(name, measurement_sources()[name], tuple(TABLES[name]()))
+    raise unknown_name("preset", name, [*hardware_names(), *model_names(), *TABLES])
+
+
+def listing() -> dict[str, list[dict[str, str]]]:
+    """Name and one line on each preset, by kind."""
+    hardware = [load_hardware(name) for name in hardware_names()]
+    models = [load_model(name) for name in model_names()]
+    sources = measurement_sources()
+    return {
+        "hardware": [
+            {
+                "name": machine.name,
+                "what": f"{machine.title}, {machine.gpus_per_domain.value:.0f} GPUs by NVLink",
+            }
+            for machine in hardware
+        ],
+        "models": [
+            {
+                "name": model.name,
+                "what": f"{model.title}, {model.experts} experts, "
+                + "/".join(ModelPreset(model).precisions),
+            }
+            for model in models
+        ],
+        "measurements": [
+            {"name": name, "what": f"{len(TABLES[name]())} rows: {sources[name].source}"}
+            for name in TABLES
+        ],
+    }
+
+
+def fact_line(fact: Fact) -> Line:
+    """Write a fact by its columns."""
+    return {"value": fact.value, "unit": fact.unit} | provenance_line(fact)
+
+
+def provenance_line(provenance: Fact | Provenance) -> Line:
+    """Write kind, date, source and note by column."""
+    return {
+        "kind": provenance.kind,
+        "date": provenance.date.isoformat(),
+        "source": provenance.source,
+        "note": provenance.note,
+    }
+
+
+def bits_of(precision: Precision) -> dict[str, float]:
+    """Give bits per weight by part of the model."""
+    return {
+        name: value for name, value in dict(precision).items() if isinstance(value, int | float)
+    }

@@ -1,0 +1,106 @@
+"""The command ``moeplan``: parses, asks the library, prints. Heavy imports wait for their use."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from moeplan.commands import (
+    best,
+    calibrate,
+    compare,
+    curve,
+    predict,
+    presets,
+    topology,
+    validate,
+)
+from moeplan.parameters import examples
+
+INFEASIBLE, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    name="moeplan",
+    help="Plan disaggregated serving of mixture-of-experts models: which machine and which "
+    "configuration give the most throughput per dollar at a given interactivity.",
+    epilog=examples(
+        "moeplan best --sku gb200 --target 125",
+        "moeplan compare gb200 b200 --targets 25,75,125,175",
+    ),
+    # Plain help needs no rich, and reads the same everywhere.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"moeplan {version('moeplan')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+for module in (best, curve, compare, predict, validate, calibrate):
+    name = module.__name__.rpartition(".")[2]
+    app.command(name, epilog=module.EXAMPLES)(module.command)
+app.add_typer(topology.app)
+app.add_typer(presets.app)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and give its exit status.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        What follows the name of the command; None takes those of the process.
+
+    Returns
+    -------
+    int
+        0 done, 1 nothing meets the target, 2 bad input.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        command = typer.main.get_command(app)
+        status = command.main(given, prog_name="moeplan", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", INTERRUPTED)
+    except Exception as error:
+        return _explained(error)
+    if status == INTERRUPTED:
+        return _fail("interrupted", INTERRUPTED)
+    return status if isinstance(status, int) else 0
+
+
+def _explained(error: Exception) -> int:
+    """Say what was foreseen in one sentence; anything else is a fault of this program."""
+    # Imported here: the errors come with pydantic, which --help does without.
+    from presets.errors import InfeasibleError, MoeplanError
+
+    if isinstance(error, MoeplanError):
+        return _fail(str(error), INFEASIBLE if isinstance(error, InfeasibleError) else BAD_INPUT)
+    # Usage errors have no public base class that is the same in every Typer.
+    as_usage = getattr(error, "format_message", None)
+    if as_usage is None:
+        raise error
+    return _fail(str(as_usage()), BAD_INPUT)
+
+
+def _fail(reason: str, status: int) -> int:
+    typer.echo("Error: " + " ".join(reason.split()), err=True)
+    return status

@@ -1,0 +1,72 @@
+"""``moeplan compare``: machines side by side, as measured and as modelled."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from moeplan import parameters as given
+
+EXAMPLES = given.examples(
+    "moeplan compare gb200 b200 --targets 25,45,60,75,90,100,125,150",
+    "moeplan compare gb200 b200 --targets 75,125 --price gb200=2.50 --price b200=1.95 --csv",
+    "moeplan compare gb300 gb200 b200 --targets 50,100 --json",
+)
+
+Skus = Annotated[
+    list[str],
+    typer.Argument(metavar="SKU SKU...", help="Machines; ratios are of the first to the second."),
+]
+Prices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--price", metavar="[SKU=]USD", help="Price per GPU-hour, of all or of one; repeatable."
+    ),
+]
+Clusters = Annotated[
+    list[str] | None,
+    typer.Option("--cluster", metavar="FILE", help="Cluster of one of the machines; repeatable."),
+]
+
+
+def command(
+    skus: Skus,
+    targets: given.Targets,
+    model: given.Model = given.MODEL,
+    precision: given.Precision = None,
+    isl: given.Isl = given.ISL,
+    osl: given.Osl = given.OSL,
+    engine: given.Engine = given.ENGINE,
+    max_gpus: given.MaxGpus = given.MAX_GPUS,
+    max_ttft: given.MaxTtft = None,
+    price: Prices = None,
+    cluster: Clusters = None,
+    calibration: given.Calibration = None,
+    as_json: given.Json = False,
+    as_csv: given.Csv = False,
+) -> None:
+    """Compare machines at several targets: the measured frontier beside the best as modelled.
+
+    Exits with 1 where no machine meets any target.
+    """
+    from moeplan import api, output
+    from moeplan.numbers import number_list
+    from moeplan.render import compare as render
+    from presets import InfeasibleError
+
+    given.one_format(as_json, as_csv)
+    wanted = number_list("--targets", targets, api.UNIT)
+    options = given.options_of(
+        model, precision, isl, osl, engine, None, calibration, None, max_gpus, max_ttft
+    )
+    by_machine = given.options_by_machine(skus, options, price or [], cluster or [])
+    answer = api.compare(skus, wanted, by_machine)
+    if as_json:
+        output.emit_json(answer.to_json())
+    elif as_csv:
+        output.emit_csv(render.lines(answer))
+    else:
+        output.emit_report(render.report(answer))
+    if all(pair.modelled is None for row in answer.rows for pair in row.pairs.values()):
+        raise InfeasibleError(str(answer.rows[0].answers[skus[0]].reason))

@@ -1,0 +1,70 @@
+"""``moeplan presets``: the facts that everything rests on, with their sources."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from moeplan import parameters as given
+
+app = typer.Typer(
+    name="presets", help="Show machines, models and measurements.", rich_markup_mode=None
+)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="One of `moeplan presets list`.")]
+Rows = Annotated[
+    str, typer.Option("--rows", metavar="COUNT", help="Rows of a measurement table to show.")
+]
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+@app.command("list", epilog=given.examples("moeplan presets list", "moeplan presets list --json"))
+def list_presets(as_json: given.Json = False) -> None:
+    """List machines, models and measurement tables by name."""
+    from moeplan import output
+    from moeplan.catalogue import listing
+    from moeplan.render.presets import list_report
+
+    entries = listing()
+    if as_json:
+        output.emit_json({kind: [dict(entry) for entry in each] for kind, each in entries.items()})
+    else:
+        output.emit_report(list_report(entries))
+
+
+@app.command(
+    epilog=given.examples(
+        "moeplan presets show gb200",
+        "moeplan presets show deepseek-r1-0528",
+        "moeplan presets show measured_serving --rows 5",
+        "moeplan presets show alltoall_latency --csv",
+    )
+)
+def show(
+    name: Name,
+    rows: Rows = "20",
+    as_json: given.Json = False,
+    as_csv: given.Csv = False,
+) -> None:
+    """Show one machine, model or measurement table with its sources.
+
+    --csv prints all rows of a measurement table; --json prints everything.
+    """
+    from moeplan import numbers, output
+    from moeplan.catalogue import table_of
+    from moeplan.render.presets import preset_report
+
+    given.one_format(as_json, as_csv)
+    count = numbers.whole_number("--rows", rows, 1, 100_000, "rows")
+    found = table_of(name)
+    if as_json:
+        output.emit_json(found.content())
+    elif as_csv:
+        output.emit_csv(found.lines())
+    else:
+        output.emit_report(preset_report(found, count))

@@ -1,0 +1,92 @@
+"""``moeplan validate``: predictions against measurements."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from moeplan import parameters as given
+
+EXAMPLES = given.examples(
+    "moeplan validate measured_serving.csv",
+    "moeplan validate measured_serving.csv --output predictions.csv",
+    "moeplan validate measured_serving.csv --json",
+    "moeplan validate --cross-validate",
+)
+
+Rows = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="ROWS.csv", help="Measured operating points, or the published table; see README."
+    ),
+]
+CrossValidate = Annotated[
+    bool,
+    typer.Option(
+        "--cross-validate",
+        help="Refit the shipped data in folds and predict what each fit left out (takes minutes).",
+    ),
+]
+Output = Annotated[
+    str | None,
+    typer.Option("--output", metavar="FILE", help="Write one CSV line per row as well."),
+]
+
+
+def command(
+    rows: Rows = None,
+    calibration: given.Calibration = None,
+    destination: Output = None,
+    cross_validate: CrossValidate = False,
+    as_json: given.Json = False,
+    as_csv: given.Csv = False,
+) -> None:
+    """Predict measured operating points and show the errors.
+
+    Nothing of what was measured enters a prediction. With --csv the table holds one line per row.
+    """
+    from moeplan import api, output
+    from moeplan.numbers import file_name
+    from moeplan.render.validate import report
+
+    given.one_format(as_json, as_csv)
+    if cross_validate:
+        if rows is not None or calibration is not None or destination is not None or as_csv:
+            raise typer.BadParameter("--cross-validate goes with --json or nothing else")
+        _cross_validate(as_json)
+        return
+    if rows is None:
+        raise typer.BadParameter("ROWS.csv is missing; name a file or give --cross-validate")
+    path = None if destination is None else file_name("--output", destination)
+    if path is not None:
+        output.check_writable("--output", path)
+    chosen = None if calibration is None else file_name("--calibration", calibration)
+    validation = api.validate(file_name("ROWS.csv", rows), chosen)
+    if path is not None:
+        output.write_file("--output", path, output.csv_text(validation.lines()))
+    if as_json:
+        output.emit_json(validation.summary())
+    elif as_csv:
+        output.emit_csv(validation.lines())
+    else:
+        output.emit_report(report(validation))
+
+
+def _cross_validate(as_json: bool) -> None:
+    """Measure the accuracy of the shipped model on its own data, with a bar on standard error."""
+    from rich.markdown import Markdown
+
+    from costmodel.accuracy import count_fits, measure_accuracy
+    from costmodel.calibration import shipped_calibration
+    from moeplan import output
+    from moeplan.render.accuracy import markdown, summary
+    from presets import published_rows, serving_rows
+
+    rows = serving_rows()
+    with output.progress("Fitting", count_fits(rows)) as advance:
+        accuracy = measure_accuracy(rows, published_rows(), shipped_calibration(), advance)
+    if as_json:
+        output.emit_json(summary(accuracy))
+    else:
+        output.emit_report([Markdown(markdown(accuracy))])

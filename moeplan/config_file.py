@@ -1,0 +1,52 @@
+"""Reading one configuration from a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from costmodel.results import Configuration
+from presets import DataFileError
+from presets.files import read_text, validated
+from presets.yaml_file import read_yaml
+
+MAX_BYTES = 1_000_000
+"""Longest file that is read. [B]"""
+
+
+def read_configuration(path: Path) -> Configuration:
+    """Read a configuration from JSON or YAML.
+
+    Parameters
+    ----------
+    path : Path
+        A configuration object, or an answer that holds one under "config".
+
+    Raises
+    ------
+    DataFileError
+        Where the file is malformed, or a key is missing, unknown or out of range.
+    """
+    content = _content(path)
+    if isinstance(content, dict) and "config" in content:
+        content = content["config"]
+        if content is None:
+            raise DataFileError("is null: the answer found no configuration", path, key="config")
+    if not isinstance(content, dict):
+        keys = ", ".join(Configuration.model_fields)
+        raise DataFileError(f"must hold a configuration with the keys {keys}", path)
+    return validated(Configuration, content, path)
+
+
+def _content(path: Path) -> object:
+    text = read_text(path, MAX_BYTES)
+    if not text.lstrip().startswith("{"):
+        return read_yaml(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        if path.suffix in (".yaml", ".yml"):  # a flow mapping of YAML also begins with a brace
+            return read_yaml(path)
+        raise DataFileError(f"is not JSON: {error.msg}", path, line=error.lineno) from None
+    except (ValueError, RecursionError) as error:
+        raise DataFileError(f"is not JSON: {error}", path) from None

@@ -1,0 +1,82 @@
+"""What was measured beside what is predicted: the published rows, where the scenario is theirs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from costmodel.economics import usd_per_m_tokens
+from costmodel.frontier import measured_at, why_unmeasured
+from costmodel.results import Configuration, Scenario, cluster_differs
+from moeplan.options import ENGINE, LENGTH, MODEL
+from moeplan.results import Measured, MeasuredRow
+from presets import PublishedRow, load_model, published_rows
+
+if TYPE_CHECKING:
+    from presets import ClusterSpec
+
+WIDE_HOLE = 2.0
+"""Fall of throughput between two rows from which a value between them needs a word. [1]"""
+
+
+def published_for(cluster: ClusterSpec) -> tuple[PublishedRow, ...]:
+    """Give the published rows of the machine of a cluster."""
+    return tuple(row for row in published_rows() if row.sku == cluster.sku)
+
+
+def why_incomparable(scenario: Scenario, cluster: ClusterSpec) -> str | None:
+    """One sentence on why the published rows are of another case, None where they are of this."""
+    if scenario.model != load_model(MODEL) or scenario.precision != "fp4":
+        return f"the published rows serve {MODEL} in fp4"
+    if (scenario.isl, scenario.osl) != (LENGTH, LENGTH):
+        return f"the published rows are for {LENGTH} tokens in and {LENGTH} out"
+    if scenario.engine != ENGINE:
+        return f"the published rows ran on {ENGINE}"
+    if cluster_differs(cluster):
+        return "the cluster file changes links or memory of the machine that was measured"
+    return None
+
+
+def measured_point(scenario: Scenario, cluster: ClusterSpec, target: float) -> Measured | None:
+    """Look up the measured frontier, at the price of the cluster; None where it has no value."""
+    if why_incomparable(scenario, cluster):
+        return None
+    rows = published_for(cluster)
+    price = cluster.hardware().price_usd_per_hour.value
+    point = measured_at(rows, target, price) if rows else None
+    if point is None:
+        return None
+    return Measured(
+        total_tok_s_per_gpu=point.total_tok_s_per_gpu,
+        usd_per_m_total_tokens=point.usd_per_m_total_tokens,
+        origin=point.origin,
+        between=tuple(_row(row, price) for row in point.between),
+    )
+
+
+def why_not_measured(scenario: Scenario, cluster: ClusterSpec, target: float) -> str | None:
+    """One sentence on why the measured frontier has no value, None where it has one."""
+    return why_incomparable(scenario, cluster) or why_unmeasured(published_for(cluster), target)
+
+
+def hole_of(measured: Measured | None) -> str | None:
+    """Name the wide hole between published rows in which a value lies, None where there is none."""
+    if measured is None or len(measured.between) < 2:
+        return None
+    slow, fast = measured.between
+    fall = slow.total_tok_s_per_gpu / fast.total_tok_s_per_gpu
+    if fall < WIDE_HOLE:
+        return None
+    return (
+        f"{slow.tok_s_per_user:.1f} to {fast.tok_s_per_user:.1f} tok/s/user, where throughput "
+        f"falls {fall:.1f}-fold"
+    )
+
+
+def _row(row: PublishedRow, price: float) -> MeasuredRow:
+    return MeasuredRow(
+        config=Configuration(**{name: getattr(row, name) for name in Configuration.model_fields}),
+        tok_s_per_user=row.tok_s_per_user,
+        tpot_ms=row.tpot_ms,
+        total_tok_s_per_gpu=row.total_tok_s_per_gpu,
+        usd_per_m_total_tokens=usd_per_m_tokens(price, row.total_tok_s_per_gpu),
+    )

@@ -1,0 +1,137 @@
+"""Where text goes: the terminal, JSON, CSV, or a file written whole."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+PLAIN_WIDTH = 100
+"""Columns where no terminal says how many it has. [1]"""
+
+BROKEN_PIPE = 141
+"""Exit status when the reader of the output has gone, as a shell reports SIGPIPE. [1]"""
+
+
+def emit(text: str) -> None:
+    """Print text to standard output; end quietly where its reader has gone."""
+    import typer
+
+    try:
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left in the buffer must not be written again when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(BROKEN_PIPE) from None
+
+
+def emit_json(content: Mapping[str, Any]) -> None:
+    """Print JSON; a value that is no JSON number is an error of this program."""
+    emit(json.dumps(content, indent=2, allow_nan=False))
+
+
+def emit_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print a table of rows with equal keys; a missing value is blank."""
+    emit(csv_text(rows))
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    r"""Write a table of rows with equal keys as CSV text.
+
+    Examples
+    --------
+    >>> csv_text([{"sku": "b200", "price": None}])
+    'sku,price\nb200,\n'
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def emit_report(parts: Iterable[RenderableType]) -> None:
+    """Print tables and paragraphs; colour goes to a terminal only."""
+    screen = console(sys.stdout)
+    with screen.capture() as captured:
+        for part in parts:
+            screen.print(part)
+    lines = (line.rstrip() for line in captured.get().splitlines())
+    emit("\n".join(lines))
+
+
+def console(file: Any) -> Console:
+    """Open a console on a stream: its own width on a terminal, `PLAIN_WIDTH` elsewhere."""
+    from rich.console import Console
+
+    terminal = file.isatty()
+    return Console(
+        file=file,
+        width=None if terminal else PLAIN_WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+
+
+@contextmanager
+def progress(title: str, total: int | None) -> Iterator[Callable[[], None]]:
+    """Show a bar on standard error; gives what to call after each piece of work.
+
+    With no `total` the bar pulses.
+    """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console(sys.stderr)) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda: bar.advance(task)
+
+
+def write_file(option: str, path: Path, text: str) -> None:
+    """Write a file whole, or say why it cannot be.
+
+    Raises
+    ------
+    InputError
+        Naming the option and the path.
+    """
+    from costmodel.calibration_file import write_whole
+
+    check_writable(option, path)
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise _unwritable(option, path, error.strerror or str(error)) from None
+
+
+def check_writable(option: str, path: Path) -> None:
+    """Refuse, before the work is done, a file that cannot be written."""
+    try:
+        problem = None
+        if path.is_dir():
+            problem = "it is a folder"
+        elif not path.parent.is_dir():
+            problem = f"there is no folder {str(path.parent)!r}"
+        elif not os.access(path.parent, os.W_OK):
+            problem = "its folder cannot be written to"
+    except ValueError:  # a NUL in the name
+        problem = "it is not a file name"
+    if problem:
+        raise _unwritable(option, path, problem)
+
+
+def _unwritable(option: str, path: Path, problem: str) -> Exception:
+    from presets.errors import InputError, shown
+
+    return InputError(f"{option}: {shown(str(path))} cannot be written: {problem}")

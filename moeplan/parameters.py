@@ -1,0 +1,160 @@
+"""The options that commands share. Numbers come as text: each is checked by hand, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from moeplan.options import DEFAULTS, ENGINES, Options
+
+if TYPE_CHECKING:
+    from presets import ClusterSpec
+
+SCENARIO, LIMITS, OUTPUT = "Scenario", "Limits", "Output"
+
+Sku = Annotated[
+    str | None,
+    typer.Option(
+        "--sku", metavar="NAME", help="Machine, such as gb200; see `moeplan presets list`."
+    ),
+]
+Target = Annotated[
+    str, typer.Option("--target", metavar="TOK/S", help="Interactivity each user sees, tok/s/user.")
+]
+Targets = Annotated[
+    str, typer.Option("--targets", metavar="A,B,...", help="Interactivities, tok/s/user.")
+]
+Model = Annotated[
+    str, typer.Option("--model", metavar="NAME|PATH", help="Preset, or path of a config.json.")
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="NAME",
+        help="fp4, fp8 or bf16. [default: fp4 where machine and model offer it, else fp8]",
+    ),
+]
+Isl = Annotated[str, typer.Option("--isl", metavar="TOKENS", help="Nominal input length.")]
+Osl = Annotated[str, typer.Option("--osl", metavar="TOKENS", help="Nominal output length.")]
+Engine = Annotated[str, typer.Option("--engine", metavar="NAME", help=f"{', '.join(ENGINES)}.")]
+MaxGpus = Annotated[
+    str, typer.Option("--max-gpus", metavar="GPUS", help="Most GPUs of a deployment.")
+]
+MaxTtft = Annotated[
+    str | None,
+    typer.Option("--max-ttft", metavar="SECONDS", help="Longest mean time to first token."),
+]
+Price = Annotated[
+    str | None,
+    typer.Option(
+        "--price", metavar="USD", help="Price per GPU-hour. [default: that of the machine]"
+    ),
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option("--cluster", metavar="FILE", help="YAML file that describes the cluster."),
+]
+Calibration = Annotated[
+    str | None,
+    typer.Option("--calibration", metavar="FILE", help="Calibration file. [default: shipped]"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")]
+
+MODEL, ISL, OSL = DEFAULTS.model, str(DEFAULTS.isl), str(DEFAULTS.osl)
+ENGINE, MAX_GPUS = DEFAULTS.engine, str(DEFAULTS.max_gpus)
+
+
+def options_of(
+    model: str,
+    precision: str | None,
+    isl: str,
+    osl: str,
+    engine: str,
+    cluster: str | None,
+    calibration: str | None,
+    price: str | None = None,
+    max_gpus: str = MAX_GPUS,
+    max_ttft: str | None = None,
+) -> Options:
+    """Options of a question from the text of its options on the command line.
+
+    Raises
+    ------
+    InputError
+        Naming the option, its value and what is valid.
+    """
+    from moeplan import numbers
+    from moeplan.scenario import PRECISIONS
+    from presets import load_cluster
+
+    named = None if precision is None else numbers.one_of("--precision", precision, PRECISIONS)
+    return Options(
+        model=model,
+        precision=named,
+        isl=numbers.whole_number("--isl", isl, 1, numbers.LARGEST_LENGTH, "tokens"),
+        osl=numbers.whole_number("--osl", osl, 2, numbers.LARGEST_LENGTH, "tokens"),
+        engine=numbers.one_of("--engine", engine, ENGINES),
+        max_gpus=numbers.whole_number("--max-gpus", max_gpus, 1, numbers.LARGEST_GPUS, "GPUs"),
+        max_ttft=(
+            None if max_ttft is None else numbers.positive_number("--max-ttft", max_ttft, "seconds")
+        ),
+        price=None if price is None else numbers.price("--price", price),
+        cluster=None if cluster is None else load_cluster(numbers.file_name("--cluster", cluster)),
+        calibration=(
+            None if calibration is None else numbers.file_name("--calibration", calibration)
+        ),
+    )
+
+
+def options_by_machine(
+    skus: list[str], options: Options, prices: list[str], clusters: list[str]
+) -> dict[str, Options]:
+    """Options of each machine: prices as ``USD`` for all or ``SKU=USD`` for one, clusters by file.
+
+    Raises
+    ------
+    InputError
+        Where a price or a cluster is of no machine that is compared.
+    """
+    from moeplan import numbers
+    from presets import InputError, load_cluster
+    from presets.errors import closest_hint, shown
+
+    result = dict.fromkeys(skus, options)
+
+    def check(option: str, value: object, sku: str) -> None:
+        if sku not in result:
+            raise InputError(
+                f"{option}: {shown(value)} is of a machine that is not compared; "
+                f"{closest_hint(sku, skus)}"
+            )
+
+    for text in sorted(prices, key=lambda price: "=" in price):
+        sku, equals, number = text.rpartition("=")
+        price = numbers.price("--price", number)
+        if equals:
+            check("--price", text, sku)
+        for name in [sku] if equals else skus:
+            result[name] = replace(result[name], price=price)
+    for text in clusters:
+        cluster: ClusterSpec = load_cluster(numbers.file_name("--cluster", text))
+        check("--cluster", text, cluster.sku)
+        result[cluster.sku] = replace(result[cluster.sku], cluster=cluster)
+    return result
+
+
+def one_format(as_json: bool, as_csv: bool) -> None:
+    """Refuse two formats at once."""
+    from presets.errors import InputError
+
+    if as_json and as_csv:
+        raise InputError("--json and --csv: both are given; give one")
+
+
+def examples(*lines: str) -> str:
+    """Epilogue of a command's help."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])

@@ -1,0 +1,132 @@
+"""The accuracy report in Markdown: for ``docs/accuracy.md`` and, rendered, for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from costmodel.accuracy import Accuracy
+    from costmodel.validation import Statistics, Validation
+
+FIGURES = {"tpot": "TPOT", "iteration": "iteration", "throughput": "tok/s/GPU", "ttft": "TTFT"}
+ERRORS = ("mape", "median_ape", "p90_ape", "max_ape", "bias", "coverage_90", "mean_half_width")
+HEADER = (
+    "rows", "mean", "median", "90th percentile", "worst", "bias", "inside 90 %", "half-width",
+)  # fmt: skip
+TITLES = {
+    "sku": "machine",
+    "precision": "precision",
+    "attention": "decode attention",
+    "mtp": "MTP depth",
+    "lengths": "input/output length",
+    "batch": "largest batch",
+}
+WORST = 10
+INTRODUCTION = """\
+Made by `make accuracy` (`moeplan validate --cross-validate`); do not edit. Errors are absolute and
+relative to the measurement, in percent; bias is signed; *inside* is the share of measurements
+within the 90 % interval, *half-width* its mean half-width. No prediction here comes from a fit that
+saw the row it predicts or another measurement of its configuration."""
+
+
+def markdown(accuracy: Accuracy) -> str:
+    """Write the whole report."""
+    validation = accuracy.cross_validated
+    parts = [
+        "# Accuracy",
+        INTRODUCTION,
+        f"## {len(validation.rows)} measured rows, 8-fold cross-validation",
+        _figures(validation),
+    ]
+    for name, groups in validation.groups().items():
+        parts += [f"### TPOT by {TITLES[name]}", _groups(validation, groups)]
+    parts += [
+        "### The ten worst rows",
+        _worst(validation),
+        "## TPOT, one machine left out of the fit",
+        _left_out(accuracy.machine_left_out),
+        f"## {len(accuracy.published.rows)} published rows",
+        "By a fit that saw neither them nor any measurement of their configurations:",
+        _figures(accuracy.published),
+        "Cross-validated within all rows:",
+        _figures(accuracy.published_cross_validated),
+        "## All-to-all latency, one EP width left out",
+        _table(
+            ("EP width", "mean"),
+            [[str(width), _percent(error)] for width, error in accuracy.width_left_out.items()],
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def summary(accuracy: Accuracy) -> dict[str, object]:
+    """Gather the same figures for machines."""
+    return {
+        "cross_validated": accuracy.cross_validated.summary(),
+        "machine_left_out": {
+            sku: item.statistics() for sku, item in accuracy.machine_left_out.items()
+        },
+        "published": accuracy.published.statistics(),
+        "published_cross_validated": accuracy.published_cross_validated.statistics(),
+        "width_left_out": {str(ep): error for ep, error in accuracy.width_left_out.items()},
+    }
+
+
+def _figures(validation: Validation) -> str:
+    statistics = validation.statistics()
+    rows = [
+        [label, *_cells(statistics[name])]
+        for name, label in FIGURES.items()
+        if statistics[name]["known"]
+    ]
+    return _table(("figure", *HEADER), rows)
+
+
+def _groups(validation: Validation, groups: dict[str, list[int]]) -> str:
+    rows = [
+        [name, *_cells(validation.statistics(members)["tpot"])] for name, members in groups.items()
+    ]
+    return _table(("", *HEADER), rows)
+
+
+def _left_out(validations: dict[str, Validation]) -> str:
+    rows = [[sku, *_cells(item.statistics()["tpot"])] for sku, item in validations.items()]
+    return _table(("machine", *HEADER), rows)
+
+
+def _worst(validation: Validation) -> str:
+    figure = validation.figures["tpot"]
+    rows = []
+    for index in validation.worst(WORST):
+        row, parts = validation.rows[index], validation.breakdown_ms[index]
+        largest = sorted(parts, key=lambda name: -parts[name])[:3]
+        rows.append(
+            [
+                f"{row.sku} {row.precision} {row.isl}/{row.osl}",
+                f"{row.decode_workers}x{row.decode_gpus_per_worker} {row.decode_attention} EP "
+                f"{row.decode_ep}, batch {row.max_batch}, MTP {row.mtp_depth}",
+                str(row.concurrency),
+                f"{1e3 * figure.predicted[index]:.2f}",
+                f"{1e3 * figure.measured[index]:.2f}",
+                _percent(float(figure.error[index])),
+                ", ".join(f"{name} {parts[name]:.1f}" for name in largest),
+            ]
+        )
+    return _table(
+        ("row", "decode", "users", "predicted, ms", "measured, ms", "error", "largest parts, ms"),
+        rows,
+    )
+
+
+def _cells(statistics: Statistics) -> list[str]:
+    return [str(statistics["known"]), *(_percent(statistics[name]) for name in ERRORS)]
+
+
+def _percent(value: float | int | None) -> str:
+    return "" if value is None else f"{100.0 * value:.1f}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,117 @@
+"""The answer of ``moeplan best`` as tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moeplan.measured import hole_of
+from moeplan.render.common import (
+    configuration_label,
+    configuration_rows,
+    count,
+    dollars,
+    figure,
+    heading,
+    pairs,
+    paragraph,
+    percent,
+    served,
+    table,
+)
+from moeplan.render.predict import breakdown, figures_table, origin_sentence
+from moeplan.results import Best, Search
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def report(answer: Best) -> list[RenderableType]:
+    """Lay out an answer that has a configuration."""
+    deployment = answer.deployment
+    assert deployment is not None  # the caller prints the reason instead
+    target = f"{answer.target_tok_s_per_user:g} tok/s/user"
+    gpus = count(deployment.config.gpus, "GPU")
+    return [
+        heading(f"{answer.title}: best throughput per dollar at {target} or more"),
+        paragraph(served(answer.scenario)),
+        "",
+        pairs(
+            [
+                *configuration_rows(deployment.config),
+                ("GPUs", f"{gpus} at ${answer.price_usd_per_hour:.2f} per GPU-hour"),
+            ]
+        ),
+        "",
+        figures_table(deployment.prediction, answer.target_tok_s_per_user, answer.measured),
+        origin_sentence(deployment.prediction),
+        *measured_part(answer),
+        "",
+        *breakdown(deployment),
+        "",
+        *runners_up(answer),
+        paragraph(search_sentence(answer.search)),
+    ]
+
+
+def measured_part(answer: Best) -> list[RenderableType]:
+    """Lay out the published rows behind the measured frontier, or say why there is none."""
+    if answer.measured is None:
+        return [paragraph(f"No measured frontier: {answer.not_measured}.")]
+    title = "Measured: a published row"
+    if answer.measured.origin == "interpolated":
+        title = "Measured: interpolated between two published rows"
+    rows = [
+        [
+            configuration_label(row.config),
+            figure(row.tok_s_per_user),
+            figure(row.total_tok_s_per_gpu),
+            dollars(row.usd_per_m_total_tokens),
+        ]
+        for row in answer.measured.between
+    ]
+    hole = hole_of(answer.measured)
+    return [
+        "",
+        heading(title),
+        table("Configuration", "tok/s/user", "tok/s/GPU", "$/M tokens", rows=rows),
+        *(
+            [
+                paragraph(
+                    f"Note: no row is published from {hole}: the interpolated value says what was "
+                    "measured around this hole, not what the machine can do in it."
+                )
+            ]
+            if hole
+            else []
+        ),
+    ]
+
+
+def runners_up(answer: Best) -> list[RenderableType]:
+    """Lay out the best of other structures, and why they lost."""
+    if not answer.runners_up:
+        return []
+    rows = [
+        [
+            configuration_label(other.config),
+            other.lost_by,
+            figure(other.prediction.tok_s_per_user),
+            figure(other.prediction.total_tok_s_per_gpu),
+            dollars(other.prediction.usd_per_m_total_tokens),
+        ]
+        for other in answer.runners_up
+    ]
+    columns = ("Configuration", "Lost by", "tok/s/user", "tok/s/GPU", "$/M tokens")
+    return [
+        heading("Runners-up, the best of each other structure"),
+        table(*columns, left=2, wrap=(0, 1), rows=rows),
+    ]
+
+
+def search_sentence(search: Search) -> str:
+    """Say what was searched and what was proven."""
+    gap = "" if search.gap is None else f", gap {percent(search.gap)}"
+    return (
+        f"Search: {search.status}{gap}; {count(search.candidates, 'candidate')}, "
+        f"{search.feasible:,} within the limits; {search.seconds:.2f} s."
+    )

@@ -1,0 +1,202 @@
+"""Figures, names and tables in one style."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from costmodel.results import Configuration
+    from moeplan.results import Links, ScenarioSummary
+
+DASH = "-"
+"""Stands where there is no figure."""
+
+INDENT = (0, 0, 0, 2)
+
+
+def figure(value: float | None) -> str:
+    """Write a figure with four significant digits.
+
+    Examples
+    --------
+    >>> figure(5390.9), figure(126.11), figure(0.0123456), figure(None)
+    ('5,391', '126.1', '0.01235', '-')
+    """
+    if value is None:
+        return DASH
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.4g}"
+
+
+def plain(value: float) -> str:
+    """Write a given figure, such as a rate from a datasheet, as short as it is.
+
+    Examples
+    --------
+    >>> plain(900.0), plain(0.5), plain(1250.0)
+    ('900', '0.5', '1,250')
+    """
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def dollars(value: float | None) -> str:
+    """Write a cost as the published tables do.
+
+    Examples
+    --------
+    >>> dollars(0.148644)
+    '0.1486'
+    """
+    return DASH if value is None else f"{value:.4f}"
+
+
+def times(value: float | None) -> str:
+    """Write a ratio.
+
+    Examples
+    --------
+    >>> times(4.388)
+    '4.39x'
+    """
+    return DASH if value is None else f"{value:.2f}x"
+
+
+def percent(value: float | None) -> str:
+    """Write a share of one.
+
+    Examples
+    --------
+    >>> percent(0.0512)
+    '5.1 %'
+    """
+    return DASH if value is None else f"{100 * value:.1f} %"
+
+
+def span(bounds: tuple[float, float], digits: str = "") -> str:
+    """Write an interval.
+
+    Examples
+    --------
+    >>> span((4709.8, 6170.9))
+    '4,710 .. 6,171'
+    """
+    low, high = bounds
+    if digits:
+        return f"{low:{digits}} .. {high:{digits}}"
+    return f"{figure(low)} .. {figure(high)}"
+
+
+def configuration_label(configuration: Configuration) -> str:
+    """Name a configuration in few characters: workers x GPUs of both roles, then the rest."""
+    copies = f" eplb {configuration.eplb_slots}" if configuration.eplb_slots else ""
+    narrow = configuration.decode_ep != configuration.decode_gpus_per_worker
+    return configuration.label + (f" ep {configuration.decode_ep}" if narrow else "") + copies
+
+
+def served(scenario: ScenarioSummary) -> str:
+    """Name what is served."""
+    return (
+        f"{scenario.model} in {scenario.precision} on {scenario.engine}, "
+        f"{scenario.isl} tokens in, {scenario.osl} out"
+    )
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number of things.
+
+    Examples
+    --------
+    >>> count(1, "worker"), count(5, "worker")
+    ('1 worker', '5 workers')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def heading(text: str) -> Text:
+    """Make the first line of a report or of a part of it."""
+    return Text(text, style="bold")
+
+
+def paragraph(text: str) -> RenderableType:
+    """Make a sentence under a heading."""
+    return Padding(Text(text), INDENT)
+
+
+def table(
+    *columns: str,
+    left: int = 1,
+    wrap: Collection[int] = (),
+    rows: Sequence[Sequence[str]] = (),
+) -> RenderableType:
+    """Lay out rows of text.
+
+    Parameters
+    ----------
+    columns : str
+        Headings.
+    left : int
+        How many columns stand to the left; the others are figures, to the right. [1]
+    wrap : collection of int
+        Columns that may be broken into lines where the width does not do.
+    rows : sequence of sequence of str
+        Cells.
+    """
+    result = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for place, name in enumerate(columns):
+        result.add_column(
+            name, justify="left" if place < left else "right", no_wrap=place not in wrap
+        )
+    for row in rows:
+        result.add_row(*row)
+    return Padding(result, INDENT)
+
+
+def pairs(rows: Sequence[tuple[str, str]]) -> RenderableType:
+    """Lay out names and what they stand for."""
+    grid = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        grid.add_row(Text(name), Text(value))
+    return Padding(grid, INDENT)
+
+
+def configuration_rows(configuration: Configuration) -> list[tuple[str, str]]:
+    """Spell out a configuration."""
+    copies = f", {configuration.eplb_slots} expert slots (EPLB)" if configuration.eplb_slots else ""
+    holder = "rank" if configuration.decode_attention == "dp" else "worker"
+    return [
+        (
+            "Prefill",
+            f"{count(configuration.prefill_workers, 'worker')} x "
+            f"{count(configuration.prefill_gpus_per_worker, 'GPU')}",
+        ),
+        (
+            "Decode",
+            f"{count(configuration.decode_workers, 'worker')} x "
+            f"{count(configuration.decode_gpus_per_worker, 'GPU')}, "
+            f"EP {configuration.decode_ep}, attention {configuration.decode_attention}{copies}",
+        ),
+        ("Batch", f"{count(configuration.max_batch, 'request')} per {holder}"),
+        ("Drafts", f"MTP depth {configuration.mtp_depth}" if configuration.mtp_depth else "none"),
+        ("Concurrency", count(configuration.concurrency, "request")),
+    ]
+
+
+LINK_NAMES = {"nvlink": "NVLink", "nic": "the NIC", "leaf_spine": "leaf-to-spine links"}
+
+
+def links_sentence(links: Links) -> str:
+    """Say what the links give to one decode worker."""
+    if links.bottleneck is None or links.all_to_all_gb_s is None:
+        return "A decode worker is one GPU and crosses no link."
+    return (
+        f"A decode worker spans {count(links.domains, 'NVLink domain')}; its slowest link is "
+        f"{LINK_NAMES[links.bottleneck]}: in an all-to-all of {links.gpus} GPUs each sends "
+        f"{plain(links.all_to_all_gb_s)} GB/s, over a path of {plain(links.latency_us)} us."
+    )

@@ -1,0 +1,111 @@
+"""The answer of ``moeplan compare`` as tables and as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from moeplan.render.common import DASH, dollars, figure, heading, paragraph, served, table, times
+from moeplan.render.curve import EXTRAPOLATED, notes
+from moeplan.results import Comparison, ComparisonRow
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+Kind = Literal["measured", "modelled"]
+KINDS: tuple[Kind, ...] = ("measured", "modelled")
+UNREACHABLE = "unreachable"
+SIDE_BY_SIDE = 2
+"""Most machines that find room as measured and as modelled in one table. [1]"""
+
+
+def report(comparison: Comparison) -> list[RenderableType]:
+    """Lay out throughput and cost, each as measured and as modelled side by side."""
+    answers = comparison.rows[0].answers
+    scenarios = {served(answer.scenario) for answer in answers.values()}
+    what = [served(answers[sku].scenario) for sku in comparison.skus]
+    subtitle = (
+        what[0]
+        if len(scenarios) == 1
+        else "; ".join(f"{sku}: {text}" for sku, text in zip(comparison.skus, what, strict=True))
+    )
+    prices = ", ".join(
+        f"{sku} at ${answers[sku].price_usd_per_hour:.2f} per GPU-hour" for sku in comparison.skus
+    )
+    return [
+        heading(" against ".join(answers[sku].title for sku in comparison.skus)),
+        paragraph(f"{subtitle}; {prices}"),
+        "",
+        heading("Throughput, tok/s/GPU (ratio: first machine over second)"),
+        *_tables(comparison, "throughput", "total_tok_s_per_gpu", figure),
+        "",
+        heading("Cost, $ per million tokens (ratio: how many times cheaper the first machine is)"),
+        *_tables(comparison, "cost", "usd_per_m_total_tokens", dollars),
+        *[
+            paragraph(note)
+            for note in notes([row.answers[s] for s in comparison.skus for row in comparison.rows])
+        ],
+        paragraph("The configurations as modelled are what `moeplan curve` prints."),
+    ]
+
+
+def lines(comparison: Comparison) -> list[dict[str, Any]]:
+    """One line per target."""
+    result = []
+    for row in comparison.rows:
+        line: dict[str, Any] = {"target_tok_s_per_user": row.target_tok_s_per_user}
+        for kind in KINDS:
+            for name in ("total_tok_s_per_gpu", "usd_per_m_total_tokens"):
+                for sku in comparison.skus:
+                    value = getattr(row.pairs[sku], kind)
+                    line[f"{sku}_{kind}_{name}"] = getattr(value, name, None)
+            line[f"ratio_{kind}_throughput"] = getattr(row.ratio, f"{kind}_throughput")
+            line[f"ratio_{kind}_cost"] = getattr(row.ratio, f"{kind}_cost")
+            line[f"winner_{kind}"] = row.winner(kind)
+        result.append(line)
+    return result
+
+
+def _tables(
+    comparison: Comparison, ratio: str, field: str, write: Callable[[float | None], str]
+) -> list[RenderableType]:
+    """Two machines side by side as measured and as modelled; more, one below the other."""
+    if len(comparison.skus) <= SIDE_BY_SIDE:
+        return [_table(comparison, ratio, field, write, KINDS)]
+    first, second = (_table(comparison, ratio, field, write, (kind,)) for kind in KINDS)
+    return [first, "", second]
+
+
+def _table(
+    comparison: Comparison,
+    ratio: str,
+    field: str,
+    write: Callable[[float | None], str],
+    kinds: tuple[Kind, ...],
+) -> RenderableType:
+    winners = ratio == "cost"
+    columns = ["Target"]
+    for kind in kinds:
+        columns += [f"{sku}\n{kind}" for sku in comparison.skus] + [f"ratio\n{kind}"]
+        columns += [f"winner\n{kind}"] if winners else []
+    rows = []
+    for row in comparison.rows:
+        cells = [f"{row.target_tok_s_per_user:g}"]
+        for kind in kinds:
+            cells += [_cell(row, sku, kind, field, write) for sku in comparison.skus]
+            cells.append(times(getattr(row.ratio, f"{kind}_{ratio}")))
+            cells += [row.winner(kind) or DASH] if winners else []
+        rows.append(cells)
+    return table(*columns, wrap=range(len(columns)), rows=rows)
+
+
+def _cell(
+    row: ComparisonRow, sku: str, kind: Kind, field: str, write: Callable[[float | None], str]
+) -> str:
+    value = getattr(row.pairs[sku], kind)
+    if value is not None:
+        mark = EXTRAPOLATED if value.origin == "extrapolated" else ""
+        return mark + write(getattr(value, field))
+    if kind == "modelled" or UNREACHABLE in str(row.answers[sku].not_measured):
+        return UNREACHABLE
+    return DASH

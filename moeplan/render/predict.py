@@ -1,0 +1,124 @@
+"""A prediction as tables: figures with intervals, and where a decode step goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from costmodel.results import Prediction
+from moeplan.render.common import (
+    configuration_rows,
+    count,
+    dollars,
+    figure,
+    heading,
+    links_sentence,
+    pairs,
+    paragraph,
+    percent,
+    plain,
+    served,
+    span,
+    table,
+)
+from moeplan.results import Deployment, Measured, PredictedDeployment
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+FIGURES = {
+    "tok_s_per_user": "Interactivity, tok/s/user",
+    "total_tok_s_per_gpu": "Throughput, tok/s/GPU",
+    "usd_per_m_total_tokens": "Cost, $ per million tokens",
+    "tpot_ms": "TPOT, ms",
+    "ttft_ms": "TTFT, ms",
+}
+EXPOSED = "exposed_communication"
+PARTS = {
+    "projection": "attention projections",
+    "attention": "attention (scores, values, cache)",
+    "experts": "experts and dense layers",
+    "dispatch": "dispatch (all-to-all)",
+    "combine": "combine (all-to-all)",
+    "all_reduce": "all-reduce",
+    "draft": "drafting",
+    "head": "LM head",
+    "launch": "launch",
+    "host": "host",
+    "wait": "waiting for the slowest rank",
+}
+
+
+def report(answer: PredictedDeployment) -> list[RenderableType]:
+    """Lay out the prediction of one given configuration."""
+    gpus = count(answer.config.gpus, "GPU")
+    return [
+        heading(f"{answer.title}: {served(answer.scenario)}"),
+        pairs(
+            [
+                *configuration_rows(answer.config),
+                ("GPUs", f"{gpus} at ${answer.price_usd_per_hour:.2f} per GPU-hour"),
+            ]
+        ),
+        "",
+        figures_table(answer.prediction),
+        origin_sentence(answer.prediction),
+        "",
+        *breakdown(answer),
+    ]
+
+
+def figures_table(
+    prediction: Prediction, target: float = 0.0, measured: Measured | None = None
+) -> RenderableType:
+    """Lay out the figures of a prediction, the measured frontier beside them where it is given."""
+    beside: dict[str, str] = {}
+    if measured is not None:
+        beside = {
+            "tok_s_per_user": figure(target),
+            "total_tok_s_per_gpu": figure(measured.total_tok_s_per_gpu),
+            "usd_per_m_total_tokens": dollars(measured.usd_per_m_total_tokens),
+        }
+    rows = []
+    for name, label in FIGURES.items():
+        money = name == "usd_per_m_total_tokens"
+        value = getattr(prediction, name)
+        row = [
+            label,
+            dollars(value) if money else figure(value),
+            span(prediction.interval_90[name], ".4f" if money else ""),
+        ]
+        rows.append([*row, beside.get(name, "")] if beside else row)
+    columns = ["", "Predicted", "90 % interval"] + (["Measured frontier"] if beside else [])
+    return table(*columns, rows=rows)
+
+
+def origin_sentence(prediction: Prediction) -> RenderableType:
+    """Say what the prediction rests on."""
+    if prediction.origin == "modelled":
+        return paragraph("Modelled, inside the range of the calibration data.")
+    outside = "; ".join(prediction.extrapolated_in)
+    return paragraph(f"Extrapolated, outside the calibration data in: {outside}.")
+
+
+def breakdown(deployment: Deployment) -> list[RenderableType]:
+    """Lay out what a decode step spends its time on, and what the links cost."""
+    parts = {name: ms for name, ms in deployment.breakdown_ms.items() if name != EXPOSED}
+    total, exposed = sum(parts.values()), deployment.breakdown_ms[EXPOSED]
+    rows = [
+        [PARTS.get(name, name.replace("_", " ")), f"{ms:.3f}", percent(ms / total)]
+        for name, ms in sorted(parts.items(), key=lambda part: -part[1])
+        if ms > 0.0
+    ]
+    rows.append(["one step", f"{total:.3f}", percent(1.0)])
+    rows.append(["of it exposed communication", f"{exposed:.3f}", percent(exposed / total)])
+    kept = total / deployment.prediction.tpot_ms
+    holder = "rank" if deployment.config.decode_attention == "dp" else "worker"
+    return [
+        heading("Why: one decode step"),
+        table("", "ms", "Share", rows=rows),
+        paragraph(
+            f"{plain(deployment.batch_in_flight)} requests in flight per {holder}; a step keeps "
+            f"{kept:.2f} tokens of each; prefill is {percent(deployment.prefill_load)} busy."
+        ),
+        paragraph(links_sentence(deployment.links)),
+    ]

@@ -1,0 +1,281 @@
+"""Answers as frozen records; their JSON is what ``--json`` prints.
+
+Fields marked as excluded serve the tables and stay out of JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
+
+from costmodel.results import Configuration, Prediction
+
+
+class Result(BaseModel):
+    """Base of all answers: frozen, no unknown field, no NaN and no infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Content as ``--json`` prints it."""
+        return self.model_dump(mode="json")
+
+
+class ScenarioSummary(Result):
+    """What is served, by name.
+
+    Attributes
+    ----------
+    model, precision, engine : str
+    isl, osl : int
+        [token]
+    """
+
+    model: str
+    precision: str
+    isl: int
+    osl: int
+    engine: str
+
+
+class MeasuredRow(Result):
+    """A published row; its cost is at the price that was asked for.
+
+    Attributes
+    ----------
+    config : Configuration
+    tok_s_per_user : float
+        [token/s]
+    tpot_ms : float
+        [ms]
+    total_tok_s_per_gpu : float
+        [token/s]
+    usd_per_m_total_tokens : float
+        [USD per million tokens]
+    """
+
+    config: Configuration
+    tok_s_per_user: float
+    tpot_ms: float
+    total_tok_s_per_gpu: float
+    usd_per_m_total_tokens: float
+
+
+class Measured(Result):
+    """The measured frontier at one target.
+
+    Attributes
+    ----------
+    total_tok_s_per_gpu : float
+        [token/s]
+    usd_per_m_total_tokens : float
+        [USD per million tokens]
+    origin : {"measured", "interpolated"}
+    between : tuple of MeasuredRow
+        The row itself when measured, else the slower and the faster neighbour.
+    """
+
+    total_tok_s_per_gpu: float
+    usd_per_m_total_tokens: float
+    origin: Literal["measured", "interpolated"]
+    between: tuple[MeasuredRow, ...]
+
+
+class Search(Result):
+    """What the search looked at and proved.
+
+    Attributes
+    ----------
+    candidates : int
+        Deployments that break no rule. [1]
+    status : str
+        What the solver says.
+    gap : float or None
+        0 where the answer is proven best. [1]
+    seconds : float
+        [s]
+    feasible : int
+        Deployments that meet every limit. [1]
+    """
+
+    candidates: int
+    status: str
+    gap: float | None
+    seconds: float
+    feasible: int = Field(exclude=True)
+
+
+class RunnerUp(Result):
+    """The best of another structure, and why it lost."""
+
+    config: Configuration
+    prediction: Prediction
+    lost_by: str
+
+
+class Links(Result):
+    """What the links give to one decode worker.
+
+    Attributes
+    ----------
+    gpus : int
+        [GPU]
+    domains : int
+        NVLink domains that it touches. [1]
+    bottleneck : str or None
+        Kind of the worst link.
+    all_to_all_gb_s : float or None
+        What one GPU sends to all others in a uniform all-to-all. [GB/s]
+    latency_us : float
+        Of the longest path. [us]
+    """
+
+    gpus: int
+    domains: int
+    bottleneck: str | None
+    all_to_all_gb_s: float | None
+    latency_us: float
+
+
+class Deployment(Result):
+    """A configuration with its prediction and what its decode step spends its time on.
+
+    Attributes
+    ----------
+    breakdown_ms : dict
+        Parts of a step; "exposed_communication" is the sum of those that are links. [ms]
+    batch_in_flight : float
+        Requests per rank under dp, per worker under tp. [1]
+    prefill_load : float
+        Share of the prefill capacity in use. [1]
+    """
+
+    config: Configuration
+    prediction: Prediction
+    breakdown_ms: dict[str, float]
+    batch_in_flight: float
+    prefill_load: float
+    links: Links
+
+
+class Best(Result):
+    """The best deployment for one target, or why there is none.
+
+    Attributes
+    ----------
+    status : {"optimal", "infeasible"}
+    reason : str or None
+        Why nothing meets the target; in JSON only then.
+    """
+
+    status: Literal["optimal", "infeasible"]
+    sku: str
+    target_tok_s_per_user: float
+    scenario: ScenarioSummary
+    config: Configuration | None
+    prediction: Prediction | None
+    measured: Measured | None
+    search: Search
+    runners_up: tuple[RunnerUp, ...]
+    breakdown_ms: dict[str, float] | None
+    reason: str | None = None
+    deployment: Annotated[Deployment | None, Field(exclude=True)] = None
+    not_measured: Annotated[str | None, Field(exclude=True)] = None
+    title: Annotated[str, Field(exclude=True)] = ""
+    price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0
+
+    @model_serializer(mode="wrap")
+    def _without_blank_reason(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        if self.reason is None:
+            content.pop("reason", None)
+        return content
+
+
+class Curve(Result):
+    """The best deployment for each of several targets on one machine."""
+
+    sku: str
+    scenario: ScenarioSummary
+    rows: tuple[Best, ...]
+
+
+class Modelled(Prediction):
+    """A prediction with the configuration that it is of."""
+
+    config: Configuration
+
+
+class Pair(Result):
+    """One machine at one target as measured and as modelled; None where there is no value."""
+
+    measured: Measured | None
+    modelled: Modelled | None
+
+
+class Ratio(Result):
+    """The first machine over the second: how many times the throughput, and how many times cheaper.
+
+    None where one of the two has no value.
+    """
+
+    measured_throughput: float | None
+    measured_cost: float | None
+    modelled_throughput: float | None
+    modelled_cost: float | None
+
+
+class ComparisonRow(Result):
+    """Machines at one target.
+
+    Attributes
+    ----------
+    pairs : dict
+        By machine; in JSON each stands at the top of the row.
+    answers : dict
+        The whole answers behind them.
+    """
+
+    target_tok_s_per_user: float
+    pairs: dict[str, Pair]
+    ratio: Ratio
+    answers: Annotated[dict[str, Best], Field(exclude=True)]
+
+    @model_serializer(mode="wrap")
+    def _machines_on_top(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        ratio: dict[str, Any] = content.pop("ratio")
+        pairs: dict[str, Any] = content.pop("pairs")
+        return content | pairs | {"ratio": ratio}
+
+    def winner(self, kind: Literal["measured", "modelled"]) -> str | None:
+        """Machine with the lowest cost; None where no machine has a value."""
+        costs = {
+            sku: value.usd_per_m_total_tokens
+            for sku, pair in self.pairs.items()
+            if (value := getattr(pair, kind)) is not None
+        }
+        return min(costs, key=lambda sku: costs[sku]) if costs else None
+
+
+class Comparison(Result):
+    """Two or more machines at several targets."""
+
+    rows: tuple[ComparisonRow, ...]
+    skus: Annotated[tuple[str, ...], Field(exclude=True)]
+
+
+class PredictedDeployment(Deployment):
+    """One given configuration as predicted, with what was served and where."""
+
+    sku: str
+    scenario: ScenarioSummary
+    title: Annotated[str, Field(exclude=True)] = ""
+    price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0

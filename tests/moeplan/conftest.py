@@ -1,0 +1,104 @@
+"""What the tests of the command share: the command in this process, and answers found once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import moeplan
+from moeplan.cli import main
+from optimizer import Space
+
+ROOT = Path(__file__).parents[2]
+MEASUREMENTS = ROOT / "presets" / "data" / "measurements"
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a command ended and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        def refuse(name: str) -> float:
+            raise AssertionError(f"{name} is not JSON")
+
+        return json.loads(self.out, parse_constant=refuse)
+
+
+Command = Callable[..., Run]
+BestOf = Callable[[str, float], moeplan.Best]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run ``moeplan`` with the given arguments."""
+
+    def run(*arguments: str) -> Run:
+        capsys.readouterr()
+        status = main(arguments)
+        printed = capsys.readouterr()
+        return Run(status, printed.out, printed.err)
+
+    return run
+
+
+@cache
+def small_space() -> Space:
+    """Few deployments, wide ones among them."""
+    return Space(
+        prefill_workers=(1, 2, 4),
+        decode_workers=(1, 2, 4),
+        decode_gpus=(4, 8, 32),
+        mtp_depths=(0, 2),
+        largest_batch=64,
+        batch_ratio=1.5,
+    )
+
+
+@cache
+def answer(sku: str, target: float) -> moeplan.Best:
+    """Best of the small space, found once."""
+    return moeplan.best(sku, target, space=small_space())
+
+
+@pytest.fixture
+def best_of() -> BestOf:
+    return answer
+
+
+@pytest.fixture
+def space() -> Space:
+    return small_space()
+
+
+@pytest.fixture
+def measurements() -> Mapping[str, Path]:
+    """Shipped tables as files, by name."""
+    return {path.stem: path for path in MEASUREMENTS.glob("*.csv")}
+
+
+@pytest.fixture
+def configuration() -> dict[str, Any]:
+    """A deployment that was measured on both machines' engines."""
+    return {
+        "prefill_workers": 1,
+        "prefill_gpus_per_worker": 4,
+        "decode_workers": 2,
+        "decode_gpus_per_worker": 8,
+        "decode_ep": 8,
+        "decode_attention": "dp",
+        "max_batch": 64,
+        "mtp_depth": 2,
+        "eplb_slots": 0,
+        "concurrency": 1214,
+    }

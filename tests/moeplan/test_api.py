@@ -1,0 +1,135 @@
+"""The public functions, called as a library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import moeplan
+from moeplan.config_file import read_configuration
+from moeplan.render.common import links_sentence
+from moeplan.results import Links
+from moeplan.scenario import preferred_precision
+from presets import load_hardware, load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from optimizer import Space
+    from tests.moeplan.conftest import BestOf
+
+
+def test_the_same_question_has_the_same_answer(best_of: BestOf, space: Space) -> None:
+    again = moeplan.best("gb200", 75.0, space=space)
+    assert again.model_copy(update={"search": None}) == best_of("gb200", 75.0).model_copy(
+        update={"search": None}
+    )
+
+
+def test_a_dearer_gpu_changes_the_cost_alone(best_of: BestOf, space: Space) -> None:
+    plain = best_of("b200", 75.0)
+    dear = moeplan.best("b200", 75.0, moeplan.Options(price=3.90), space=space)
+    assert dear.config == plain.config
+    assert dear.prediction is not None
+    assert plain.prediction is not None
+    assert dear.prediction.usd_per_m_total_tokens == pytest.approx(
+        2 * plain.prediction.usd_per_m_total_tokens
+    )
+
+
+def test_a_higher_target_never_costs_less(space: Space) -> None:
+    rows = moeplan.curve("gb200", [25.0, 75.0, 125.0], space=space).rows
+    costs = [row.prediction.usd_per_m_total_tokens for row in rows if row.prediction]
+    assert len(costs) == 3
+    assert costs == sorted(costs)
+
+
+def test_limits_are_kept(space: Space) -> None:
+    options = moeplan.Options(max_gpus=16, max_ttft=3.0)
+    found = moeplan.best("b200", 60.0, options, space=space)
+    assert found.config is not None
+    assert found.prediction is not None
+    assert found.config.gpus <= 16
+    assert found.prediction.ttft_ms <= 3000.0
+    assert found.prediction.tok_s_per_user >= 60.0
+
+
+@pytest.mark.parametrize("target", [0.0, -1.0, float("nan"), float("inf"), True, "fast", None])
+def test_a_target_that_is_none(target: Any) -> None:
+    with pytest.raises(moeplan.InputError, match=r"target: .* finite number above 0"):
+        moeplan.best("b200", target)
+
+
+def test_no_target() -> None:
+    with pytest.raises(moeplan.InputError, match="give at least one"):
+        moeplan.curve("b200", [])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("isl", 0),
+        ("osl", 1),
+        ("max_gpus", 1.5),
+        ("price", "dear"),
+        ("engine", "x"),
+        ("max_ttft", 0),
+    ],
+)
+def test_options_are_checked(field: str, value: Any) -> None:
+    with pytest.raises(moeplan.InputError, match=field):
+        moeplan.best("b200", 60.0, moeplan.Options(**{field: value}))
+
+
+def test_measured_frontier() -> None:
+    found = moeplan.measured_frontier("b200", 101.79)
+    assert found is not None
+    assert found.origin == "measured"
+    assert found.total_tok_s_per_gpu == 2832.9
+    assert moeplan.measured_frontier("gb200", 286.5) is None
+    assert moeplan.measured_frontier("gb200", 10.0) is None
+    assert moeplan.measured_frontier("h200", 50.0) is None
+    for changed in ({"precision": "fp8"}, {"isl": 8192}, {"engine": "sglang"}):
+        assert moeplan.measured_frontier("b200", 101.79, moeplan.Options(**changed)) is None
+
+
+def test_predict_on_a_cluster_file(configuration: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text("sku: b200\ngpus: 24\nname: rack\n")
+    wanted = moeplan.Configuration(**configuration)
+    found = moeplan.predict(None, wanted, moeplan.Options(cluster=path))
+    assert (found.sku, found.title) == ("b200", "rack")
+    path.write_text("sku: b200\ngpus: 16\n")
+    with pytest.raises(moeplan.InputError, match="asks for 20 GPUs"):
+        moeplan.predict(None, wanted, moeplan.Options(cluster=str(path)))
+
+
+def test_validate_and_its_calibration(measurements: Mapping[str, Path]) -> None:
+    found = moeplan.validate(measurements["inferencex_2026-05-22"])
+    assert len(found.rows) == 20
+
+
+def test_precisions() -> None:
+    assert preferred_precision(load_model("deepseek-r1-0528"), load_hardware("gb200")) == "fp4"
+    assert preferred_precision(load_model("gpt-oss-120b"), load_hardware("h100")) == "bf16"
+    model = load_model("gpt-oss-120b")
+    only_fp4 = model.precisions.model_copy(update={"bf16": None})
+    with pytest.raises(moeplan.InputError, match="at no precision that h100 has"):
+        preferred_precision(
+            model.model_copy(update={"precisions": only_fp4}), load_hardware("h100")
+        )
+
+
+def test_yaml_may_begin_with_a_brace(configuration: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "{" + ", ".join(f"{key}: {value}" for key, value in configuration.items()) + "}"
+    )
+    assert read_configuration(path) == moeplan.Configuration(**configuration)
+
+
+def test_one_gpu_crosses_no_link() -> None:
+    alone = Links(gpus=1, domains=1, bottleneck=None, all_to_all_gb_s=None, latency_us=0.0)
+    assert "crosses no link" in links_sentence(alone)

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.moeplan.conftest import Command, Run
+
+TARGETS = ["abc", "0", "-5", "nan", "inf", "-inf", "1e400", "", "1,2"]
+
+BEST = ["best", "--sku", "b200", "--target", "50"]
+COMPARE = ["compare", "gb200", "b200", "--targets", "50"]
+BAD = {
+    "unknown machine": (["best", "--sku", "gb20", "--target", "5"], "did you mean 'gb200'?"),
+    "no machine": (["best", "--target", "5"], "--sku"),
+    "no target": (["best", "--sku", "b200"], "--target"),
+    "unknown option": ([*BEST, "--foo", "1"], "--foo"),
+    "unknown command": (["bset"], "'best'"),
+    "no subcommand": (["topology"], "Missing command"),
+    "isl zero": ([*BEST, "--isl", "0"], "--isl: '0' is not valid"),
+    "isl fraction": ([*BEST, "--isl", "1.5"], "--isl"),
+    "osl too long": ([*BEST, "--osl", "1000001"], "--osl"),
+    "engine": ([*BEST, "--engine", "trtlm"], "did you mean 'trtllm'?"),
+    "precision": ([*BEST, "--precision", "fp6"], "--precision"),
+    "precision of the machine": (
+        ["best", "--sku", "h200", "--target", "5", "--precision", "fp4"],
+        "h200 has no FP4 rate",
+    ),
+    "model": ([*BEST, "--model", "deepseek-r1"], "did you mean 'deepseek-r1-0528'?"),
+    "model file": ([*BEST, "--model", "./none.json"], "none.json: cannot be read"),
+    "max-gpus": ([*BEST, "--max-gpus", "0"], "--max-gpus"),
+    "max-gpus too few": ([*BEST, "--max-gpus", "4"], "max_gpus 4 is too few"),
+    "max-ttft": ([*BEST, "--max-ttft", "nan"], "--max-ttft"),
+    "price": ([*BEST, "--price", "-1"], "--price"),
+    "price too low": ([*BEST, "--price", "1e-9"], "--price"),
+    "price too high": ([*BEST, "--price", "1e12"], "--price"),
+    "cluster": ([*BEST, "--cluster", "/none"], "/none: cannot be read"),
+    "cluster blank": ([*BEST, "--cluster", " "], "--cluster"),
+    "calibration": ([*BEST, "--calibration", "/none"], "/none: cannot be read"),
+    "targets": (["curve", "--sku", "b200", "--targets", "1,,2"], "--targets: ''"),
+    "many targets": (["curve", "--sku", "b200", "--targets", "1," * 1000 + "1"], "at most 1000"),
+    "two formats": ([*COMPARE, "--json", "--csv"], "--json and --csv"),
+    "one machine": (["compare", "b200", "--targets", "50"], "two or more different machines"),
+    "same machine": (["compare", "b200", "b200", "--targets", "5"], "two or more"),
+    "price of another": ([*COMPARE, "--price", "h100=3"], "not compared"),
+    "price of none": ([*COMPARE, "--price", "b200="], "--price: ''"),
+    "no rows": (["validate", "/none.csv"], "/none.csv: cannot be read"),
+    "NUL": (["validate", "a\0b"], "is not a file name"),
+    "folder that is not there": (["validate", "x.csv", "--output", "/none/x.csv"], "--output"),
+    "output is a folder": (["validate", "x.csv", "--output", "/"], "it is a folder"),
+    "no output": (["calibrate", "x.csv"], "--output"),
+    "gpus": (["topology", "show", "--sku", "b200", "--gpus", "65537"], "--gpus"),
+    "no cluster": (["topology", "show"], "--sku"),
+    "two clusters": (["topology", "show", "--sku", "b200", "--cluster", "x"], "--cluster"),
+    "preset": (["presets", "show", "gb20"], "did you mean 'gb200'?"),
+    "rows": (["presets", "show", "measured_serving", "--rows", "few"], "--rows"),
+    "config": (["predict", "--sku", "b200", "--config", "/none"], "/none: cannot be read"),
+}
+
+
+def assert_one_sentence(run: Run, part: str) -> None:
+    err = run.err
+    assert run.status == 2, err
+    assert run.out == ""
+    assert err.startswith("Error: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    assert part in err
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_target(command: Command, target: str) -> None:
+    run = command("best", "--sku", "b200", "--target", target)
+    assert_one_sentence(run, "--target")
+    assert "finite number above 0, in tok/s/user" in run.err
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_options(command: Command, case: str) -> None:
+    arguments, part = BAD[case]
+    assert_one_sentence(command(*arguments), part)
+
+
+FILES = {
+    "alias": ("--cluster", "sku: &a b200\ngpus: 8\nname: *a\n", "has an alias"),
+    "unknown key": ("--cluster", "sku: b200\ngpus: 8\nnik_gb_s: 3\n", "did you mean 'nic_gb_s'?"),
+    "not YAML": ("--cluster", "sku: [b200\n", "is not YAML"),
+    "too long": ("--cluster", "#" * 1_000_001, "is longer than 1000000 bytes"),
+    "another machine": ("--cluster", "sku: gb200\ngpus: 72\n", "is not the machine of the cluster"),
+    "not TOML": ("--calibration", "{}", "is not TOML"),
+    "calibration without constants": (
+        "--calibration",
+        'format = "moeplan calibration 1"\n[constants]\n',
+        "is missing",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_files(command: Command, tmp_path: Path, case: str) -> None:
+    option, text, part = FILES[case]
+    path = tmp_path / "file"
+    path.write_text(text)
+    assert_one_sentence(command(*BEST, option, str(path)), part)
+
+
+def test_rows(command: Command, tmp_path: Path, measurements: Mapping[str, Path]) -> None:
+    lines = measurements["measured_serving"].read_text().splitlines()
+    path = tmp_path / "rows.csv"
+
+    path.write_text("\n".join([lines[0].replace("max_batch", "batch"), lines[1]]))
+    assert_one_sentence(command("validate", str(path)), "line 1, column max_batch")
+
+    path.write_text("\n".join([lines[0], lines[1].replace("b200", "b2000", 1)]))
+    assert_one_sentence(command("validate", str(path)), "line 2, column sku")
+
+    path.write_text("\n".join([lines[0], lines[1].replace("1024,1024,0", "1024,1024,5", 1)]))
+    assert_one_sentence(command("validate", str(path)), "row 1, key mtp_depth: 5")
+
+
+CONFIGURATIONS = {
+    "missing key": ("{}", "key prefill_workers: is missing"),
+    "unknown key": ('{"batch": 3}', "key"),
+    "not JSON": ('{"max_batch": }', "is not JSON"),
+    "a list": ("- 1\n- 2\n", "must hold a configuration"),
+    "no answer": ('{"status": "infeasible", "config": null}', "found no configuration"),
+    "deep": ("{" * 100_000, "is not JSON"),
+}
+
+
+@pytest.mark.parametrize("case", CONFIGURATIONS)
+def test_configuration(command: Command, tmp_path: Path, case: str) -> None:
+    text, part = CONFIGURATIONS[case]
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    assert_one_sentence(command("predict", "--sku", "b200", "--config", str(path)), part)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "part"),
+    [
+        ("max_batch", 100_000, "does not fit in the memory"),
+        ("max_batch", 64.5, "key max_batch"),
+        ("mtp_depth", 4, "key mtp_depth"),
+        ("decode_ep", 3, "decode_ep 3"),
+        ("decode_attention", "pp", "key decode_attention"),
+        ("concurrency", 0, "key concurrency"),
+    ],
+)
+def test_configuration_that_cannot_run(
+    command: Command,
+    tmp_path: Path,
+    configuration: dict[str, Any],
+    key: str,
+    value: object,
+    part: str,
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(configuration | {key: value}))
+    assert_one_sentence(command("predict", "--sku", "b200", "--config", str(path)), part)

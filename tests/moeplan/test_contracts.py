@@ -1,0 +1,246 @@
+"""JSON is a contract: keys, nulls and numbers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import moeplan
+from moeplan.results import Best
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from optimizer import Space
+    from tests.moeplan.conftest import BestOf, Command
+
+CONFIG = [
+    "prefill_workers",
+    "prefill_gpus_per_worker",
+    "decode_workers",
+    "decode_gpus_per_worker",
+    "decode_ep",
+    "decode_attention",
+    "max_batch",
+    "mtp_depth",
+    "eplb_slots",
+    "concurrency",
+]
+FIGURES = ["tok_s_per_user", "tpot_ms", "ttft_ms", "total_tok_s_per_gpu", "usd_per_m_total_tokens"]
+PREDICTION = {*FIGURES, "origin", "extrapolated_in", "interval_90"}
+BEST = [
+    "status",
+    "sku",
+    "target_tok_s_per_user",
+    "scenario",
+    "config",
+    "prediction",
+    "measured",
+    "search",
+    "runners_up",
+    "breakdown_ms",
+]
+
+
+def assert_finite(content: object) -> None:
+    if isinstance(content, dict):
+        for value in content.values():
+            assert_finite(value)
+    elif isinstance(content, list):
+        for value in content:
+            assert_finite(value)
+    elif isinstance(content, float):
+        assert math.isfinite(content)
+
+
+@pytest.mark.parametrize("sku", ["gb200", "b200"])
+def test_best(best_of: BestOf, sku: str) -> None:
+    content = json.loads(json.dumps(best_of(sku, 75.0).to_json(), allow_nan=False))
+    assert list(content) == BEST
+    assert content["status"] == "optimal"
+    assert content["sku"] == sku
+    assert content["target_tok_s_per_user"] == 75.0
+    assert content["scenario"] == {
+        "model": "deepseek-r1-0528",
+        "precision": "fp4",
+        "isl": 1024,
+        "osl": 1024,
+        "engine": "trtllm",
+    }
+    assert list(content["config"]) == CONFIG
+    assert set(content["prediction"]) == PREDICTION
+    assert list(content["prediction"]["interval_90"]) == FIGURES
+    for name, (low, high) in content["prediction"]["interval_90"].items():
+        assert low < content["prediction"][name] < high
+    assert content["prediction"]["tok_s_per_user"] >= 75.0
+    assert set(content["measured"]) == {
+        "total_tok_s_per_gpu",
+        "usd_per_m_total_tokens",
+        "origin",
+        "between",
+    }
+    assert len(content["measured"]["between"]) == 2
+    assert set(content["search"]) == {"candidates", "status", "gap", "seconds"}
+    assert content["search"]["status"] == "OPTIMAL"
+    assert content["search"]["gap"] == 0.0
+    for other in content["runners_up"]:
+        assert list(other) == ["config", "prediction", "lost_by"]
+        assert other["lost_by"]
+    parts = content["breakdown_ms"]
+    assert {"attention", "experts", "dispatch", "combine", "exposed_communication"} <= set(parts)
+    assert_finite(content)
+
+
+def test_best_round_trips_through_its_own_json(best_of: BestOf) -> None:
+    found = best_of("b200", 75.0)
+    assert Best.model_validate(found.model_dump() | {"search": dict(found.search)}).config == (
+        found.config
+    )
+
+
+def test_infeasible(command: Command) -> None:
+    run = command("best", "--sku", "b200", "--target", "1000", "--json")
+    assert run.status == 1
+    assert list(run.json) == [*BEST, "reason"]
+    assert run.json["status"] == "infeasible"
+    assert run.json["config"] is run.json["prediction"] is run.json["breakdown_ms"] is None
+    assert run.json["measured"] is None
+    assert run.json["runners_up"] == []
+    assert run.json["search"]["status"] == "INFEASIBLE"
+    assert run.err == f"Error: {run.json['reason']}\n"
+    assert "1000 tok/s/user is out of reach" in run.err
+    assert_finite(run.json)
+
+
+def test_infeasible_in_words(command: Command) -> None:
+    run = command("best", "--sku", "gb200", "--target", "1000")
+    assert (run.status, run.out) == (1, "")
+    assert "tok/s/user" in run.err
+    assert run.err.count("\n") == 1
+
+
+def test_compare(space: Space) -> None:
+    content = moeplan.compare(["gb200", "b200"], [75.0, 300.0], space=space).to_json()
+    assert list(content) == ["rows"]
+    row, unreachable = content["rows"]
+    assert list(row) == ["target_tok_s_per_user", "gb200", "b200", "ratio"]
+    assert list(row["ratio"]) == [
+        "measured_throughput",
+        "measured_cost",
+        "modelled_throughput",
+        "modelled_cost",
+    ]
+    for sku in ("gb200", "b200"):
+        assert set(row[sku]) == {"measured", "modelled"}
+        assert set(row[sku]["modelled"]) == {*PREDICTION, "config"}
+        assert list(row[sku]["modelled"]["config"]) == CONFIG
+    throughput = [row[sku]["modelled"]["total_tok_s_per_gpu"] for sku in ("gb200", "b200")]
+    assert row["ratio"]["modelled_throughput"] == pytest.approx(throughput[0] / throughput[1])
+    assert row["ratio"]["measured_cost"] == pytest.approx(0.0777 / 0.0655, rel=2e-3)
+    assert unreachable["gb200"]["measured"] is None
+    assert unreachable["b200"]["measured"] is not None
+    assert unreachable["ratio"]["measured_throughput"] is None
+    assert unreachable["ratio"]["measured_cost"] is None
+    assert_finite(content)
+
+
+def test_validate(command: Command, measurements: Mapping[str, Path], tmp_path: Path) -> None:
+    lines = measurements["measured_serving"].read_text().splitlines()
+    rows, output = tmp_path / "rows.csv", tmp_path / "predicted.csv"
+    rows.write_text("\n".join(lines[:6] + lines[-3:]))
+    run = command("validate", str(rows), "--json", "--output", str(output))
+    assert run.status == 0
+    figures = {"tpot", "ttft", "throughput"}
+    statistics = {"mape", "median_ape", "p90_ape", "max_ape", "coverage_90"}
+    assert run.json["rows"] == 8
+    assert {"rows", "by", *figures} <= set(run.json)
+    assert {"sku", "precision", "attention"} <= set(run.json["by"])
+    for figure in figures:
+        assert statistics <= set(run.json[figure])
+        for group in run.json["by"]["sku"].values():
+            assert statistics <= set(group[figure])
+            assert group["rows"] > 0
+    with output.open() as file:
+        written = list(csv.DictReader(file))
+    assert len(written) == 8
+    assert {*CONFIG, "predicted_tpot_ms", "predicted_tpot_ms_low", "measured_tpot_ms"} <= set(
+        written[0]
+    )
+    assert command("validate", str(rows), "--csv").out == output.read_text()
+
+
+def test_validate_uses_nothing_that_was_measured(
+    command: Command, measurements: Mapping[str, Path], tmp_path: Path
+) -> None:
+    with measurements["inferencex_2026-05-22"].open() as file:
+        content = list(csv.DictReader(file))[:3]
+    predicted = []
+    for factor in (1.0, 3.0):
+        for row in content:
+            row["tpot_ms"] = str(factor * float(row["tpot_ms"]))
+        path = tmp_path / "rows.csv"
+        with path.open("w") as file:
+            writer = csv.DictWriter(file, content[0])
+            writer.writeheader()
+            writer.writerows(content)
+        lines = csv.DictReader(command("validate", str(path), "--csv").out.splitlines())
+        predicted.append([line["predicted_tpot_ms"] for line in lines])
+    assert predicted[0] == predicted[1]
+
+
+def test_predict_takes_what_best_prints(command: Command, best_of: BestOf, tmp_path: Path) -> None:
+    found = best_of("b200", 75.0)
+    path = tmp_path / "best.json"
+    path.write_text(json.dumps(found.to_json()))
+    run = command("predict", "--sku", "b200", "--config", str(path), "--json")
+    assert run.status == 0
+    assert run.json["config"] == found.to_json()["config"]
+    for name in FIGURES:
+        assert run.json["prediction"][name] == pytest.approx(getattr(found.prediction, name))
+    assert run.json["breakdown_ms"] == pytest.approx(found.to_json()["breakdown_ms"], rel=1e-6)
+    assert run.json["sku"] == "b200"
+    assert_finite(run.json)
+
+
+def test_predict_takes_yaml(
+    command: Command, configuration: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("\n".join(f"{key}: {value}" for key, value in configuration.items()))
+    run = command("predict", "--sku", "b200", "--config", str(path), "--json")
+    assert run.json["config"] == configuration
+    parts = dict(run.json["breakdown_ms"])
+    exposed = parts.pop("exposed_communication")
+    links = parts["dispatch"] + parts["combine"] + parts["all_reduce"]
+    assert exposed == pytest.approx(links)
+
+
+def test_topology(command: Command) -> None:
+    content = command("topology", "show", "--sku", "b200", "--gpus", "32", "--json").json
+    assert list(content) == ["sku", "gpus", "gpus_per_node", "domains", "links", "groups"]
+    assert content["domains"] == [{"domains": 4, "gpus": 8}]
+    rates = {group["gpus"]: group["all_to_all_gb_s"] for group in content["groups"]}
+    # 15 parts leave a GPU, 8 of them over its 50 GB/s NIC; 31 and 24 for two servers more.
+    assert rates == pytest.approx({4: 900.0, 8: 900.0, 16: 50 * 15 / 8, 32: 50 * 31 / 24})
+
+
+def test_presets(command: Command) -> None:
+    names = command("presets", "list", "--json").json
+    assert [entry["name"] for entry in names["hardware"]] == [
+        "b200",
+        "b300",
+        "gb200",
+        "gb300",
+        "h100",
+        "h200",
+    ]
+    for kind in names.values():
+        for entry in kind:
+            shown = command("presets", "show", entry["name"], "--json").json
+            assert "source" in json.dumps(shown)
+            assert command("presets", "show", entry["name"], "--csv").out.count("\n") > 10
