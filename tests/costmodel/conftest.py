@@ -1,0 +1,229 @@
+"""A made-up machine, model and calibration whose numbers a reader can multiply in the head."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from costmodel.calibration import Calibration, calibration_of, constants_of, load_calibration
+from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
+from costmodel.prefill import Prefill
+from costmodel.serving import Fleet, Network
+from costmodel.workload import Workload
+
+ROUND = {
+    "hbm_efficiency": 0.5,
+    "cache_efficiency": 0.25,
+    "expert_efficiency_fp4": 0.5,
+    "expert_efficiency_fp8": 0.25,
+    "expert_efficiency_hopper": 0.2,
+    "dense_efficiency": 0.4,
+    "attention_efficiency": 0.5,
+    "attention_efficiency_hopper": 0.8,
+    "roofline_exponent": 2.0,
+    "expert_tile": 4.0,
+    "expert_tile_fp8": 8.0,
+    "expert_tile_hopper": 2.0,
+    "touch_spread": 1.0,
+    "expert_spread": 0.5,
+    "eplb_gain": 0.5,
+    "layer_time": 10e-6,
+    "layer_time_hopper": 20e-6,
+    "fp8_layer_factor": 1.5,
+    "step_time": 1e-3,
+    "request_time": 1e-6,
+    "request_time_hopper": 2e-6,
+    "draft_factor": 2.0,
+    "sync_share": 0.1,
+    "exchange_factor": 2.0,
+    "exchange_factor_hopper": 3.0,
+    "all_reduce_factor": 2.0,
+    "all_reduce_launch": 5e-6,
+    "all_reduce_launch_hopper": 4e-6,
+    "two_shot_latency": 20e-6,
+    "link_efficiency": 0.5,
+    "window_latency": 2e-6,
+    "crossing_rounds": 3.0,
+    "dispatch_fp4.latency": 10e-6,
+    "dispatch_fp4.latency_per_doubling": 1e-6,
+    "dispatch_fp4.seconds_per_byte": 1e-12,
+    "dispatch_fp8.latency": 20e-6,
+    "dispatch_fp8.latency_per_doubling": 1e-6,
+    "dispatch_fp8.seconds_per_byte": 1e-12,
+    "combine_fp4.latency": 30e-6,
+    "combine_fp4.latency_per_doubling": 1e-6,
+    "combine_fp4.seconds_per_byte": 1e-12,
+    "combine_fp8.latency": 40e-6,
+    "combine_fp8.latency_per_doubling": 1e-6,
+    "combine_fp8.seconds_per_byte": 1e-12,
+    "prepare.latency": 5e-6,
+    "prepare.latency_per_doubling": 1e-6,
+    "prepare.seconds_per_byte": 1e-12,
+    "prefill_efficiency_fp4": 0.2,
+    "prefill_efficiency_fp8": 0.25,
+    "prefill_efficiency_hopper": 0.1,
+    "prefill_attention_efficiency": 0.5,
+    "first_token_time": 0.1,
+    "prefill_wait": 0.5,
+    "prefill_imbalance": 0.1,
+    "routing_skew": 0.5,
+    "acceptance_1": 0.75,
+    "acceptance_2": 1.25,
+    "acceptance_3": 1.5,
+    "acceptance_input": 0.1,
+    "acceptance_output": 0.2,
+    "mean_to_median": 0.02,
+    "reserved_bytes": 10e9,
+    "cache_share": 0.5,
+    "rounds": 10.0,
+    "tpot_half_width.fp4": 0.1,
+    "tpot_half_width.fp8": 0.15,
+    "tpot_half_width.crossing": 0.3,
+    "ttft_half_width.fp4": 0.5,
+    "ttft_half_width.fp8": 0.6,
+    "ttft_half_width.crossing": 0.7,
+    "throughput_half_width.fp4": 0.2,
+    "throughput_half_width.fp8": 0.25,
+    "throughput_half_width.crossing": 0.4,
+    "extrapolation_widening": 2.0,
+}
+
+
+def number(value: float) -> FloatArray:
+    return np.asarray(value)
+
+
+@pytest.fixture(scope="session")
+def plain() -> Calibration:
+    """Constants that are easy to multiply; no test of arithmetic reads a fitted value."""
+    shipped = load_calibration()
+    return calibration_of(constants_of(shipped) | ROUND, shipped.coverage)
+
+
+@pytest.fixture(scope="session")
+def machine() -> MachineArrays:
+    return MachineArrays(
+        hbm_rate=number(1e12),
+        hbm_bytes=number(100e9),
+        flops_experts=number(4e13),
+        flops_dense=number(1e14),
+        flops_attention=number(1e14),
+        flops_bf16=number(5e13),
+        blackwell=np.asarray(True),
+        fp4=np.asarray(True),
+    )
+
+
+@pytest.fixture(scope="session")
+def model() -> ModelArrays:
+    return ModelArrays(
+        hidden=number(1000),
+        layers=number(5),
+        moe_layers=number(4),
+        experts=number(16),
+        top_k=number(2),
+        expert_params=number(1e6),
+        expert_bytes=number(5e5),
+        shared_params=number(2e6),
+        shared_bytes=number(1e6),
+        dense_mlp_params=number(8e6),
+        dense_mlp_bytes=number(4e6),
+        attention_params_split=number(6e6),
+        attention_params_whole=number(2e6),
+        attention_bytes_per_param=number(2),
+        heads=number(32),
+        score_value_dim=number(100),
+        prefill_score_value_dim=number(200),
+        kv_bytes=number(50),
+        kv_split=number(1),
+        head_params=number(1e7),
+        head_bytes=number(2e7),
+        embedding_bytes=number(2e7),
+        draft_layers=number(1),
+        draft_weight_ratio=number(4),
+        active_params=number(1e8),
+        dispatch_bytes=number(500),
+        combine_bytes=number(1000),
+    )
+
+
+@pytest.fixture(scope="session")
+def dp_workers() -> WorkerArrays:
+    """Four GPUs, expert parallel over all, each with requests of its own; no drafts."""
+    return WorkerArrays(
+        gpus=number(4),
+        ep=number(4),
+        attention_dp=np.asarray(True),
+        mtp_depth=number(0),
+        eplb_slots=number(0),
+        context=number(1000),
+    )
+
+
+@pytest.fixture(scope="session")
+def tp_workers() -> WorkerArrays:
+    """Four GPUs that split attention and every expert."""
+    return WorkerArrays(
+        gpus=number(4),
+        ep=number(1),
+        attention_dp=np.asarray(False),
+        mtp_depth=number(0),
+        eplb_slots=number(0),
+        context=number(1000),
+    )
+
+
+@pytest.fixture(scope="session")
+def inside() -> PathArrays:
+    """Four GPUs of one domain at 100 GB/s: each sends 3 bytes of an all-to-all, 1 to each other."""
+    return PathArrays(
+        seconds_per_pair_byte=number(3 / 1e11),
+        latency=number(1e-6),
+        domain_latency=number(1e-6),
+        domains=number(1),
+        nvlink_rate=number(1e11),
+        nic_rate=number(1e10),
+    )
+
+
+@pytest.fixture(scope="session")
+def across() -> PathArrays:
+    """Four GPUs in two domains: each sends 2 of its 3 bytes over a NIC of 10 GB/s."""
+    return PathArrays(
+        seconds_per_pair_byte=number(2 / 1e10),
+        latency=number(5e-6),
+        domain_latency=number(1e-6),
+        domains=number(2),
+        nvlink_rate=number(1e11),
+        nic_rate=number(1e10),
+    )
+
+
+@pytest.fixture(scope="session")
+def workload() -> Workload:
+    return Workload(number(1000), number(1000))
+
+
+@pytest.fixture(scope="session")
+def network(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    inside: PathArrays,
+    workload: Workload,
+    plain: Calibration,
+) -> Network:
+    """One prefill worker of 2 GPUs, 100 requests/s, before two decode workers of 4 GPUs."""
+    prefill = Prefill(
+        seconds_per_token=number(2 / 100 / 900), latency=number(0.15), capacity=number(100)
+    )
+    return Network(
+        machine=machine,
+        model=model,
+        workers=dp_workers,
+        paths=inside,
+        prefill=prefill,
+        fleet=Fleet(number(1), number(2), number(2)),
+        workload=workload,
+        calibration=plain,
+    )

@@ -1,0 +1,187 @@
+import re
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from costmodel.calibration import (
+    MAXIMUM_BYTES,
+    Calibration,
+    Constant,
+    calibration_of,
+    constant_names,
+    constants_of,
+    load_calibration,
+    read_calibration,
+    shipped_calibration,
+)
+from costmodel.calibration_file import format_calibration
+from presets import DataFileError
+
+SHIPPED = shipped_calibration()
+
+
+def changed(tmp_path: Path, old: str, new: str) -> Path:
+    """Write the shipped file with one change."""
+    text = format_calibration(SHIPPED)
+    assert old in text
+    path = tmp_path / "changed.toml"
+    path.write_text(text.replace(old, new, 1))
+    return path
+
+
+def problem(path: Path) -> str:
+    """Return the one sentence that a bad file gives; it names the file and has no traceback."""
+    with pytest.raises(DataFileError) as caught:
+        read_calibration(path)
+    sentence = str(caught.value)
+    assert sentence.startswith(str(path))
+    assert "\n" not in sentence
+    return sentence
+
+
+def test_constants_go_flat_and_back(plain: Calibration) -> None:
+    flat = constants_of(plain)
+    assert tuple(flat) == constant_names()
+    assert flat["dispatch_fp4.latency"] == plain.dispatch_fp4.latency == 10e-6
+    assert flat["hbm_efficiency"] == 0.5
+    assert calibration_of(flat, plain.coverage) == plain
+
+
+def test_each_constant_finds_its_own_field() -> None:
+    # Were two names crossed, the numbers would come back in another order.
+    numbered = {name: float(number) for number, name in enumerate(constant_names())}
+    assert constants_of(calibration_of(numbered, SHIPPED.coverage)) == numbered
+
+
+def test_a_missing_value_is_an_error() -> None:
+    flat = constants_of(load_calibration())
+    del flat["combine_fp8.latency"]
+    with pytest.raises(KeyError, match=r"combine_fp8\.latency"):
+        calibration_of(flat, SHIPPED.coverage)
+
+
+@pytest.mark.parametrize("name", constant_names())
+def test_every_shipped_constant_says_where_it_comes_from(name: str) -> None:
+    constant = SHIPPED.constants[name]
+    texts = (constant.unit, constant.source, constant.informed_by, constant.meaning)
+    assert all(text.strip() for text in texts)
+    assert constant.date <= date.today()
+    assert 0 < constant.low <= constant.prior <= constant.high
+    assert constant.low <= constant.value <= constant.high
+    assert (constant.kind == "calibrated") or constant.standard_error is None
+
+
+def test_nothing_ships_that_the_model_does_not_read() -> None:
+    assert set(SHIPPED.constants) == set(constant_names())
+
+
+def test_units_of_times_rates_and_sizes() -> None:
+    for name, constant in SHIPPED.constants.items():
+        last = name.rsplit(".", maxsplit=1)[-1]
+        time = last.endswith(("_time", "latency", "_launch", "_launch_hopper"))
+        if last.endswith("_bytes"):
+            assert constant.unit == "B", name
+        elif last == "seconds_per_byte":
+            assert constant.unit == "s/B", name
+        elif time or last in {"layer_time_hopper", "request_time_hopper", "latency_per_doubling"}:
+            assert constant.unit == "s", name
+        else:
+            assert constant.unit == "1", name
+
+
+def test_the_shipped_calibration_is_the_default() -> None:
+    assert load_calibration() == SHIPPED.calibration
+    assert shipped_calibration() is SHIPPED
+
+
+def test_a_user_s_file_is_read(tmp_path: Path) -> None:
+    path = changed(tmp_path, 'engines = ["trtllm"]', 'engines = ["another"]')
+    assert load_calibration(path).coverage.engines == ("another",)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    assert "cannot be read" in problem(tmp_path / "none.toml")
+
+
+def test_a_file_that_is_not_toml(tmp_path: Path) -> None:
+    assert "is not TOML" in problem(changed(tmp_path, "[coverage]", "[coverage"))
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "binary.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert "is not UTF-8" in problem(path)
+
+
+def test_a_file_of_another_kind(tmp_path: Path) -> None:
+    path = tmp_path / "other.toml"
+    path.write_text("format = 'something else'\n")
+    assert "must say format = 'moeplan calibration 1'" in problem(path)
+    path.write_text("format = 'moeplan calibration 1'\nconstants = 3\n")
+    assert "has no table [constants]" in problem(path)
+
+
+def test_an_oversized_file(tmp_path: Path) -> None:
+    path = tmp_path / "long.toml"
+    path.write_text("#" * (MAXIMUM_BYTES + 1))
+    assert f"is longer than {MAXIMUM_BYTES} bytes" in problem(path)
+
+
+def test_a_missing_constant(tmp_path: Path) -> None:
+    text = format_calibration(SHIPPED)
+    path = tmp_path / "short.toml"
+    path.write_text(re.sub(r"\[constants\.step_time\].*?\n\n", "", text, flags=re.DOTALL))
+    assert "step_time: is missing" in problem(path)
+
+
+def test_an_unknown_constant(tmp_path: Path) -> None:
+    path = changed(tmp_path, "[constants.step_time]", "[constants.step_tine]")
+    sentence = problem(path)
+    assert "step_tine" in sentence
+    assert "did you mean 'step_time'?" in sentence
+
+
+def hbm(field: str) -> str:
+    """Find the line of one field of the first constant."""
+    match = re.search(rf"^{field} = .*$", format_calibration(SHIPPED), flags=re.MULTILINE)
+    assert match is not None
+    return match[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "given", "says"),
+    [
+        ("value", "1e9", "lies outside its bounds"),
+        ("value", "1e-9", "lies outside its bounds"),
+        ("value", "nan", "nan is not valid"),
+        ("value", "inf", "inf is not valid"),
+        ("value", "-0.5", "-0.5 is not valid"),
+        ("value", "'high'", "'high' is not valid"),
+        ("unit", "''", "must not be blank"),
+        ("source", "''", "must not be blank"),
+        ("date", "'soon'", "'soon' is not valid"),
+        ("kind", "'guessed'", "'guessed' is not valid"),
+    ],
+)
+def test_a_constant_that_cannot_be(tmp_path: Path, field: str, given: str, says: str) -> None:
+    path = changed(tmp_path, hbm(field), f"{field} = {given}")
+    assert says in problem(path)
+
+
+@pytest.mark.parametrize(
+    "field", [name for name in Constant.model_fields if name != "standard_error"]
+)
+def test_a_constant_without_a_field(tmp_path: Path, field: str) -> None:
+    assert "is missing" in problem(changed(tmp_path, f"{hbm(field)}\n", ""))
+
+
+def test_a_constant_with_a_field_too_many(tmp_path: Path) -> None:
+    path = changed(tmp_path, hbm("unit"), f"{hbm('unit')}\nunits = '1'")
+    assert "units: is not a known key; did you mean 'unit'?" in problem(path)
+
+
+def test_a_file_without_coverage(tmp_path: Path) -> None:
+    path = tmp_path / "bare.toml"
+    path.write_text(format_calibration(SHIPPED).split("[coverage]")[0])
+    problem(path)

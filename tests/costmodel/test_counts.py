@@ -1,0 +1,190 @@
+from datetime import date
+
+import pytest
+
+from costmodel.counts import machine_arrays, model_arrays, path_arrays
+from costmodel.inputs import FloatArray
+from presets import (
+    GqaAttention,
+    InputError,
+    Model,
+    Precision,
+    Precisions,
+    UnknownNameError,
+    default_cluster,
+    hardware_names,
+    load_hardware,
+    load_model,
+)
+from topology import group_table
+
+R1 = load_model("deepseek-r1-0528")
+HEAD = 129280 * 7168
+
+
+def floats(*values: FloatArray) -> tuple[float, ...]:
+    return tuple(map(float, values))
+
+
+def gqa_model() -> Model:
+    bf16 = Precision(
+        source="made up",
+        date=date(2026, 1, 1),
+        kind="assumed",
+        experts=16,
+        shared_expert=16,
+        dense=16,
+        attention=16,
+        attention_output=16,
+        router=16,
+        embedding=16,
+        lm_head=16,
+        draft=16,
+        kv_cache=16,
+    )
+    return R1.model_copy(
+        update={
+            "name": "made-up",
+            "layers": 4,
+            "hidden": 1000,
+            "vocab": 2000,
+            "dense_layers": 0,
+            "dense_intermediate": 0,
+            "experts": 8,
+            "top_k": 2,
+            "expert_intermediate": 500,
+            "shared_experts": 0,
+            "shared_intermediate": 0,
+            "draft_layers": 0,
+            "attention": GqaAttention(heads=10, kv_heads=2, head_dim=64),
+            "precisions": Precisions(bf16=bf16),
+        }
+    )
+
+
+def test_an_expert_of_r1_is_three_matrices() -> None:
+    counts = model_arrays(R1, "fp4")
+    assert counts.expert_params == 3 * 7168 * 2048
+    assert counts.expert_bytes == 3 * 7168 * 2048 * 4.5 / 8  # 24.8 MB
+    assert model_arrays(R1, "fp8").expert_bytes / counts.expert_bytes == pytest.approx(
+        8.00195 / 4.5
+    )
+
+
+def test_attention_projections_of_r1() -> None:
+    counts = model_arrays(R1, "fp4")
+    # Down-projections of query (1536) and of latent and rotary key (512 + 64) are on every rank.
+    assert counts.attention_params_whole == 7168 * (1536 + 576)
+    # Split over heads: query 1536 to 128 x (128 + 64), key and value 512 to 128 x (128 + 128),
+    # output 128 x 128 to 7168.
+    query, key_value, output = 1536 * 128 * 192, 512 * 128 * 256, 128 * 128 * 7168
+    assert counts.attention_params_split == query + key_value + output
+    # All in BF16 but the output, at 4.5 bits.
+    params = counts.attention_params_whole + counts.attention_params_split
+    held = params * counts.attention_bytes_per_param
+    assert held == pytest.approx(2 * (params - output) + output * 4.5 / 8)
+
+
+def test_attention_work_and_cache_of_r1() -> None:
+    counts = model_arrays(R1, "fp4")
+    assert counts.heads == 128
+    assert counts.kv_bytes == 512 + 64  # one byte each in FP8
+    assert counts.kv_split == 1
+    assert counts.score_value_dim == 576 + 512  # in the latent space
+    assert counts.prefill_score_value_dim == 128 + 64 + 128  # unfolded
+
+
+def test_layers_ends_and_drafts_of_r1() -> None:
+    counts = model_arrays(R1, "fp4")
+    assert floats(counts.layers, counts.moe_layers, counts.draft_layers) == (61, 58, 1)
+    assert floats(counts.head_params, counts.head_bytes, counts.embedding_bytes) == (
+        HEAD,
+        2 * HEAD,
+        2 * HEAD,
+    )
+    assert counts.dense_mlp_params == 3 * 7168 * 18432
+    assert counts.shared_params == 3 * 7168 * 2048 + 256 * 7168
+    assert counts.draft_weight_ratio == 16 / 4.5
+    assert model_arrays(R1, "fp8").draft_weight_ratio == 1
+
+
+def test_a_token_of_r1_multiplies_37_billion_weights() -> None:
+    # The published 37 B active parameters count the embedding, which multiplies nothing.
+    assert model_arrays(R1, "fp4").active_params + HEAD == pytest.approx(37e9, rel=0.02)
+
+
+def test_bytes_on_the_wire_follow_the_precision() -> None:
+    fp4, fp8, bf16 = (model_arrays(R1, name) for name in ("fp4", "fp8", "bf16"))
+    assert floats(fp4.dispatch_bytes, fp4.combine_bytes) == (7168 * 4.5 / 8, 7168 * 4.5 / 8)
+    assert floats(fp8.dispatch_bytes, fp8.combine_bytes) == (7168 * (1 + 4 / 128), 7168 * 2)
+    assert floats(bf16.dispatch_bytes, bf16.combine_bytes) == (7168 * 2, 7168 * 2)
+
+
+def test_a_model_with_grouped_queries() -> None:
+    counts = model_arrays(gqa_model(), "bf16")
+    # Query and output 1000 x 640 each, key and value 1000 x 128 each; tp splits all of them.
+    assert counts.attention_params_whole == 0
+    assert counts.attention_params_split == 2 * 640e3 + 2 * 128e3
+    assert counts.attention_bytes_per_param == 2
+    assert counts.kv_bytes == 2 * 2 * 64 * 2  # key and value, 2 heads of 64, BF16
+    assert counts.kv_split == 2
+    assert counts.score_value_dim == counts.prefill_score_value_dim == 128
+    assert counts.moe_layers == counts.layers == 4
+    assert floats(counts.dense_mlp_params, counts.draft_layers) == (0, 0)
+    router = 8 * 1000
+    assert counts.shared_params == router
+    layer = counts.attention_params_split + 2 * 3 * 1000 * 500 + router
+    assert counts.active_params == 4 * layer + 2000 * 1000
+
+
+def test_query_without_a_latent_takes_one_matrix() -> None:
+    attention = R1.attention.model_copy(update={"q_lora_rank": None})
+    counts = model_arrays(R1.model_copy(update={"attention": attention}), "fp8")
+    assert counts.attention_params_whole == 7168 * 576
+    query = 7168 * 128 * 192
+    assert counts.attention_params_split == query + 512 * 128 * 256 + 128 * 128 * 7168
+
+
+def test_tensor_rates_follow_the_precision_of_each_part() -> None:
+    gb200 = load_hardware("gb200")
+    assert gb200.flops_fp4 is not None
+    peak4, peak8, peak16 = gb200.flops_fp4.value, gb200.flops_fp8.value, gb200.flops_bf16.value
+    fp4, fp8, bf16 = (machine_arrays(gb200, R1, name) for name in ("fp4", "fp8", "bf16"))
+    assert floats(fp4.flops_experts, fp4.flops_dense) == (peak4, peak16)
+    assert floats(fp8.flops_experts, fp8.flops_dense) == (peak8, peak8)
+    assert floats(bf16.flops_experts, bf16.flops_dense) == (peak16, peak16)
+    assert (bool(fp4.fp4), bool(fp8.fp4), bool(bf16.fp4)) == (True, False, False)
+
+
+@pytest.mark.parametrize("sku", hardware_names())
+def test_attention_products_run_in_fp8_on_blackwell_and_bf16_on_hopper(sku: str) -> None:
+    hardware = load_hardware(sku)
+    facts = machine_arrays(hardware, R1, "fp8")
+    blackwell = hardware.generation == "blackwell"
+    assert bool(facts.blackwell) == blackwell
+    rate = hardware.flops_fp8 if blackwell else hardware.flops_bf16
+    assert facts.flops_attention == rate.value
+    assert facts.hbm_rate == hardware.hbm_rate.value
+    assert facts.hbm_bytes == hardware.hbm_bytes.value
+
+
+@pytest.mark.parametrize("sku", ["h100", "h200"])
+def test_fp4_on_hopper_is_refused(sku: str) -> None:
+    with pytest.raises(InputError, match=f"^precision 'fp4': {sku} has no FP4 rate; valid: fp8$"):
+        machine_arrays(load_hardware(sku), R1, "fp4")
+
+
+def test_precision_that_a_model_lacks_is_refused() -> None:
+    with pytest.raises(InputError, match="made-up is not offered at fp4; valid: bf16"):
+        model_arrays(gqa_model(), "fp4")
+    with pytest.raises(UnknownNameError, match="fp44"):
+        model_arrays(R1, "fp44")
+
+
+def test_path_arrays_hold_what_the_topology_says() -> None:
+    path = group_table(default_cluster("b200", 16), [16])[16]
+    arrays = path_arrays(path)
+    assert arrays.domains == 2
+    assert arrays.seconds_per_pair_byte == 8 / 50e9  # 8 of 15 peers lie behind the NIC
+    assert floats(arrays.nvlink_rate, arrays.nic_rate) == (900e9, 50e9)
+    assert arrays.latency == path.latency > arrays.domain_latency

@@ -1,0 +1,485 @@
+import math
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from costmodel.calibration import Calibration
+from costmodel.collectives import all_reduce_time, exchange_time, preparation_time
+from costmodel.counts import machine_arrays, model_arrays, path_arrays
+from costmodel.decode import (
+    StepTime,
+    attention_reduce_time,
+    attention_time,
+    decode_step,
+    dense_mlp_time,
+    draft_time,
+    expert_time,
+    head_time,
+    launch_time,
+    layer_time,
+    moe_exchange_time,
+    projection_time,
+)
+from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays, stack
+from costmodel.serving import decode_rate
+from costmodel.workload import Workload
+from presets import default_cluster, load_hardware, load_model
+from topology import group_table
+
+R1 = load_model("deepseek-r1-0528")
+
+
+def array(value: float) -> FloatArray:
+    return np.asarray(float(value))
+
+
+def on_hopper(machine: MachineArrays) -> MachineArrays:
+    return replace(machine, blackwell=np.asarray(False), fp4=np.asarray(False))
+
+
+# Projections: weights at 2 B each over 0.5 TB/s, multiply-adds at 40 TFLOP/s.
+
+
+def test_projections_are_whole_under_dp(
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    # 8 M weights: 16 MB in 32 us; 16 tokens x 2 x 8 M FLOP in 6.4 us.
+    time = projection_time(machine, model, dp_workers, array(16), plain)
+    assert time == pytest.approx(38.4e-6)
+
+
+def test_projections_are_split_under_tp(
+    machine: MachineArrays, model: ModelArrays, tp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    # 2 M weights on every rank and a quarter of 6 M: 14 us and 2.8 us.
+    time = projection_time(machine, model, tp_workers, array(16), plain)
+    assert time == pytest.approx(16.8e-6)
+
+
+# Attention: cache at 0.25 TB/s, products at 50 TFLOP/s.
+
+
+def test_attention_fills_a_tile_however_few_heads(
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    # 8 requests x 1000 tokens x 50 B: 1.6 us. 32 heads and 1 token of each fill half of a tile of
+    # 64 rows: 2 x 8 x 64 x 1000 x 100 FLOP in 2.048 us.
+    read, products = 1.6e-6, 2.048e-6
+    one = attention_time(machine, model, dp_workers, array(8), array(8), plain)
+    two = attention_time(machine, model, dp_workers, array(8), array(16), plain)
+    four = attention_time(machine, model, dp_workers, array(8), array(32), plain)
+    assert one == pytest.approx(math.hypot(read, products))
+    assert two == one
+    assert four == pytest.approx(math.hypot(read, 2 * products))
+
+
+def test_tp_splits_heads_but_not_a_latent_cache(
+    machine: MachineArrays, model: ModelArrays, tp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    many = replace(model, heads=array(512))  # 128 on each of 4 ranks: two tiles
+    time = attention_time(machine, many, tp_workers, array(8), array(8), plain)
+    assert time == pytest.approx(math.hypot(1.6e-6, 2 * 2.048e-6))
+    grouped = replace(many, kv_split=array(2))
+    time = attention_time(machine, grouped, tp_workers, array(8), array(8), plain)
+    assert time == pytest.approx(math.hypot(0.8e-6, 2 * 2.048e-6))
+
+
+def test_attention_on_hopper_has_its_own_efficiency(
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    time = attention_time(on_hopper(machine), model, dp_workers, array(8), array(8), plain)
+    assert time == pytest.approx(math.hypot(1.6e-6, 2.048e-6 * 0.5 / 0.8))
+
+
+# Experts: 0.5 MB each over 0.5 TB/s, 1 us; 2 MFLOP a row at 20 TFLOP/s, 0.1 us.
+
+
+def touched(tokens: float) -> float:
+    """Distinct experts of 16 when each token chooses 2 and popularity varies by 0.5.
+
+    With gamma-distributed popularity one expert stays untouched with chance (1 + s^2 m)^(-1/s^2),
+    where m = 2 tokens / 16 is its mean load and 1/s^2 is 4.
+    """
+    return 16 * (1 - (1 + 0.25 * 2 * tokens / 16) ** -4)
+
+
+def test_touched_experts_against_a_simulation(
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    # Draw the popularity of 16 experts, then the tokens of each; count those with any.
+    chance = np.random.default_rng(0)
+    popularity = chance.gamma(4, 1 / 4, (40_000, 16))
+    for tokens in (1, 8, 40):
+        seen = (chance.poisson(popularity * 2 * tokens / 16) > 0).sum(axis=1).mean()
+        assert touched(tokens) == pytest.approx(seen, rel=0.01)
+    # With reads alone left (free work), the time says how many are read.
+    free = replace(machine, flops_experts=array(1e30))
+    alone = replace(dp_workers, gpus=array(1), ep=array(1))
+    bare = replace(model, shared_bytes=array(0))
+    time = expert_time(free, bare, alone, array(8), array(8), plain)
+    assert time == pytest.approx(touched(8) * 1e-6)
+
+
+def test_one_token_on_one_gpu(
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    alone = replace(dp_workers, gpus=array(1), ep=array(1))
+    # Two rows of work, and a tile of 4 rows for each expert touched, 1.85 of them; the exponent of
+    # the roofline is 2 here.
+    rows = math.hypot(2, 4 * touched(1))
+    routed = math.hypot(touched(1) * 1e-6, rows * 0.1e-6)
+    # The shared expert adds 1 MB, 2 us, and 2 x 2 M FLOP, 0.2 us.
+    time = expert_time(machine, model, alone, array(1), array(1), plain)
+    assert time == pytest.approx(routed + 2.2e-6)
+
+
+def test_most_loaded_rank_sets_the_pace(
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    # A quarter of the experts that 4 tokens touch is on each rank, more on the worst.
+    share = touched(4) / 4
+    worst = math.sqrt(2 * math.log(4))  # deviations by which the worst of 4 ranks lies above
+    distinct = share + worst * math.sqrt(share * (1 - share / 4))
+    assert distinct < 4  # below all that a rank has
+    # Popularity of single experts varies by 0.5, that of 4 together by half of it.
+    pairs = 8 / 4 * (1 + 0.5 * worst * math.sqrt(4 / 16))
+    rows = math.hypot(pairs, 4 * distinct)
+    routed = math.hypot(distinct * 1e-6, rows * 0.1e-6)
+    time = expert_time(machine, model, dp_workers, array(1), array(4), plain)
+    assert time == pytest.approx(routed + 2.2e-6)
+
+
+def test_a_rank_reads_no_more_experts_than_it_has(
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    worst = math.sqrt(2 * math.log(4))
+    pairs = 2 * 400 / 4 * (1 + 0.5 * worst * math.sqrt(4 / 16))
+    routed = math.hypot(4e-6, math.hypot(pairs, 16) * 0.1e-6)
+    time = expert_time(machine, model, dp_workers, array(100), array(400), plain)
+    assert time == pytest.approx(routed + 2e-6 + 100 * 0.2e-6)
+
+
+def test_eplb_evens_out_the_load(
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    balanced = replace(dp_workers, eplb_slots=array(20))
+    time = expert_time(machine, model, balanced, array(100), array(400), plain)
+    # As above, with half of the variation.
+    worst = math.sqrt(2 * math.log(4))
+    pairs = 2 * 400 / 4 * (1 + 0.25 * worst * math.sqrt(4 / 16))
+    routed = math.hypot(4e-6, math.hypot(pairs, 16) * 0.1e-6)
+    assert time == pytest.approx(routed + 22e-6)
+    assert time < expert_time(machine, model, dp_workers, array(100), array(400), plain)
+
+
+def test_ep_below_the_worker_splits_every_expert(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    tp_workers: WorkerArrays,
+    plain: Calibration,
+) -> None:
+    alone = replace(dp_workers, gpus=array(1), ep=array(1))
+    whole = expert_time(machine, model, alone, array(9), array(9), plain)
+    split = expert_time(machine, model, tp_workers, array(9), array(9), plain)
+    assert split == pytest.approx(whole / 4)
+
+
+def test_expert_constants_follow_generation_and_precision(
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    alone = replace(dp_workers, gpus=array(1), ep=array(1))
+    fp8 = replace(machine, fp4=np.asarray(False))
+    # One row takes 2 M / (40 T x efficiency): 0.2 us at 0.25, 0.25 us at 0.2; tiles of 8 and 2.
+    for facts, tile, row in ((fp8, 8, 0.2e-6), (on_hopper(machine), 2, 0.25e-6)):
+        routed = math.hypot(touched(1) * 1e-6, math.hypot(2, tile * touched(1)) * row)
+        time = expert_time(facts, model, alone, array(1), array(1), plain)
+        assert time == pytest.approx(routed + 2e-6 + 2 * row)
+
+
+def test_dense_layer(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    tp_workers: WorkerArrays,
+    plain: Calibration,
+) -> None:
+    # 4 MB in 8 us; 10 tokens x 2 x 8 M FLOP at 20 TFLOP/s in 8 us.
+    assert dense_mlp_time(machine, model, dp_workers, array(10), plain) == pytest.approx(16e-6)
+    assert dense_mlp_time(machine, model, tp_workers, array(10), plain) == pytest.approx(4e-6)
+
+
+def test_head_is_split_over_all_ranks_in_either_mode(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    tp_workers: WorkerArrays,
+    plain: Calibration,
+) -> None:
+    # 20 MB over 4 GPUs in 10 us. 10 tokens x 2 x 10 M FLOP at 20 TFLOP/s in 10 us: the tokens of
+    # one rank under dp, of all four under tp.
+    assert head_time(machine, model, dp_workers, array(10), plain) == pytest.approx(20e-6)
+    assert head_time(machine, model, tp_workers, array(10), plain) == pytest.approx(12.5e-6)
+
+
+def test_launches(machine: MachineArrays, plain: Calibration) -> None:
+    fp8 = replace(machine, fp4=np.asarray(False))
+    times = [launch_time(facts, plain) for facts in (machine, fp8, on_hopper(machine))]
+    assert times == pytest.approx([10e-6, 15e-6, 20e-6])
+
+
+def test_dispatch_and_combine_are_the_kernels_of_the_precision(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    across: PathArrays,
+    plain: Calibration,
+) -> None:
+    hidden, ep, top_k, tokens = array(2000), array(4), array(2), array(10)
+    prepare = preparation_time(plain.prepare, tokens, hidden, ep)
+    cases = [
+        (machine, plain.dispatch_fp4, plain.combine_fp4, 2),
+        (on_hopper(machine), plain.dispatch_fp8, plain.combine_fp8, 3),
+    ]
+    for facts, there, back, factor in cases:
+        out = exchange_time(there, tokens, array(500), hidden, ep, top_k, across, plain)
+        home = exchange_time(back, tokens, array(1000), hidden, ep, top_k, across, plain)
+        dispatch, combine = moe_exchange_time(facts, model, dp_workers, tokens, across, plain)
+        assert dispatch == pytest.approx(float(factor * (prepare + out)))
+        assert combine == pytest.approx(float(factor * home))
+
+
+def test_tp_reduces_and_dp_exchanges(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    tp_workers: WorkerArrays,
+    inside: PathArrays,
+    plain: Calibration,
+) -> None:
+    tokens = array(10)
+    none = moe_exchange_time(machine, model, tp_workers, tokens, inside, plain)
+    assert [float(time) for time in none] == [0, 0]
+    assert attention_reduce_time(machine, model, dp_workers, tokens, inside, plain) == 0
+    # 10 tokens x 1000 x 2 B.
+    once = all_reduce_time(array(20e3), array(4), inside, plain, array(5e-6))
+    time = attention_reduce_time(machine, model, tp_workers, tokens, inside, plain)
+    assert time == pytest.approx(float(2 * once))
+    layer = layer_time(machine, model, tp_workers, inside, tokens, tokens, plain)
+    assert layer.all_reduce == 2 * time  # after attention and after the experts
+
+
+def test_drafts_are_layers_of_their_own_precision(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    inside: PathArrays,
+    plain: Calibration,
+) -> None:
+    drafting = replace(dp_workers, mtp_depth=array(3))
+    # Weights of 4 times the bytes at a quarter of the rate; two tokens of a request on average.
+    heavy = replace(model, expert_bytes=array(2e6), shared_bytes=array(4e6))
+    slow = replace(machine, flops_experts=array(1e13))
+    layer = layer_time(slow, heavy, drafting, inside, array(8), array(16), plain)
+    head = head_time(machine, model, drafting, array(8), plain)
+    time = draft_time(machine, model, drafting, inside, array(8), plain)
+    assert time == pytest.approx(float(3 * (2 * layer.total + head)))
+    assert draft_time(machine, model, dp_workers, inside, array(8), plain) == 0
+
+
+def test_step_is_the_sum_of_its_layers(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    inside: PathArrays,
+    plain: Calibration,
+) -> None:
+    drafting = replace(dp_workers, mtp_depth=array(1))
+    step = decode_step(machine, model, drafting, inside, array(8), plain)
+    tokens = array(16)
+    layer = layer_time(machine, model, drafting, inside, array(8), tokens, plain)
+    dense = dense_mlp_time(machine, model, drafting, tokens, plain)
+    parts: dict[str, FloatArray | float] = {
+        "projection": 5 * layer.projection,
+        "attention": 5 * layer.attention,
+        "experts": 4 * layer.experts + dense,
+        "dispatch": 4 * layer.dispatch,
+        "combine": 4 * layer.combine,
+        "all_reduce": 0,
+        "draft": draft_time(machine, model, drafting, inside, array(8), plain),
+        "head": head_time(machine, model, drafting, tokens, plain),
+        "launch": 5 * 10e-6 + 1e-3,
+        "host": 8 * 1e-6,
+    }
+    expected = {name: float(part) for name, part in parts.items()}
+    expected["wait"] = 0.1 * sum(expected.values())
+    for name, value in expected.items():
+        assert getattr(step, name) == pytest.approx(value), name
+    assert step.total == pytest.approx(sum(expected.values()))
+    assert step.exposed_communication == step.dispatch + step.combine
+
+
+def test_ranks_of_tp_do_not_wait_for_each_other(
+    machine: MachineArrays,
+    model: ModelArrays,
+    tp_workers: WorkerArrays,
+    inside: PathArrays,
+    plain: Calibration,
+) -> None:
+    step = decode_step(machine, model, tp_workers, inside, array(8), plain)
+    assert not any((step.wait, step.dispatch, step.combine))
+    assert step.exposed_communication == step.all_reduce > 0
+
+
+def test_hopper_spends_its_own_time_per_request(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    inside: PathArrays,
+    plain: Calibration,
+) -> None:
+    step = decode_step(on_hopper(machine), model, dp_workers, inside, array(8), plain)
+    assert step.host == pytest.approx(16e-6)
+
+
+# Laws, on R1 and real machines.
+
+
+def step_of(
+    calibration: Calibration,
+    sku: str,
+    gpus: int,
+    attention: str,
+    depth: int,
+    requests: float,
+    change: str = "",
+    factor: float = 1.0,
+) -> float:
+    """Seconds of a step; a change multiplies one fact of the machine or the path."""
+    precision = "fp4" if load_hardware(sku).generation == "blackwell" else "fp8"
+    facts = machine_arrays(load_hardware(sku), R1, precision)
+    paths = path_arrays(group_table(default_cluster(sku, 72), [gpus])[gpus])
+    if change in vars(facts):
+        facts = replace(facts, **{change: getattr(facts, change) * factor})
+    elif change:
+        paths = replace(paths, **{change: getattr(paths, change) * factor})
+    dp = attention == "dp"
+    workers = WorkerArrays(
+        gpus=array(gpus),
+        ep=array(gpus if dp else 1),
+        attention_dp=np.asarray(dp),
+        mtp_depth=array(depth),
+        eplb_slots=array(0),
+        context=array(1500),
+    )
+    counts = model_arrays(R1, precision)
+    return float(decode_step(facts, counts, workers, paths, array(requests), calibration).total)
+
+
+workers_on_machines = {
+    "sku": st.sampled_from(["b200", "gb200", "h100"]),
+    "gpus": st.sampled_from([1, 4, 8, 16, 64]),
+    "attention": st.sampled_from(["tp", "dp"]),
+    "depth": st.integers(0, 3),
+    "requests": st.floats(0.1, 2000),
+}
+
+
+@settings(deadline=None)
+@given(factor=st.floats(1.01, 100), **workers_on_machines)
+def test_a_better_machine_is_never_slower(
+    plain: Calibration,
+    sku: str,
+    gpus: int,
+    attention: str,
+    depth: int,
+    requests: float,
+    factor: float,
+) -> None:
+    case = (plain, sku, gpus, attention, depth, requests)
+    before = step_of(*case)
+    for name in ("hbm_rate", "flops_experts", "flops_dense", "flops_attention", "flops_bf16"):
+        assert step_of(*case, name, factor) < before, name
+    for name in ("nvlink_rate", "nic_rate"):
+        assert step_of(*case, name, factor) <= before, name
+    assert step_of(*case, "seconds_per_pair_byte", 1 / factor) <= before
+
+
+@settings(deadline=None)
+@given(factor=st.floats(1, 100), **workers_on_machines)
+def test_a_bigger_batch_is_never_quicker(
+    plain: Calibration,
+    sku: str,
+    gpus: int,
+    attention: str,
+    depth: int,
+    requests: float,
+    factor: float,
+) -> None:
+    case = (plain, sku, gpus, attention, depth)
+    assert step_of(*case, requests * factor) >= step_of(*case, requests) * (1 - 1e-12)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2), st.floats(1, 500))
+def test_deeper_drafts_make_longer_steps(plain: Calibration, depth: int, requests: float) -> None:
+    shallow = step_of(plain, "gb200", 8, "dp", depth, requests)
+    assert step_of(plain, "gb200", 8, "dp", depth + 1, requests) > shallow
+
+
+# One candidate and many take the same code.
+
+
+def candidates(
+    count: int,
+) -> tuple[WorkerArrays, PathArrays, "np.ndarray[tuple[int], np.dtype[np.float64]]"]:
+    chance = np.random.default_rng(1)
+    sizes = np.array([4, 8, 16, 32])
+    table = group_table(default_cluster("gb200", 72), sizes.tolist())
+    places = [path_arrays(table[size]) for size in sizes.tolist()]
+    which = chance.integers(0, len(sizes), count)
+    dp = chance.random(count) < 0.5
+    paths = PathArrays(**{name: values[which] for name, values in vars(stack(places)).items()})
+    gpus = sizes[which].astype(float)
+    workers = WorkerArrays(
+        gpus=gpus,
+        ep=np.where(dp, gpus, 1.0),
+        attention_dp=dp,
+        mtp_depth=chance.integers(0, 4, count).astype(float),
+        eplb_slots=np.where(chance.random(count) < 0.5, 288.0, 0.0),
+        context=np.asarray(1400.0),
+    )
+    return workers, paths, chance.integers(1, 1024, count).astype(float)
+
+
+def test_one_candidate_among_many_is_itself(plain: Calibration) -> None:
+    facts, counts = machine_arrays(load_hardware("gb200"), R1, "fp4"), model_arrays(R1, "fp4")
+    workers, paths, requests = candidates(50)
+    many = decode_step(facts, counts, workers, paths, requests, plain)
+    for index in (0, 17, 49):
+        alone = decode_step(
+            facts,
+            counts,
+            WorkerArrays(**{k: np.broadcast_to(v, 50)[index] for k, v in vars(workers).items()}),
+            PathArrays(**{k: v[index] for k, v in vars(paths).items()}),
+            requests[index],
+            plain,
+        )
+        for part in fields(StepTime):
+            value = np.broadcast_to(getattr(many, part.name), 50)[index]
+            assert getattr(alone, part.name) == pytest.approx(value, rel=1e-12), part.name
+
+
+def test_a_million_states_at_once_stay_finite(plain: Calibration) -> None:
+    count = 1_000_000
+    facts, counts = machine_arrays(load_hardware("gb200"), R1, "fp4"), model_arrays(R1, "fp4")
+    workers, paths, requests = candidates(count)
+    load = Workload(array(1024), array(1024))
+    rate = decode_rate(facts, counts, workers, paths, load, requests, plain)
+    assert rate.tpot.shape == rate.request_rate.shape == (count,)
+    for values in (rate.tpot, rate.request_rate, rate.step.total):
+        assert np.all(np.isfinite(values))
+        assert np.all(values > 0)

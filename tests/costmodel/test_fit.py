@@ -1,0 +1,138 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from costmodel.calibration import (
+    Calibration,
+    CalibrationFile,
+    calibration_of,
+    constants_of,
+    shipped_calibration,
+)
+from costmodel.deployments import case_of, deployments_of, run
+from costmodel.fit import ROBUST_SCALE, fit_constants, softened
+from costmodel.inputs import FloatArray
+from costmodel.observations import observations_of, step_residuals
+from presets import ServingRow, serving_rows
+
+SHIPPED = shipped_calibration()
+
+
+def as_made(rows: list[ServingRow], calibration: Calibration) -> list[ServingRow]:
+    """Rows as the model itself would have measured them."""
+    made = run(deployments_of([case_of(row) for row in rows]), calibration)
+    return [
+        row.model_copy(
+            update={
+                "tpot_ms": 1e3 * float(made.tpot_mean[i]),
+                "tpot_median_ms": 1e3 * float(made.tpot_median[i]),
+                "iteration_ms": 1e3 * float(made.steady.decode.step.total[i]),
+                "ttft_ms": 1e3 * float(made.ttft_mean[i]),
+                "ttft_median_ms": 1e3 * float(made.ttft_median[i]),
+                "total_tok_s_per_gpu": float(made.total_tok_s_per_gpu[i]),
+                "tok_s_per_user": None,
+            }
+        )
+        for i, row in enumerate(rows)
+    ]
+
+
+def wide(file: CalibrationFile, names: tuple[str, ...]) -> CalibrationFile:
+    """Give some constants a prior that says almost nothing."""
+    loose = {name: file.constants[name].model_copy(update={"spread": 5.0}) for name in names}
+    return replace(file, constants=file.constants | loose)
+
+
+def test_constants_behind_made_up_rows_are_found_again() -> None:
+    names = ("layer_time", "acceptance_1", "attention_efficiency")
+    flat = constants_of(SHIPPED.calibration)
+    truth = flat | {"layer_time": 50e-6, "acceptance_1": 0.6, "attention_efficiency": 0.3}
+    rows = [row for row in serving_rows() if row.sku == "gb200" and row.mtp_depth == 1][:8]
+    rows = as_made(rows, calibration_of(truth, SHIPPED.coverage))
+    deployments, seen = deployments_of([case_of(row) for row in rows]), observations_of(rows)
+    fit = fit_constants(wide(SHIPPED, names), names, lambda c: step_residuals(deployments, seen, c))
+    for name in names:
+        constant = fit.file.constants[name]
+        assert constant.value == pytest.approx(truth[name], rel=0.02), name
+        assert constant.standard_error is not None
+        assert 0 < constant.standard_error < 1
+        assert fit.informed[name] > 0.95
+
+
+def test_a_constant_without_data_stays_at_its_prior() -> None:
+    hopper = "attention_efficiency_hopper"
+    moved = SHIPPED.constants[hopper].model_copy(update={"prior": 0.6, "value": 0.9})
+    start = replace(SHIPPED, constants=SHIPPED.constants | {hopper: moved})
+    rows = [row for row in serving_rows() if row.sku == "b200"][:4]
+    deployments, seen = deployments_of([case_of(row) for row in rows]), observations_of(rows)
+    names = ("layer_time", hopper)
+    fit = fit_constants(start, names, lambda c: step_residuals(deployments, seen, c))
+    assert fit.file.constants[hopper].value == pytest.approx(0.6, rel=1e-3)
+    assert fit.file.constants[hopper].standard_error == pytest.approx(moved.spread, rel=1e-3)
+    assert fit.informed[hopper] == pytest.approx(0, abs=1e-3)
+    assert fit.informed["layer_time"] > 0.3
+
+
+def test_data_and_prior_meet_by_their_weights() -> None:
+    # The data say log 2 more than the prior; both are equally sure, so the fit lies midway.
+    constant = SHIPPED.constants["rounds"].model_copy(
+        update={"value": 10.0, "prior": 10.0, "spread": 1.0, "low": 1.0, "high": 100.0}
+    )
+    start = replace(SHIPPED, constants=SHIPPED.constants | {"rounds": constant})
+
+    def residuals(calibration: Calibration) -> FloatArray:
+        # One deviation in all, as ten thousand small ones: none counts as an outlier.
+        return np.full(10_000, np.log(calibration.rounds / 20) / 100)
+
+    fit = fit_constants(start, ("rounds",), residuals)
+    assert fit.file.constants["rounds"].value == pytest.approx(10 * np.sqrt(2), rel=1e-3)
+    assert fit.file.constants["rounds"].standard_error == pytest.approx(np.sqrt(0.5), rel=1e-2)
+    assert fit.informed["rounds"] == pytest.approx(0.5, abs=1e-2)
+
+
+def test_bounds_hold_whatever_the_data_say() -> None:
+    high = SHIPPED.constants["rounds"].high
+    fit = fit_constants(
+        SHIPPED, ("rounds",), lambda c: np.full(50, np.log(c.rounds / high) - 3.0) / 0.01
+    )
+    assert fit.file.constants["rounds"].value == pytest.approx(high, rel=1e-3)
+    assert fit.file.constants["rounds"].value <= high
+
+
+def test_only_the_named_constants_move_and_progress_is_told() -> None:
+    calls = []
+    fit = fit_constants(
+        SHIPPED,
+        ("rounds",),
+        lambda c: np.array([np.log(c.rounds / 12) / 0.1]),
+        progress=lambda: calls.append(1),
+        maximum_evaluations=5,
+    )
+    moved = {n for n, c in fit.file.constants.items() if c != SHIPPED.constants[n]}
+    assert moved == {"rounds"}
+    assert len(calls) >= fit.evaluations
+    assert fit.evaluations <= 5
+    assert fit.file.coverage == SHIPPED.coverage
+
+
+def test_softened_by_hand() -> None:
+    # 2 (sqrt(1 + (2 / 1.5)^2) - 1) = 4/3; times 1.5^2, 3; against a square of 4.
+    assert ROBUST_SCALE == 1.5
+    assert softened(np.array([2.0, -2.0])) ** 2 == pytest.approx([3.0, 3.0])
+
+
+@given(st.floats(1e-3, 1e6))
+def test_softened_keeps_sign_and_order_and_never_grows(residual: float) -> None:
+    soft, opposite, larger = softened(np.array([residual, -residual, 1.1 * residual]))
+    assert opposite == -soft
+    assert soft < larger
+    assert 0 < soft <= residual * (1 + 1e-8)
+
+
+def test_small_errors_count_squared_and_large_ones_linearly() -> None:
+    small, large = softened(np.array([0.01])), softened(np.array([1e4, 2e4])) ** 2
+    assert small[0] == pytest.approx(0.01, rel=1e-4)
+    assert large[1] / large[0] == pytest.approx(2, rel=1e-3)

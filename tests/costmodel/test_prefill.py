@@ -1,0 +1,135 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from costmodel.calibration import Calibration
+from costmodel.counts import machine_arrays, model_arrays, path_arrays
+from costmodel.inputs import MachineArrays, ModelArrays, PathArrays
+from costmodel.prefill import prefill_worker
+from costmodel.workload import Workload
+from presets import default_cluster, load_hardware, load_model
+from topology import group_table
+
+R1 = load_model("deepseek-r1-0528")
+GPUS = np.asarray(4.0)
+
+# Products of one token: 5 layers x 32 heads x 200 x 900 tokens = 28.8 MFLOP at 50 TFLOP/s.
+ATTENTION = 0.576e-6
+
+
+def linear(efficiency: float) -> float:
+    """2 x 100 M FLOP at a share of 40 TFLOP/s."""
+    return 2e8 / (4e13 * efficiency)
+
+
+def test_one_gpu_by_hand(
+    machine: MachineArrays,
+    model: ModelArrays,
+    inside: PathArrays,
+    workload: Workload,
+    plain: Calibration,
+) -> None:
+    alone = prefill_worker(machine, model, np.asarray(1.0), inside, workload, plain)
+    seconds = linear(0.2) + ATTENTION
+    assert alone.seconds_per_token == pytest.approx(seconds)
+    assert alone.capacity == pytest.approx(1 / (900 * seconds))
+    # 0.1 s fixed, 900 tokens, and their cache of 5 x 50 B each at 10 GB/s.
+    hand_over = 900 * 250 / 1e10
+    assert alone.latency == pytest.approx(0.1 + 900 * seconds + hand_over)
+
+
+def test_four_gpus_exchange_and_wait_for_the_slowest(
+    machine: MachineArrays,
+    model: ModelArrays,
+    inside: PathArrays,
+    workload: Workload,
+    plain: Calibration,
+) -> None:
+    worker = prefill_worker(machine, model, GPUS, inside, workload, plain)
+    # Each of 4 MoE layers sends 7/16 of 1500 B to each peer, 30 ps/B at half the rate.
+    exchange = 4 * 7 / 16 * 1500 * 30e-12 / 0.5
+    slowest = 1 + 0.1 * math.sqrt(2 * math.log(4))
+    seconds = (linear(0.2) + ATTENTION + exchange) * slowest
+    assert worker.seconds_per_token == pytest.approx(seconds)
+    assert worker.capacity == pytest.approx(4 / (900 * seconds))
+
+
+def test_capacity_and_latency_tell_of_the_same_time(
+    machine: MachineArrays,
+    model: ModelArrays,
+    inside: PathArrays,
+    workload: Workload,
+    plain: Calibration,
+) -> None:
+    # Each of 4 ranks works on a request of its own: 4 requests in the time of one.
+    worker = prefill_worker(machine, model, GPUS, inside, workload, plain)
+    one = worker.latency - plain.first_token_time - 900 * 250 / 1e10
+    assert worker.capacity * one == pytest.approx(4)
+
+
+def test_crossing_domains_is_slower(
+    machine: MachineArrays,
+    model: ModelArrays,
+    inside: PathArrays,
+    across: PathArrays,
+    workload: Workload,
+    plain: Calibration,
+) -> None:
+    near = prefill_worker(machine, model, GPUS, inside, workload, plain)
+    far = prefill_worker(machine, model, GPUS, across, workload, plain)
+    slowest = 1 + 0.1 * math.sqrt(2 * math.log(4))
+    # 200 ps/B instead of 30, and three times that for the window.
+    more = 4 * 7 / 16 * 1500 / 0.5 * (3 * 200e-12 - 30e-12) * slowest
+    assert far.seconds_per_token - near.seconds_per_token == pytest.approx(more)
+    assert far.capacity < near.capacity
+
+
+def test_sixteen_b200_cross_the_nic(plain: Calibration, workload: Workload) -> None:
+    table = group_table(default_cluster("b200", 16), [8, 16])
+    eight, sixteen = (
+        prefill_worker(
+            machine_arrays(load_hardware("b200"), R1, "fp4"),
+            model_arrays(R1, "fp4"),
+            np.asarray(float(gpus)),
+            path_arrays(table[gpus]),
+            workload,
+            plain,
+        )
+        for gpus in (8, 16)
+    )
+    assert sixteen.latency > eight.latency
+    assert sixteen.capacity < 2 * eight.capacity
+
+
+def test_efficiency_follows_generation_and_precision(
+    machine: MachineArrays,
+    model: ModelArrays,
+    inside: PathArrays,
+    workload: Workload,
+    plain: Calibration,
+) -> None:
+    fp8 = replace(machine, fp4=np.asarray(False))
+    hopper = replace(fp8, blackwell=np.asarray(False))
+    for facts, efficiency in ((machine, 0.2), (fp8, 0.25), (hopper, 0.1)):
+        worker = prefill_worker(facts, model, np.asarray(1.0), inside, workload, plain)
+        assert worker.seconds_per_token == pytest.approx(linear(efficiency) + ATTENTION)
+
+
+@given(st.floats(2, 1e5), st.floats(1, 100))
+def test_longer_inputs_take_longer_per_token_and_in_all(
+    machine: MachineArrays,
+    model: ModelArrays,
+    inside: PathArrays,
+    plain: Calibration,
+    isl: float,
+    factor: float,
+) -> None:
+    lengths = Workload(np.array([isl, isl * factor]), np.asarray(1000.0))
+    worker = prefill_worker(machine, model, GPUS, inside, lengths, plain)
+    assert worker.seconds_per_token[1] >= worker.seconds_per_token[0]
+    assert worker.latency[1] >= worker.latency[0]
+    assert worker.capacity[1] <= worker.capacity[0]

@@ -1,0 +1,314 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from costmodel.calibration import Calibration
+from costmodel.deployments import deployments_of, memory_limit
+from costmodel.results import (
+    Case,
+    Configuration,
+    Prediction,
+    Scenario,
+    breakdowns,
+    check_memory,
+    check_shape,
+    cluster_differs,
+    extrapolations,
+    half_widths,
+    interval_class,
+    interval_widths,
+    predict,
+)
+from presets import ClusterSpec, InputError, default_cluster, load_model
+
+R1 = load_model("deepseek-r1-0528")
+SCENARIO = Scenario(model=R1)
+GB200 = default_cluster("gb200", 72)
+USUAL = Configuration(
+    prefill_workers=2,
+    prefill_gpus_per_worker=4,
+    decode_workers=2,
+    decode_gpus_per_worker=8,
+    decode_ep=8,
+    decode_attention="dp",
+    max_batch=16,
+    mtp_depth=1,
+    concurrency=200,
+)
+KEYS = {"tok_s_per_user", "tpot_ms", "ttft_ms", "total_tok_s_per_gpu", "usd_per_m_total_tokens"}
+
+
+def changed(**values: object) -> Configuration:
+    return Configuration.model_validate(USUAL.model_dump() | values)
+
+
+def predicted(
+    calibration: Calibration, configuration: Configuration = USUAL, cluster: ClusterSpec = GB200
+) -> Prediction:
+    return predict([configuration], SCENARIO, cluster, calibration)[0].prediction
+
+
+def test_configuration_has_the_keys_of_the_contract() -> None:
+    assert list(Configuration.model_fields) == [
+        "prefill_workers",
+        "prefill_gpus_per_worker",
+        "decode_workers",
+        "decode_gpus_per_worker",
+        "decode_ep",
+        "decode_attention",
+        "max_batch",
+        "mtp_depth",
+        "eplb_slots",
+        "concurrency",
+    ]
+    assert USUAL.gpus == 2 * 4 + 2 * 8
+    assert USUAL.label == "2x4P 2x8D dp batch 16 mtp 1"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("decode_workers", 0),
+        ("max_batch", 1.5),
+        ("max_batch", "16"),
+        ("decode_attention", "ep"),
+        ("mtp_depth", 4),
+        ("eplb_slots", -1),
+        ("concurrency", 10_000_000),
+        ("batch", 4),
+    ],
+)
+def test_configurations_that_cannot_be(field: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=field):
+        changed(**{field: value})
+
+
+def test_prediction_has_the_keys_of_the_contract(plain: Calibration) -> None:
+    prediction = predicted(plain)
+    fields = json.loads(prediction.model_dump_json())
+    assert set(fields) == KEYS | {"origin", "extrapolated_in", "interval_90"}
+    assert set(fields["interval_90"]) == KEYS
+    assert all(math.isfinite(fields[key]) and fields[key] > 0 for key in KEYS)
+
+
+def test_figures_of_a_prediction_agree_with_each_other(plain: Calibration) -> None:
+    result = predict([USUAL], SCENARIO, GB200, plain)[0]
+    prediction = result.prediction
+    assert prediction.tok_s_per_user == pytest.approx(1e3 / prediction.tpot_ms)
+    price = GB200.hardware().price_usd_per_hour.value
+    cost = price / (3600 * prediction.total_tok_s_per_gpu / 1e6)
+    assert prediction.usd_per_m_total_tokens == pytest.approx(cost)
+    # Parts of the step but the exposed communication, which is dispatch, combine and all-reduce.
+    parts = dict(result.breakdown_ms)
+    exposed = parts.pop("exposed_communication")
+    together = parts["dispatch"] + parts["combine"] + parts["all_reduce"]
+    assert exposed == pytest.approx(together)
+    # A step at depth 1 keeps 1.75 tokens.
+    assert sum(parts.values()) == pytest.approx(1.75 * prediction.tpot_ms)
+    assert 0 < result.batch_in_flight <= 16
+    assert 0 < result.prefill_load < 1
+
+
+def test_intervals_contain_their_values(plain: Calibration) -> None:
+    prediction = predicted(plain)
+    widths = {"tok_s_per_user": 0.1, "tpot_ms": 0.1, "ttft_ms": 0.5}
+    for key in KEYS:
+        low, high = prediction.interval_90[key]
+        value = getattr(prediction, key)
+        assert low < value < high
+        width = widths.get(key, 0.2)  # throughput and cost
+        assert (low, high) == pytest.approx((value * math.exp(-width), value * math.exp(width)))
+
+
+def test_several_configurations_come_back_in_order(plain: Calibration) -> None:
+    other = changed(max_batch=4, decode_attention="tp", decode_ep=1, mtp_depth=0)
+    both = predict([USUAL, other], SCENARIO, GB200, plain)
+    assert [item.configuration for item in both] == [USUAL, other]
+    assert both[0].prediction == predicted(plain)
+    alone = predicted(plain, other)
+    assert both[1].prediction.tpot_ms == pytest.approx(alone.tpot_ms, rel=1e-9)
+
+
+def test_price_moves_cost_alone(plain: Calibration) -> None:
+    price = GB200.hardware().price_usd_per_hour.value
+    dear = GB200.model_copy(update={"price_usd_per_hour": 2 * price})
+    before, after = predicted(plain), predicted(plain, cluster=dear)
+    assert after.usd_per_m_total_tokens == pytest.approx(2 * before.usd_per_m_total_tokens)
+    low, high = before.interval_90["usd_per_m_total_tokens"]
+    assert after.interval_90["usd_per_m_total_tokens"] == pytest.approx((2 * low, 2 * high))
+    for name in ("tpot_ms", "ttft_ms", "total_tok_s_per_gpu", "origin", "extrapolated_in"):
+        assert getattr(after, name) == getattr(before, name)
+
+
+def test_inside_the_data_is_modelled(plain: Calibration) -> None:
+    prediction = predicted(plain)
+    assert (prediction.origin, prediction.extrapolated_in) == ("modelled", ())
+
+
+def test_b200_beyond_its_island_is_extrapolated(plain: Calibration) -> None:
+    wide = changed(decode_workers=1, decode_gpus_per_worker=16, decode_ep=16)
+    prediction = predicted(plain, wide, default_cluster("b200", 72))
+    assert prediction.origin == "extrapolated"
+    assert prediction.extrapolated_in == ("16 GPUs per decode worker across NVLink domains",)
+    # The same on GB200 stays in one domain.
+    assert predicted(plain, wide).origin == "modelled"
+
+
+@pytest.mark.parametrize(
+    ("configuration", "scenario", "cluster", "reason"),
+    [
+        ({}, {}, {"sku": "gb300"}, "machine gb300"),
+        ({}, {"model": R1.model_copy(update={"name": "another"})}, {}, "model another"),
+        ({}, {"precision": "bf16"}, {}, "precision bf16"),
+        ({}, {"engine": "sglang"}, {}, "engine sglang"),
+        ({}, {"isl": 512}, {}, "input length 512"),
+        ({}, {"isl": 100_000}, {}, "input length 100000"),
+        ({}, {"osl": 2048}, {}, "output length 2048"),
+        ({"decode_gpus_per_worker": 64, "decode_ep": 64}, {}, {}, "64 GPUs per decode worker"),
+        (
+            {"decode_gpus_per_worker": 16, "decode_ep": 1, "decode_attention": "tp"},
+            {},
+            {},
+            "attention tp over 16 GPUs",
+        ),
+        ({"max_batch": 2048}, {}, {}, "batch 2048"),
+        ({}, {}, {"nic_gb_s": 100.0}, "links or memory that the cluster file changes"),
+    ],
+)
+def test_each_way_out_of_the_data(
+    plain: Calibration,
+    configuration: dict[str, object],
+    scenario: dict[str, object],
+    cluster: dict[str, object],
+    reason: str,
+) -> None:
+    found = extrapolations(
+        changed(**configuration),
+        SCENARIO.model_copy(update=scenario),
+        ClusterSpec.model_validate(GB200.model_dump() | cluster),
+        plain.coverage,
+    )
+    assert found == (reason,)
+
+
+def test_each_extrapolation_widens_the_intervals(plain: Calibration) -> None:
+    assert interval_widths("fp4", (), plain)["tpot"] == 0.1
+    assert interval_widths("fp4", ("a",), plain)["tpot"] == pytest.approx(0.2)
+    widths = interval_widths("fp4", ("a", "b"), plain)
+    assert widths == pytest.approx({"tpot": 0.4, "iteration": 0.4, "ttft": 2.0, "throughput": 0.8})
+    cases = [
+        Case(USUAL, SCENARIO, GB200),
+        Case(USUAL, SCENARIO, default_cluster("gb300", 72)),
+    ]
+    assert half_widths(cases, plain)["ttft"] == pytest.approx([0.5, 1.0])
+
+
+def test_fp4_fp8_and_workers_across_domains_have_intervals_of_their_own(
+    plain: Calibration,
+) -> None:
+    fp8 = SCENARIO.model_copy(update={"precision": "fp8"})
+    wide = changed(decode_gpus_per_worker=16, decode_ep=16)
+    b200 = default_cluster("b200", 72)
+    assert interval_class(USUAL, SCENARIO, GB200) == "fp4"
+    assert interval_class(USUAL, fp8, GB200) == "fp8"
+    assert interval_class(wide, fp8, GB200) == "fp8"
+    assert interval_class(wide, SCENARIO, b200) == "crossing"
+    assert interval_class(wide, fp8, b200) == "crossing"
+    for kind, widths in (("fp8", (0.15, 0.6, 0.25)), ("crossing", (0.3, 0.7, 0.4))):
+        found = interval_widths(kind, (), plain)  # type: ignore[arg-type]
+        assert (found["tpot"], found["ttft"], found["throughput"]) == widths
+        assert found["iteration"] == found["tpot"]
+
+
+def test_price_power_and_name_leave_physics_alone() -> None:
+    spec = {"price_usd_per_hour": 9.0, "power_watts": 1000.0, "name": "ours"}
+    assert not cluster_differs(ClusterSpec(sku="gb200", gpus=72, **spec))  # type: ignore[arg-type]
+    assert cluster_differs(ClusterSpec(sku="gb200", gpus=72, hbm_gb=100.0))
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"decode_workers": 20},
+            "configuration asks for 168 GPUs, but the cluster has 72",
+        ),
+        ({"decode_ep": 3}, "decode_ep 3 must divide decode_gpus_per_worker 8"),
+        ({"eplb_slots": 128}, "eplb_slots 128 must be 0 or at least the 256 experts"),
+        ({"eplb_slots": 260}, "decode_ep 8 must divide the 260 expert slots"),
+        (
+            {"decode_workers": 1, "decode_gpus_per_worker": 24, "decode_ep": 24},
+            "decode_ep 24 must divide the 256 expert slots",
+        ),
+        (
+            {
+                "decode_workers": 1,
+                "decode_gpus_per_worker": 24,
+                "decode_ep": 1,
+                "decode_attention": "tp",
+            },
+            "decode_gpus_per_worker 24 must divide the 128 attention heads "
+            "under decode_attention tp",
+        ),
+    ],
+)
+def test_shapes_that_no_engine_starts(
+    plain: Calibration, values: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        predict([USUAL, changed(**values)], SCENARIO, GB200, plain)
+    assert str(caught.value) == sentence
+
+
+def test_shapes_that_engines_start() -> None:
+    for values in (
+        {},
+        {"eplb_slots": 288},
+        {"decode_attention": "tp", "decode_ep": 1},
+        {"decode_attention": "tp", "decode_ep": 4},
+        {"decode_workers": 8},  # all 72 GPUs
+    ):
+        check_shape(changed(**values), R1, GB200)
+
+
+def test_drafts_need_draft_layers() -> None:
+    bare = R1.model_copy(update={"draft_layers": 0, "name": "bare"})
+    check_shape(changed(mtp_depth=0), bare, GB200)
+    with pytest.raises(InputError, match="mtp_depth 1 needs draft layers; bare has none, use 0"):
+        check_shape(USUAL, bare, GB200)
+
+
+def test_memory_limit_is_named(plain: Calibration) -> None:
+    check_memory(USUAL, 16.0, GB200)
+    with pytest.raises(InputError, match="max_batch 16 does not fit in the memory of gb200"):
+        check_memory(USUAL, 15.9, GB200)
+    with pytest.raises(InputError, match="leave no room for one request"):
+        check_memory(USUAL, 0.9, GB200)
+    # What the sentence offers does fit, and one more does not.
+    case = Case(changed(max_batch=900_000), SCENARIO, GB200)
+    limit = float(memory_limit(deployments_of([case]), plain)[0])
+    with pytest.raises(InputError, match=f"; at most {math.floor(limit)}$"):
+        predict([case.configuration], SCENARIO, GB200, plain)
+    predict([changed(max_batch=math.floor(limit))], SCENARIO, GB200, plain)
+
+
+def test_weights_that_do_not_fit_are_refused(plain: Calibration) -> None:
+    small = changed(decode_gpus_per_worker=1, decode_ep=1)
+    with pytest.raises(InputError, match="decode_gpus_per_worker 1: the weights leave no room"):
+        predict([small], SCENARIO, GB200, plain)
+
+
+def test_lengths_become_a_workload() -> None:
+    load = Scenario(model=R1, isl=2000, osl=500).workload
+    assert (float(load.isl), float(load.osl)) == (2000, 500)
+
+
+def test_breakdowns_in_milliseconds() -> None:
+    parts = {"attention": np.array([1e-3, 2e-3]), "wait": np.asarray(0.0)}
+    assert breakdowns(parts, 2) == [
+        {"attention": 1.0, "wait": 0.0},
+        {"attention": 2.0, "wait": 0.0},
+    ]

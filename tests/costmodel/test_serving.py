@@ -1,0 +1,264 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from costmodel.calibration import Calibration
+from costmodel.inputs import FloatArray, WorkerArrays
+from costmodel.serving import (
+    BISECTIONS,
+    Benchmark,
+    Fleet,
+    Network,
+    batch_met,
+    decode_rate,
+    prefill_wait,
+    ranks,
+    serve,
+    share_of_slots,
+    steady_state,
+)
+
+counts = st.integers(1, 12)
+
+
+def array(value: float) -> FloatArray:
+    return np.asarray(float(value))
+
+
+def with_fleet(network: Network, prefill_workers: float, decode_workers: float) -> Network:
+    fleet = Fleet(array(prefill_workers), array(2), array(decode_workers))
+    return replace(network, fleet=fleet)
+
+
+def with_depth(network: Network, depth: int) -> Network:
+    return replace(network, workers=replace(network.workers, mtp_depth=array(depth)))
+
+
+def run(network: Network, max_batch: float, concurrency: float) -> Benchmark:
+    return serve(network, array(max_batch), array(concurrency))
+
+
+def test_ranks_and_gpus(
+    network: Network, dp_workers: WorkerArrays, tp_workers: WorkerArrays
+) -> None:
+    assert ranks(dp_workers) == 4
+    assert ranks(tp_workers) == 1
+    assert network.fleet.gpus(dp_workers) == 1 * 2 + 2 * 4
+
+
+def test_rate_of_one_worker_by_hand(network: Network) -> None:
+    drafting = with_depth(network, 2)
+    rate = decode_rate(
+        drafting.machine,
+        drafting.model,
+        drafting.workers,
+        drafting.paths,
+        replace(drafting.workload, isl=array(1024), osl=array(1024)),
+        array(8),
+        drafting.calibration,
+    )
+    # 1 + 1.25 tokens kept per step; the first of 921.6 tokens comes from prefill.
+    assert rate.tpot == pytest.approx(float(rate.step.total) / 2.25)
+    assert rate.decode_seconds == pytest.approx(float(rate.tpot) * 920.6)
+    assert rate.in_flight == 4 * 8
+    assert rate.request_rate == pytest.approx(32 / float(rate.decode_seconds))
+
+
+def test_wait_for_one_prefill_rank_by_hand(plain: Calibration) -> None:
+    # One server at half load: s (0.5^(2 - 1)) / (2 x 0.5) = s/2, and half of the load as rest.
+    wait = prefill_wait(array(0.5), array(1), array(2.0), plain)
+    assert wait == pytest.approx(2.0 * (0.5 * 0.5 + 0.5))
+
+
+def test_wait_is_nothing_when_idle_and_endless_when_full(plain: Calibration) -> None:
+    waits = prefill_wait(np.array([0, 0.5, 0.9, 0.99, 1.0, 2.0]), array(8), array(1), plain)
+    assert waits[0] == 0
+    assert np.all(np.diff(waits[:5]) > 0)
+    assert np.isinf(waits[4:]).all()
+
+
+@given(st.floats(0.01, 0.99), st.integers(1, 64))
+def test_more_prefill_ranks_wait_less_at_the_same_load(
+    plain: Calibration, load: float, gpus: int
+) -> None:
+    fewer, more = prefill_wait(array(load), np.array([gpus, gpus + 1]), array(1), plain)
+    assert more <= fewer
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.floats(0.01, 200))
+def test_users_are_rate_times_time(network: Network, requests: float) -> None:
+    steady = steady_state(network, array(requests), array(200))
+    if steady.prefill_load < 1:
+        in_system = steady.request_rate * (steady.decode.decode_seconds + steady.prefill_seconds)
+        assert steady.users == pytest.approx(float(in_system))
+    else:
+        assert np.isinf(steady.users)
+    assert steady.prefill_load == pytest.approx(float(steady.request_rate) / 100)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 300), st.integers(1, 5000), counts, counts, st.integers(0, 3))
+def test_batch_is_the_largest_that_users_and_slots_allow(
+    network: Network, max_batch: int, users: int, prefill: int, decode: int, depth: int
+) -> None:
+    case = with_depth(with_fleet(network, prefill, decode), depth)
+    result = run(case, max_batch, users)
+    batch = float(result.steady.decode.requests)
+    most = min(max_batch, users / (4 * decode))  # slots of a rank, or all users in decode
+    slack = 2 * most / 2**BISECTIONS
+    assert 0 < batch <= most
+    if batch > 2 * slack:
+        assert steady_state(case, array(batch - slack), array(max_batch)).users <= users
+    if batch < most:  # then the users that wait for prefill limit it
+        assert steady_state(case, array(batch + slack), array(max_batch)).users > users
+    assert result.ttft_median >= case.prefill.latency
+    assert result.ttft_mean >= result.ttft_median
+
+
+def test_users_beyond_the_slots_wait_for_their_first_token(network: Network) -> None:
+    # 2 workers x 4 ranks x 16 slots = 128 users in decode.
+    many, more = (run(network, 16, users) for users in (400, 800))
+    assert more.tpot_median == many.tpot_median
+    assert more.steady.decode.requests == many.steady.decode.requests == 16
+    cycle = float(many.ttft_median + many.steady.decode.decode_seconds)
+    # Twice the users share the same slots, so a round takes twice as long, all of it TTFT; but for
+    # the few slots that the router of fewer users leaves empty.
+    assert more.ttft_median - many.ttft_median == pytest.approx(cycle, rel=0.01)
+
+
+def test_few_users_feel_neither_queue(network: Network) -> None:
+    result = run(network, 1000, 2)
+    assert result.ttft_median == pytest.approx(0.15, rel=0.02)
+    assert result.steady.prefill_load < 0.02
+
+
+def test_throughput_bound_by_prefill_approaches_its_capacity(network: Network) -> None:
+    # One prefill worker of 100 requests/s before 200 decode workers.
+    starved = with_fleet(network, 1, 200)
+    rates = [float(run(starved, 1000, users).steady.request_rate) for users in (100, 1e3, 1e4)]
+    assert rates == sorted(rates)
+    assert 99 < rates[-1] < 100
+
+
+def test_benchmark_by_hand(network: Network) -> None:
+    # One decode worker, so every slot is in use; no drafts, so mean and median agree.
+    single = with_fleet(network, 1, 1)
+    result = run(single, 16, 200)
+    decode = float(result.steady.decode.decode_seconds)
+    rate = float(result.steady.request_rate)
+    assert rate == pytest.approx(64 / decode)
+    ttft = 200 / rate - decode  # Little: 200 users are 64 in decode, the others wait
+    assert result.ttft_median == pytest.approx(ttft, rel=1e-6)
+    # In the first of 10 rounds 200 users wait 1 s on average for prefill; not more than in steady
+    # state here.
+    assert ttft - 0.15 > 200 / 100 / 2
+    assert result.ttft_mean == result.ttft_median
+    # Half a round is lost to draining: 9.5 of 10 rounds.
+    assert result.request_rate == pytest.approx(0.95 * rate, rel=1e-6)
+    # 1800 tokens of a request over 2 + 4 GPUs.
+    assert result.total_tok_s_per_gpu == pytest.approx(0.95 * rate * 300, rel=1e-6)
+
+
+def test_first_round_arrives_at_once(network: Network) -> None:
+    # All 1000 users fit in decode, and 2000 requests/s of prefill are more than they ask for; but
+    # at the start prefill needs 0.5 s for all of them, 0.25 s on average.
+    plenty = with_fleet(network, 20, 50)
+    result = run(plenty, 1000, 1000)
+    assert result.steady.prefill_load < 0.5
+    extra = 0.25 - (float(result.ttft_median) - 0.15)
+    assert extra > 0.2
+    assert result.ttft_mean - result.ttft_median == pytest.approx(extra / 10)
+
+
+def test_tpot_of_drafts_has_a_mean_below_its_median(network: Network) -> None:
+    result = run(with_depth(network, 3), 16, 400)
+    assert result.tpot_mean == pytest.approx(0.94 * float(result.tpot_median))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 300), st.integers(1, 5000), counts, counts)
+def test_a_benchmark_shows_less_than_the_steady_rate(
+    network: Network, max_batch: int, users: int, prefill: int, decode: int
+) -> None:
+    result = run(with_fleet(network, prefill, decode), max_batch, users)
+    assert result.request_rate < result.steady.request_rate
+    assert result.request_rate > 0
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 300), st.integers(1, 5000), counts, counts, st.integers(1, 12))
+def test_more_prefill_workers_never_lower_the_rate(
+    network: Network, max_batch: int, users: int, prefill: int, decode: int, more: int
+) -> None:
+    before = run(with_fleet(network, prefill, decode), max_batch, users)
+    after = run(with_fleet(network, prefill + more, decode), max_batch, users)
+    assert after.request_rate >= before.request_rate * (1 - 1e-5)
+    assert after.ttft_mean <= before.ttft_mean * (1 + 1e-5)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 300), st.integers(1, 3000), counts, counts)
+def test_more_users_never_lower_the_steady_rate(
+    network: Network, max_batch: int, users: int, prefill: int, decode: int
+) -> None:
+    case = with_fleet(network, prefill, decode)
+    fewer, more = run(case, max_batch, users), run(case, max_batch, users * 2)
+    assert more.steady.request_rate >= fewer.steady.request_rate * (1 - 1e-5)
+    assert more.tpot_median >= fewer.tpot_median * (1 - 1e-5)
+
+
+def test_one_deployment_among_many_is_itself(network: Network) -> None:
+    users = np.array([5.0, 300.0, 4000.0])
+    many = serve(network, np.asarray(64.0), users)
+    for index, concurrency in enumerate(users.tolist()):
+        alone = run(network, 64, concurrency)
+        assert alone.ttft_mean == many.ttft_mean[index]
+        assert alone.total_tok_s_per_gpu == many.total_tok_s_per_gpu[index]
+
+
+@given(st.integers(1, 4096), st.integers(1, 100_000))
+def test_one_worker_uses_all_its_slots(plain: Calibration, slots: int, users: int) -> None:
+    share = share_of_slots(array(slots), array(1), array(users), plain)
+    assert share == pytest.approx(1, abs=1e-8)
+
+
+@given(st.integers(1, 4096), st.integers(1, 64), st.integers(1, 100_000), st.floats(0.01, 2))
+def test_a_router_leaves_some_slots_empty_but_never_all(
+    plain: Calibration, slots: int, workers: int, users: int, skew: float
+) -> None:
+    careless = replace(plain, routing_skew=skew)
+    share = share_of_slots(array(slots), array(workers), array(users), careless)
+    assert 0 < share <= 1
+
+
+def test_slots_lost_to_chance_by_hand(plain: Calibration) -> None:
+    # 200 users at random over 2 workers of 100 slots: 100 on average, deviation sqrt(50). The mean
+    # overflow of a normal number over its own mean is its deviation over sqrt(2 pi).
+    lost = math.sqrt(50) / math.sqrt(2 * math.pi) / 100
+    share = share_of_slots(array(100), array(2), array(200), plain)
+    assert share == pytest.approx(1 - 0.5 * lost, abs=1e-9)
+
+
+def test_slots_lost_against_a_simulation(plain: Calibration) -> None:
+    chance = np.random.default_rng(0)
+    careless = replace(plain, routing_skew=1.0)  # the whole of a random router's loss
+    for slots, workers, users in ((20, 4, 80), (50, 8, 360), (16, 3, 60)):
+        seen = chance.multinomial(users, [1 / workers] * workers, 20_000)
+        used = np.minimum(seen, slots).sum(axis=1).mean()
+        share = share_of_slots(array(slots), array(workers), array(users), careless)
+        assert share == pytest.approx(used / min(users, slots * workers), abs=0.02)
+
+
+def test_a_request_meets_a_fuller_batch_than_the_mean(plain: Calibration) -> None:
+    # Two workers: variance over mean is 1/2, half of which the router leaves, over 4 ranks each.
+    meets = [
+        float(batch_met(array(8), array(slots), array(4), array(2), plain))
+        for slots in (9, 8.05, 8)
+    ]
+    assert meets == pytest.approx([8.0625, 8.05, 8])
+    assert batch_met(array(8), array(9), array(4), array(1), plain) == 8

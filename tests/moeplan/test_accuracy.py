@@ -1,0 +1,78 @@
+"""The accuracy report: rendered from real validations, without the minutes of fitting."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import costmodel.accuracy
+import moeplan.accuracy
+from costmodel import Validation, load_calibration, validate
+from costmodel.accuracy import Accuracy
+from costmodel.validation import serving_row_of
+from moeplan.cli import main
+from moeplan.render.accuracy import markdown, summary
+from presets import published_rows, serving_rows
+
+
+@pytest.fixture(scope="module")
+def accuracy() -> Accuracy:
+    calibration = load_calibration()
+    rows: Validation = validate(serving_rows()[:20], calibration)
+    published = validate([serving_row_of(row) for row in published_rows()], calibration)
+    return Accuracy(rows, {"b200": rows}, published, published, {8: 0.0789})
+
+
+def test_report_prints_each_error_once_measured(accuracy: Accuracy) -> None:
+    text = markdown(accuracy)
+    mean = accuracy.cross_validated.statistics()["tpot"]["mape"]
+    assert mean is not None
+    assert f"| TPOT | 20 | {100 * mean:.1f} |" in text
+    assert "| 8 | 7.9 |" in text
+    assert "nan" not in text.lower()
+    assert text.count("## 20 published rows") == 1
+
+
+def test_summary_holds_the_same_figures(accuracy: Accuracy) -> None:
+    figures = summary(accuracy)
+    assert figures["published"] == accuracy.published.statistics()
+    assert figures["width_left_out"] == {"8": 0.0789}
+
+
+def test_worse_predictions_show(accuracy: Accuracy) -> None:
+    tpot = accuracy.published.figures["tpot"]
+    doubled = replace(tpot, predicted=2.0 * tpot.predicted)
+    worse = replace(accuracy.published, figures=accuracy.published.figures | {"tpot": doubled})
+    assert markdown(replace(accuracy, published=worse)) != markdown(accuracy)
+
+
+def test_command_prints_the_report(
+    accuracy: Accuracy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(costmodel.accuracy, "measure_accuracy", lambda *_: accuracy)
+    assert main(["validate", "--cross-validate"]) == 0
+    assert "20 published rows" in capsys.readouterr().out
+    assert main(["validate", "--cross-validate", "--json"]) == 0
+    assert '"width_left_out"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [["rows.csv"], ["--csv"], ["--output", "x.csv"]])
+def test_cross_validation_takes_no_rows(
+    more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["validate", "--cross-validate", *more]) == 2
+    assert "--cross-validate" in capsys.readouterr().err
+
+
+def test_rows_or_cross_validation_are_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate"]) == 2
+    assert "ROWS.csv is missing" in capsys.readouterr().err
+
+
+def test_report_is_written_whole(
+    accuracy: Accuracy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(moeplan.accuracy, "measure_accuracy", lambda *_: accuracy)
+    moeplan.accuracy.write_report(tmp_path / "accuracy.md")
+    assert (tmp_path / "accuracy.md").read_text() == markdown(accuracy)
+    assert list(tmp_path.iterdir()) == [tmp_path / "accuracy.md"]
