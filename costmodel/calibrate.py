@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from costmodel.fit import Fit, fit_constants
 from costmodel.inputs import FloatArray, PathArrays, stack
 from costmodel.observations import observations_of, step_residuals, wait_residuals
 from costmodel.results import interval_class
-from costmodel.validation import Validation, cross_validate, folds_of
+from costmodel.validation import Validation, cross_validate, folds_of, validate
 from presets import (
     AllReduceRow,
     AllToAllRow,
@@ -80,7 +80,18 @@ NOT_FITTED = (
 FOLDS = 8  # of the cross-validation behind the intervals
 FEWEST = 8  # rows of a class from which its half-width is set
 COVERED = 0.9  # share of cross-validated errors inside an interval
+LEAVE_ONE_OUT = 16  # rows up to which a user's configurations are left out one at a time
+DRIFT = 0.15  # of the logarithm of a constant between clusters and engine versions
 ROUNDS = 2  # step time and prefill in turn: each sets how many requests the other sees
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """A fit to a user's rows, with the errors on them before it and, left out, after it."""
+
+    fit: Fit
+    before: Validation
+    after: Validation
 
 
 def step_names(start: CalibrationFile) -> tuple[str, ...]:
@@ -117,6 +128,29 @@ def calibrate(
         informed=collectives.informed | serving.informed,
         evaluations=collectives.evaluations + serving.evaluations,
     )
+
+
+def adapt(
+    rows: Sequence[ServingRow], start: CalibrationFile, progress: Progress | None = None
+) -> Adaptation:
+    """Fit a few rows of one's own: only the constants that they inform leave `start`.
+
+    The values of `start` become the priors, as wide as their standard errors and `DRIFT` together,
+    for clusters and engine versions differ; collectives stay. The errors of `start` and of the fit
+    on the rows are compared by leaving out one configuration at a time, or folds of many.
+    """
+    prior = replace(start, constants={n: _as_prior(c) for n, c in start.constants.items()})
+    fit = calibrate_serving(rows, prior, progress, rounds=1)
+    folds = folds_of(rows, LEAVE_ONE_OUT if len(rows) <= LEAVE_ONE_OUT else FOLDS)
+    checked = cross_validate(
+        rows,
+        [fold for fold in folds if fold],
+        lambda kept: calibrate_serving(kept, prior, progress, rounds=1).file.calibration,
+    )
+    constants = fit.file.constants | interval_constants(fit.file, checked)
+    coverage = joined_coverage(start.coverage, coverage_of(rows))
+    adapted = replace(fit, file=CalibrationFile(constants, coverage))
+    return Adaptation(adapted, before=validate(rows, start.calibration), after=checked)
 
 
 def interval_constants(file: CalibrationFile, checked: Validation) -> dict[str, Constant]:
@@ -161,12 +195,15 @@ def calibrate_collectives(start: CalibrationFile, progress: Progress | None = No
 
 
 def calibrate_serving(
-    rows: Sequence[ServingRow], start: CalibrationFile, progress: Progress | None = None
+    rows: Sequence[ServingRow],
+    start: CalibrationFile,
+    progress: Progress | None = None,
+    rounds: int = ROUNDS,
 ) -> Fit:
     """Fit step time and acceptance, then prefill and waiting, and both again with the other's help.
 
-    In the first round prefill is taken as boundless, so that a poor start of its rate cannot starve
-    the decode workers of the requests that they were measured with.
+    In the first of several rounds prefill is taken as boundless, so that a poor start of its rate
+    cannot starve the decode workers of the requests that they were measured with.
     """
     deployments = deployments_of([case_of(row) for row in rows])
     seen = observations_of(rows)
@@ -189,8 +226,9 @@ def calibrate_serving(
 
     names = step_names(start)
     file, informed, evaluations = start, dict[str, float](), 0
-    for index in range(ROUNDS):
-        for chosen, residuals in ((names, boundless if index == 0 else step), (PREFILL, wait)):
+    for index in range(rounds):
+        first = boundless if index == 0 and rounds > 1 else step
+        for chosen, residuals in ((names, first), (PREFILL, wait)):
             fit = fit_constants(file, chosen, residuals, progress=progress)
             file, evaluations = fit.file, evaluations + fit.evaluations
             informed |= fit.informed
@@ -221,7 +259,7 @@ def exchange_residuals(rows: Sequence[AllToAllRow]) -> Callable[[Calibration], F
                     kernel, tokens, size * hidden, 2.0 * hidden, ep, top_k, paths, calibration
                 )
             parts.append(np.log(time / measured) / LATENCY_SPREAD)
-        return np.concatenate(parts) if parts else np.zeros(0)
+        return np.concatenate(parts, axis=-1) if parts else np.zeros(0)
 
     return residuals
 
@@ -279,6 +317,29 @@ def _tp_gpus(rows: Sequence[ServingRow]) -> tuple[int, int]:
         and row.decode_gpus_per_worker <= load_hardware(row.sku).gpus_per_domain.value
     ]
     return (min(sizes), max(sizes)) if sizes else (0, 0)
+
+
+def joined_coverage(first: Coverage, second: Coverage) -> Coverage:
+    """Join what two calibrations rest on."""
+
+    def span(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+        known = [pair for pair in (a, b) if pair != (0, 0)]
+        return (min(pair[0] for pair in known), max(pair[1] for pair in known)) if known else (0, 0)
+
+    values: dict[str, object] = {"rows": first.rows + second.rows}
+    for name in ("skus", "crossing_skus", "models", "precisions", "engines"):
+        values[name] = tuple(sorted({*getattr(first, name), *getattr(second, name)}))
+    for name in ("isl", "osl", "decode_gpus", "tp_gpus", "max_batch"):
+        values[name] = span(getattr(first, name), getattr(second, name))
+    return Coverage.model_validate(values)
+
+
+def _as_prior(constant: Constant) -> Constant:
+    """Take a fitted constant as what is known before more data."""
+    if constant.standard_error is None:
+        return constant
+    spread = float(np.hypot(constant.standard_error, DRIFT))
+    return constant.model_copy(update={"prior": constant.value, "spread": spread})
 
 
 ExchangeInputs = tuple[FloatArray, FloatArray, FloatArray, FloatArray, PathArrays, FloatArray]

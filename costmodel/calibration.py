@@ -182,8 +182,11 @@ def constants_of(calibration: Calibration) -> dict[str, float]:
     return flat
 
 
-def calibration_of(values: Mapping[str, float], coverage: Coverage) -> Calibration:
-    """Build a calibration from flat names; the inverse of `constants_of`."""
+def calibration_of(values: Mapping[str, Any], coverage: Coverage) -> Calibration:
+    """Build a calibration from flat names; the inverse of `constants_of`.
+
+    Arrays broadcast through the model as floats do: a fit varies all constants in one evaluation.
+    """
     columns: dict[str, Any] = {"coverage": coverage}
     for field in _constant_fields():
         if field.type in NESTED:

@@ -17,6 +17,8 @@ from costmodel.calibration import Calibration, CalibrationFile, calibration_of
 from costmodel.inputs import FloatArray
 
 Residuals = Callable[[Calibration], FloatArray]
+"""From a calibration to residuals: ``(n,)``, or ``(p, n)`` for constants of shape ``(p, 1)``."""
+
 TOLERANCE = 1e-4  # relative change of the sum of squares at which a fit ends
 STEP = 3e-3  # of the differences in log constants: far above what the bisection of the batch leaves
 ROBUST_SCALE = 1.5  # errors beyond so many standard deviations count linearly, not squared
@@ -66,23 +68,26 @@ def fit_constants(
     high = np.log([constants[name].high for name in names])
     prior = np.log([constants[name].prior for name in names])
     spread = np.array([constants[name].spread for name in names])
-    others = {name: item.value for name, item in constants.items()}
+    fixed = {name: item.value for name, item in constants.items()}
+
+    def softened_residuals(values: FloatArray) -> FloatArray:
+        """Residuals at one point, or at many: constants along the first axis, points the others."""
+        moved = dict(zip(names, values, strict=True))
+        return softened(residuals(calibration_of(fixed | moved, start.coverage)))
 
     def objective(logs: FloatArray) -> FloatArray:
         if progress is not None:
             progress()
-        moved = dict(zip(names, np.exp(logs).tolist(), strict=True))
-        calibration = calibration_of(others | moved, start.coverage)
-        return np.concatenate([softened(residuals(calibration)), (logs - prior) / spread])
+        return np.concatenate([softened_residuals(np.exp(logs)), (logs - prior) / spread])
 
     def slopes(logs: FloatArray) -> FloatArray:
-        at = objective(logs)
+        """Forward differences in all constants at once: each its own row of one evaluation."""
         steps = np.where(logs + STEP < high, STEP, -STEP)
-        columns = [
-            (objective(logs + step * unit) - at) / step
-            for step, unit in zip(steps, np.eye(len(logs)), strict=True)
-        ]
-        return np.stack(columns, axis=1)
+        points = np.exp(logs[:, np.newaxis] + np.diag(steps))[:, :, np.newaxis]
+        at = softened_residuals(np.exp(logs))
+        moved = np.broadcast_to(softened_residuals(points), (len(names), len(at)))
+        columns = (moved - at) / steps[:, np.newaxis]
+        return np.concatenate([columns.T, np.diag(1.0 / spread)])
 
     margin = 1e-6 * (high - low)
     first = np.log([constants[name].value for name in names])

@@ -82,7 +82,7 @@ def step_residuals(
         _log_ratio(predicted.tpot_mean, seen.tpot_mean),
         _log_ratio(predicted.tpot_median, seen.tpot_median),
     ]
-    known = np.sum(~np.isnan(clocks), axis=0)
+    known = sum((~np.isnan(clock)).astype(float) for clock in clocks)
     parts = [clock / TIME_SPREAD / np.sqrt(np.maximum(known, 1.0)) for clock in clocks]
     accepted = seen.iteration / seen.tpot_median
     parts.append(_log_ratio(length, accepted) / ACCEPTANCE_SPREAD)
@@ -109,8 +109,8 @@ def wait_residuals(
 
 
 def _weighted(parts: Sequence[FloatArray], seen: Observations) -> FloatArray:
-    scale = np.sqrt(seen.weight)
-    return np.concatenate([np.nan_to_num(part * scale, nan=0.0) for part in parts])
+    scaled = np.broadcast_arrays(*(part * np.sqrt(seen.weight) for part in parts))
+    return np.asarray(np.nan_to_num(np.concatenate(scaled, axis=-1), nan=0.0))
 
 
 def compared(predicted: Benchmark, seen: Observations) -> dict[str, tuple[FloatArray, FloatArray]]:

@@ -51,10 +51,8 @@ def acceptance_length(
     Measured at 1k/1k for each depth; longer inputs and outputs are easier to predict, by a power of
     their length. A depth beyond the measured ones is refused by the search.
     """
-    accepted = np.asarray(
-        [0.0, calibration.acceptance_1, calibration.acceptance_2, calibration.acceptance_3]
-    )
-    kept = accepted[np.asarray(mtp_depth, dtype=np.intp)]
+    accepted = (calibration.acceptance_1, calibration.acceptance_2, calibration.acceptance_3)
+    kept = np.select([mtp_depth == depth for depth in (1, 2, 3)], accepted, 0.0)
     lengths = (workload.isl / REFERENCE_LENGTH) ** calibration.acceptance_input * (
         workload.osl / REFERENCE_LENGTH
     ) ** calibration.acceptance_output

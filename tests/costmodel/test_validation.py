@@ -253,3 +253,12 @@ def test_shipped_intervals_hold_most_of_the_shipped_rows() -> None:
         coverage = summary[name]["coverage_90"]
         assert coverage is not None
         assert 0.85 <= coverage <= 1.0, name
+
+
+def test_some_rows_of_a_validation_keep_their_own_figures(plain: Calibration) -> None:
+    found = validate(ROWS[:6], plain)
+    some = found.of([4, 1])
+    assert some.rows == (ROWS[4], ROWS[1])
+    assert some.lines() == [found.lines()[4], found.lines()[1]]
+    assert some.breakdown_ms == (found.breakdown_ms[4], found.breakdown_ms[1])
+    assert some.batch_in_flight.tolist() == found.batch_in_flight[[4, 1]].tolist()
