@@ -25,7 +25,7 @@ accuracy: $(VENV)/.installed
 	$(VENV)/bin/python -m moeplan.accuracy docs/accuracy.md
 
 calibration: $(VENV)/.installed
-	$(VENV)/bin/moeplan calibrate presets/data/measurements/measured_serving.csv \
+	$(VENV)/bin/moeplan calibrate presets/data/measurements/measured_serving.csv --from-priors \
 		--output costmodel/data/calibration.toml
 
 # The stamps hold an installation to its pyproject.toml: a second run installs nothing.

@@ -1,6 +1,5 @@
 """The cost model: from a model, workers, their links and a batch to seconds, tokens and dollars."""
 
-from costmodel.calibrate import calibrate
 from costmodel.calibration import (
     Calibration,
     CalibrationFile,
@@ -13,7 +12,9 @@ from costmodel.calibration_file import write_calibration
 from costmodel.economics import power_usd_per_hour, tokens_per_joule, usd_per_m_tokens
 from costmodel.fit import Fit
 from costmodel.frontier import MeasuredPoint, measured_at, why_unmeasured
-from costmodel.results import Configuration, Predicted, Prediction, Scenario, predict
+from costmodel.predictions import predict
+from costmodel.results import Configuration, Predicted, Prediction, Scenario
+from costmodel.stages import calibrate
 from costmodel.validation import Validation, cross_validate, validate
 
 __all__ = [

@@ -8,19 +8,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from costmodel.calibrate import (
-    LATENCY_SPREAD,
-    calibrate_collectives,
-    calibrate_serving,
-    exchange_residuals,
-    fit_exchange,
-)
 from costmodel.calibration import Calibration, CalibrationFile
 from costmodel.deployments import case_of
+from costmodel.latencies import LATENCY_SPREAD, exchange_residuals
+from costmodel.stages import (
+    FOLDS,
+    calibrate_collectives,
+    calibrate_serving,
+    coverage_of,
+    fit_exchange,
+)
 from costmodel.validation import (
     Validation,
     folds_of,
@@ -30,8 +31,6 @@ from costmodel.validation import (
     without_twins,
 )
 from presets import PublishedRow, ServingRow, alltoall_rows
-
-FOLDS = 8
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def _without(rows: Sequence[ServingRow], fold: Sequence[int]) -> list[ServingRow
 
 def _fit(job: tuple[Sequence[ServingRow], CalibrationFile]) -> Calibration:
     rows, start = job
-    return calibrate_serving(rows, start).file.calibration
+    return replace(calibrate_serving(rows, start).file.calibration, coverage=coverage_of(rows))
 
 
 def _fit_all(

@@ -6,7 +6,6 @@ file of the same form is read by ``--calibration FILE``.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import Field as DataclassField
 from dataclasses import dataclass, fields
@@ -20,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from presets import DataFileError
 from presets.errors import closest_hint
-from presets.files import read_text, validated
+from presets.files import read_toml, validated
 
 MAXIMUM_BYTES = 1_000_000
 FORMAT = "moeplan calibration 1"
@@ -67,7 +66,8 @@ class Coverage(BaseModel):
     osl: tuple[int, int]  # [token]
     decode_gpus: tuple[int, int]  # per worker
     tp_gpus: tuple[int, int]  # per worker with attention tp inside one NVLink domain
-    max_batch: tuple[int, int]  # per rank (dp) or worker (tp)
+    max_batch_dp: tuple[int, int]  # per rank
+    max_batch_tp: tuple[int, int]  # per worker
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ class Calibration:
     dense_efficiency: float
     attention_efficiency: float
     attention_efficiency_hopper: float
+    attention_tile: float
     roofline_exponent: float
     # expert load [1]
     expert_tile: float
@@ -142,7 +143,7 @@ class Calibration:
     prefill_wait: float
     prefill_imbalance: float
     routing_skew: float
-    # drafts: share of drafts accepted at each depth [1]
+    # accepted drafts per step at each depth [1]
     acceptance_1: float
     acceptance_2: float
     acceptance_3: float
@@ -231,10 +232,7 @@ def read_calibration(path: Path) -> CalibrationFile:
     DataFileError
         If the file is missing, too large or not TOML, or a constant missing, unknown or unphysical.
     """
-    try:
-        document = tomllib.loads(read_text(path, MAXIMUM_BYTES))
-    except tomllib.TOMLDecodeError as error:
-        raise DataFileError(f"is not TOML: {error}", path) from None
+    document = read_toml(path, MAXIMUM_BYTES)
     if document.get("format") != FORMAT:
         raise DataFileError(f"must say format = {FORMAT!r}", path)
     table = document.get("constants")
@@ -247,8 +245,9 @@ def read_calibration(path: Path) -> CalibrationFile:
     for name in names:
         if name not in table:
             raise DataFileError("is missing", path, key=name)
-    constants = {name: validated(Constant, table[name], path) for name in names}
-    return CalibrationFile(constants, validated(Coverage, document.get("coverage"), path))
+    constants = {name: validated(Constant, table[name], path, name) for name in names}
+    coverage = validated(Coverage, document.get("coverage"), path, "coverage")
+    return CalibrationFile(constants, coverage)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from datetime import date
 from pathlib import Path
@@ -34,11 +35,20 @@ def write_whole(path: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
-        Path(name).chmod(0o644)
+        Path(name).chmod(_mode(path))
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _mode(path: Path) -> int:
+    """Permissions of the file that is replaced, else those that the user's mask leaves."""
+    if path.exists():
+        return stat.S_IMODE(path.stat().st_mode)
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
 
 
 def _constant_block(name: str, constant: Constant) -> str:
@@ -61,4 +71,5 @@ def _toml(value: object) -> str:
         return repr(float(f"{value:.6g}"))
     if isinstance(value, tuple):
         return json.dumps(list(value))
-    return json.dumps(value)
+    # TOML has no surrogate pairs, and no bare DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")

@@ -32,8 +32,8 @@ def exchange_time(
     tokens: FloatArray,
     token_bytes: FloatArray,
     hidden_bytes: FloatArray,
-    ep: FloatArray,
-    top_k: FloatArray,
+    ranks: FloatArray,
+    hit: FloatArray,
     paths: PathArrays,
     calibration: Calibration,
 ) -> FloatArray:
@@ -49,10 +49,10 @@ def exchange_time(
         Size of one copy of one token on the wire. [B]
     hidden_bytes
         Size of one token's BF16 activation, which the kernel reads or writes locally. [B]
-    ep
+    ranks
         Ranks in the group.
-    top_k
-        Experts of a token.
+    hit
+        Chance that a token goes to a given rank, `ranks_hit`. [1]
     paths
         Load and latency of the group's links.
 
@@ -62,26 +62,35 @@ def exchange_time(
 
     Notes
     -----
-    ``t = latency + latency_per_doubling log2(EP) + tokens * hidden_bytes * seconds_per_byte +
+    ``t = latency + latency_per_doubling log2(ranks) + tokens * hidden_bytes * seconds_per_byte +
     bytes_per_pair * seconds_per_pair_byte / efficiency + excess latency``. Leaving the NVLink
     domain costs the path's excess latency several times over (a message, its flag, and waiting for
     the slowest peer), and less of the wire is used the longer its latency, because a kernel keeps a
     bounded window in flight.
     """
-    excess = np.maximum(paths.latency - paths.domain_latency, 0.0)
-    pair_bytes = tokens * ranks_hit(ep, top_k) * token_bytes
-    wire = pair_bytes * paths.seconds_per_pair_byte / calibration.link_efficiency
-    local = preparation_time(kernel, tokens, hidden_bytes, ep)
-    moved = wire * (1.0 + excess / calibration.window_latency)
-    return np.where(ep > 1, local + moved + calibration.crossing_rounds * excess, 0.0)
+    wire = tokens * hit * token_bytes * paths.seconds_per_pair_byte / calibration.link_efficiency
+    local = preparation_time(kernel, tokens, hidden_bytes, ranks)
+    moved = wire * crossing_slowdown(paths, calibration)
+    rounds = calibration.crossing_rounds * excess_latency(paths)
+    return np.where(ranks > 1, local + moved + rounds, 0.0)
+
+
+def excess_latency(paths: PathArrays) -> FloatArray:
+    """Latency of a group's longest path beyond that of a path inside one NVLink domain [s]."""
+    return np.maximum(paths.latency - paths.domain_latency, 0.0)
+
+
+def crossing_slowdown(paths: PathArrays, calibration: Calibration) -> FloatArray:
+    """Time of bytes that leave the NVLink domain over that at the wire's full use [1]."""
+    return 1.0 + excess_latency(paths) / calibration.window_latency
 
 
 def preparation_time(
-    kernel: AllToAllKernel, tokens: FloatArray, hidden_bytes: FloatArray, ep: FloatArray
+    kernel: AllToAllKernel, tokens: FloatArray, hidden_bytes: FloatArray, ranks: FloatArray
 ) -> FloatArray:
     """Time the part of a kernel that uses no link: fixed latency and local copies [s]."""
-    fixed = kernel.latency + kernel.latency_per_doubling * np.log2(ep)
-    return np.where(ep > 1, fixed + tokens * hidden_bytes * kernel.seconds_per_byte, 0.0)
+    fixed = kernel.latency + kernel.latency_per_doubling * np.log2(ranks)
+    return np.where(ranks > 1, fixed + tokens * hidden_bytes * kernel.seconds_per_byte, 0.0)
 
 
 def all_reduce_time(
@@ -101,7 +110,8 @@ def all_reduce_time(
     inside = gpus / paths.domains
     wire = calibration.link_efficiency * paths.nvlink_rate
     one_domain = paths.domains == 1
-    excess = np.where(one_domain, 0.0, np.maximum(paths.latency - paths.domain_latency, 0.0))
+    slowdown = np.where(one_domain, 1.0, crossing_slowdown(paths, calibration))
+    rounds = np.where(one_domain, 0.0, calibration.crossing_rounds * excess_latency(paths))
     between = np.where(one_domain, wire, calibration.link_efficiency * paths.nic_rate)
     best = np.full(np.broadcast_shapes(size.shape, gpus.shape, inside.shape), np.inf)
     for group in (*GROUP_SIZES, inside):
@@ -109,14 +119,10 @@ def all_reduce_time(
         two_shot = calibration.two_shot_latency + 2.0 * size * (group - 1.0) / group / wire
         second = (
             calibration.two_shot_latency
-            + 2.0
-            * size
-            / group
-            * (1.0 - group / gpus)
-            / between
-            * (1.0 + excess / calibration.window_latency)
-            + calibration.crossing_rounds * excess
+            + 2.0 * size / group * (1.0 - group / gpus) / between * slowdown
+            + rounds
         )
         time = np.minimum(one_shot, two_shot) + np.where(group < gpus, second, 0.0)
-        best = np.minimum(best, np.where(group <= inside, time, np.inf))
+        whole = (gpus % group == 0) | (group == inside)
+        best = np.minimum(best, np.where((group <= inside) & whole, time, np.inf))
     return np.where(gpus > 1, launch + best, 0.0)

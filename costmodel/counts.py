@@ -10,10 +10,9 @@ from topology import GroupPath
 
 FP4_BITS = 5.0  # precisions with fewer bits per expert weight run FP4 GEMMs
 FP8_BITS = 9.0
-LOW_PRECISION_COMBINE_BITS = (
-    4.5  # NVFP4 with its scales, as these engines combine under FP4 weights
-)
-SCALE_FACTOR_FP8 = 1.0 + 4.0 / 128.0  # dispatch in FP8 carries one FP32 scale per 128 values
+NVFP4_BYTES = 4.5 / 8.0  # per element: 4 bits and an FP8 scale per 16
+FP8_BYTES = 1.0 + 4.0 / 128.0  # per element: 8 bits and an FP32 scale per 128
+BF16_BYTES = 2.0
 
 
 def model_arrays(model: Model, precision: str) -> ModelArrays:
@@ -33,7 +32,7 @@ def model_arrays(model: Model, precision: str) -> ModelArrays:
     head = float(model.vocab * model.hidden)
     moe_layers = model.layers - model.dense_layers
     router = float(model.experts * model.hidden)
-    linear = model.layers * (whole + split) + model.dense_layers * dense + head
+    linear = model.layers * (whole + split) + model.dense_layers * dense
     linear += moe_layers * (model.top_k * expert + shared + router)
     values: dict[str, float] = {
         "hidden": model.hidden,
@@ -57,11 +56,13 @@ def model_arrays(model: Model, precision: str) -> ModelArrays:
         "kv_split": kv_split,
         "head_params": head,
         "head_bytes": head * bits.lm_head / 8.0,
-        "embedding_bytes": head * bits.embedding / 8.0,
+        "embedding_bytes": 0.0 if model.tied_embeddings else head * bits.embedding / 8.0,
         "draft_layers": model.draft_layers,
         "draft_weight_ratio": bits.draft / bits.experts,
-        "dispatch_bytes": _dispatch_bytes(model, bits),
-        "combine_bytes": _combine_bytes(model, bits),
+        "dispatch_bytes": _dispatch_bytes(model, bits.experts),
+        "combine_bytes": _combine_bytes(model, bits.experts),
+        "draft_dispatch_bytes": _dispatch_bytes(model, bits.draft),
+        "draft_combine_bytes": _combine_bytes(model, bits.draft),
         "active_params": linear,
     }
     return ModelArrays(**{name: np.asarray(float(value)) for name, value in values.items()})
@@ -77,12 +78,14 @@ def machine_arrays(hardware: Hardware, model: Model, precision: str) -> MachineA
     """
     bits = model.precision(precision)
     blackwell = hardware.generation == "blackwell"
-    attention = hardware.flops_fp8 if blackwell else hardware.flops_bf16
+    fp8_attention = blackwell and bits.kv_cache < FP8_BITS
+    attention = hardware.flops_fp8 if fp8_attention else hardware.flops_bf16
     return MachineArrays(
         hbm_rate=np.asarray(hardware.hbm_rate.value),
         hbm_bytes=np.asarray(hardware.hbm_bytes.value),
-        flops_experts=np.asarray(_flops(hardware, bits.experts, precision)),
-        flops_dense=np.asarray(_flops(hardware, bits.attention, precision)),
+        flops_experts=np.asarray(_flops(hardware, bits.experts, model)),
+        flops_dense=np.asarray(_flops(hardware, bits.attention, model)),
+        flops_draft=np.asarray(_flops(hardware, bits.draft, model)),
         flops_attention=np.asarray(attention.value),
         flops_bf16=np.asarray(hardware.flops_bf16.value),
         blackwell=np.asarray(blackwell),
@@ -102,12 +105,12 @@ def path_arrays(path: GroupPath) -> PathArrays:
     )
 
 
-def _flops(hardware: Hardware, bits: float, precision: str) -> float:
+def _flops(hardware: Hardware, bits: float, model: Model) -> float:
     """Dense tensor rate for weights of so many bits [FLOP/s]."""
     if bits < FP4_BITS:
         if hardware.flops_fp4 is None:
-            message = f"precision {precision!r}: {hardware.name} has no FP4 rate; valid: fp8"
-            raise InputError(message)
+            others = ", ".join(name for name in model.precision_names() if name != "fp4")
+            raise InputError(f"precision 'fp4': {hardware.name} has no FP4 rate; valid: {others}")
         return hardware.flops_fp4.value
     return hardware.flops_fp8.value if bits < FP8_BITS else hardware.flops_bf16.value
 
@@ -150,14 +153,13 @@ def _attention_bytes(model: Model, bits: Precision) -> float:
     return ((whole + split - output) * bits.attention + output * bits.attention_output) / 8.0
 
 
-def _dispatch_bytes(model: Model, bits: Precision) -> float:
+def _dispatch_bytes(model: Model, bits: float) -> float:
     """One token on its way to an expert rank, quantised as the experts' input is [B]."""
-    if bits.experts < FP4_BITS:
-        return model.hidden * LOW_PRECISION_COMBINE_BITS / 8.0
-    return model.hidden * (SCALE_FACTOR_FP8 if bits.experts < FP8_BITS else 2.0)
+    if bits < FP4_BITS:
+        return model.hidden * NVFP4_BYTES
+    return model.hidden * (FP8_BYTES if bits < FP8_BITS else BF16_BYTES)
 
 
-def _combine_bytes(model: Model, bits: Precision) -> float:
+def _combine_bytes(model: Model, bits: float) -> float:
     """One token on its way back: low precision under FP4 weights, else BF16 [B]."""
-    low = bits.experts < FP4_BITS
-    return model.hidden * (LOW_PRECISION_COMBINE_BITS / 8.0 if low else 2.0)
+    return model.hidden * (NVFP4_BYTES if bits < FP4_BITS else BF16_BYTES)

@@ -13,10 +13,8 @@ from functools import partial
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.collectives import all_reduce_time, exchange_time, preparation_time
+from costmodel.collectives import all_reduce_time, exchange_time, preparation_time, ranks_hit
 from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
-
-ATTENTION_TILE = 64.0  # rows of one attention tile: fewer heads x tokens leave the tile part empty
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,8 @@ def decode_step(
         * _by_generation(machine, calibration.request_time, calibration.request_time_hopper),
         wait=np.zeros(()),
     )
-    wait = np.where(workers.attention_dp, calibration.sync_share, 0.0) * step.total
+    together = workers.attention_dp & (workers.gpus > 1)
+    wait = np.where(together, calibration.sync_share, 0.0) * step.total
     return replace(step, wait=wait)
 
 
@@ -152,8 +151,12 @@ def draft_time(
         model,
         expert_bytes=model.expert_bytes * ratio,
         shared_bytes=model.shared_bytes * ratio,
+        dispatch_bytes=model.draft_dispatch_bytes,
+        combine_bytes=model.draft_combine_bytes,
     )
-    layer_machine = replace(machine, flops_experts=machine.flops_experts / ratio)
+    layer_machine = replace(
+        machine, flops_experts=machine.flops_draft, fp4=machine.fp4 & (ratio <= 1.0)
+    )
     tokens = 2.0 * requests
     layer = layer_time(layer_machine, layer_model, workers, paths, requests, tokens, calibration)
     head = head_time(machine, model, workers, requests, calibration)
@@ -191,7 +194,7 @@ def attention_time(
     tp = _tp(workers)
     cache = requests * workers.context * model.kv_bytes / np.minimum(tp, model.kv_split)
     read = cache / (machine.hbm_rate * calibration.cache_efficiency)
-    rows = np.maximum(model.heads / tp * tokens / requests, ATTENTION_TILE)
+    rows = np.maximum(model.heads / tp * tokens / requests, calibration.attention_tile)
     efficiency = _by_generation(
         machine, calibration.attention_efficiency, calibration.attention_efficiency_hopper
     )
@@ -262,8 +265,8 @@ def moe_exchange_time(
         exchange_time,
         tokens=tokens,
         hidden_bytes=2.0 * model.hidden,
-        ep=workers.gpus,
-        top_k=model.top_k,
+        ranks=workers.gpus,
+        hit=ranks_hit(workers.ep, model.top_k),
         paths=paths,
         calibration=calibration,
     )

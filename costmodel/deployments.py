@@ -18,12 +18,13 @@ from costmodel.inputs import (
     WorkerArrays,
     stack,
 )
-from costmodel.memory import batch_limit
+from costmodel.memory import batch_limit, prefill_limit
 from costmodel.prefill import prefill_worker
 from costmodel.results import Case, Configuration, Scenario
 from costmodel.serving import Benchmark, Fleet, Network, serve
 from costmodel.workload import Workload
 from presets import ClusterSpec, Model, ServingRow, default_cluster, load_hardware, load_model
+from presets.files import validated
 from topology import group_table
 
 
@@ -43,16 +44,23 @@ class Deployments:
 
 
 def case_of(row: ServingRow) -> Case:
-    """Build the case that a measured row describes, on its machine as the preset has it."""
+    """Build the case that a measured row describes, on its machine as the preset has it.
+
+    Raises
+    ------
+    InputError
+        If the row is outside what the model covers, such as a deeper draft.
+    """
     names = Configuration.model_fields
-    configuration = Configuration(**{name: getattr(row, name) for name in names})
-    scenario = Scenario(
-        model=load_model(row.model),
-        precision=row.precision,
-        isl=row.isl,
-        osl=row.osl,
-        engine=row.framework or "trtllm",
-    )
+    configuration = validated(Configuration, {name: getattr(row, name) for name in names})
+    served = {
+        "model": load_model(row.model),
+        "precision": row.precision,
+        "isl": row.isl,
+        "osl": row.osl,
+        "engine": row.framework or "trtllm",
+    }
+    scenario = validated(Scenario, served)
     domain = int(load_hardware(row.sku).gpus_per_domain.value)
     largest = max(row.decode_gpus_per_worker, row.prefill_gpus_per_worker)
     gpus = max(configuration.gpus, -(-largest // domain) * domain)
@@ -132,6 +140,17 @@ def memory_limit(deployments: Deployments, calibration: Calibration) -> FloatArr
         deployments.machine,
         deployments.model,
         deployments.workers,
+        deployments.workload,
+        calibration,
+    )
+
+
+def prefill_memory_limit(deployments: Deployments, calibration: Calibration) -> FloatArray:
+    """Count the inputs whose KV cache fits on one rank of a prefill worker [1]."""
+    return prefill_limit(
+        deployments.machine,
+        deployments.model,
+        deployments.fleet.prefill_gpus_per_worker,
         deployments.workload,
         calibration,
     )

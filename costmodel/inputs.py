@@ -26,6 +26,7 @@ class MachineArrays:
     hbm_bytes: FloatArray  # usable memory of one GPU [B]
     flops_experts: FloatArray  # dense peak at the precision of the expert GEMMs [FLOP/s]
     flops_dense: FloatArray  # dense peak at the precision of the attention projections [FLOP/s]
+    flops_draft: FloatArray  # dense peak at the precision of the draft layers [FLOP/s]
     flops_attention: FloatArray  # dense peak of the attention products [FLOP/s]
     flops_bf16: FloatArray  # [FLOP/s]
     blackwell: BoolArray  # which generation's kernel constants apply
@@ -62,7 +63,9 @@ class ModelArrays:
     embedding_bytes: FloatArray  # input embedding [B]
     draft_layers: FloatArray  # in the checkpoint
     draft_weight_ratio: FloatArray  # bits per weight of a draft layer over those of the experts
-    active_params: FloatArray  # weights that one token multiplies, whole model
+    draft_dispatch_bytes: FloatArray  # one token of a draft layer on its way to one rank [B]
+    draft_combine_bytes: FloatArray  # and on its way back [B]
+    active_params: FloatArray  # weights that one token multiplies at prefill, LM head apart
     dispatch_bytes: FloatArray  # one token on its way to one expert rank [B]
     combine_bytes: FloatArray  # one token on its way back [B]
 

@@ -16,23 +16,30 @@ def weight_bytes(model: ModelArrays, workers: WorkerArrays) -> FloatArray:
     are counted where drafts are used.
     """
     tp = np.where(workers.attention_dp, 1.0, workers.gpus)
-    drafts = np.where(workers.mtp_depth > 0, np.maximum(model.draft_layers, 1.0), 0.0)
+    drafts = draft_layers(model, workers)
     copies = np.maximum(workers.eplb_slots, model.experts)
-    routed = (model.moe_layers + drafts) * copies * model.expert_bytes / workers.gpus
+    wider = drafts * model.draft_weight_ratio  # draft layers keep their own precision
+    routed = (model.moe_layers + wider) * copies * model.expert_bytes / workers.gpus
     attention = (
         model.attention_params_whole + model.attention_params_split / tp
     ) * model.attention_bytes_per_param
     dense_layers = model.layers - model.moe_layers
-    rest = (model.moe_layers + drafts) * model.shared_bytes + dense_layers * model.dense_mlp_bytes
+    rest = (model.moe_layers + wider) * model.shared_bytes + dense_layers * model.dense_mlp_bytes
     ends = model.head_bytes / workers.gpus + model.embedding_bytes / workers.gpus
     return routed + (model.layers + drafts) * attention + rest / tp + ends
+
+
+def draft_layers(model: ModelArrays, workers: WorkerArrays) -> FloatArray:
+    """Draft layers that a worker keeps: those of the checkpoint where it drafts, else none."""
+    return np.where(workers.mtp_depth > 0, np.maximum(model.draft_layers, 1.0), 0.0)
 
 
 def request_bytes(model: ModelArrays, workers: WorkerArrays, workload: Workload) -> FloatArray:
     """KV cache of one request at its full length on one GPU that holds it [B]."""
     tp = np.where(workers.attention_dp, 1.0, workers.gpus)
     tokens = workload.input_tokens + workload.output_tokens
-    return tokens * model.layers * model.kv_bytes / np.minimum(tp, model.kv_split)
+    layers = model.layers + draft_layers(model, workers)
+    return tokens * layers * model.kv_bytes / np.minimum(tp, model.kv_split)
 
 
 def batch_limit(
@@ -46,3 +53,25 @@ def batch_limit(
     free = machine.hbm_bytes - weight_bytes(model, workers) - calibration.reserved_bytes
     usable = np.maximum(free, 0.0) * calibration.cache_share
     return usable / request_bytes(model, workers, workload)
+
+
+def prefill_limit(
+    machine: MachineArrays,
+    model: ModelArrays,
+    gpus: FloatArray,
+    workload: Workload,
+    calibration: Calibration,
+) -> FloatArray:
+    """Count inputs whose cache fits on one rank of a prefill worker [1]; below 1 none runs."""
+    # A prefill worker keeps the inputs only; the shortest output stands for the first token.
+    inputs = Workload(workload.isl, np.ones_like(workload.isl))
+    none = np.zeros_like(gpus)
+    workers = WorkerArrays(
+        gpus=gpus,
+        ep=gpus,
+        attention_dp=np.ones_like(gpus, dtype=np.bool_),
+        mtp_depth=none,
+        eplb_slots=none,
+        context=inputs.context,
+    )
+    return batch_limit(machine, model, workers, inputs, calibration)

@@ -17,7 +17,8 @@ from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays,
 from costmodel.prefill import Prefill
 from costmodel.workload import Workload, acceptance_length, mean_over_median
 
-BISECTIONS = 24  # halvings of the batch: relative error below 1e-7
+SMALLEST = 1e-6  # of the largest batch: where the bisection starts
+BISECTIONS = 28  # halvings of the logarithm of the batch: relative error below 1e-7
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class DecodeRate:
     in_flight: FloatArray  # on the whole worker
     step: StepTime
     tpot: FloatArray  # median over requests [s]
-    decode_seconds: FloatArray  # of one request [s]
+    decode_seconds: FloatArray  # of one request, mean [s]
     request_rate: FloatArray  # of the worker [1/s]
 
 
@@ -107,7 +108,8 @@ def decode_rate(
         machine, model, workers, paths, requests if batch is None else batch, calibration
     )
     tpot = step.total / acceptance_length(workers.mtp_depth, workload, calibration)
-    decode_seconds = tpot * (workload.output_tokens - 1.0)
+    mean_tpot = tpot * mean_over_median(workers.mtp_depth, calibration)
+    decode_seconds = mean_tpot * (workload.output_tokens - 1.0)
     in_flight = ranks(workers) * requests
     return DecodeRate(requests, in_flight, step, tpot, decode_seconds, in_flight / decode_seconds)
 
@@ -209,15 +211,16 @@ def serve(network: Network, max_batch: FloatArray, concurrency: FloatArray) -> B
     needs more users, as it takes longer and loads prefill more.
     """
     groups = network.fleet.decode_workers * ranks(network.workers)
-    high = np.minimum(max_batch, concurrency / groups)
-    low = np.zeros_like(high)
-    fits = steady_state(network, high, max_batch).users <= concurrency
+    full = np.minimum(max_batch, concurrency / groups)
+    low, high = SMALLEST * full, full
     for _ in range(BISECTIONS):
-        middle = (low + high) / 2.0
+        middle = np.sqrt(low * high)
         enough = steady_state(network, middle, max_batch).users <= concurrency
         low = np.where(enough, middle, low)
-        high = np.where(enough | fits, high, middle)
-    steady = steady_state(network, high, max_batch)
+        high = np.where(enough, high, middle)
+    fits = steady_state(network, full, max_batch).users <= concurrency
+    # The lower end: users can keep it in flight, so its prefill is not overloaded.
+    steady = steady_state(network, np.where(fits, full, low), max_batch)
     return benchmark(
         steady,
         network.workers.mtp_depth,
@@ -257,7 +260,7 @@ def benchmark(
     first_round = np.maximum(concurrency / (2.0 * capacity) - (ttft - prefill.latency), 0.0)
     ttft_mean = ttft + first_round / rounds
     mean = mean_over_median(mtp_depth, calibration)
-    cycle = ttft_mean + decode_seconds * mean
+    cycle = ttft_mean + decode_seconds
     request_rate = (1.0 - 1.0 / (2.0 * rounds)) * concurrency / cycle
     tokens = workload.input_tokens + workload.output_tokens
     return Benchmark(

@@ -10,8 +10,10 @@ import numpy as np
 from costmodel.calibration import Calibration
 from costmodel.deployments import case_of, deployments_of, run
 from costmodel.inputs import FloatArray
+from costmodel.intervals import half_widths
 from costmodel.observations import compared, configuration_key, observations_of
-from costmodel.results import Case, Configuration, breakdowns, half_widths
+from costmodel.predictions import breakdowns
+from costmodel.results import Case, Configuration
 from presets import PublishedRow, ServingRow
 
 FIGURES = ("tpot", "ttft", "throughput", "iteration")
@@ -136,7 +138,7 @@ def validation_of(
     """Predict each row with the calibration that ``which`` names, as cross-validation needs."""
     seen = observations_of(rows)
     deployments = deployments_of(cases)
-    widths = half_widths(cases, calibrations[0])
+    widths = [half_widths(cases, calibration) for calibration in calibrations]
     runs = [run(deployments, calibration) for calibration in calibrations]
     tables = [compared(result, seen) for result in runs]
     order = np.arange(len(rows))
@@ -147,7 +149,9 @@ def validation_of(
 
     figures = {
         name: Compared(
-            chosen([table[name][0] for table in tables]), tables[0][name][1], widths[name]
+            chosen([table[name][0] for table in tables]),
+            tables[0][name][1],
+            chosen([width[name] for width in widths]),
         )
         for name in FIGURES
     }

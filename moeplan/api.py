@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from costmodel.calibration import read_calibration, shipped_calibration
+from costmodel.predictions import predict as predict_configurations
 from costmodel.results import Configuration, Predicted, Scenario
-from costmodel.results import predict as predict_configurations
 from moeplan.measured import measured_point, why_not_measured
 from moeplan.numbers import positive_number
 from moeplan.options import DEFAULTS, Options
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from costmodel.fit import Fit
+    from costmodel.stages import Adaptation
     from costmodel.validation import Validation
     from optimizer import Answer, Space
 
@@ -223,8 +224,12 @@ def calibrate(
     rows: Path | str,
     calibration: Path | str | None = None,
     progress: Callable[[], None] | None = None,
-) -> Fit:
+    *,
+    from_priors: bool = False,
+) -> Fit | Adaptation:
     """Fit the constants of the cost model to measured operating points.
+
+    Gives an `Adaptation`, which also holds the errors before and after, unless `from_priors`.
 
     Parameters
     ----------
@@ -234,11 +239,15 @@ def calibrate(
         Calibration file to start from, with priors and bounds; None takes the shipped one.
     progress : callable, optional
         Called once for each evaluation.
+    from_priors : bool
+        Forget the fit that the file holds and start from its priors, as for the shipped constants.
     """
-    from costmodel.calibrate import calibrate as fit
+    from costmodel.stages import adapt
+    from costmodel.stages import calibrate as fit
 
     start = shipped_calibration() if calibration is None else read_calibration(Path(calibration))
-    return fit(_predictable_rows(rows), start, progress)
+    measured = _predictable_rows(rows)
+    return fit(measured, start, progress) if from_priors else adapt(measured, start, progress)
 
 
 def _predictable_rows(path: Path | str) -> tuple[ServingRow, ...]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from costmodel.economics import usd_per_m_tokens
 from costmodel.frontier import measured_at, why_unmeasured
-from costmodel.results import Configuration, Scenario, cluster_differs
+from costmodel.intervals import cluster_differs
+from costmodel.results import Configuration, Scenario
 from moeplan.options import ENGINE, LENGTH, MODEL
 from moeplan.results import Measured, MeasuredRow
 from presets import PublishedRow, load_model, published_rows

@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.results import Configuration, Predicted, Prediction, Scenario, predict
+from costmodel.predictions import predict
+from costmodel.results import Configuration, Predicted, Prediction, Scenario
 from optimizer.exact import Candidates, Choice, choose
 from optimizer.explain import lost_by
 from optimizer.infeasible import Infeasibility, explain_infeasibility, find_infeasibility

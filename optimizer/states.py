@@ -19,7 +19,7 @@ from costmodel.inputs import (
     stack,
     take,
 )
-from costmodel.memory import batch_limit
+from costmodel.memory import batch_limit, prefill_limit
 from costmodel.prefill import Prefill, prefill_worker
 from costmodel.results import Scenario
 from costmodel.serving import DecodeRate, decode_rate
@@ -149,20 +149,13 @@ def prefill_options(
         for gpus in sorted(space.prefill_gpus)
         if gpus <= cluster.gpus and scenario.model.experts % gpus == 0
     ]
-    # A prefill worker keeps the inputs only; the shortest output stands for the first token.
-    inputs = Workload(scenario.workload.isl, np.asarray(1.0))
-    limits = [
-        float(
-            batch_limit(
-                facts.machine,
-                facts.model,
-                _workers([Shape(gpus, "dp", 0, 0)], inputs),
-                inputs,
-                calibration,
-            )[0]
-        )
-        for gpus in sizes
-    ]
+    limits = prefill_limit(
+        facts.machine,
+        facts.model,
+        np.array(sizes, dtype=np.float64),
+        scenario.workload,
+        calibration,
+    ).tolist()
     sizes = [gpus for gpus, limit in zip(sizes, limits, strict=True) if limit >= 1.0]
     if not sizes:
         raise InputError(

@@ -3,10 +3,21 @@
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 
 Kind = Literal["datasheet", "measured", "assumed"]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+def _printable(text: str) -> str:
+    """Refuse control characters, which a terminal would obey."""
+    if not text.isprintable():
+        raise ValueError("must not hold control characters")
+    return text
+
+
+Text = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_printable)
+]
 
 
 class Record(BaseModel):

@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -50,6 +50,22 @@ def read_text(path: Path, limit: int) -> str:
         raise DataFileError("is not UTF-8 text", path, line=line) from None
 
 
+def read_toml(path: Path, limit: int) -> dict[str, Any]:
+    """Read a TOML file that is no longer than `limit`.
+
+    Raises
+    ------
+    DataFileError
+        Where the file cannot be read, is longer, or is not TOML.
+    """
+    text = read_text(path, limit)
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise DataFileError(f"is not TOML: {reason}", path) from None
+
+
 def read_preset(path: Path, record: type[RecordT], facts_key: str | None = None) -> RecordT:
     """Read a shipped TOML file into a record.
 
@@ -62,17 +78,18 @@ def read_preset(path: Path, record: type[RecordT], facts_key: str | None = None)
     facts_key : str, optional
         Name of the table whose entries stand at the top of the record.
     """
-    try:
-        content = tomllib.loads(read_text(path, 1_000_000))
-    except tomllib.TOMLDecodeError as error:
-        raise DataFileError(f"is not TOML: {error}", path) from None
+    content = read_toml(path, 1_000_000)
     if facts_key is not None:
         content |= content.pop(facts_key, {})
     return validated(record, content, path)
 
 
-def validated(record: type[RecordT], content: object, path: Path | str = "") -> RecordT:
+def validated(
+    record: type[RecordT], content: object, path: Path | str = "", key: str = ""
+) -> RecordT:
     """Check content against a record, and say in one sentence what is wrong.
+
+    `key` is where in the file the content stands.
 
     Raises
     ------
@@ -83,7 +100,7 @@ def validated(record: type[RecordT], content: object, path: Path | str = "") -> 
         return record.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = ".".join(str(part) for part in (key, *first["loc"]) if part != "")
         raise DataFileError(explained(first, record), path, key=place or None) from None
 
 

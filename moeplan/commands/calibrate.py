@@ -17,28 +17,39 @@ Rows = Annotated[str, typer.Argument(metavar="ROWS.csv", help="Measured operatin
 Output = Annotated[str, typer.Option("--output", metavar="FILE", help="Calibration to write.")]
 
 
+FromPriors = Annotated[
+    bool,
+    typer.Option(
+        "--from-priors",
+        help="Forget the fit that --calibration holds: refit all from its priors, collectives too.",
+    ),
+]
+
+
 def command(
     rows: Rows,
     destination: Output,
+    from_priors: FromPriors = False,
     calibration: given.Calibration = None,
     as_json: given.Json = False,
 ) -> None:
     """Fit the constants of the cost model to measured operating points.
 
-    The fit starts from --calibration, and keeps its priors and bounds.
+    The fit starts from --calibration: constants that the rows do not inform stay as they are.
+    Errors before it and after it are compared by leaving configurations out.
     """
     from costmodel.calibration_file import format_calibration
     from moeplan import api, output
     from moeplan.numbers import file_name
-    from moeplan.render.calibrate import report, summary
+    from moeplan.render.calibrate import fit_of, report, summary
 
     path = file_name("--output", destination)
     output.check_writable("--output", path)
     chosen = None if calibration is None else file_name("--calibration", calibration)
     # How many evaluations a fit takes is known only when it ends.
     with output.progress("Fitting", None) as advance:
-        fit = api.calibrate(file_name("ROWS.csv", rows), chosen, advance)
-    output.write_file("--output", path, format_calibration(fit.file))
+        fit = api.calibrate(file_name("ROWS.csv", rows), chosen, advance, from_priors=from_priors)
+    output.write_file("--output", path, format_calibration(fit_of(fit).file))
     if as_json:
         output.emit_json(summary(fit))
     else:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from costmodel.fit import Fit
 from moeplan.render.common import DASH, count, heading, paragraph, percent, table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from costmodel.fit import Fit
+    from costmodel.stages import Adaptation
+
+FIGURES = {"tpot": "TPOT", "ttft": "TTFT", "throughput": "tok/s"}
 
 
-def report(fit: Fit, path: Path) -> list[RenderableType]:
+def report(found: Fit | Adaptation, path: Path) -> list[RenderableType]:
     """Lay out the constants with their priors and how well the data determine them."""
+    fit = fit_of(found)
     rows = [
         [
             name,
@@ -35,13 +39,48 @@ def report(fit: Fit, path: Path) -> list[RenderableType]:
             "Informed is the share of a prior's variance that the data removed; constants without "
             "it were not fitted."
         ),
+        *_checks(found),
         paragraph(f"Written to {path}."),
     ]
 
 
-def summary(fit: Fit) -> dict[str, Any]:
+def fit_of(found: Fit | Adaptation) -> Fit:
+    """Take the fit alone."""
+    return found if isinstance(found, Fit) else found.fit
+
+
+def _checks(found: Fit | Adaptation) -> list[RenderableType]:
+    """Errors on the rows before the fit, and of fits that left each configuration out."""
+    if isinstance(found, Fit):
+        return []
+    before, after = found.before.statistics(), found.after.statistics()
+    rows = [
+        [
+            label,
+            str(before[name]["known"]),
+            percent(before[name]["mape"]),
+            percent(after[name]["mape"]),
+            percent(before[name]["max_ape"]),
+            percent(after[name]["max_ape"]),
+        ]
+        for name, label in FIGURES.items()
+        if before[name]["known"]
+    ]
+    columns = ("", "Rows", "Mean\nbefore", "\nafter", "Worst\nbefore", "\nafter")
+    return [
+        "",
+        heading("Errors on these rows: before the fit, and after it with the row left out"),
+        table(*columns, rows=rows),
+    ]
+
+
+def summary(found: Fit | Adaptation) -> dict[str, Any]:
     """Content that ``--json`` prints."""
-    return {
+    fit = fit_of(found)
+    checks = {}
+    if not isinstance(found, Fit):
+        checks = {"before": found.before.statistics(), "left_out": found.after.statistics()}
+    return checks | {
         "rows": fit.file.coverage.rows,
         "evaluations": fit.evaluations,
         "constants": {

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from costmodel.calibration import Calibration, calibration_of, constants_of, load_calibration
+from costmodel.deployments import case_of, deployments_of, run
 from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
 from costmodel.prefill import Prefill
 from costmodel.serving import Fleet, Network
 from costmodel.workload import Workload
+from presets import ServingRow
 
 ROUND = {
     "hbm_efficiency": 0.5,
@@ -20,6 +25,7 @@ ROUND = {
     "dense_efficiency": 0.4,
     "attention_efficiency": 0.5,
     "attention_efficiency_hopper": 0.8,
+    "attention_tile": 64.0,
     "roofline_exponent": 2.0,
     "expert_tile": 4.0,
     "expert_tile_fp8": 8.0,
@@ -89,6 +95,30 @@ ROUND = {
 }
 
 
+def made_by(rows: Sequence[ServingRow], calibration: Calibration) -> list[ServingRow]:
+    made = run(deployments_of([case_of(row) for row in rows]), calibration)
+    return [
+        row.model_copy(
+            update={
+                "tpot_ms": 1e3 * float(made.tpot_mean[i]),
+                "tpot_median_ms": 1e3 * float(made.tpot_median[i]),
+                "iteration_ms": 1e3 * float(made.steady.decode.step.total[i]),
+                "ttft_ms": 1e3 * float(made.ttft_mean[i]),
+                "ttft_median_ms": 1e3 * float(made.ttft_median[i]),
+                "total_tok_s_per_gpu": float(made.total_tok_s_per_gpu[i]),
+                "tok_s_per_user": None,
+            }
+        )
+        for i, row in enumerate(rows)
+    ]
+
+
+@pytest.fixture(scope="session")
+def as_made() -> Callable[[Sequence[ServingRow], Calibration], list[ServingRow]]:
+    """Rows as the model itself would have measured them."""
+    return made_by
+
+
 def number(value: float) -> FloatArray:
     return np.asarray(value)
 
@@ -107,11 +137,18 @@ def machine() -> MachineArrays:
         hbm_bytes=number(100e9),
         flops_experts=number(4e13),
         flops_dense=number(1e14),
+        flops_draft=number(1e13),
         flops_attention=number(1e14),
         flops_bf16=number(5e13),
         blackwell=np.asarray(True),
         fp4=np.asarray(True),
     )
+
+
+@pytest.fixture(scope="session")
+def hopper(machine: MachineArrays) -> MachineArrays:
+    """The same rates, with the kernels of the generation before and FP8 weights."""
+    return replace(machine, blackwell=np.asarray(False), fp4=np.asarray(False))
 
 
 @pytest.fixture(scope="session")
@@ -144,6 +181,8 @@ def model() -> ModelArrays:
         active_params=number(1e8),
         dispatch_bytes=number(500),
         combine_bytes=number(1000),
+        draft_dispatch_bytes=number(2000),
+        draft_combine_bytes=number(3000),
     )
 
 

@@ -108,6 +108,13 @@ def test_a_file_that_is_not_toml(tmp_path: Path) -> None:
     assert "is not TOML" in problem(changed(tmp_path, "[coverage]", "[coverage"))
 
 
+@pytest.mark.parametrize("text", ["a = " + "[" * 20_000, "a = " + "1" * 5_000])
+def test_a_file_that_would_exhaust_the_parser(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "hostile.toml"
+    path.write_text(text)
+    assert "is not TOML" in problem(path)
+
+
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     path = tmp_path / "binary.toml"
     path.write_bytes(b"\xff\xfe\x00")
@@ -173,7 +180,8 @@ def test_a_constant_that_cannot_be(tmp_path: Path, field: str, given: str, says:
     "field", [name for name in Constant.model_fields if name != "standard_error"]
 )
 def test_a_constant_without_a_field(tmp_path: Path, field: str) -> None:
-    assert "is missing" in problem(changed(tmp_path, f"{hbm(field)}\n", ""))
+    sentence = problem(changed(tmp_path, f"{hbm(field)}\n", ""))
+    assert sentence.endswith(f"key hbm_efficiency.{field}: is missing")
 
 
 def test_a_constant_with_a_field_too_many(tmp_path: Path) -> None:
@@ -184,4 +192,6 @@ def test_a_constant_with_a_field_too_many(tmp_path: Path) -> None:
 def test_a_file_without_coverage(tmp_path: Path) -> None:
     path = tmp_path / "bare.toml"
     path.write_text(format_calibration(SHIPPED).split("[coverage]")[0])
-    problem(path)
+    assert "coverage" in problem(path)
+    path.write_text(format_calibration(SHIPPED).replace("tp_gpus = ", "tp_gpu = "))
+    assert "coverage.tp_gpu" in problem(path)

@@ -1,3 +1,5 @@
+import os
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,9 +32,16 @@ def test_numbers_are_written_to_six_digits(tmp_path: Path) -> None:
     assert again.low == 1e-300
 
 
-def test_quotes_lines_and_letters_survive(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        'a "quoted" \\ backslash,\na new line, a tab\t, and Gauß',
+        "\N{SLIGHTLY SMILING FACE}",
+        "a delete\x7f, an escape\x1b, a null\0, a next line\x85",
+    ],
+)
+def test_any_text_survives(tmp_path: Path, text: str) -> None:
     file = shipped_calibration()
-    text = 'a "quoted" \\ backslash,\na new line, a tab\t, and Gauß'
     odd = file.constants["rounds"].model_copy(update={"source": text})
     path = tmp_path / "mine.toml"
     write_calibration(CalibrationFile(file.constants | {"rounds": odd}, file.coverage), path)
@@ -53,6 +62,21 @@ def test_an_existing_file_is_replaced(tmp_path: Path) -> None:
     write_whole(path, "new")
     assert path.read_text() == "new"
     assert [item.name for item in tmp_path.iterdir()] == ["mine.toml"]
+
+
+def test_permissions_are_those_of_the_file_or_of_the_mask(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.toml", tmp_path / "new.toml"
+    old.write_text("old")
+    old.chmod(0o600)
+    before = os.umask(0o027)
+    try:
+        write_whole(old, "text")
+        write_whole(new, "text")
+        assert os.umask(0o027) == 0o027  # left as it was
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(old.stat().st_mode) == 0o600
+    assert stat.S_IMODE(new.stat().st_mode) == 0o640
 
 
 def test_what_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:

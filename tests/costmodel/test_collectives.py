@@ -22,16 +22,18 @@ def exchange(
     *,
     tokens: float = 10,
     size: float = 500,
-    ep: float = 4,
+    ranks: float = 4,
+    hit: float | None = None,
 ) -> float:
-    """Dispatch of tokens with 2 of 16 experts each, whose activations are 2000 B."""
+    """Dispatch of tokens with 2 experts each over the ranks; activations are 2000 B."""
+    each = ranks_hit(np.asarray(ranks), np.asarray(2.0)) if hit is None else np.asarray(hit)
     time = exchange_time(
         calibration.dispatch_fp4,
         np.asarray(tokens),
         np.asarray(size),
         np.asarray(2000.0),
-        np.asarray(ep),
-        np.asarray(2.0),
+        np.asarray(ranks),
+        each,
         paths,
         calibration,
     )
@@ -77,20 +79,20 @@ def test_exchange_across_domains_by_hand(plain: Calibration, across: PathArrays)
 
 def test_exchange_of_eight_b200_takes_the_topology_s_load(plain: Calibration) -> None:
     path = path_arrays(group_table(default_cluster("b200", 8), [8])[8])
-    free = exchange(plain, replace(path, seconds_per_pair_byte=np.asarray(0.0)), ep=8)
+    free = exchange(plain, replace(path, seconds_per_pair_byte=np.asarray(0.0)), ranks=8)
     # Each GPU sends to 7 others at 900 GB/s: 10 x 15/64 x 500 B to each, at half the rate.
     wire = 10 * 15 / 64 * 500 * 7 / 900e9 / 0.5
-    assert exchange(plain, path, ep=8) - free == pytest.approx(wire, rel=1e-6)
+    assert exchange(plain, path, ranks=8) - free == pytest.approx(wire, rel=1e-6)
 
 
 def test_leaving_the_domain_costs_far_more_than_the_link_rates_say(plain: Calibration) -> None:
     table = group_table(default_cluster("b200", 16), [8, 16])
     eight, sixteen = (path_arrays(table[gpus]) for gpus in (8, 16))
-    assert exchange(plain, sixteen, ep=16) > exchange(plain, eight, ep=8) + 3 * 4e-6
+    assert exchange(plain, sixteen, ranks=16) > exchange(plain, eight, ranks=8) + 3 * 4e-6
 
 
 def test_one_gpu_moves_nothing(plain: Calibration, inside: PathArrays) -> None:
-    assert exchange(plain, inside, ep=1) == 0.0
+    assert exchange(plain, inside, ranks=1) == 0.0
     assert reduce(plain, inside, 1e6, gpus=1) == 0.0
 
 
@@ -119,6 +121,13 @@ def test_a_wide_domain_reduces_in_groups_first(plain: Calibration, inside: PathA
     # 100 kB: groups of 4 in one shot, 6 us, then 20 us and 2 x 25 kB x 60/64, 0.9375 us. Groups of
     # 2 take 2 + 20 + 1.9375 us.
     assert reduce(plain, inside, 1e5, gpus=64) == pytest.approx(5e-6 + 23.9375e-6)
+
+
+def test_groups_divide_the_worker(plain: Calibration, across: PathArrays) -> None:
+    # 20 GPUs, 10 in each domain, 10 kB: one shot of 9 x 10 kB at 50 GB/s, 1.8 us; then 20 us,
+    # 2 x 1 kB x 1/2 at a third of 5 GB/s, 0.6 us, and 12 us. Groups of 8, which do not divide 20,
+    # would take 1.4 us and 0.9 us.
+    assert reduce(plain, across, 1e4, gpus=20) == pytest.approx(5e-6 + 1.8e-6 + 32.6e-6)
 
 
 def test_arrays_give_what_single_values_give(

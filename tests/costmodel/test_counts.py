@@ -109,8 +109,12 @@ def test_layers_ends_and_drafts_of_r1() -> None:
 
 
 def test_a_token_of_r1_multiplies_37_billion_weights() -> None:
-    # The published 37 B active parameters count the embedding, which multiplies nothing.
-    assert model_arrays(R1, "fp4").active_params + HEAD == pytest.approx(37e9, rel=0.02)
+    # The published 37 B active parameters count the embedding, which multiplies nothing, and the
+    # LM head, which at prefill only the last token of an input meets.
+    active = model_arrays(R1, "fp4").active_params
+    assert active + 2 * HEAD == pytest.approx(37e9, rel=0.02)
+    expert, attention = 3 * 7168 * 2048, 7168 * 2112 + 1536 * 24576 + 512 * 32768 + 16384 * 7168
+    assert active == 61 * attention + 58 * (9 * expert + 256 * 7168) + 3 * 3 * 7168 * 18432
 
 
 def test_bytes_on_the_wire_follow_the_precision() -> None:
@@ -118,6 +122,15 @@ def test_bytes_on_the_wire_follow_the_precision() -> None:
     assert floats(fp4.dispatch_bytes, fp4.combine_bytes) == (7168 * 4.5 / 8, 7168 * 4.5 / 8)
     assert floats(fp8.dispatch_bytes, fp8.combine_bytes) == (7168 * (1 + 4 / 128), 7168 * 2)
     assert floats(bf16.dispatch_bytes, bf16.combine_bytes) == (7168 * 2, 7168 * 2)
+    # Draft layers stay in BF16 beside FP4 experts, and in FP8 beside FP8 ones.
+    assert floats(fp4.draft_dispatch_bytes, fp4.draft_combine_bytes) == (7168 * 2, 7168 * 2)
+    assert fp8.draft_dispatch_bytes == fp8.dispatch_bytes
+    assert fp8.draft_combine_bytes == fp8.combine_bytes
+
+
+def test_tied_embeddings_are_kept_once() -> None:
+    counts = model_arrays(R1.model_copy(update={"tied_embeddings": True}), "fp8")
+    assert floats(counts.embedding_bytes, counts.head_bytes) == (0, 2 * HEAD)
 
 
 def test_a_model_with_grouped_queries() -> None:
@@ -134,7 +147,7 @@ def test_a_model_with_grouped_queries() -> None:
     router = 8 * 1000
     assert counts.shared_params == router
     layer = counts.attention_params_split + 2 * 3 * 1000 * 500 + router
-    assert counts.active_params == 4 * layer + 2000 * 1000
+    assert counts.active_params == 4 * layer
 
 
 def test_query_without_a_latent_takes_one_matrix() -> None:
@@ -153,6 +166,7 @@ def test_tensor_rates_follow_the_precision_of_each_part() -> None:
     assert floats(fp4.flops_experts, fp4.flops_dense) == (peak4, peak16)
     assert floats(fp8.flops_experts, fp8.flops_dense) == (peak8, peak8)
     assert floats(bf16.flops_experts, bf16.flops_dense) == (peak16, peak16)
+    assert floats(fp4.flops_draft, fp8.flops_draft, bf16.flops_draft) == (peak16, peak8, peak16)
     assert (bool(fp4.fp4), bool(fp8.fp4), bool(bf16.fp4)) == (True, False, False)
 
 
@@ -168,9 +182,17 @@ def test_attention_products_run_in_fp8_on_blackwell_and_bf16_on_hopper(sku: str)
     assert facts.hbm_bytes == hardware.hbm_bytes.value
 
 
+def test_attention_over_a_bf16_cache_runs_in_bf16() -> None:
+    gb200 = load_hardware("gb200")
+    facts = machine_arrays(gb200, gqa_model(), "bf16")
+    assert facts.flops_attention == gb200.flops_bf16.value
+
+
 @pytest.mark.parametrize("sku", ["h100", "h200"])
 def test_fp4_on_hopper_is_refused(sku: str) -> None:
-    with pytest.raises(InputError, match=f"^precision 'fp4': {sku} has no FP4 rate; valid: fp8$"):
+    with pytest.raises(
+        InputError, match=f"^precision 'fp4': {sku} has no FP4 rate; valid: fp8, bf16$"
+    ):
         machine_arrays(load_hardware(sku), R1, "fp4")
 
 

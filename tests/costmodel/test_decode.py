@@ -7,20 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costmodel.calibration import Calibration
-from costmodel.collectives import all_reduce_time, exchange_time, preparation_time
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
 from costmodel.decode import (
     StepTime,
-    attention_reduce_time,
     attention_time,
     decode_step,
     dense_mlp_time,
     draft_time,
-    expert_time,
     head_time,
     launch_time,
     layer_time,
-    moe_exchange_time,
     projection_time,
 )
 from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays, stack
@@ -34,10 +30,6 @@ R1 = load_model("deepseek-r1-0528")
 
 def array(value: float) -> FloatArray:
     return np.asarray(float(value))
-
-
-def on_hopper(machine: MachineArrays) -> MachineArrays:
-    return replace(machine, blackwell=np.asarray(False), fp4=np.asarray(False))
 
 
 # Projections: weights at 2 B each over 0.5 TB/s, multiply-adds at 40 TFLOP/s.
@@ -88,116 +80,14 @@ def test_tp_splits_heads_but_not_a_latent_cache(
 
 
 def test_attention_on_hopper_has_its_own_efficiency(
-    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
-) -> None:
-    time = attention_time(on_hopper(machine), model, dp_workers, array(8), array(8), plain)
-    assert time == pytest.approx(math.hypot(1.6e-6, 2.048e-6 * 0.5 / 0.8))
-
-
-# Experts: 0.5 MB each over 0.5 TB/s, 1 us; 2 MFLOP a row at 20 TFLOP/s, 0.1 us.
-
-
-def touched(tokens: float) -> float:
-    """Distinct experts of 16 when each token chooses 2 and popularity varies by 0.5.
-
-    With gamma-distributed popularity one expert stays untouched with chance (1 + s^2 m)^(-1/s^2),
-    where m = 2 tokens / 16 is its mean load and 1/s^2 is 4.
-    """
-    return 16 * (1 - (1 + 0.25 * 2 * tokens / 16) ** -4)
-
-
-def test_touched_experts_against_a_simulation(
-    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
-) -> None:
-    # Draw the popularity of 16 experts, then the tokens of each; count those with any.
-    chance = np.random.default_rng(0)
-    popularity = chance.gamma(4, 1 / 4, (40_000, 16))
-    for tokens in (1, 8, 40):
-        seen = (chance.poisson(popularity * 2 * tokens / 16) > 0).sum(axis=1).mean()
-        assert touched(tokens) == pytest.approx(seen, rel=0.01)
-    # With reads alone left (free work), the time says how many are read.
-    free = replace(machine, flops_experts=array(1e30))
-    alone = replace(dp_workers, gpus=array(1), ep=array(1))
-    bare = replace(model, shared_bytes=array(0))
-    time = expert_time(free, bare, alone, array(8), array(8), plain)
-    assert time == pytest.approx(touched(8) * 1e-6)
-
-
-def test_one_token_on_one_gpu(
-    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
-) -> None:
-    alone = replace(dp_workers, gpus=array(1), ep=array(1))
-    # Two rows of work, and a tile of 4 rows for each expert touched, 1.85 of them; the exponent of
-    # the roofline is 2 here.
-    rows = math.hypot(2, 4 * touched(1))
-    routed = math.hypot(touched(1) * 1e-6, rows * 0.1e-6)
-    # The shared expert adds 1 MB, 2 us, and 2 x 2 M FLOP, 0.2 us.
-    time = expert_time(machine, model, alone, array(1), array(1), plain)
-    assert time == pytest.approx(routed + 2.2e-6)
-
-
-def test_most_loaded_rank_sets_the_pace(
-    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
-) -> None:
-    # A quarter of the experts that 4 tokens touch is on each rank, more on the worst.
-    share = touched(4) / 4
-    worst = math.sqrt(2 * math.log(4))  # deviations by which the worst of 4 ranks lies above
-    distinct = share + worst * math.sqrt(share * (1 - share / 4))
-    assert distinct < 4  # below all that a rank has
-    # Popularity of single experts varies by 0.5, that of 4 together by half of it.
-    pairs = 8 / 4 * (1 + 0.5 * worst * math.sqrt(4 / 16))
-    rows = math.hypot(pairs, 4 * distinct)
-    routed = math.hypot(distinct * 1e-6, rows * 0.1e-6)
-    time = expert_time(machine, model, dp_workers, array(1), array(4), plain)
-    assert time == pytest.approx(routed + 2.2e-6)
-
-
-def test_a_rank_reads_no_more_experts_than_it_has(
-    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
-) -> None:
-    worst = math.sqrt(2 * math.log(4))
-    pairs = 2 * 400 / 4 * (1 + 0.5 * worst * math.sqrt(4 / 16))
-    routed = math.hypot(4e-6, math.hypot(pairs, 16) * 0.1e-6)
-    time = expert_time(machine, model, dp_workers, array(100), array(400), plain)
-    assert time == pytest.approx(routed + 2e-6 + 100 * 0.2e-6)
-
-
-def test_eplb_evens_out_the_load(
-    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
-) -> None:
-    balanced = replace(dp_workers, eplb_slots=array(20))
-    time = expert_time(machine, model, balanced, array(100), array(400), plain)
-    # As above, with half of the variation.
-    worst = math.sqrt(2 * math.log(4))
-    pairs = 2 * 400 / 4 * (1 + 0.25 * worst * math.sqrt(4 / 16))
-    routed = math.hypot(4e-6, math.hypot(pairs, 16) * 0.1e-6)
-    assert time == pytest.approx(routed + 22e-6)
-    assert time < expert_time(machine, model, dp_workers, array(100), array(400), plain)
-
-
-def test_ep_below_the_worker_splits_every_expert(
     machine: MachineArrays,
+    hopper: MachineArrays,
     model: ModelArrays,
     dp_workers: WorkerArrays,
-    tp_workers: WorkerArrays,
     plain: Calibration,
 ) -> None:
-    alone = replace(dp_workers, gpus=array(1), ep=array(1))
-    whole = expert_time(machine, model, alone, array(9), array(9), plain)
-    split = expert_time(machine, model, tp_workers, array(9), array(9), plain)
-    assert split == pytest.approx(whole / 4)
-
-
-def test_expert_constants_follow_generation_and_precision(
-    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
-) -> None:
-    alone = replace(dp_workers, gpus=array(1), ep=array(1))
-    fp8 = replace(machine, fp4=np.asarray(False))
-    # One row takes 2 M / (40 T x efficiency): 0.2 us at 0.25, 0.25 us at 0.2; tiles of 8 and 2.
-    for facts, tile, row in ((fp8, 8, 0.2e-6), (on_hopper(machine), 2, 0.25e-6)):
-        routed = math.hypot(touched(1) * 1e-6, math.hypot(2, tile * touched(1)) * row)
-        time = expert_time(facts, model, alone, array(1), array(1), plain)
-        assert time == pytest.approx(routed + 2e-6 + 2 * row)
+    time = attention_time(hopper, model, dp_workers, array(8), array(8), plain)
+    assert time == pytest.approx(math.hypot(1.6e-6, 2.048e-6 * 0.5 / 0.8))
 
 
 def test_dense_layer(
@@ -225,51 +115,10 @@ def test_head_is_split_over_all_ranks_in_either_mode(
     assert head_time(machine, model, tp_workers, array(10), plain) == pytest.approx(12.5e-6)
 
 
-def test_launches(machine: MachineArrays, plain: Calibration) -> None:
+def test_launches(machine: MachineArrays, hopper: MachineArrays, plain: Calibration) -> None:
     fp8 = replace(machine, fp4=np.asarray(False))
-    times = [launch_time(facts, plain) for facts in (machine, fp8, on_hopper(machine))]
+    times = [launch_time(facts, plain) for facts in (machine, fp8, hopper)]
     assert times == pytest.approx([10e-6, 15e-6, 20e-6])
-
-
-def test_dispatch_and_combine_are_the_kernels_of_the_precision(
-    machine: MachineArrays,
-    model: ModelArrays,
-    dp_workers: WorkerArrays,
-    across: PathArrays,
-    plain: Calibration,
-) -> None:
-    hidden, ep, top_k, tokens = array(2000), array(4), array(2), array(10)
-    prepare = preparation_time(plain.prepare, tokens, hidden, ep)
-    cases = [
-        (machine, plain.dispatch_fp4, plain.combine_fp4, 2),
-        (on_hopper(machine), plain.dispatch_fp8, plain.combine_fp8, 3),
-    ]
-    for facts, there, back, factor in cases:
-        out = exchange_time(there, tokens, array(500), hidden, ep, top_k, across, plain)
-        home = exchange_time(back, tokens, array(1000), hidden, ep, top_k, across, plain)
-        dispatch, combine = moe_exchange_time(facts, model, dp_workers, tokens, across, plain)
-        assert dispatch == pytest.approx(float(factor * (prepare + out)))
-        assert combine == pytest.approx(float(factor * home))
-
-
-def test_tp_reduces_and_dp_exchanges(
-    machine: MachineArrays,
-    model: ModelArrays,
-    dp_workers: WorkerArrays,
-    tp_workers: WorkerArrays,
-    inside: PathArrays,
-    plain: Calibration,
-) -> None:
-    tokens = array(10)
-    none = moe_exchange_time(machine, model, tp_workers, tokens, inside, plain)
-    assert [float(time) for time in none] == [0, 0]
-    assert attention_reduce_time(machine, model, dp_workers, tokens, inside, plain) == 0
-    # 10 tokens x 1000 x 2 B.
-    once = all_reduce_time(array(20e3), array(4), inside, plain, array(5e-6))
-    time = attention_reduce_time(machine, model, tp_workers, tokens, inside, plain)
-    assert time == pytest.approx(float(2 * once))
-    layer = layer_time(machine, model, tp_workers, inside, tokens, tokens, plain)
-    assert layer.all_reduce == 2 * time  # after attention and after the experts
 
 
 def test_drafts_are_layers_of_their_own_precision(
@@ -280,14 +129,42 @@ def test_drafts_are_layers_of_their_own_precision(
     plain: Calibration,
 ) -> None:
     drafting = replace(dp_workers, mtp_depth=array(3))
-    # Weights of 4 times the bytes at a quarter of the rate; two tokens of a request on average.
-    heavy = replace(model, expert_bytes=array(2e6), shared_bytes=array(4e6))
-    slow = replace(machine, flops_experts=array(1e13))
+    # Weights of 4 times the bytes at a quarter of the rate, by the kernels of wide weights; two
+    # tokens of a request on average.
+    heavy = replace(
+        model,
+        expert_bytes=array(2e6),
+        shared_bytes=array(4e6),
+        dispatch_bytes=array(2000),
+        combine_bytes=array(3000),
+    )
+    slow = replace(machine, flops_experts=array(1e13), fp4=np.asarray(False))
     layer = layer_time(slow, heavy, drafting, inside, array(8), array(16), plain)
     head = head_time(machine, model, drafting, array(8), plain)
     time = draft_time(machine, model, drafting, inside, array(8), plain)
     assert time == pytest.approx(float(3 * (2 * layer.total + head)))
     assert draft_time(machine, model, dp_workers, inside, array(8), plain) == 0
+
+
+def test_drafts_in_fp4_are_layers_like_the_others(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    inside: PathArrays,
+    plain: Calibration,
+) -> None:
+    drafting = replace(dp_workers, mtp_depth=array(1))
+    narrow = replace(
+        model,
+        draft_weight_ratio=array(1),
+        draft_dispatch_bytes=model.dispatch_bytes,
+        draft_combine_bytes=model.combine_bytes,
+    )
+    quick = replace(machine, flops_draft=machine.flops_experts)
+    layer = layer_time(machine, model, drafting, inside, array(8), array(16), plain)
+    head = head_time(machine, model, drafting, array(8), plain)
+    time = draft_time(quick, narrow, drafting, inside, array(8), plain)
+    assert time == pytest.approx(float(2 * layer.total + head))
 
 
 def test_step_is_the_sum_of_its_layers(
@@ -334,14 +211,38 @@ def test_ranks_of_tp_do_not_wait_for_each_other(
     assert step.exposed_communication == step.all_reduce > 0
 
 
+def test_one_gpu_waits_for_nobody(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    tp_workers: WorkerArrays,
+    inside: PathArrays,
+    plain: Calibration,
+) -> None:
+    steps = [
+        decode_step(
+            machine,
+            model,
+            replace(workers, gpus=array(1), ep=array(1)),
+            inside,
+            array(8),
+            plain,
+        )
+        for workers in (dp_workers, tp_workers)
+    ]
+    assert [float(step.wait) for step in steps] == [0, 0]
+    assert steps[0].total == steps[1].total
+
+
 def test_hopper_spends_its_own_time_per_request(
     machine: MachineArrays,
+    hopper: MachineArrays,
     model: ModelArrays,
     dp_workers: WorkerArrays,
     inside: PathArrays,
     plain: Calibration,
 ) -> None:
-    step = decode_step(on_hopper(machine), model, dp_workers, inside, array(8), plain)
+    step = decode_step(hopper, model, dp_workers, inside, array(8), plain)
     assert step.host == pytest.approx(16e-6)
 
 
@@ -403,6 +304,8 @@ def test_a_better_machine_is_never_slower(
     before = step_of(*case)
     for name in ("hbm_rate", "flops_experts", "flops_dense", "flops_attention", "flops_bf16"):
         assert step_of(*case, name, factor) < before, name
+    drafting = step_of(*case, "flops_draft", factor)
+    assert drafting < before if depth else drafting == before
     for name in ("nvlink_rate", "nic_rate"):
         assert step_of(*case, name, factor) <= before, name
     assert step_of(*case, "seconds_per_pair_byte", 1 / factor) <= before

@@ -52,6 +52,24 @@ def test_prefill_and_decode_workers_have_paths_of_their_own(plain: Calibration) 
     assert network.prefill.capacity.shape == (3,)
 
 
+@pytest.mark.parametrize("change", [{"mtp_depth": 5}, {"osl": 1}, {"isl": 2_000_000}])
+def test_rows_outside_the_model_are_refused(change: dict[str, int]) -> None:
+    with pytest.raises(InputError, match=next(iter(change))):
+        case_of(ROWS[0].model_copy(update=change))
+
+
+def test_one_gpu_takes_as_long_under_either_attention(plain: Calibration) -> None:
+    scenario = Scenario(model=load_model("deepseek-r1-0528"))
+    alone = case_of(ROWS[0]).configuration.model_copy(
+        update={"decode_workers": 1, "decode_gpus_per_worker": 1, "decode_ep": 1, "concurrency": 8}
+    )
+    cluster = default_cluster("gb200", 72)
+    modes = [alone.model_copy(update={"decode_attention": mode}) for mode in ("dp", "tp")]
+    times = run(deployments_of([Case(mode, scenario, cluster) for mode in modes]), plain)
+    dp, tp = times.steady.decode.step.total
+    assert dp == pytest.approx(tp)
+
+
 def test_context_in_flight_follows_the_lengths() -> None:
     found = deployments_of([case_of(row) for row in ROWS])
     assert np.array_equal(found.workers.context, found.workload.context)

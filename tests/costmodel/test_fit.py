@@ -1,3 +1,4 @@
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,32 +13,16 @@ from costmodel.calibration import (
     constants_of,
     shipped_calibration,
 )
-from costmodel.deployments import case_of, deployments_of, run
-from costmodel.fit import ROBUST_SCALE, fit_constants, softened
+from costmodel.deployments import case_of, deployments_of
+from costmodel.fit import ROBUST_SCALE, Residuals, fit_constants, softened
 from costmodel.inputs import FloatArray
-from costmodel.observations import observations_of, step_residuals
-from presets import ServingRow, serving_rows
+from costmodel.latencies import exchange_residuals, reduce_residuals
+from costmodel.observations import observations_of, step_residuals, wait_residuals
+from costmodel.stages import ALL_REDUCE, ALL_TO_ALL, PREFILL, step_names
+from presets import ServingRow, allreduce_rows, alltoall_rows, serving_rows
 
+Making = Callable[[Sequence[ServingRow], Calibration], list[ServingRow]]
 SHIPPED = shipped_calibration()
-
-
-def as_made(rows: list[ServingRow], calibration: Calibration) -> list[ServingRow]:
-    """Rows as the model itself would have measured them."""
-    made = run(deployments_of([case_of(row) for row in rows]), calibration)
-    return [
-        row.model_copy(
-            update={
-                "tpot_ms": 1e3 * float(made.tpot_mean[i]),
-                "tpot_median_ms": 1e3 * float(made.tpot_median[i]),
-                "iteration_ms": 1e3 * float(made.steady.decode.step.total[i]),
-                "ttft_ms": 1e3 * float(made.ttft_mean[i]),
-                "ttft_median_ms": 1e3 * float(made.ttft_median[i]),
-                "total_tok_s_per_gpu": float(made.total_tok_s_per_gpu[i]),
-                "tok_s_per_user": None,
-            }
-        )
-        for i, row in enumerate(rows)
-    ]
 
 
 def wide(file: CalibrationFile, names: tuple[str, ...]) -> CalibrationFile:
@@ -46,7 +31,7 @@ def wide(file: CalibrationFile, names: tuple[str, ...]) -> CalibrationFile:
     return replace(file, constants=file.constants | loose)
 
 
-def test_constants_behind_made_up_rows_are_found_again() -> None:
+def test_constants_behind_made_up_rows_are_found_again(as_made: Making) -> None:
     names = ("layer_time", "acceptance_1", "attention_efficiency")
     flat = constants_of(SHIPPED.calibration)
     truth = flat | {"layer_time": 50e-6, "acceptance_1": 0.6, "attention_efficiency": 0.3}
@@ -60,6 +45,26 @@ def test_constants_behind_made_up_rows_are_found_again() -> None:
         assert constant.standard_error is not None
         assert 0 < constant.standard_error < 1
         assert fit.informed[name] > 0.95
+
+
+def test_residuals_of_many_calibrations_are_those_of_each() -> None:
+    # A fit asks for all its differences in one evaluation: constants of shape (p, 1).
+    rows = serving_rows()[::9]
+    deployments, seen = deployments_of([case_of(row) for row in rows]), observations_of(rows)
+    flat = constants_of(SHIPPED.calibration)
+    names = step_names(SHIPPED) + PREFILL + ALL_REDUCE + ALL_TO_ALL
+    points = [flat | {name: flat[name] * 1.02} for name in names]
+    columns = {name: np.array([[point[name]] for point in points]) for name in flat}
+    kinds: tuple[Residuals, ...] = (
+        lambda c: step_residuals(deployments, seen, c),
+        lambda c: wait_residuals(deployments, seen, c),
+        exchange_residuals(alltoall_rows()),
+        reduce_residuals(allreduce_rows()),
+    )
+    for residuals in kinds:
+        many = residuals(calibration_of(columns, SHIPPED.coverage))
+        alone = [residuals(calibration_of(point, SHIPPED.coverage)) for point in points]
+        np.testing.assert_allclose(many, np.stack(alone), rtol=1e-6, atol=1e-6)
 
 
 def test_a_constant_without_data_stays_at_its_prior() -> None:
@@ -85,7 +90,7 @@ def test_data_and_prior_meet_by_their_weights() -> None:
 
     def residuals(calibration: Calibration) -> FloatArray:
         # One deviation in all, as ten thousand small ones: none counts as an outlier.
-        return np.full(10_000, np.log(calibration.rounds / 20) / 100)
+        return np.asarray(np.ones(10_000) * np.log(calibration.rounds / 20) / 100)
 
     fit = fit_constants(start, ("rounds",), residuals)
     assert fit.file.constants["rounds"].value == pytest.approx(10 * np.sqrt(2), rel=1e-3)
@@ -96,7 +101,7 @@ def test_data_and_prior_meet_by_their_weights() -> None:
 def test_bounds_hold_whatever_the_data_say() -> None:
     high = SHIPPED.constants["rounds"].high
     fit = fit_constants(
-        SHIPPED, ("rounds",), lambda c: np.full(50, np.log(c.rounds / high) - 3.0) / 0.01
+        SHIPPED, ("rounds",), lambda c: np.ones(50) * (np.log(c.rounds / high) - 3.0) / 0.01
     )
     assert fit.file.constants["rounds"].value == pytest.approx(high, rel=1e-3)
     assert fit.file.constants["rounds"].value <= high
@@ -107,7 +112,7 @@ def test_only_the_named_constants_move_and_progress_is_told() -> None:
     fit = fit_constants(
         SHIPPED,
         ("rounds",),
-        lambda c: np.array([np.log(c.rounds / 12) / 0.1]),
+        lambda c: np.ones(1) * np.log(c.rounds / 12) / 0.1,
         progress=lambda: calls.append(1),
         maximum_evaluations=5,
     )

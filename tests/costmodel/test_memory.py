@@ -6,7 +6,7 @@ import pytest
 from costmodel.calibration import Calibration
 from costmodel.counts import machine_arrays, model_arrays
 from costmodel.inputs import MachineArrays, ModelArrays, WorkerArrays
-from costmodel.memory import batch_limit, request_bytes, weight_bytes
+from costmodel.memory import batch_limit, prefill_limit, request_bytes, weight_bytes
 from costmodel.workload import Workload
 from presets import load_hardware, load_model
 
@@ -41,8 +41,30 @@ def test_r1_fp4_on_eight_gpus_with_attention_dp(dp_workers: WorkerArrays) -> Non
 
 def test_drafts_take_memory(model: ModelArrays, dp_workers: WorkerArrays) -> None:
     drafting = replace(dp_workers, mtp_depth=np.asarray(1.0))
-    # At least the experts of one more layer, 16 x 0.5 MB over 4, and its attention, 16 MB.
-    assert weight_bytes(model, drafting) >= weight_bytes(model, dp_workers) + 2e6 + 16e6
+    # One more layer whose experts have four times the bits: 16 x 2 MB over 4, 4 MB of shared ones,
+    # and attention, 16 MB, as in any layer. The checkpoint has one, however deep the drafts.
+    more = weight_bytes(model, drafting) - weight_bytes(model, dp_workers)
+    assert more == pytest.approx(8e6 + 4e6 + 16e6)
+    deep = replace(dp_workers, mtp_depth=np.asarray(3.0))
+    assert weight_bytes(model, deep) == weight_bytes(model, drafting)
+
+
+def test_drafts_keep_a_cache_of_their_own(
+    model: ModelArrays, dp_workers: WorkerArrays, workload: Workload
+) -> None:
+    drafting = replace(dp_workers, mtp_depth=np.asarray(1.0))
+    # 1800 tokens x 6 layers x 50 B.
+    assert request_bytes(model, drafting, workload) == 540e3
+
+
+def test_drafts_of_r1_beside_fp4_weights_are_kept_in_bf16(dp_workers: WorkerArrays) -> None:
+    counts = model_arrays(R1, "fp4")
+    plain = replace(dp_workers, gpus=np.asarray(8.0), ep=np.asarray(8.0))
+    drafting = replace(plain, mtp_depth=np.asarray(1.0))
+    more = weight_bytes(counts, drafting) - weight_bytes(counts, plain)
+    # 256 experts over 8 GPUs are 2.8 GB, beside the shared one and attention.
+    assert more >= 256 * 3 * 7168 * 2048 * 2 / 8
+    assert more < 1.2 * 256 * 3 * 7168 * 2048 * 2 / 8
 
 
 def test_eplb_slots_hold_copies(model: ModelArrays, dp_workers: WorkerArrays) -> None:
@@ -72,6 +94,19 @@ def test_limit_is_what_is_left_over_a_request(
     # 100 GB less 10 GB reserved less 0.106 GB of weights, half of it for the cache.
     limit = batch_limit(machine, model, dp_workers, workload, plain)
     assert limit == pytest.approx((100e9 - 10e9 - 0.106e9) * 0.5 / 450e3)
+
+
+def test_prefill_keeps_inputs_only(
+    machine: MachineArrays,
+    model: ModelArrays,
+    workload: Workload,
+    plain: Calibration,
+) -> None:
+    # The same weights under attention dp without drafts; 900 tokens of input and 0.9 of output.
+    limit = prefill_limit(machine, model, np.asarray(4.0), workload, plain)
+    assert limit == pytest.approx((100e9 - 10e9 - 0.106e9) * 0.5 / (900.9 * 5 * 50))
+    small = replace(machine, hbm_bytes=np.asarray(10.1e9))
+    assert prefill_limit(small, model, np.asarray(4.0), workload, plain) == 0
 
 
 def test_limit_is_zero_where_the_weights_do_not_fit(

@@ -5,23 +5,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from costmodel.calibration import Calibration
+from costmodel.calibration import Calibration, load_calibration
+from costmodel.checks import check_memory, check_shape
 from costmodel.deployments import deployments_of, memory_limit
-from costmodel.results import (
-    Case,
-    Configuration,
-    Prediction,
-    Scenario,
-    breakdowns,
-    check_memory,
-    check_shape,
-    cluster_differs,
-    extrapolations,
-    half_widths,
-    interval_class,
-    interval_widths,
-    predict,
-)
+from costmodel.predictions import breakdowns, predict
+from costmodel.results import Case, Configuration, Prediction, Scenario
 from presets import ClusterSpec, InputError, default_cluster, load_model
 
 R1 = load_model("deepseek-r1-0528")
@@ -158,78 +146,6 @@ def test_b200_beyond_its_island_is_extrapolated(plain: Calibration) -> None:
 
 
 @pytest.mark.parametrize(
-    ("configuration", "scenario", "cluster", "reason"),
-    [
-        ({}, {}, {"sku": "gb300"}, "machine gb300"),
-        ({}, {"model": R1.model_copy(update={"name": "another"})}, {}, "model another"),
-        ({}, {"precision": "bf16"}, {}, "precision bf16"),
-        ({}, {"engine": "sglang"}, {}, "engine sglang"),
-        ({}, {"isl": 512}, {}, "input length 512"),
-        ({}, {"isl": 100_000}, {}, "input length 100000"),
-        ({}, {"osl": 2048}, {}, "output length 2048"),
-        ({"decode_gpus_per_worker": 64, "decode_ep": 64}, {}, {}, "64 GPUs per decode worker"),
-        (
-            {"decode_gpus_per_worker": 16, "decode_ep": 1, "decode_attention": "tp"},
-            {},
-            {},
-            "attention tp over 16 GPUs",
-        ),
-        ({"max_batch": 2048}, {}, {}, "batch 2048"),
-        ({}, {}, {"nic_gb_s": 100.0}, "links or memory that the cluster file changes"),
-    ],
-)
-def test_each_way_out_of_the_data(
-    plain: Calibration,
-    configuration: dict[str, object],
-    scenario: dict[str, object],
-    cluster: dict[str, object],
-    reason: str,
-) -> None:
-    found = extrapolations(
-        changed(**configuration),
-        SCENARIO.model_copy(update=scenario),
-        ClusterSpec.model_validate(GB200.model_dump() | cluster),
-        plain.coverage,
-    )
-    assert found == (reason,)
-
-
-def test_each_extrapolation_widens_the_intervals(plain: Calibration) -> None:
-    assert interval_widths("fp4", (), plain)["tpot"] == 0.1
-    assert interval_widths("fp4", ("a",), plain)["tpot"] == pytest.approx(0.2)
-    widths = interval_widths("fp4", ("a", "b"), plain)
-    assert widths == pytest.approx({"tpot": 0.4, "iteration": 0.4, "ttft": 2.0, "throughput": 0.8})
-    cases = [
-        Case(USUAL, SCENARIO, GB200),
-        Case(USUAL, SCENARIO, default_cluster("gb300", 72)),
-    ]
-    assert half_widths(cases, plain)["ttft"] == pytest.approx([0.5, 1.0])
-
-
-def test_fp4_fp8_and_workers_across_domains_have_intervals_of_their_own(
-    plain: Calibration,
-) -> None:
-    fp8 = SCENARIO.model_copy(update={"precision": "fp8"})
-    wide = changed(decode_gpus_per_worker=16, decode_ep=16)
-    b200 = default_cluster("b200", 72)
-    assert interval_class(USUAL, SCENARIO, GB200) == "fp4"
-    assert interval_class(USUAL, fp8, GB200) == "fp8"
-    assert interval_class(wide, fp8, GB200) == "fp8"
-    assert interval_class(wide, SCENARIO, b200) == "crossing"
-    assert interval_class(wide, fp8, b200) == "crossing"
-    for kind, widths in (("fp8", (0.15, 0.6, 0.25)), ("crossing", (0.3, 0.7, 0.4))):
-        found = interval_widths(kind, (), plain)  # type: ignore[arg-type]
-        assert (found["tpot"], found["ttft"], found["throughput"]) == widths
-        assert found["iteration"] == found["tpot"]
-
-
-def test_price_power_and_name_leave_physics_alone() -> None:
-    spec = {"price_usd_per_hour": 9.0, "power_watts": 1000.0, "name": "ours"}
-    assert not cluster_differs(ClusterSpec(sku="gb200", gpus=72, **spec))  # type: ignore[arg-type]
-    assert cluster_differs(ClusterSpec(sku="gb200", gpus=72, hbm_gb=100.0))
-
-
-@pytest.mark.parametrize(
     ("values", "sentence"),
     [
         (
@@ -282,11 +198,13 @@ def test_drafts_need_draft_layers() -> None:
 
 
 def test_memory_limit_is_named(plain: Calibration) -> None:
-    check_memory(USUAL, 16.0, GB200)
+    check_memory(USUAL, 16.0, 1.0, GB200)
     with pytest.raises(InputError, match="max_batch 16 does not fit in the memory of gb200"):
-        check_memory(USUAL, 15.9, GB200)
-    with pytest.raises(InputError, match="leave no room for one request"):
-        check_memory(USUAL, 0.9, GB200)
+        check_memory(USUAL, 15.9, 1.0, GB200)
+    with pytest.raises(InputError, match="decode_gpus_per_worker 8: the weights leave no room"):
+        check_memory(USUAL, 0.9, 1.0, GB200)
+    with pytest.raises(InputError, match="prefill_gpus_per_worker 4: the weights leave no room"):
+        check_memory(USUAL, 16.0, 0.9, GB200)
     # What the sentence offers does fit, and one more does not.
     case = Case(changed(max_batch=900_000), SCENARIO, GB200)
     limit = float(memory_limit(deployments_of([case]), plain)[0])
@@ -299,6 +217,20 @@ def test_weights_that_do_not_fit_are_refused(plain: Calibration) -> None:
     small = changed(decode_gpus_per_worker=1, decode_ep=1)
     with pytest.raises(InputError, match="decode_gpus_per_worker 1: the weights leave no room"):
         predict([small], SCENARIO, GB200, plain)
+    with pytest.raises(InputError, match="prefill_gpus_per_worker 1: the weights leave no room"):
+        predict([changed(prefill_gpus_per_worker=1)], SCENARIO, GB200, plain)
+
+
+def test_no_configurations_give_no_predictions(plain: Calibration) -> None:
+    assert predict([], SCENARIO, GB200, plain) == []
+
+
+def test_a_saturated_prefill_has_a_finite_answer() -> None:
+    starved = changed(prefill_workers=1, decode_workers=8, max_batch=512, concurrency=1_000_000)
+    found = predict([starved], SCENARIO, GB200, load_calibration())[0]
+    assert found.prefill_load < 1
+    assert math.isfinite(found.prediction.ttft_ms)
+    assert found.prediction.total_tok_s_per_gpu > 0
 
 
 def test_lengths_become_a_workload() -> None:

@@ -1,7 +1,8 @@
 import pytest
 
 from costmodel.calibration import Calibration
-from costmodel.results import Configuration, Scenario, predict
+from costmodel.predictions import predict
+from costmodel.results import Configuration, Scenario
 from optimizer.explain import gpu_time, lost_by
 from presets import default_cluster
 

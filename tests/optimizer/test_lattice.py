@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from costmodel.calibration import Calibration
-from costmodel.results import Scenario, predict
+from costmodel.predictions import predict
+from costmodel.results import Scenario
 from optimizer import Space
 from optimizer.lattice import configuration_of, evaluate
 from presets import InputError, default_cluster

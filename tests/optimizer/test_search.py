@@ -5,7 +5,8 @@ import pytest
 
 from costmodel.calibration import Calibration
 from costmodel.deployments import deployments_of, network_of
-from costmodel.results import Case, Configuration, Predicted, Scenario, predict
+from costmodel.predictions import predict
+from costmodel.results import Case, Configuration, Predicted, Scenario
 from costmodel.serving import steady_state
 from optimizer import Limits, Space, allowed_shapes, best, curve
 from optimizer.space import batch_grid

@@ -1,4 +1,4 @@
-"""`moeplan calibrate`: which constants each data set sets, in what order."""
+"""Stages of a calibration: which constants each data set sets, in what order."""
 
 from __future__ import annotations
 
@@ -14,38 +14,29 @@ from costmodel.calibration import (
     Constant,
     Coverage,
 )
-from costmodel.collectives import all_reduce_time, exchange_time, preparation_time
-from costmodel.counts import path_arrays
 from costmodel.deployments import case_of, deployments_of
 from costmodel.fit import Fit, fit_constants
-from costmodel.inputs import FloatArray, PathArrays, stack
-from costmodel.observations import observations_of, step_residuals, wait_residuals
-from costmodel.results import interval_class
+from costmodel.inputs import FloatArray
+from costmodel.intervals import interval_class
+from costmodel.latencies import KERNEL_OF, exchange_residuals, reduce_residuals
+from costmodel.observations import (
+    configuration_key,
+    observations_of,
+    step_residuals,
+    wait_residuals,
+)
 from costmodel.validation import Validation, cross_validate, folds_of, validate
 from presets import (
-    AllReduceRow,
     AllToAllRow,
+    InputError,
     ServingRow,
     allreduce_rows,
     alltoall_rows,
-    default_cluster,
     load_hardware,
 )
-from topology import group_table
 
 Progress = Callable[[], None]
 
-KERNEL_FAMILY = "trtllm-NVLinkTwoSided"  # what the engines behind the serving rows run
-KERNEL_OF = {
-    ("dispatch", "nvfp4"): ("dispatch_fp4", 4.5 / 8.0),
-    ("dispatch", "fp8"): ("dispatch_fp8", 1.0 + 4.0 / 128.0),
-    ("combine_low_precision", "nvfp4"): ("combine_fp4", 4.5 / 8.0),
-    ("combine", "bfloat16"): ("combine_fp8", 2.0),
-    ("prepare", "bfloat16"): ("prepare", 0.0),
-}  # measured operation and type: kernel of the model, and bytes per element on the wire
-LARGEST_TOKENS = 8192  # per rank; beyond any decode batch
-LARGEST_MESSAGE = 2**25  # elements
-LATENCY_SPREAD = 0.10  # of log latencies
 PREFILL = (
     "prefill_efficiency_fp4",
     "prefill_efficiency_fp8",
@@ -71,6 +62,7 @@ INTERVALS = tuple(
 )
 NOT_FITTED = (
     "acceptance_output",
+    "attention_tile",
     "reserved_bytes",
     "cache_share",
     "rounds",
@@ -114,6 +106,7 @@ def calibrate(
     progress
         Called once for each evaluation of residuals.
     """
+    check_rows(rows)
     collectives = calibrate_collectives(start, progress)
     serving = calibrate_serving(rows, collectives.file, progress)
     checked = cross_validate(
@@ -139,6 +132,7 @@ def adapt(
     for clusters and engine versions differ; collectives stay. The errors of `start` and of the fit
     on the rows are compared by leaving out one configuration at a time, or folds of many.
     """
+    check_rows(rows)
     prior = replace(start, constants={n: _as_prior(c) for n, c in start.constants.items()})
     fit = calibrate_serving(rows, prior, progress, rounds=1)
     folds = folds_of(rows, LEAVE_ONE_OUT if len(rows) <= LEAVE_ONE_OUT else FOLDS)
@@ -151,6 +145,22 @@ def adapt(
     coverage = joined_coverage(start.coverage, coverage_of(rows))
     adapted = replace(fit, file=CalibrationFile(constants, coverage))
     return Adaptation(adapted, before=validate(rows, start.calibration), after=checked)
+
+
+def check_rows(rows: Sequence[ServingRow]) -> None:
+    """Refuse rows that no fit can be checked on.
+
+    Raises
+    ------
+    InputError
+        If the rows hold fewer than two configurations.
+    """
+    found = len({configuration_key(row) for row in rows})
+    if found < 2:
+        raise InputError(
+            f"rows: {found} configuration is not enough to calibrate; give 2 or more, so that a "
+            "fit can be checked on what it did not see"
+        )
 
 
 def interval_constants(file: CalibrationFile, checked: Validation) -> dict[str, Constant]:
@@ -235,54 +245,6 @@ def calibrate_serving(
     return Fit(file, informed, evaluations)
 
 
-def exchange_residuals(rows: Sequence[AllToAllRow]) -> Callable[[Calibration], FloatArray]:
-    """Log residuals of measured dispatch, combine and prepare latencies."""
-    chosen = [
-        row
-        for row in rows
-        if row.kernel == KERNEL_FAMILY
-        and row.tokens_per_rank <= LARGEST_TOKENS
-        and (row.op, row.dtype) in KERNEL_OF
-    ]
-    groups = {key: [row for row in chosen if (row.op, row.dtype) == key] for key in KERNEL_OF}
-    inputs = {key: _exchange_inputs(group) for key, group in groups.items() if group}
-
-    def residuals(calibration: Calibration) -> FloatArray:
-        parts = []
-        for key, (tokens, hidden, ep, top_k, paths, measured) in inputs.items():
-            name, size = KERNEL_OF[key]
-            kernel: AllToAllKernel = getattr(calibration, name)
-            if size == 0.0:
-                time = preparation_time(kernel, tokens, 2.0 * hidden, ep)
-            else:
-                time = exchange_time(
-                    kernel, tokens, size * hidden, 2.0 * hidden, ep, top_k, paths, calibration
-                )
-            parts.append(np.log(time / measured) / LATENCY_SPREAD)
-        return np.concatenate(parts, axis=-1) if parts else np.zeros(0)
-
-    return residuals
-
-
-def reduce_residuals(rows: Sequence[AllReduceRow]) -> Callable[[Calibration], FloatArray]:
-    """Log residuals of measured all-reduce latencies."""
-    chosen = [row for row in rows if row.message_elements_bf16 <= LARGEST_MESSAGE]
-    size = np.array([2.0 * row.message_elements_bf16 for row in chosen])
-    gpus = np.array([float(row.gpus) for row in chosen])
-    paths = stack([_paths(row.sku, row.gpus) for row in chosen])
-    blackwell = np.array([load_hardware(row.sku).generation == "blackwell" for row in chosen])
-    measured = np.array([row.latency_us * 1e-6 for row in chosen])
-
-    def residuals(calibration: Calibration) -> FloatArray:
-        launch = np.where(
-            blackwell, calibration.all_reduce_launch, calibration.all_reduce_launch_hopper
-        )
-        time = all_reduce_time(size, gpus, paths, calibration, launch)
-        return np.asarray(np.log(time / measured) / LATENCY_SPREAD)
-
-    return residuals
-
-
 def coverage_of(rows: Sequence[ServingRow]) -> Coverage:
     """Collect what measured rows span."""
     crossing = {
@@ -304,7 +266,8 @@ def coverage_of(rows: Sequence[ServingRow]) -> Coverage:
             max(row.decode_gpus_per_worker for row in rows),
         ),
         tp_gpus=_tp_gpus(rows),
-        max_batch=(min(row.max_batch for row in rows), max(row.max_batch for row in rows)),
+        max_batch_dp=_batches(rows, "dp"),
+        max_batch_tp=_batches(rows, "tp"),
     )
 
 
@@ -319,6 +282,12 @@ def _tp_gpus(rows: Sequence[ServingRow]) -> tuple[int, int]:
     return (min(sizes), max(sizes)) if sizes else (0, 0)
 
 
+def _batches(rows: Sequence[ServingRow], attention: str) -> tuple[int, int]:
+    """Span of the batch under one attention mode; (0, 0) where no row has it."""
+    sizes = [row.max_batch for row in rows if row.decode_attention == attention]
+    return (min(sizes), max(sizes)) if sizes else (0, 0)
+
+
 def joined_coverage(first: Coverage, second: Coverage) -> Coverage:
     """Join what two calibrations rest on."""
 
@@ -329,7 +298,7 @@ def joined_coverage(first: Coverage, second: Coverage) -> Coverage:
     values: dict[str, object] = {"rows": first.rows + second.rows}
     for name in ("skus", "crossing_skus", "models", "precisions", "engines"):
         values[name] = tuple(sorted({*getattr(first, name), *getattr(second, name)}))
-    for name in ("isl", "osl", "decode_gpus", "tp_gpus", "max_batch"):
+    for name in ("isl", "osl", "decode_gpus", "tp_gpus", "max_batch_dp", "max_batch_tp"):
         values[name] = span(getattr(first, name), getattr(second, name))
     return Coverage.model_validate(values)
 
@@ -340,23 +309,3 @@ def _as_prior(constant: Constant) -> Constant:
         return constant
     spread = float(np.hypot(constant.standard_error, DRIFT))
     return constant.model_copy(update={"prior": constant.value, "spread": spread})
-
-
-ExchangeInputs = tuple[FloatArray, FloatArray, FloatArray, FloatArray, PathArrays, FloatArray]
-
-
-def _exchange_inputs(rows: Sequence[AllToAllRow]) -> ExchangeInputs:
-    return (
-        np.array([float(row.tokens_per_rank) for row in rows]),
-        np.array([float(row.hidden) for row in rows]),
-        np.array([float(row.ep) for row in rows]),
-        np.array([float(row.top_k) for row in rows]),
-        stack([_paths(row.sku, row.ep) for row in rows]),
-        np.array([row.latency_us * 1e-6 for row in rows]),
-    )
-
-
-def _paths(sku: str, gpus: int) -> PathArrays:
-    domain = int(load_hardware(sku).gpus_per_domain.value)
-    cluster = default_cluster(sku, max(domain, gpus))
-    return path_arrays(group_table(cluster, [gpus])[gpus])

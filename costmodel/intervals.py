@@ -1,0 +1,105 @@
+"""90 % intervals: how wide they are, and in what a configuration lies outside the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from costmodel.calibration import Calibration, Coverage
+from costmodel.inputs import FloatArray
+from costmodel.results import Case, Configuration, Scenario
+from presets import ClusterSpec, ScaleOut
+
+IntervalClass = Literal["fp4", "fp8", "crossing"]
+
+
+def interval_class(
+    configuration: Configuration, scenario: Scenario, cluster: ClusterSpec
+) -> IntervalClass:
+    """Tell which half-widths a configuration has."""
+    if configuration.decode_gpus_per_worker > cluster.hardware().gpus_per_domain.value:
+        return "crossing"
+    return "fp4" if scenario.precision == "fp4" else "fp8"
+
+
+def interval_widths(
+    kind: IntervalClass, reasons: Sequence[str], calibration: Calibration
+) -> dict[str, float]:
+    """Half-widths of the 90 % intervals, of the logarithm, wider for each extrapolation."""
+    widening = calibration.extrapolation_widening ** len(reasons)
+    tpot: float = getattr(calibration.tpot_half_width, kind)
+    return {
+        "tpot": tpot * widening,
+        "iteration": tpot * widening,
+        "ttft": getattr(calibration.ttft_half_width, kind) * widening,
+        "throughput": getattr(calibration.throughput_half_width, kind) * widening,
+    }
+
+
+def half_widths(cases: Sequence[Case], calibration: Calibration) -> dict[str, FloatArray]:
+    """Half-widths of the intervals of many cases, by figure; shape ``(n,)``."""
+    widths = [
+        interval_widths(
+            interval_class(case.configuration, case.scenario, case.cluster),
+            extrapolations(case.configuration, case.scenario, case.cluster, calibration.coverage),
+            calibration,
+        )
+        for case in cases
+    ]
+    return {name: np.array([width[name] for width in widths]) for name in widths[0]}
+
+
+def extrapolations(
+    configuration: Configuration, scenario: Scenario, cluster: ClusterSpec, coverage: Coverage
+) -> tuple[str, ...]:
+    """In what a configuration lies outside the data that the calibration rests on."""
+    hardware = cluster.hardware()
+    decode = configuration.decode_gpus_per_worker
+    prefill = configuration.prefill_gpus_per_worker
+    dp = configuration.decode_attention == "dp"
+    batches = coverage.max_batch_dp if dp else coverage.max_batch_tp
+    checks = {
+        f"machine {cluster.sku}": cluster.sku not in coverage.skus,
+        f"model {scenario.model.name}": scenario.model.name not in coverage.models,
+        f"precision {scenario.precision}": scenario.precision not in coverage.precisions,
+        f"engine {scenario.engine}": scenario.engine not in coverage.engines,
+        f"input length {scenario.isl}": not _inside(scenario.isl, coverage.isl),
+        f"output length {scenario.osl}": not _inside(scenario.osl, coverage.osl),
+        f"{decode} GPUs per decode worker across NVLink domains": (
+            decode > hardware.gpus_per_domain.value and cluster.sku not in coverage.crossing_skus
+        ),
+        f"{prefill} GPUs per prefill worker across NVLink domains": (
+            prefill > hardware.gpus_per_domain.value and cluster.sku not in coverage.crossing_skus
+        ),
+        f"{decode} GPUs per decode worker": not _inside(decode, coverage.decode_gpus),
+        f"attention tp over {decode} GPUs": (
+            configuration.decode_attention == "tp"
+            and coverage.tp_gpus[1] < decode <= hardware.gpus_per_domain.value
+        ),
+        f"batch {configuration.max_batch} under attention {configuration.decode_attention}": (
+            configuration.max_batch > batches[1]
+        ),
+        "links or memory that the cluster file changes": cluster_differs(cluster),
+    }
+    return tuple(reason for reason, outside in checks.items() if outside)
+
+
+def cluster_differs(cluster: ClusterSpec) -> bool:
+    """Whether a cluster file changes physics, not just count, name or price."""
+    physical = (
+        "gpus_per_domain",
+        "gpus_per_node",
+        "nvlink_gb_s",
+        "nvlink_latency_us",
+        "nic_gb_s",
+        "nic_latency_us",
+        "hbm_gb",
+    )
+    changed = any(getattr(cluster, name) is not None for name in physical)
+    return changed or cluster.scale_out != ScaleOut()
+
+
+def _inside(value: float, bounds: Sequence[float]) -> bool:
+    return bounds[0] <= value <= bounds[1]

@@ -1,0 +1,120 @@
+"""Predictions of given configurations: one call for any number of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from costmodel.calibration import Calibration
+from costmodel.checks import check_memory, check_shape
+from costmodel.deployments import deployments_of, memory_limit, prefill_memory_limit, run
+from costmodel.economics import usd_per_m_tokens
+from costmodel.inputs import FloatArray
+from costmodel.intervals import extrapolations, interval_class, interval_widths
+from costmodel.results import Case, Configuration, Predicted, Prediction, Scenario
+from presets import ClusterSpec
+
+
+def predict(
+    configurations: Sequence[Configuration],
+    scenario: Scenario,
+    cluster: ClusterSpec,
+    calibration: Calibration,
+) -> list[Predicted]:
+    """Predict each configuration on one cluster.
+
+    Raises
+    ------
+    InputError
+        If a configuration does not fit the cluster, the model or the memory.
+    """
+    if not configurations:
+        return []
+    cases = [Case(configuration, scenario, cluster) for configuration in configurations]
+    for case in cases:
+        check_shape(case.configuration, case.scenario.model, case.cluster)
+    deployments = deployments_of(cases)
+    limits = _column(memory_limit(deployments, calibration), len(cases))
+    inputs = _column(prefill_memory_limit(deployments, calibration), len(cases))
+    for case, limit, prefill in zip(cases, limits, inputs, strict=True):
+        check_memory(case.configuration, limit, prefill, cluster)
+    result = run(deployments, calibration)
+    parts = breakdowns(vars(result.steady.decode.step), len(cases))
+    exposed = _column(result.steady.decode.step.exposed_communication, len(cases))
+    columns = zip(
+        configurations,
+        _column(result.tpot_median, len(cases)),
+        _column(result.ttft_mean, len(cases)),
+        _column(result.total_tok_s_per_gpu, len(cases)),
+        _column(result.steady.decode.requests, len(cases)),
+        _column(result.steady.prefill_load, len(cases)),
+        parts,
+        exposed,
+        strict=True,
+    )
+    price = cluster.hardware().price_usd_per_hour.value
+    return [
+        Predicted(
+            configuration=configuration,
+            prediction=prediction_of(
+                configuration, scenario, cluster, calibration, tpot, ttft, throughput, price
+            ),
+            breakdown_ms=part | {"exposed_communication": 1e3 * links},
+            batch_in_flight=batch,
+            prefill_load=load,
+        )
+        for configuration, tpot, ttft, throughput, batch, load, part, links in columns
+    ]
+
+
+def prediction_of(
+    configuration: Configuration,
+    scenario: Scenario,
+    cluster: ClusterSpec,
+    calibration: Calibration,
+    tpot: float,
+    ttft: float,
+    throughput: float,
+    price: float,
+) -> Prediction:
+    """Put one prediction into named units, with its origin and intervals."""
+    reasons = extrapolations(configuration, scenario, cluster, calibration.coverage)
+    kind = interval_class(configuration, scenario, cluster)
+    widths = interval_widths(kind, reasons, calibration)
+    wide = {
+        "tok_s_per_user": widths["tpot"],
+        "tpot_ms": widths["tpot"],
+        "ttft_ms": widths["ttft"],
+        "total_tok_s_per_gpu": widths["throughput"],
+        "usd_per_m_total_tokens": widths["throughput"],
+    }
+    values = {
+        "tok_s_per_user": 1.0 / tpot,
+        "tpot_ms": 1e3 * tpot,
+        "ttft_ms": 1e3 * ttft,
+        "total_tok_s_per_gpu": throughput,
+        "usd_per_m_total_tokens": usd_per_m_tokens(price, throughput),
+    }
+    intervals = {
+        name: (value * math.exp(-wide[name]), value * math.exp(wide[name]))
+        for name, value in values.items()
+    }
+    return Prediction(
+        **values,
+        origin="extrapolated" if reasons else "modelled",
+        extrapolated_in=reasons,
+        interval_90=intervals,
+    )
+
+
+def breakdowns(parts: dict[str, FloatArray], count: int) -> list[dict[str, float]]:
+    """Milliseconds of each part, one dictionary per deployment."""
+    columns = {name: 1e3 * np.broadcast_to(values, count) for name, values in parts.items()}
+    return [{name: float(values[i]) for name, values in columns.items()} for i in range(count)]
+
+
+def _column(values: FloatArray, count: int) -> list[float]:
+    result: list[float] = np.broadcast_to(values, count).tolist()
+    return result

@@ -1,0 +1,190 @@
+"""Experts of one layer, and the collectives that carry tokens to them and back."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from costmodel.calibration import Calibration
+from costmodel.collectives import all_reduce_time, exchange_time, preparation_time
+from costmodel.decode import attention_reduce_time, expert_time, layer_time, moe_exchange_time
+from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
+
+
+def array(value: float) -> FloatArray:
+    return np.asarray(float(value))
+
+
+# Experts: 0.5 MB each over 0.5 TB/s, 1 us; 2 MFLOP a row at 20 TFLOP/s, 0.1 us.
+
+
+def touched(tokens: float) -> float:
+    """Distinct experts of 16 when each token chooses 2 and popularity varies by 0.5.
+
+    With gamma-distributed popularity one expert stays untouched with chance (1 + s^2 m)^(-1/s^2),
+    where m = 2 tokens / 16 is its mean load and 1/s^2 is 4.
+    """
+    return 16 * (1 - (1 + 0.25 * 2 * tokens / 16) ** -4)
+
+
+def test_touched_experts_against_a_simulation(
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    # Draw the popularity of 16 experts, then the tokens of each; count those with any.
+    chance = np.random.default_rng(0)
+    popularity = chance.gamma(4, 1 / 4, (40_000, 16))
+    for tokens in (1, 8, 40):
+        seen = (chance.poisson(popularity * 2 * tokens / 16) > 0).sum(axis=1).mean()
+        assert touched(tokens) == pytest.approx(seen, rel=0.01)
+    # With reads alone left (free work), the time says how many are read.
+    free = replace(machine, flops_experts=array(1e30))
+    alone = replace(dp_workers, gpus=array(1), ep=array(1))
+    bare = replace(model, shared_bytes=array(0))
+    time = expert_time(free, bare, alone, array(8), array(8), plain)
+    assert time == pytest.approx(touched(8) * 1e-6)
+
+
+def test_one_token_on_one_gpu(
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    alone = replace(dp_workers, gpus=array(1), ep=array(1))
+    # Two rows of work, and a tile of 4 rows for each expert touched, 1.85 of them; the exponent of
+    # the roofline is 2 here.
+    rows = math.hypot(2, 4 * touched(1))
+    routed = math.hypot(touched(1) * 1e-6, rows * 0.1e-6)
+    # The shared expert adds 1 MB, 2 us, and 2 x 2 M FLOP, 0.2 us.
+    time = expert_time(machine, model, alone, array(1), array(1), plain)
+    assert time == pytest.approx(routed + 2.2e-6)
+
+
+def test_most_loaded_rank_sets_the_pace(
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    # A quarter of the experts that 4 tokens touch is on each rank, more on the worst.
+    share = touched(4) / 4
+    worst = math.sqrt(2 * math.log(4))  # deviations by which the worst of 4 ranks lies above
+    distinct = share + worst * math.sqrt(share * (1 - share / 4))
+    assert distinct < 4  # below all that a rank has
+    # Popularity of single experts varies by 0.5, that of 4 together by half of it.
+    pairs = 8 / 4 * (1 + 0.5 * worst * math.sqrt(4 / 16))
+    rows = math.hypot(pairs, 4 * distinct)
+    routed = math.hypot(distinct * 1e-6, rows * 0.1e-6)
+    time = expert_time(machine, model, dp_workers, array(1), array(4), plain)
+    assert time == pytest.approx(routed + 2.2e-6)
+
+
+def test_a_rank_reads_no_more_experts_than_it_has(
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    worst = math.sqrt(2 * math.log(4))
+    pairs = 2 * 400 / 4 * (1 + 0.5 * worst * math.sqrt(4 / 16))
+    routed = math.hypot(4e-6, math.hypot(pairs, 16) * 0.1e-6)
+    time = expert_time(machine, model, dp_workers, array(100), array(400), plain)
+    assert time == pytest.approx(routed + 2e-6 + 100 * 0.2e-6)
+
+
+def test_eplb_evens_out_the_load(
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    balanced = replace(dp_workers, eplb_slots=array(20))
+    time = expert_time(machine, model, balanced, array(100), array(400), plain)
+    # As above, with half of the variation.
+    worst = math.sqrt(2 * math.log(4))
+    pairs = 2 * 400 / 4 * (1 + 0.25 * worst * math.sqrt(4 / 16))
+    routed = math.hypot(4e-6, math.hypot(pairs, 16) * 0.1e-6)
+    assert time == pytest.approx(routed + 22e-6)
+    assert time < expert_time(machine, model, dp_workers, array(100), array(400), plain)
+
+
+def test_ep_below_the_worker_splits_every_expert(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    tp_workers: WorkerArrays,
+    plain: Calibration,
+) -> None:
+    alone = replace(dp_workers, gpus=array(1), ep=array(1))
+    whole = expert_time(machine, model, alone, array(9), array(9), plain)
+    split = expert_time(machine, model, tp_workers, array(9), array(9), plain)
+    assert split == pytest.approx(whole / 4)
+
+
+def test_expert_constants_follow_generation_and_precision(
+    machine: MachineArrays,
+    hopper: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    plain: Calibration,
+) -> None:
+    alone = replace(dp_workers, gpus=array(1), ep=array(1))
+    fp8 = replace(machine, fp4=np.asarray(False))
+    # One row takes 2 M / (40 T x efficiency): 0.2 us at 0.25, 0.25 us at 0.2; tiles of 8 and 2.
+    for facts, tile, row in ((fp8, 8, 0.2e-6), (hopper, 2, 0.25e-6)):
+        routed = math.hypot(touched(1) * 1e-6, math.hypot(2, tile * touched(1)) * row)
+        time = expert_time(facts, model, alone, array(1), array(1), plain)
+        assert time == pytest.approx(routed + 2e-6 + 2 * row)
+
+
+def test_dispatch_and_combine_are_the_kernels_of_the_precision(
+    machine: MachineArrays,
+    hopper: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    across: PathArrays,
+    plain: Calibration,
+) -> None:
+    hidden, ranks, hit, tokens = array(2000), array(4), array(7 / 16), array(10)  # 1 - (3/4)^2
+    prepare = preparation_time(plain.prepare, tokens, hidden, ranks)
+    cases = [
+        (machine, plain.dispatch_fp4, plain.combine_fp4, 2),
+        (hopper, plain.dispatch_fp8, plain.combine_fp8, 3),
+    ]
+    for facts, there, back, factor in cases:
+        out = exchange_time(there, tokens, array(500), hidden, ranks, hit, across, plain)
+        home = exchange_time(back, tokens, array(1000), hidden, ranks, hit, across, plain)
+        dispatch, combine = moe_exchange_time(facts, model, dp_workers, tokens, across, plain)
+        assert dispatch == pytest.approx(float(factor * (prepare + out)))
+        assert combine == pytest.approx(float(factor * home))
+
+
+def test_ep_below_the_worker_needs_every_token_on_every_rank(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    inside: PathArrays,
+    plain: Calibration,
+) -> None:
+    # 10 tokens x 500 B there and 1000 B back to each peer at 30 ps/B and half the rate, twice as
+    # the factor of the exchange: 0.6 us and 1.2 us times the chance that a peer needs a token.
+    nothing = replace(model, dispatch_bytes=array(0), combine_bytes=array(0))
+    for ep, hit in ((4, 7 / 16), (2, 3 / 4), (1, 1)):
+        workers = replace(dp_workers, ep=array(ep))
+        times = moe_exchange_time(machine, model, workers, array(10), inside, plain)
+        fixed = moe_exchange_time(machine, nothing, workers, array(10), inside, plain)
+        wire = [float(time - less) for time, less in zip(times, fixed, strict=True)]
+        assert wire == pytest.approx([hit * 0.6e-6, hit * 1.2e-6]), ep
+        # However the experts are split, the kernel runs on all four GPUs.
+        local = [float(time) for time in fixed]
+        # Prepare 5 us, dispatch 10 us, combine 30 us, each with 2 doublings and 0.02 us.
+        assert local == pytest.approx([2 * 19.04e-6, 2 * 32.02e-6]), ep
+
+
+def test_tp_reduces_and_dp_exchanges(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    tp_workers: WorkerArrays,
+    inside: PathArrays,
+    plain: Calibration,
+) -> None:
+    tokens = array(10)
+    none = moe_exchange_time(machine, model, tp_workers, tokens, inside, plain)
+    assert [float(time) for time in none] == [0, 0]
+    assert attention_reduce_time(machine, model, dp_workers, tokens, inside, plain) == 0
+    # 10 tokens x 1000 x 2 B.
+    once = all_reduce_time(array(20e3), array(4), inside, plain, array(5e-6))
+    time = attention_reduce_time(machine, model, tp_workers, tokens, inside, plain)
+    assert time == pytest.approx(float(2 * once))
+    layer = layer_time(machine, model, tp_workers, inside, tokens, tokens, plain)
+    assert layer.all_reduce == 2 * time  # after attention and after the experts

@@ -1,0 +1,142 @@
+import pytest
+
+from costmodel.calibration import Calibration
+from costmodel.intervals import (
+    cluster_differs,
+    extrapolations,
+    half_widths,
+    interval_class,
+    interval_widths,
+)
+from costmodel.results import Case, Configuration, Scenario
+from presets import ClusterSpec, default_cluster, load_model
+
+R1 = load_model("deepseek-r1-0528")
+SCENARIO = Scenario(model=R1)
+GB200 = default_cluster("gb200", 72)
+USUAL = Configuration(
+    prefill_workers=2,
+    prefill_gpus_per_worker=4,
+    decode_workers=2,
+    decode_gpus_per_worker=8,
+    decode_ep=8,
+    decode_attention="dp",
+    max_batch=16,
+    mtp_depth=1,
+    concurrency=200,
+)
+
+
+def changed(**values: object) -> Configuration:
+    return Configuration.model_validate(USUAL.model_dump() | values)
+
+
+@pytest.mark.parametrize(
+    ("configuration", "scenario", "cluster", "reason"),
+    [
+        ({}, {}, {"sku": "gb300"}, "machine gb300"),
+        ({}, {"model": R1.model_copy(update={"name": "another"})}, {}, "model another"),
+        ({}, {"precision": "bf16"}, {}, "precision bf16"),
+        ({}, {"engine": "sglang"}, {}, "engine sglang"),
+        ({}, {"isl": 512}, {}, "input length 512"),
+        ({}, {"isl": 100_000}, {}, "input length 100000"),
+        ({}, {"osl": 2048}, {}, "output length 2048"),
+        ({"decode_gpus_per_worker": 64, "decode_ep": 64}, {}, {}, "64 GPUs per decode worker"),
+        (
+            {"decode_gpus_per_worker": 16, "decode_ep": 1, "decode_attention": "tp"},
+            {},
+            {},
+            "attention tp over 16 GPUs",
+        ),
+        ({"decode_gpus_per_worker": 2, "decode_ep": 2}, {}, {}, "2 GPUs per decode worker"),
+        (
+            {"prefill_gpus_per_worker": 16},
+            {},
+            {"sku": "b200"},
+            "16 GPUs per prefill worker across NVLink domains",
+        ),
+        ({"max_batch": 2048}, {}, {}, "batch 2048 under attention dp"),
+        (
+            {"max_batch": 2048, "decode_ep": 1, "decode_attention": "tp"},
+            {},
+            {},
+            "batch 2048 under attention tp",
+        ),
+        ({}, {}, {"nic_gb_s": 100.0}, "links or memory that the cluster file changes"),
+    ],
+)
+def test_each_way_out_of_the_data(
+    plain: Calibration,
+    configuration: dict[str, object],
+    scenario: dict[str, object],
+    cluster: dict[str, object],
+    reason: str,
+) -> None:
+    found = extrapolations(
+        changed(**configuration),
+        SCENARIO.model_copy(update=scenario),
+        ClusterSpec.model_validate(GB200.model_dump() | cluster),
+        plain.coverage,
+    )
+    assert found == (reason,)
+
+
+def test_each_attention_mode_has_batches_of_its_own(plain: Calibration) -> None:
+    batches = {"max_batch_dp": (1, 64), "max_batch_tp": (1, 8)}
+    coverage = plain.coverage.model_copy(update=batches)
+    split = {"decode_attention": "tp", "decode_ep": 1}
+    for values, outside in (({}, False), (split, True)):
+        found = extrapolations(changed(max_batch=64, **values), SCENARIO, GB200, coverage)
+        assert bool(found) is outside
+
+
+def test_each_extrapolation_widens_the_intervals(plain: Calibration) -> None:
+    assert interval_widths("fp4", (), plain)["tpot"] == 0.1
+    assert interval_widths("fp4", ("a",), plain)["tpot"] == pytest.approx(0.2)
+    widths = interval_widths("fp4", ("a", "b"), plain)
+    assert widths == pytest.approx({"tpot": 0.4, "iteration": 0.4, "ttft": 2.0, "throughput": 0.8})
+    cases = [
+        Case(USUAL, SCENARIO, GB200),
+        Case(USUAL, SCENARIO, default_cluster("gb300", 72)),
+    ]
+    assert half_widths(cases, plain)["ttft"] == pytest.approx([0.5, 1.0])
+
+
+def test_fp4_fp8_and_workers_across_domains_have_intervals_of_their_own(
+    plain: Calibration,
+) -> None:
+    fp8 = SCENARIO.model_copy(update={"precision": "fp8"})
+    wide = changed(decode_gpus_per_worker=16, decode_ep=16)
+    b200 = default_cluster("b200", 72)
+    assert interval_class(USUAL, SCENARIO, GB200) == "fp4"
+    assert interval_class(USUAL, fp8, GB200) == "fp8"
+    assert interval_class(wide, fp8, GB200) == "fp8"
+    assert interval_class(wide, SCENARIO, b200) == "crossing"
+    assert interval_class(wide, fp8, b200) == "crossing"
+    for kind, widths in (("fp8", (0.15, 0.6, 0.25)), ("crossing", (0.3, 0.7, 0.4))):
+        found = interval_widths(kind, (), plain)  # type: ignore[arg-type]
+        assert (found["tpot"], found["ttft"], found["throughput"]) == widths
+        assert found["iteration"] == found["tpot"]
+
+
+def test_price_power_and_name_leave_physics_alone() -> None:
+    spec = {"price_usd_per_hour": 9.0, "power_watts": 1000.0, "name": "ours"}
+    assert not cluster_differs(ClusterSpec(sku="gb200", gpus=72, **spec))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "physical",
+    [
+        {"gpus_per_domain": 36},
+        {"gpus_per_node": 8},
+        {"nvlink_gb_s": 450.0},
+        {"nvlink_latency_us": 2.0},
+        {"nic_gb_s": 100.0},
+        {"nic_latency_us": 9.0},
+        {"hbm_gb": 100.0},
+        {"scale_out": {"oversubscription": 2.0}},
+        {"scale_out": {"gpus_per_leaf": 16}},
+    ],
+)
+def test_links_and_memory_are_physics(physical: dict[str, object]) -> None:
+    assert cluster_differs(ClusterSpec.model_validate({"sku": "gb200", "gpus": 72} | physical))
