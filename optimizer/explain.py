@@ -23,6 +23,8 @@ def lost_by(winner: Predicted, other: Predicted, scenario: Scenario) -> str:
         other.prediction.usd_per_m_total_tokens / winner.prediction.usd_per_m_total_tokens - 1.0
     )
     growth = {name: theirs.get(name, 0.0) - ours.get(name, 0.0) for name in theirs | ours}
+    if prefill_share(other) <= prefill_share(winner):
+        del growth["prefill"]  # the same prefill for fewer tokens: decode is what made them fewer
     cause = max(sorted(growth), key=lambda name: growth[name])
     return f"{100.0 * dearer:.1f} % dearer: {_reason(cause, winner, other, ours, theirs)}"
 
@@ -64,6 +66,11 @@ def prefill_gpus(predicted: Predicted) -> int:
     """GPUs of all prefill workers."""
     configuration = predicted.configuration
     return configuration.prefill_workers * configuration.prefill_gpus_per_worker
+
+
+def prefill_share(predicted: Predicted) -> float:
+    """Share of the GPUs that prefill takes [1]."""
+    return prefill_gpus(predicted) / predicted.configuration.gpus
 
 
 def _reason(
