@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from presets import DataFileError
 from presets.errors import closest_hint
+from presets.facts import Text
 from presets.files import read_toml, validated
 
 MAXIMUM_BYTES = 1_000_000
@@ -31,17 +32,17 @@ class Constant(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     value: float = Field(gt=0)
-    unit: str = Field(min_length=1)
+    unit: Text
     low: float = Field(gt=0)  # physical bounds that no fit leaves
     high: float = Field(gt=0)
     prior: float = Field(gt=0)  # what one would assume without data
     spread: float = Field(gt=0)  # standard deviation of the prior, in log units
     standard_error: float | None = Field(default=None, ge=0)  # of the logarithm; none if not fitted
     kind: str = Field(pattern="^(calibrated|measured|assumed)$")
-    informed_by: str = Field(min_length=1)  # the data that set it
-    source: str = Field(min_length=1)
+    informed_by: Text  # the data that set it
+    source: Text
     date: date
-    meaning: str = Field(min_length=1)
+    meaning: Text
 
     @model_validator(mode="after")
     def _inside_bounds(self) -> Self:
@@ -128,6 +129,7 @@ class Calibration:
     two_shot_latency: float
     link_efficiency: float
     window_latency: float
+    kernel_path_latency: float
     crossing_rounds: float
     dispatch_fp4: AllToAllKernel
     dispatch_fp8: AllToAllKernel

@@ -71,18 +71,18 @@ def exchange_time(
     wire = tokens * hit * token_bytes * paths.seconds_per_pair_byte / calibration.link_efficiency
     local = preparation_time(kernel, tokens, hidden_bytes, ranks)
     moved = wire * crossing_slowdown(paths, calibration)
-    rounds = calibration.crossing_rounds * excess_latency(paths)
+    rounds = calibration.crossing_rounds * excess_latency(paths.latency, calibration)
     return np.where(ranks > 1, local + moved + rounds, 0.0)
 
 
-def excess_latency(paths: PathArrays) -> FloatArray:
-    """Latency of a group's longest path beyond that of a path inside one NVLink domain [s]."""
-    return np.maximum(paths.latency - paths.domain_latency, 0.0)
+def excess_latency(latency: FloatArray, calibration: Calibration) -> FloatArray:
+    """Latency of a path beyond that of the NVLink path which the kernels were measured on [s]."""
+    return np.maximum(latency - calibration.kernel_path_latency, 0.0)
 
 
 def crossing_slowdown(paths: PathArrays, calibration: Calibration) -> FloatArray:
-    """Time of bytes that leave the NVLink domain over that at the wire's full use [1]."""
-    return 1.0 + excess_latency(paths) / calibration.window_latency
+    """Time of bytes on a path of long latency over that at the wire's full use [1]."""
+    return 1.0 + excess_latency(paths.latency, calibration) / calibration.window_latency
 
 
 def preparation_time(
@@ -110,8 +110,9 @@ def all_reduce_time(
     inside = gpus / paths.domains
     wire = calibration.link_efficiency * paths.nvlink_rate
     one_domain = paths.domains == 1
-    slowdown = np.where(one_domain, 1.0, crossing_slowdown(paths, calibration))
-    rounds = np.where(one_domain, 0.0, calibration.crossing_rounds * excess_latency(paths))
+    slowdown = crossing_slowdown(paths, calibration)
+    rounds = calibration.crossing_rounds * excess_latency(paths.latency, calibration)
+    first = calibration.crossing_rounds * excess_latency(paths.domain_latency, calibration)
     between = np.where(one_domain, wire, calibration.link_efficiency * paths.nic_rate)
     best = np.full(np.broadcast_shapes(size.shape, gpus.shape, inside.shape), np.inf)
     for group in (*GROUP_SIZES, inside):
@@ -123,6 +124,6 @@ def all_reduce_time(
             + rounds
         )
         time = np.minimum(one_shot, two_shot) + np.where(group < gpus, second, 0.0)
-        whole = (gpus % group == 0) | (group == inside)
+        whole = (inside % group == 0) | (group == inside)
         best = np.minimum(best, np.where((group <= inside) & whole, time, np.inf))
-    return np.where(gpus > 1, launch + best, 0.0)
+    return np.where(gpus > 1, launch + first + best, 0.0)

@@ -12,6 +12,7 @@ from costmodel.inputs import FloatArray
 from costmodel.results import Case, Configuration, Scenario
 from presets import ClusterSpec, ScaleOut
 
+MODEL_WEIGHT = 3  # a model that was never measured counts as so many things outside the data
 IntervalClass = Literal["fp4", "fp8", "crossing"]
 
 
@@ -28,7 +29,8 @@ def interval_widths(
     kind: IntervalClass, reasons: Sequence[str], calibration: Calibration
 ) -> dict[str, float]:
     """Half-widths of the 90 % intervals, of the logarithm, wider for each extrapolation."""
-    widening = calibration.extrapolation_widening ** len(reasons)
+    weight = sum(MODEL_WEIGHT if reason.startswith("model ") else 1 for reason in reasons)
+    widening = calibration.extrapolation_widening**weight
     tpot: float = getattr(calibration.tpot_half_width, kind)
     return {
         "tpot": tpot * widening,

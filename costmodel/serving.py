@@ -252,7 +252,10 @@ def benchmark(
     deployment drains over half a round.
     """
     rounds = calibration.rounds
-    busy = share_of_slots(slots, fleet.decode_workers, concurrency, calibration)
+    decoding = fleet.decode_workers * steady.decode.in_flight
+    with np.errstate(invalid="ignore"):
+        past_prefill = np.floor(concurrency - steady.request_rate * steady.prefill_seconds)
+    busy = share_of_slots(slots, fleet.decode_workers, np.fmax(past_prefill, decoding), calibration)
     request_rate = steady.request_rate * busy
     decode_seconds = steady.decode.decode_seconds
     ttft = np.maximum(concurrency / request_rate - decode_seconds, steady.prefill_seconds)
@@ -278,6 +281,8 @@ def share_of_slots(
     slots: FloatArray, decode_workers: FloatArray, users: FloatArray, calibration: Calibration
 ) -> FloatArray:
     """Share of the slots in use, of those that a perfect router would use [1].
+
+    ``users`` are those past prefill: in decode, or waiting for a slot.
 
     A router that does not wait for a free slot leaves some worker short while another has a queue.
     Were each of N users at a random one of K workers, a worker would have about

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -63,6 +63,7 @@ INTERVALS = tuple(
 NOT_FITTED = (
     "acceptance_output",
     "attention_tile",
+    "kernel_path_latency",
     "reserved_bytes",
     "cache_share",
     "rounds",
@@ -102,16 +103,16 @@ def calibrate(
     rows
         Measured operating points.
     start
-        Constants to start from, with their priors and bounds.
+        Priors and bounds of the constants; the values of those that are fitted are forgotten.
     progress
         Called once for each evaluation of residuals.
     """
     check_rows(rows)
-    collectives = calibrate_collectives(start, progress)
+    collectives = calibrate_collectives(_at_priors(start), progress)
     serving = calibrate_serving(rows, collectives.file, progress)
     checked = cross_validate(
         rows,
-        folds_of(rows, min(FOLDS, len(rows))),
+        [fold for fold in folds_of(rows, FOLDS) if fold],
         lambda kept: calibrate_serving(kept, serving.file, progress).file.calibration,
     )
     constants = serving.file.constants | interval_constants(serving.file, checked)
@@ -135,13 +136,17 @@ def adapt(
     check_rows(rows)
     prior = replace(start, constants={n: _as_prior(c) for n, c in start.constants.items()})
     fit = calibrate_serving(rows, prior, progress, rounds=1)
-    folds = folds_of(rows, LEAVE_ONE_OUT if len(rows) <= LEAVE_ONE_OUT else FOLDS)
+    configurations = len({configuration_key(row) for row in rows})
+    folds = folds_of(rows, configurations if configurations <= LEAVE_ONE_OUT else FOLDS)
     checked = cross_validate(
         rows,
         [fold for fold in folds if fold],
         lambda kept: calibrate_serving(kept, prior, progress, rounds=1).file.calibration,
     )
-    constants = fit.file.constants | interval_constants(fit.file, checked)
+    constants = _with_priors_of(start, fit.file.constants)
+    for name, found in interval_constants(fit.file, checked).items():
+        # Few rows may widen an interval that holds for other machines too, not narrow it.
+        constants[name] = max(found, start.constants[name], key=lambda constant: constant.value)
     coverage = joined_coverage(start.coverage, coverage_of(rows))
     adapted = replace(fit, file=CalibrationFile(constants, coverage))
     return Adaptation(adapted, before=validate(rows, start.calibration), after=checked)
@@ -155,11 +160,15 @@ def check_rows(rows: Sequence[ServingRow]) -> None:
     InputError
         If the rows hold fewer than two configurations.
     """
-    found = len({configuration_key(row) for row in rows})
+    measured = ("tpot_ms", "tpot_median_ms", "iteration_ms")
+    known = [row for row in rows if any(getattr(row, name) is not None for name in measured)]
+    if not known:
+        raise InputError(f"rows: none holds a measurement; fill one of {', '.join(measured)}")
+    found = len({configuration_key(row) for row in known})
     if found < 2:
         raise InputError(
-            f"rows: {found} configuration is not enough to calibrate; give 2 or more, so that a "
-            "fit can be checked on what it did not see"
+            "rows: one configuration is not enough to calibrate; give 2 or more, so that a fit can "
+            "be checked on what it did not see"
         )
 
 
@@ -301,6 +310,34 @@ def joined_coverage(first: Coverage, second: Coverage) -> Coverage:
     for name in ("isl", "osl", "decode_gpus", "tp_gpus", "max_batch_dp", "max_batch_tp"):
         values[name] = span(getattr(first, name), getattr(second, name))
     return Coverage.model_validate(values)
+
+
+def _at_priors(file: CalibrationFile) -> CalibrationFile:
+    """Forget a fit: every constant that has a standard error goes back to its prior."""
+    return replace(
+        file,
+        constants={
+            name: constant
+            if constant.standard_error is None
+            else constant.model_copy(update={"value": constant.prior, "standard_error": None})
+            for name, constant in file.constants.items()
+        },
+    )
+
+
+def _with_priors_of(
+    start: CalibrationFile, constants: Mapping[str, Constant]
+) -> dict[str, Constant]:
+    """Give adapted constants the priors of the file that they came from."""
+    return {
+        name: constant.model_copy(
+            update={
+                "prior": start.constants[name].prior,
+                "spread": start.constants[name].spread,
+            }
+        )
+        for name, constant in constants.items()
+    }
 
 
 def _as_prior(constant: Constant) -> Constant:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from costmodel.intervals import half_widths
 from costmodel.observations import compared, configuration_key, observations_of
 from costmodel.predictions import breakdowns
 from costmodel.results import Case, Configuration
+from costmodel.serving import Benchmark
 from presets import PublishedRow, ServingRow
 
 FIGURES = ("tpot", "ttft", "throughput", "iteration")
@@ -24,6 +26,22 @@ GROUPS: dict[str, Callable[[ServingRow], str]] = {
     "mtp": lambda row: f"depth {row.mtp_depth}",
     "lengths": lambda row: f"{row.isl}/{row.osl}",
     "batch": lambda row: _batch_class(row.max_batch),
+}
+COLUMNS: dict[str, Callable[[Benchmark], FloatArray]] = {
+    "tpot_ms": lambda result: 1e3 * result.tpot_mean,
+    "tpot_median_ms": lambda result: 1e3 * result.tpot_median,
+    "ttft_ms": lambda result: 1e3 * result.ttft_mean,
+    "ttft_median_ms": lambda result: 1e3 * result.ttft_median,
+    "total_tok_s_per_gpu": lambda result: result.total_tok_s_per_gpu,
+    "iteration_ms": lambda result: 1e3 * result.steady.decode.step.total,
+}
+FIGURE_OF = {
+    "tpot_ms": "tpot",
+    "tpot_median_ms": "tpot",
+    "ttft_ms": "ttft",
+    "ttft_median_ms": "ttft",
+    "total_tok_s_per_gpu": "throughput",
+    "iteration_ms": "iteration",
 }
 Statistics = dict[str, float | int | None]
 
@@ -59,6 +77,7 @@ class Validation:
 
     rows: tuple[ServingRow, ...]
     figures: dict[str, Compared]
+    predictions: dict[str, FloatArray]  # by column name; the same whatever was measured
     batch_in_flight: FloatArray
     breakdown_ms: tuple[dict[str, float], ...]
 
@@ -68,6 +87,7 @@ class Validation:
         return Validation(
             tuple(self.rows[i] for i in index),
             {name: figure.where(index) for name, figure in self.figures.items()},
+            {name: values[index] for name, values in self.predictions.items()},
             self.batch_in_flight[index],
             tuple(self.breakdown_ms[i] for i in index),
         )
@@ -84,7 +104,7 @@ class Validation:
             members: dict[str, list[int]] = {}
             for index, row in enumerate(self.rows):
                 members.setdefault(key(row), []).append(index)
-            found[name] = dict(sorted(members.items()))
+            found[name] = dict(sorted(members.items(), key=lambda item: _leading_number(item[0])))
         return found
 
     def summary(self) -> dict[str, object]:
@@ -99,15 +119,28 @@ class Validation:
         return {"rows": len(self.rows), **self.statistics(), "by": by}
 
     def lines(self) -> list[dict[str, object]]:
-        """One dictionary per row: configuration, then each figure predicted and measured."""
+        """One dictionary per row: configuration, predictions with intervals, measurements, errors.
+
+        Predicted means and medians stand side by side; an error compares like with like.
+        """
         lines = []
         for index, row in enumerate(self.rows):
             line: dict[str, object] = {
                 name: getattr(row, name)
                 for name in ("sku", "model", "precision", "isl", "osl", *Configuration.model_fields)
             }
+            for column, values in self.predictions.items():
+                width = self.figures[FIGURE_OF[column]].half_width[index]
+                predicted = float(values[index])
+                line[f"predicted_{column}"] = predicted
+                line[f"predicted_{column}_low"] = predicted * float(np.exp(-width))
+                line[f"predicted_{column}_high"] = predicted * float(np.exp(width))
             for name, figure in self.figures.items():
-                line |= _figure_columns(name, figure, index)
+                line |= _measured_columns(name, figure, index)
+            for name in ("tpot", "ttft"):
+                mean = 1e-3 * self.predictions[f"{name}_ms"][index]
+                is_mean = np.isclose(self.figures[name].predicted[index], mean, rtol=1e-12)
+                line[f"measured_{name}_is"] = "mean" if is_mean else "median"
             lines.append(line)
         return lines
 
@@ -158,7 +191,12 @@ def validation_of(
     steps = [result.steady.decode.step for result in runs]
     parts = {name: chosen([getattr(step, name) for step in steps]) for name in vars(steps[0])}
     batch = chosen([result.steady.decode.requests for result in runs])
-    return Validation(tuple(rows), figures, batch, tuple(breakdowns(parts, len(rows))))
+    predictions = {
+        column: chosen([column_of(result) for result in runs])
+        for column, column_of in COLUMNS.items()
+    }
+    steps_ms = tuple(breakdowns(parts, len(rows)))
+    return Validation(tuple(rows), figures, predictions, batch, steps_ms)
 
 
 def statistics(figure: Compared) -> Statistics:
@@ -249,24 +287,25 @@ def cross_validate(
     return validation_of(rows, [case_of(row) for row in rows], calibrations, which)
 
 
-def _figure_columns(name: str, figure: Compared, index: int) -> Mapping[str, float | None]:
-    unit = {"throughput": 1.0}.get(name, 1e3)
-    label = {"throughput": "total_tok_s_per_gpu"}.get(name, f"{name}_ms")
-    predicted = unit * float(figure.predicted[index])
-    width = float(figure.half_width[index])
+def _measured_columns(name: str, figure: Compared, index: int) -> Mapping[str, float | None]:
+    unit = 1.0 if name == "throughput" else 1e3
+    label = "total_tok_s_per_gpu" if name == "throughput" else f"{name}_ms"
     measured = float(figure.measured[index])
     known = not np.isnan(measured)
     return {
-        f"predicted_{label}": predicted,
-        f"predicted_{label}_low": predicted * float(np.exp(-width)),
-        f"predicted_{label}_high": predicted * float(np.exp(width)),
         f"measured_{label}": unit * measured if known else None,
         f"error_{name}": float(figure.error[index]) if known else None,
     }
 
 
 def _batch_class(batch: int) -> str:
-    for limit in (1, 8, 32, 128):
-        if batch <= limit:
-            return f"up to {limit:4d}"
-    return "over 128"
+    for low, high in ((1, 1), (2, 8), (9, 32), (33, 128)):
+        if batch <= high:
+            return f"{low} to {high}" if low < high else f"{low}"
+    return "129 or more"
+
+
+def _leading_number(name: str) -> tuple[int, str]:
+    """Order names by the number they begin with."""
+    digits = re.match(r"\d*", name)
+    return (int(digits[0]) if digits and digits[0] else 0, name)

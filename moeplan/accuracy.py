@@ -11,11 +11,13 @@ from costmodel.calibration_file import write_whole
 from moeplan.render.accuracy import markdown
 from presets import published_rows, serving_rows
 
+NOTICE = "<!-- Made by `make accuracy`, as `moeplan validate --cross-validate` prints it. -->\n\n"
+
 
 def write_report(path: Path) -> None:
     """Measure the accuracy of the shipped model and write the report, whole or not at all."""
     accuracy = measure_accuracy(serving_rows(), published_rows(), shipped_calibration())
-    write_whole(path, markdown(accuracy))
+    write_whole(path, NOTICE + markdown(accuracy))
 
 
 if __name__ == "__main__":

@@ -24,15 +24,36 @@ BROKEN_PIPE = 141
 
 def emit(text: str) -> None:
     """Print text to standard output; end quietly where its reader has gone."""
-    import typer
-
-    try:
+    with _guarded():
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         sys.stdout.flush()
+
+
+@contextmanager
+def _guarded() -> Iterator[None]:
+    """End quietly where the reader of the output has gone, and in one sentence where it is full.
+
+    Raises
+    ------
+    InputError
+        Where standard output is closed, or its disk is full.
+    """
+    import typer
+
+    from presets.errors import InputError
+
+    try:
+        yield
     except BrokenPipeError:
         # What is left in the buffer must not be written again when the process ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(BROKEN_PIPE) from None
+    except (OSError, AttributeError) as error:
+        if sys.stdout is not None and not isinstance(error, OSError):
+            raise
+        sys.stdout = None  # nothing may be flushed there at the end
+        reason = getattr(error, "strerror", None) or "it is closed"
+        raise InputError(f"standard output cannot be written: {reason}") from None
 
 
 def emit_json(content: Mapping[str, Any]) -> None:
@@ -62,10 +83,11 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def emit_report(parts: Iterable[RenderableType]) -> None:
     """Print tables and paragraphs; colour goes to a terminal only."""
-    screen = console(sys.stdout)
-    with screen.capture() as captured:
-        for part in parts:
-            screen.print(part)
+    with _guarded():
+        screen = console(sys.stdout)
+        with screen.capture() as captured:
+            for part in parts:
+                screen.print(part)
     lines = (line.rstrip() for line in captured.get().splitlines())
     emit("\n".join(lines))
 
@@ -77,7 +99,8 @@ def console(file: Any) -> Console:
     terminal = file.isatty()
     return Console(
         file=file,
-        width=None if terminal else PLAIN_WIDTH,
+        # A narrower terminal wraps lines; a narrower table would cut numbers.
+        width=max(Console(file=file).width, PLAIN_WIDTH) if terminal else PLAIN_WIDTH,
         highlight=False,
         markup=False,
         emoji=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,19 +145,12 @@ def prefill_options(
         If no prefill worker of the space does.
     """
     facts = facts_of(scenario, cluster)
-    sizes = [
-        gpus
-        for gpus in sorted(space.prefill_gpus)
-        if gpus <= cluster.gpus and scenario.model.experts % gpus == 0
-    ]
-    limits = prefill_limit(
-        facts.machine,
-        facts.model,
-        np.array(sizes, dtype=np.float64),
-        scenario.workload,
-        calibration,
-    ).tolist()
-    sizes = [gpus for gpus, limit in zip(sizes, limits, strict=True) if limit >= 1.0]
+    sizes = fitting_sizes(space.prefill_gpus, facts, scenario, cluster, calibration)
+    if not sizes:
+        # Weights too large for every size of the space: the next sizes that hold them.
+        largest = max(space.prefill_gpus)
+        wider = [largest * 2**power for power in range(1, 5)]
+        sizes = fitting_sizes(wider, facts, scenario, cluster, calibration)[:1]
     if not sizes:
         raise InputError(
             f"prefill_gpus {space.prefill_gpus}: no prefill worker of the space has memory for "
@@ -173,6 +167,29 @@ def prefill_options(
         calibration,
     )
     return PrefillOptions(gpus, prefill)
+
+
+def fitting_sizes(
+    offered: Sequence[int],
+    facts: Facts,
+    scenario: Scenario,
+    cluster: ClusterSpec,
+    calibration: Calibration,
+) -> list[int]:
+    """Sizes of prefill worker that divide the experts and hold weights and one request, rising."""
+    sizes = [
+        gpus
+        for gpus in sorted(offered)
+        if gpus <= cluster.gpus and scenario.model.experts % gpus == 0
+    ]
+    limits = prefill_limit(
+        facts.machine,
+        facts.model,
+        np.array(sizes, dtype=np.float64),
+        scenario.workload,
+        calibration,
+    ).tolist()
+    return [gpus for gpus, limit in zip(sizes, limits, strict=True) if limit >= 1.0]
 
 
 def take_rate(rate: DecodeRate, index: IntArray | slice) -> DecodeRate:

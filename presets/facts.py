@@ -1,5 +1,6 @@
 """A figure and where it comes from."""
 
+import unicodedata
 from datetime import date
 from typing import Annotated, Literal
 
@@ -10,7 +11,7 @@ Kind = Literal["datasheet", "measured", "assumed"]
 
 def _printable(text: str) -> str:
     """Refuse control characters, which a terminal would obey."""
-    if not text.isprintable():
+    if any(unicodedata.category(letter).startswith("C") for letter in text):
         raise ValueError("must not hold control characters")
     return text
 

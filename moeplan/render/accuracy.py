@@ -24,11 +24,11 @@ TITLES = {
 }
 WORST = 10
 INTRODUCTION = """\
-Made by `make accuracy` (`moeplan validate --cross-validate`); do not edit. Errors are absolute and
-relative to the measurement, in percent; bias is signed; *inside* is the share of measurements
-within the 90 % interval, *half-width* its mean half-width. No prediction here comes from a fit that
-saw the row it predicts or another measurement of its configuration; the half-widths are set on the
-same cross-validated errors, so their coverage in the first tables is not independent of them."""
+Errors are absolute and relative to the measurement, in percent; bias is signed; *inside* is the
+share of measurements within the 90 % interval, *half-width* its mean half-width. No prediction here
+comes from a fit that saw the row it predicts or another measurement of its configuration; the
+half-widths are set on the same cross-validated errors, so their coverage in the first tables is not
+independent of them."""
 
 
 def markdown(accuracy: Accuracy) -> str:

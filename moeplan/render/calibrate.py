@@ -31,7 +31,7 @@ def report(found: Fit | Adaptation, path: Path) -> list[RenderableType]:
         for name, constant in fit.file.constants.items()
     ]
     columns = ("Constant", "Value", "Unit", "Prior", "Error", "Informed")
-    rests_on = count(fit.file.coverage.rows, "measured row")
+    rests_on = count(_rows(found), "measured row")
     return [
         heading(f"Constants fitted to {rests_on}, in {count(fit.evaluations, 'evaluation')}"),
         table(*columns, rows=rows),
@@ -47,6 +47,11 @@ def report(found: Fit | Adaptation, path: Path) -> list[RenderableType]:
 def fit_of(found: Fit | Adaptation) -> Fit:
     """Take the fit alone."""
     return found if isinstance(found, Fit) else found.fit
+
+
+def _rows(found: Fit | Adaptation) -> int:
+    """Rows that were fitted to; the coverage of an adapted file counts those before it too."""
+    return found.file.coverage.rows if isinstance(found, Fit) else len(found.before.rows)
 
 
 def _checks(found: Fit | Adaptation) -> list[RenderableType]:
@@ -81,7 +86,7 @@ def summary(found: Fit | Adaptation) -> dict[str, Any]:
     if not isinstance(found, Fit):
         checks = {"before": found.before.statistics(), "left_out": found.after.statistics()}
     return checks | {
-        "rows": fit.file.coverage.rows,
+        "rows": _rows(found),
         "evaluations": fit.evaluations,
         "constants": {
             name: {

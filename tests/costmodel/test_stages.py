@@ -28,6 +28,7 @@ from costmodel.stages import (
     NOT_FITTED,
     PREFILL,
     Adaptation,
+    _at_priors,
     adapt,
     calibrate,
     calibrate_collectives,
@@ -104,7 +105,7 @@ def validation(sku: str, errors: list[float]) -> Validation:
     known = Compared(np.exp(np.array(errors)), np.ones(count), np.ones(count))
     unknown = Compared(np.ones(count), np.full(count, np.nan), np.ones(count))
     figures = {"tpot": known, "ttft": unknown, "throughput": unknown}
-    return Validation(tuple(rows), figures, np.ones(count), ())
+    return Validation(tuple(rows), figures, {}, np.ones(count), ())
 
 
 def test_intervals_hold_nine_of_ten_errors_of_their_class() -> None:
@@ -146,11 +147,19 @@ def test_a_whole_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(fit.informed) == fitted
     for name, constant in fit.file.constants.items():
         if name not in fitted | set(INTERVALS):
-            assert constant == SHIPPED.constants[name], name
+            assert constant == _at_priors(SHIPPED).constants[name], name
         assert constant.low <= constant.value <= constant.high
 
 
-@pytest.mark.parametrize("rows", [ROWS[:0], ROWS[:1], ROWS[:1] * 2])
+def test_rows_without_measurements_set_nothing() -> None:
+    names = ("tpot_ms", "tpot_median_ms", "iteration_ms")
+    blank = [row.model_copy(update=dict.fromkeys(names)) for row in ROWS[:20]]
+    for rows in ([], blank):
+        with pytest.raises(InputError, match="none holds a measurement"):
+            adapt(rows, SHIPPED)
+
+
+@pytest.mark.parametrize("rows", [ROWS[:1], ROWS[:1] * 2])
 @pytest.mark.parametrize("fit", [calibrate, adapt])
 def test_one_configuration_cannot_be_checked(
     fit: Callable[[Sequence[ServingRow], CalibrationFile], object], rows: Sequence[ServingRow]

@@ -85,6 +85,11 @@ def test_predictions_use_nothing_that_was_measured(plain: Calibration, how: str)
             for row in rows
         ]
     before, after = validate(rows, plain), validate(other, plain)
+    for column, values in before.predictions.items():
+        assert np.array_equal(after.predictions[column], values), column
+    for ours, theirs in zip(before.lines(), after.lines(), strict=True):
+        predicted = {name for name in ours if name.startswith("predicted_")}
+        assert {name: theirs[name] for name in predicted} == {n: ours[n] for n in predicted}
     assert after.breakdown_ms == before.breakdown_ms
     assert np.array_equal(after.batch_in_flight, before.batch_in_flight)
     for name in ("throughput", "iteration"):
@@ -111,9 +116,9 @@ def test_groups_hold_every_row_once(plain: Calibration) -> None:
         assert sorted(i for members in groups.values() for i in members) == list(range(len(ROWS)))
     assert set(found.groups()["sku"]) == {"b200", "b300", "gb200", "h100", "h200"}
     assert set(found.groups()["attention"]) == {"tp", "dp"}
-    for index in found.groups()["batch"]["up to    8"]:
+    for index in found.groups()["batch"]["2 to 8"]:
         assert 1 < ROWS[index].max_batch <= 8
-    for index in found.groups()["batch"]["over 128"]:
+    for index in found.groups()["batch"]["129 or more"]:
         assert ROWS[index].max_batch > 128
     for index in found.groups()["mtp"]["depth 3"]:
         assert ROWS[index].mtp_depth == 3
@@ -151,6 +156,9 @@ def test_lines_hold_finite_numbers_and_their_intervals(plain: Calibration) -> No
             label = "total_tok_s_per_gpu" if name == "throughput" else f"{name}_ms"
             low, high = line[f"predicted_{label}_low"], line[f"predicted_{label}_high"]
             value, measured = line[f"predicted_{label}"], line[f"measured_{label}"]
+            alike = value
+            if line.get(f"measured_{name}_is") == "median":
+                alike = line[f"predicted_{name}_median_ms"]
             assert isinstance(low, float)
             assert isinstance(value, float)
             assert isinstance(high, float)
@@ -161,7 +169,8 @@ def test_lines_hold_finite_numbers_and_their_intervals(plain: Calibration) -> No
                 assert error is None
             else:
                 assert isinstance(measured, float)
-                assert error == pytest.approx(value / measured - 1)
+                assert isinstance(alike, float)
+                assert error == pytest.approx(alike / measured - 1)
 
 
 def test_lines_say_what_was_run_and_measured(plain: Calibration) -> None:

@@ -74,5 +74,5 @@ def test_report_is_written_whole(
 ) -> None:
     monkeypatch.setattr(moeplan.accuracy, "measure_accuracy", lambda *_: accuracy)
     moeplan.accuracy.write_report(tmp_path / "accuracy.md")
-    assert (tmp_path / "accuracy.md").read_text() == markdown(accuracy)
+    assert (tmp_path / "accuracy.md").read_text() == moeplan.accuracy.NOTICE + markdown(accuracy)
     assert list(tmp_path.iterdir()) == [tmp_path / "accuracy.md"]

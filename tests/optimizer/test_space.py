@@ -101,8 +101,16 @@ def test_prefill_workers_must_hold_the_weights(
 
 
 def test_no_prefill_worker_fits(scenario: Scenario, calibration: Calibration) -> None:
+    small = RACK.model_copy(update={"hbm_gb": 15.0})
     with pytest.raises(InputError, match="no prefill worker of the space has memory"):
-        prefill_options(Space(prefill_gpus=(1,)), scenario, RACK, calibration)
+        prefill_options(Space(prefill_gpus=(1,)), scenario, small, calibration)
+
+
+def test_weights_too_large_for_the_space_take_the_next_size(
+    scenario: Scenario, calibration: Calibration
+) -> None:
+    options = prefill_options(Space(prefill_gpus=(1, 2)), scenario, RACK, calibration)
+    assert options.gpus.tolist() == [4]
 
 
 def test_no_decode_worker_fits(scenario: Scenario, calibration: Calibration) -> None:
