@@ -107,7 +107,6 @@ class Calibration:
     # expert load [1]
     expert_tile: float
     expert_tile_fp8: float
-    expert_tile_hopper: float
     touch_spread: float
     expert_spread: float
     eplb_gain: float

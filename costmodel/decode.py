@@ -232,11 +232,8 @@ def expert_time(
     )
     hottest = 1.0 + spread * spread_of_maximum * np.sqrt(workers.ep / model.experts)
     pairs = model.top_k * worker_tokens / workers.ep * hottest
-    tile = _by_generation(
-        machine,
-        np.where(machine.fp4, calibration.expert_tile, calibration.expert_tile_fp8),
-        calibration.expert_tile_hopper,
-    )
+    aligned = machine.blackwell & ~machine.fp4  # FP8 kernels of Blackwell align rows to blocks
+    tile = np.where(aligned, calibration.expert_tile_fp8, calibration.expert_tile)
     rows = np.hypot(pairs, tile * distinct)
 
     shards = workers.gpus / workers.ep  # EP below the worker's size splits each expert by tp
@@ -249,7 +246,7 @@ def expert_time(
     shared = (model.shared_bytes / bandwidth + 2.0 * tokens * model.shared_params / rate) / _tp(
         workers
     )
-    return routed + shared
+    return np.asarray(routed + shared)
 
 
 def moe_exchange_time(

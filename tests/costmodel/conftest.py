@@ -29,7 +29,6 @@ ROUND = {
     "roofline_exponent": 2.0,
     "expert_tile": 4.0,
     "expert_tile_fp8": 8.0,
-    "expert_tile_hopper": 2.0,
     "touch_spread": 1.0,
     "expert_spread": 0.5,
     "eplb_gain": 0.5,

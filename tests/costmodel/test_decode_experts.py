@@ -119,8 +119,8 @@ def test_expert_constants_follow_generation_and_precision(
 ) -> None:
     alone = replace(dp_workers, gpus=array(1), ep=array(1))
     fp8 = replace(machine, fp4=np.asarray(False))
-    # One row takes 2 M / (40 T x efficiency): 0.2 us at 0.25, 0.25 us at 0.2; tiles of 8 and 2.
-    for facts, tile, row in ((fp8, 8, 0.2e-6), (hopper, 2, 0.25e-6)):
+    # One row takes 2 M / (40 T x efficiency): 0.2 us at 0.25, 0.25 us at 0.2; tiles of 8 and 4.
+    for facts, tile, row in ((fp8, 8, 0.2e-6), (hopper, 4, 0.25e-6)):
         routed = math.hypot(touched(1) * 1e-6, math.hypot(2, tile * touched(1)) * row)
         time = expert_time(facts, model, alone, array(1), array(1), plain)
         assert time == pytest.approx(routed + 2e-6 + 2 * row)
