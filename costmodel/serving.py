@@ -13,12 +13,26 @@ import numpy as np
 
 from costmodel.calibration import Calibration
 from costmodel.decode import StepTime, decode_step
-from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
+from costmodel.inputs import (
+    BoolArray,
+    FloatArray,
+    MachineArrays,
+    ModelArrays,
+    PathArrays,
+    WorkerArrays,
+)
 from costmodel.prefill import Prefill
 from costmodel.workload import Workload, acceptance_length, mean_over_median
 
 SMALLEST = 1e-6  # of the largest batch: where the bisection starts
 BISECTIONS = 28  # halvings of the logarithm of the batch: relative error below 1e-7
+
+MOST_LOAD = 0.98
+"""Largest share of the prefill capacity that a run keeps in use. [1]
+
+The queue of an open network grows without end towards a load of 1; users who wait for their answer
+before they ask again throttle themselves before. Beyond this share more users only wait longer.
+"""
 
 
 @dataclass(frozen=True)
@@ -150,10 +164,11 @@ def batch_met(
     Were requests at random among K workers, a worker would hold ``n ~ Poisson``-like numbers of
     variance ``mean (1 - 1/K)``, and a request, more often on a full worker, would meet
     ``E[n^2] / E[n] = mean + (1 - 1/K)``; ``routing_skew`` is the calibrated share of that. Slots
-    bound it.
+    bound it, and a request meets at least itself.
     """
     more = calibration.routing_skew * (1.0 - 1.0 / decode_workers) / ranks_of_worker
-    return np.maximum(requests, np.minimum(max_batch, requests + more))
+    met = np.maximum(requests, np.minimum(max_batch, requests + more))
+    return np.maximum(met, 1.0 / ranks_of_worker)
 
 
 def join_prefill(
@@ -204,23 +219,41 @@ def prefill_wait(
     return service * (calibration.prefill_wait * busy + queue)
 
 
-def serve(network: Network, max_batch: FloatArray, concurrency: FloatArray) -> Benchmark:
-    """Serve ``concurrency`` users with at most ``max_batch`` requests per rank or worker.
+def fullest(
+    network: Network, max_batch: FloatArray, users: FloatArray, slots: FloatArray
+) -> Steady:
+    """Fill decode until ``max_batch``, the users or prefill allow no more, by bisection.
 
-    The batch in flight is the largest that the users can keep there, by bisection: a fuller batch
-    needs more users, as it takes longer and loads prefill more.
+    A fuller batch needs more users and more of prefill, as it takes longer and yields more.
+
+    Parameters
+    ----------
+    max_batch
+        Largest batch in flight looked for, per rank (dp) or worker (tp). [1]
+    users
+        Who are there to keep it in flight. [1]
+    slots
+        Slots of each rank (dp) or worker (tp). [1]
     """
-    groups = network.fleet.decode_workers * ranks(network.workers)
-    full = np.minimum(max_batch, concurrency / groups)
-    low, high = SMALLEST * full, full
+
+    def feeds(batch: FloatArray) -> BoolArray:
+        steady = steady_state(network, batch, slots)
+        return np.asarray((steady.users <= users) & (steady.prefill_load <= MOST_LOAD))
+
+    low, high = SMALLEST * max_batch, max_batch
     for _ in range(BISECTIONS):
         middle = np.sqrt(low * high)
-        enough = steady_state(network, middle, max_batch).users <= concurrency
+        enough = feeds(middle)
         low = np.where(enough, middle, low)
         high = np.where(enough, high, middle)
-    fits = steady_state(network, full, max_batch).users <= concurrency
-    # The lower end: users can keep it in flight, so its prefill is not overloaded.
-    steady = steady_state(network, np.where(fits, full, low), max_batch)
+    # The lower end: users and prefill can keep it in flight.
+    return steady_state(network, np.where(feeds(max_batch), max_batch, low), slots)
+
+
+def serve(network: Network, max_batch: FloatArray, concurrency: FloatArray) -> Benchmark:
+    """Serve ``concurrency`` users with at most ``max_batch`` requests per rank or worker."""
+    groups = network.fleet.decode_workers * ranks(network.workers)
+    steady = fullest(network, np.minimum(max_batch, concurrency / groups), concurrency, max_batch)
     return benchmark(
         steady,
         network.workers.mtp_depth,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -121,6 +122,12 @@ def _columns(
 def take_columns(columns: Columns, index: IntArray) -> Columns:
     """Keep the chosen columns."""
     return Columns(**{name: values[index] for name, values in vars(columns).items()})
+
+
+def join_columns(parts: Sequence[Columns]) -> Columns:
+    """Put columns one after the other."""
+    names = vars(parts[0])
+    return Columns(**{name: np.concatenate([vars(part)[name] for part in parts]) for name in names})
 
 
 def level_starts(pairs: Columns) -> IntArray:

@@ -12,7 +12,7 @@ from costmodel.inputs import FloatArray
 from optimizer.lattice import Lattice
 from optimizer.limits import Limits
 
-Limit = Literal["target", "max_ttft", "max_gpus"]
+Limit = Literal["target", "max_ttft"]
 
 PART_NAMES = {
     "projection": "attention projections",
@@ -36,14 +36,13 @@ class Infeasibility:
 
     Attributes
     ----------
-    limit : {"target", "max_ttft", "max_gpus"}
+    limit : {"target", "max_ttft"}
         The limit that cannot be met: the target, whatever the other limits are; or the TTFT, given
-        the target; or the GPU budget, in which prefill never keeps up.
+        the target.
     limits : Limits
         As asked.
     reachable : float
-        What the failed limit would have to be: highest target [token/s], shortest TTFT [s]; NaN for
-        the budget.
+        What the failed limit would have to be: highest target [token/s], shortest TTFT [s].
     highest_target : float or None
         Highest target that the other limits allow; None where they allow none. [token/s]
     step_ms : float
@@ -76,19 +75,17 @@ def find_infeasibility(lattice: Lattice, limits: Limits) -> Infeasibility:
     limits : Limits
         That nothing in the lattice meets.
     """
-    speed = lattice.states.tok_s_per_user
+    speed, throttled = lattice.states.tok_s_per_user, lattice.throttled.speed
     runs = np.isfinite(lattice.shortest_ttft)
-    usable = lattice.feasible > 0
-    highest = float(speed[usable].max()) if usable.any() else None
+    allowed = np.concatenate([speed[lattice.feasible > 0], throttled])
+    highest = float(allowed.max()) if len(allowed) else None
     enough = runs & (speed >= limits.target)
     limit: Limit
-    if not runs.any():
-        limit, reachable = "max_gpus", math.nan
-    elif not enough.any():
-        limit, reachable = "target", float(speed[runs].max())
-    else:
+    if enough.any():
         limit, reachable = "max_ttft", float(lattice.shortest_ttft[enough].min())
-    fastest = int(np.argmax(np.where(runs, speed, 0.0) if runs.any() else speed))
+    else:
+        limit, reachable = "target", float(np.concatenate([speed[runs], throttled]).max())
+    fastest = int(np.argmax(np.where(runs, speed, 0.0)))
     parts = {name: _at(values, fastest) for name, values in vars(lattice.states.rate.step).items()}
     largest = max(parts, key=lambda name: parts[name])
     step = sum(parts.values())
@@ -107,11 +104,6 @@ def find_infeasibility(lattice: Lattice, limits: Limits) -> Infeasibility:
 def explain_infeasibility(found: Infeasibility) -> str:
     """Say in one sentence what failed and what would work."""
     limits = found.limits
-    if found.limit == "max_gpus":
-        return (
-            f"{limits.max_gpus} GPUs are too few: prefill cannot keep up with even one request in "
-            "flight; more GPUs or shorter inputs would help"
-        )
     if found.limit == "target":
         part = PART_NAMES.get(found.largest_part, found.largest_part)
         text = (

@@ -8,7 +8,7 @@ least its throughput: a running maximum in both directions finds them all.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,8 +16,9 @@ from costmodel.calibration import Calibration
 from costmodel.inputs import FloatArray
 from costmodel.prefill import Prefill
 from costmodel.results import Configuration, Scenario
-from costmodel.serving import Benchmark, Fleet, benchmark, join_prefill
+from costmodel.serving import MOST_LOAD, Benchmark, Fleet, benchmark, join_prefill
 from optimizer.columns import Columns, all_columns, level_starts, take_columns
+from optimizer.entries import Entries, joined
 from optimizer.space import Space
 from optimizer.states import (
     DecodeStates,
@@ -27,6 +28,7 @@ from optimizer.states import (
     prefill_options,
     take_rate,
 )
+from optimizer.throttled import Cells, throttle, throttled_cells
 from presets import ClusterSpec
 
 BLOCK = 1 << 16
@@ -34,44 +36,6 @@ BLOCK = 1 << 16
 
 MOST_USERS = 1_000_000
 """Largest concurrency of a configuration. [1]"""
-
-
-@dataclass(frozen=True)
-class Entries:
-    """Chosen deployments of the lattice, one entry each.
-
-    Attributes
-    ----------
-    state : array of int
-        Index into the decode states.
-    column : array of int
-        Index into the columns of the state's size.
-    throughput : array of float
-        Input and output tokens of the whole deployment, as benchmarked. [token/s]
-    cost : array of int
-        [1e-6 USD/h]
-    gpus : array of int
-        [GPU]
-    """
-
-    state: IntArray
-    column: IntArray
-    throughput: FloatArray
-    cost: IntArray
-    gpus: IntArray
-
-    def __len__(self) -> int:
-        """Count the entries."""
-        return len(self.state)
-
-    @property
-    def per_dollar(self) -> FloatArray:
-        """Throughput over cost [1e6 token h / (s USD)]."""
-        return np.asarray(self.throughput / self.cost)
-
-    def take(self, index: IntArray | np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Entries:
-        """Keep the chosen entries."""
-        return Entries(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -91,11 +55,15 @@ class Lattice:
     evaluated : int
         Those whose decode worker is fast enough to be looked at. [1]
     feasible : array of int
-        Deployments of each state that meet every limit but the target; 0 where not evaluated. [1]
+        Deployments of each state that meet every limit but the target, with full slots; 0 where
+        not evaluated. [1]
     front : Entries
-        Deployments that none as fast and as cheap beats in throughput.
+        Deployments with full slots that none as fast and as cheap beats in throughput.
     by_structure : Entries
-        Best throughput per dollar of each decode state with each size of prefill worker.
+        Best throughput per dollar of each decode state with each size of prefill worker, among
+        those with full slots.
+    throttled : Entries
+        Deployments whose prefill bounds the requests in flight.
     shortest_ttft : array of float
         Of each state over its columns; infinite where not evaluated. [s]
     """
@@ -108,6 +76,7 @@ class Lattice:
     feasible: IntArray
     front: Entries
     by_structure: Entries
+    throttled: Entries
     shortest_ttft: FloatArray
 
 
@@ -149,6 +118,7 @@ def evaluate(
         rows = rows[states.tok_s_per_user[rows] >= slowest]
         if len(pairs):
             gather.add_size(rows, pairs)
+    gather.add_throttled(columns, slowest)
     return gather.lattice(columns, candidates)
 
 
@@ -162,7 +132,7 @@ def benchmarks(
 ) -> tuple[Benchmark, FloatArray]:
     """Benchmark rows x pairs with as many users as just fill the slots; also gives their number.
 
-    Concurrency is infinite where prefill cannot keep up.
+    It is infinite where prefill cannot keep up.
     """
     rate = take_rate(states.rate, rows)
     # The parts of a step are not needed here; they keep their shape.
@@ -200,9 +170,11 @@ def configuration_of(
     """Write one deployment of the lattice as a configuration."""
     shape = lattice.states.shape_of(state)
     pair = take_columns(lattice.columns[shape.gpus], np.array([column]))
-    _, users = benchmarks(
-        lattice.states, np.array([state]), lattice.options, pair, scenario, calibration
-    )
+    states, options, row = lattice.states, lattice.options, np.array([state])
+    full, users = benchmarks(states, row, options, pair, scenario, calibration)
+    if full.steady.prefill_load[0, 0] > MOST_LOAD:
+        cell = Cells(row, np.array([column]), pair)
+        users = throttle(states, options, cell, scenario.workload, calibration)[1][None]
     return Configuration(
         prefill_workers=int(pair.prefill_workers[0]),
         prefill_gpus_per_worker=int(lattice.options.gpus[pair.option[0]]),
@@ -233,6 +205,7 @@ class _Gather:
         self.max_ttft = math.inf if max_ttft is None else max_ttft
         self.front: list[Entries] = []
         self.by_structure: list[Entries] = []
+        self.throttled = joined([])
         self.evaluated = 0
         self.feasible = np.zeros(len(states), dtype=np.int64)
         self.shortest_ttft = np.full(len(states), np.inf)
@@ -248,6 +221,22 @@ class _Gather:
             best_above = self._keep_front(block, pairs, throughput, starts, best_above)
             self._keep_structures(block, pairs, throughput)
 
+    def add_throttled(self, columns: dict[int, Columns], slowest: float) -> None:
+        """Evaluate the deployments whose prefill cannot keep all slots full."""
+        cells = throttled_cells(self.states, self.options, columns, slowest)
+        if not len(cells):
+            return
+        result, users = throttle(
+            self.states, self.options, cells, self.scenario.workload, self.calibration
+        )
+        speed, fleet = 1.0 / result.tpot_median, cells.fleet
+        throughput = result.total_tok_s_per_gpu * fleet.gpus
+        fast = (speed >= slowest) & (users <= MOST_USERS)
+        self.evaluated += int(np.count_nonzero(fast))
+        np.minimum.at(self.shortest_ttft, cells.state[fast], result.ttft_mean[fast])
+        found = Entries(cells.state, cells.column, throughput, fleet.cost, fleet.gpus, speed)
+        self.throttled = found.take(fast & (result.ttft_mean <= self.max_ttft))
+
     def lattice(self, columns: dict[int, Columns], candidates: int) -> Lattice:
         """Put the collected parts together."""
         return Lattice(
@@ -257,8 +246,9 @@ class _Gather:
             candidates=candidates,
             evaluated=self.evaluated,
             feasible=self.feasible,
-            front=_joined(self.front),
-            by_structure=_joined(self.by_structure),
+            front=joined(self.front),
+            by_structure=joined(self.by_structure),
+            throttled=self.throttled,
             shortest_ttft=self.shortest_ttft,
         )
 
@@ -267,7 +257,7 @@ class _Gather:
         result, users = benchmarks(
             self.states, block, self.options, pairs, self.scenario, self.calibration
         )
-        runs = (result.steady.prefill_load < 1.0) & (users <= MOST_USERS)
+        runs = (result.steady.prefill_load <= MOST_LOAD) & (users <= MOST_USERS)
         ttft = np.where(runs, result.ttft_mean, np.inf)
         self.shortest_ttft[block] = ttft.min(axis=1)
         good = runs & (ttft <= self.max_ttft)
@@ -292,7 +282,7 @@ class _Gather:
         left[:, 1:] = reached[1:, :-1]
         row, level = np.nonzero(best > np.maximum(reached[:-1], left))
         column = _first_at(throughput, best, row, level, starts)
-        self.front.append(_entries(block[row], column, throughput[row, column], pairs))
+        self.front.append(self._entries(block[row], column, throughput[row, column], pairs))
         last: FloatArray = reached[-1]
         return last
 
@@ -304,8 +294,14 @@ class _Gather:
             members = np.flatnonzero(pairs.option == option)
             if len(members):
                 column = members[np.argmax(per_dollar[:, members], axis=1)]
-                found = _entries(block, column, throughput[row, column], pairs)
+                found = self._entries(block, column, throughput[row, column], pairs)
                 self.by_structure.append(found.take(found.throughput > 0.0))
+
+    def _entries(
+        self, state: IntArray, column: IntArray, throughput: FloatArray, pairs: Columns
+    ) -> Entries:
+        speed = self.states.tok_s_per_user[state]
+        return Entries(state, column, throughput, pairs.cost[column], pairs.gpus[column], speed)
 
 
 def _first_at(
@@ -319,14 +315,3 @@ def _first_at(
         part = throughput[row[chosen], starts[number] : ends[number]]
         column[chosen] = starts[number] + np.argmax(part, axis=1)
     return column
-
-
-def _entries(state: IntArray, column: IntArray, throughput: FloatArray, pairs: Columns) -> Entries:
-    return Entries(state, column, throughput, pairs.cost[column], pairs.gpus[column])
-
-
-def _joined(parts: list[Entries]) -> Entries:
-    none = np.zeros(0, dtype=np.int64)
-    parts = [Entries(none, none, np.zeros(0), none, none), *parts]
-    names = (field.name for field in fields(Entries))
-    return Entries(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))

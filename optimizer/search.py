@@ -13,10 +13,11 @@ import numpy as np
 from costmodel.calibration import Calibration
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Predicted, Prediction, Scenario
+from optimizer.entries import Entries, joined
 from optimizer.exact import Candidates, Choice, choose
 from optimizer.explain import lost_by
 from optimizer.infeasible import Infeasibility, explain_infeasibility, find_infeasibility
-from optimizer.lattice import Entries, Lattice, configuration_of, evaluate
+from optimizer.lattice import Lattice, configuration_of, evaluate
 from optimizer.limits import Limits
 from optimizer.space import Space
 from presets import ClusterSpec, InputError
@@ -210,7 +211,7 @@ class _Found:
     @cached_property
     def choice(self) -> Choice:
         """What CP-SAT chooses among those of the front that are fast enough."""
-        entries = self.fast(self.lattice.front)
+        entries = self.front
         return choose(
             Candidates(
                 throughput=np.rint(THROUGHPUT_SCALE * entries.throughput).astype(np.int64),
@@ -225,9 +226,8 @@ class _Found:
         """Winner and runners-up, best first; none where nothing meets the limits."""
         if self.choice.index is None:
             return ()
-        front = self.fast(self.lattice.front)
-        winner = int(front.state[self.choice.index]), int(front.column[self.choice.index])
-        entries = self.fast(self.lattice.by_structure)
+        winner = int(self.front.state[self.choice.index]), int(self.front.column[self.choice.index])
+        entries = self.fast(self.lattice.by_structure, self.lattice.throttled)
         order = np.lexsort((entries.column, entries.state, entries.gpus, -entries.per_dollar))
         found = {self.structure(winner): winner}
         for place in order.tolist():
@@ -246,16 +246,22 @@ class _Found:
         shape = self.lattice.states.shape_of(state)
         return shape.gpus, shape.attention, shape.mtp_depth
 
-    def fast(self, entries: Entries) -> Entries:
+    @cached_property
+    def front(self) -> Entries:
+        """What can be best and meets the target."""
+        return self.fast(self.lattice.front, self.lattice.throttled)
+
+    def fast(self, *parts: Entries) -> Entries:
         """Entries that meet the target."""
-        return entries.take(self.lattice.states.tok_s_per_user[entries.state] >= self.limits.target)
+        entries = joined(parts)
+        return entries.take(entries.speed >= self.limits.target)
 
     def answer(
         self, predicted: Sequence[Predicted], scenario: Scenario, whole: Lattice, started: float
     ) -> Answer:
         """Put what was found into words, given the predictions of `keys`."""
         fast = self.lattice.states.tok_s_per_user >= self.limits.target
-        feasible = int(self.lattice.feasible[fast].sum())
+        feasible = int(self.lattice.feasible[fast].sum()) + len(self.fast(self.lattice.throttled))
         info = SearchInfo(
             candidates=self.lattice.candidates,
             feasible=feasible,

@@ -33,6 +33,14 @@ IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class Facts:
+    """One machine and one model at one precision, as the cost model reads them."""
+
+    machine: MachineArrays
+    model: ModelArrays
+
+
+@dataclass(frozen=True)
 class DecodeStates:
     """Decode workers with a batch in flight, the fastest of each size first; one entry each.
 
@@ -46,6 +54,10 @@ class DecodeStates:
         Requests in flight per rank (dp) or worker (tp). [1]
     workers : WorkerArrays
         The workers as the cost model reads them.
+    paths : PathArrays
+        The links between a worker's GPUs.
+    facts : Facts
+        The machine and the model.
     rate : DecodeRate
         What one worker does.
     """
@@ -54,6 +66,8 @@ class DecodeStates:
     shape: IntArray
     batch: IntArray
     workers: WorkerArrays
+    paths: PathArrays
+    facts: Facts
     rate: DecodeRate
 
     def __len__(self) -> int:
@@ -76,14 +90,6 @@ class PrefillOptions:
 
     gpus: IntArray
     prefill: Prefill
-
-
-@dataclass(frozen=True)
-class Facts:
-    """One machine and one model at one precision, as the cost model reads them."""
-
-    machine: MachineArrays
-    model: ModelArrays
 
 
 def facts_of(scenario: Scenario, cluster: ClusterSpec) -> Facts:
@@ -129,7 +135,9 @@ def decode_states(
         shapes=tuple(shapes),
         shape=shape[order],
         batch=batch[order],
-        workers=take(take(workers, shape), order),
+        workers=take(workers, shape[order]),
+        paths=take(paths, shape[order]),
+        facts=facts,
         rate=take_rate(rate, order),
     )
 

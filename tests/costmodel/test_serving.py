@@ -10,6 +10,7 @@ from costmodel.calibration import Calibration
 from costmodel.inputs import FloatArray, WorkerArrays
 from costmodel.serving import (
     BISECTIONS,
+    MOST_LOAD,
     SMALLEST,
     Benchmark,
     Fleet,
@@ -114,11 +115,12 @@ def test_batch_is_the_largest_that_users_and_slots_allow(
     most = min(max_batch, users / (4 * decode))  # slots of a rank, or all users in decode
     assert 0 < batch <= most
     assert result.steady.users <= users
-    assert result.steady.prefill_load < 1
-    if batch < most:  # then the users that wait for prefill limit it
+    assert result.steady.prefill_load <= MOST_LOAD
+    if batch < most:  # then prefill limits it: the users that wait for it, or its capacity
         above = batch * SMALLEST ** -(2.0 ** (1 - BISECTIONS))  # two steps of the bisection
         assert above < batch * (1 + 2e-7)
-        assert steady_state(case, array(above), array(max_batch)).users > users
+        fuller = steady_state(case, array(above), array(max_batch))
+        assert fuller.users > users or fuller.prefill_load > MOST_LOAD
     assert result.ttft_median >= case.prefill.latency
     assert result.ttft_mean >= result.ttft_median
 
@@ -140,12 +142,12 @@ def test_few_users_feel_neither_queue(network: Network) -> None:
     assert result.steady.prefill_load < 0.02
 
 
-def test_throughput_bound_by_prefill_approaches_its_capacity(network: Network) -> None:
+def test_throughput_bound_by_prefill_comes_to_its_largest_load(network: Network) -> None:
     # One prefill worker of 100 requests/s before 200 decode workers.
     starved = with_fleet(network, 1, 200)
     rates = [float(run(starved, 1000, users).steady.request_rate) for users in (100, 1e3, 1e4)]
     assert rates == sorted(rates)
-    assert 99 < rates[-1] < 100
+    assert rates[-1] == pytest.approx(100 * MOST_LOAD)
 
 
 def test_benchmark_by_hand(network: Network) -> None:
@@ -268,3 +270,10 @@ def test_a_request_meets_a_fuller_batch_than_the_mean(plain: Calibration) -> Non
     ]
     assert meets == pytest.approx([8.0625, 8.05, 8])
     assert batch_met(array(8), array(9), array(4), array(1), plain) == 8
+
+
+def test_a_request_meets_at_least_itself(network: Network) -> None:
+    # Two users on 200 workers of 4 ranks: alone on its worker, a quarter request per rank.
+    alone = run(with_fleet(network, 1, 200), 16, 2)
+    few = steady_state(with_fleet(network, 1, 1), array(0.25), array(16))
+    assert alone.tpot_median == pytest.approx(float(few.decode.tpot))

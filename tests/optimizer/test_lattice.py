@@ -4,7 +4,9 @@ import pytest
 from costmodel.calibration import Calibration
 from costmodel.predictions import predict
 from costmodel.results import Scenario
+from costmodel.serving import MOST_LOAD
 from optimizer import Space
+from optimizer.entries import joined
 from optimizer.lattice import configuration_of, evaluate
 from presets import InputError, default_cluster
 from topology import group_table
@@ -16,21 +18,27 @@ def test_lattice_and_prediction_agree(
 ) -> None:
     cluster = default_cluster(sku, 72)
     lattice = evaluate(Space(batch_ratio=1.1), scenario, cluster, calibration, 72)
-    front = lattice.front.take(np.arange(0, len(lattice.front), 97))
+    full = lattice.front.take(np.arange(0, len(lattice.front), 97))
+    throttled = lattice.throttled.take(np.arange(0, len(lattice.throttled), 23))
+    assert len(full) > 20 < len(throttled)
+    front = joined([full, throttled])
     configurations = [
         configuration_of(lattice, state, column, scenario, calibration)
         for state, column in zip(front.state.tolist(), front.column.tolist(), strict=True)
     ]
-    assert len(configurations) > 20
     predicted = predict(configurations, scenario, cluster, calibration)
     throughput = [
         each.prediction.total_tok_s_per_gpu * each.configuration.gpus for each in predicted
     ]
     speed = [each.prediction.tok_s_per_user for each in predicted]
     assert throughput == pytest.approx(front.throughput.tolist(), rel=1e-6)
-    assert speed == pytest.approx(lattice.states.tok_s_per_user[front.state].tolist(), rel=1e-6)
+    assert speed == pytest.approx(front.speed.tolist(), rel=1e-6)
     assert [each.configuration.gpus for each in predicted] == front.gpus.tolist()
-    assert all(each.prefill_load < 1.0 for each in predicted)
+    loads = np.array([each.prefill_load for each in predicted])
+    assert loads[: len(full)].max() <= MOST_LOAD
+    assert loads[len(full) :] == pytest.approx(MOST_LOAD)
+    # Fewer in flight than slots: faster than with all slots full.
+    assert np.all(throttled.speed >= lattice.states.tok_s_per_user[throttled.state])
 
 
 def test_every_wide_b200_worker_is_there_and_crosses_the_nic(

@@ -1,13 +1,16 @@
+import math
 from itertools import product
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 from costmodel.calibration import Calibration
 from costmodel.deployments import deployments_of, network_of
+from costmodel.inputs import FloatArray
 from costmodel.predictions import predict
 from costmodel.results import Case, Configuration, Predicted, Scenario
-from costmodel.serving import steady_state
+from costmodel.serving import MOST_LOAD, Network, steady_state
 from optimizer import Limits, Space, allowed_shapes, best, curve
 from optimizer.space import batch_grid
 from presets import ClusterSpec, InputError, default_cluster
@@ -38,18 +41,42 @@ def enumerated(
         )
         if decode * shape.gpus + prefill * size <= min(72, cluster.gpus)
     ]
-    deployments = deployments_of([Case(each, scenario, cluster) for each in drafts])
-    with np.errstate(invalid="ignore"):
-        full = deployments.max_batch
-        steady = steady_state(network_of(deployments, calibration), full, full)
-        users = np.ceil(steady.users)
-    running = steady.prefill_load < 1.0
-    configurations = [
-        each.model_copy(update={"concurrency": int(n)})
-        for each, n, ok in zip(drafts, users, running, strict=True)
-        if ok
-    ]
+    cases = [Case(each, scenario, cluster) for each in drafts]
+    network = network_of(deployments_of(cases), calibration)
+    slots = np.array([float(each.max_batch) for each in drafts])
+    configurations, overloaded = [], set()
+    for draft, case, n, load in zip(
+        drafts, cases, *users_and_load(network, slots, slots), strict=True
+    ):
+        fleet = repr(draft.model_copy(update={"max_batch": 1}))
+        if load > MOST_LOAD and fleet in overloaded:
+            continue  # more slots, and still as many requests in flight
+        users = n if load <= MOST_LOAD else users_that_prefill_feeds(case, calibration)
+        if load > MOST_LOAD:
+            overloaded.add(fleet)
+        configurations.append(draft.model_copy(update={"concurrency": math.ceil(users)}))
     return predict(configurations, scenario, cluster, calibration)
+
+
+def users_and_load(
+    network: Network, batch: FloatArray, slots: FloatArray
+) -> tuple[list[float], list[float]]:
+    """Users that keep a batch in flight, and the load of prefill."""
+    with np.errstate(invalid="ignore"):  # beyond a load of 1 the wait has no end
+        steady = steady_state(network, batch, slots)
+    return steady.users.tolist(), steady.prefill_load.tolist()
+
+
+def users_that_prefill_feeds(case: Case, calibration: Calibration) -> float:
+    """Users of one deployment with more slots than prefill keeps full."""
+    network = network_of(deployments_of([case]), calibration)
+    slots = np.array([float(case.configuration.max_batch)])
+
+    def surplus(batch: float) -> float:
+        return users_and_load(network, np.array([batch]), slots)[1][0] - MOST_LOAD
+
+    batch = brentq(surplus, 1e-6, slots[0], xtol=1e-12, rtol=1e-14)
+    return users_and_load(network, np.array([batch]), slots)[0][0]
 
 
 def dearness(each: Predicted) -> tuple[float, int]:
