@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import math
 
-from costmodel.results import Configuration
+from costmodel.results import Case, Configuration
 from presets import ClusterSpec, InputError, Model
 
 
-def check_shape(configuration: Configuration, model: Model, cluster: ClusterSpec) -> None:
+def check_shape(
+    configuration: Configuration,
+    model: Model,
+    cluster: ClusterSpec,
+    prefill_cluster: ClusterSpec | None = None,
+) -> None:
     """Refuse a configuration that no engine could start.
+
+    Its prefill workers stand on `prefill_cluster`; None puts both roles on one cluster.
 
     Raises
     ------
@@ -17,10 +24,18 @@ def check_shape(configuration: Configuration, model: Model, cluster: ClusterSpec
         Naming the field, its value and what would be valid.
     """
     gpus, ep = configuration.decode_gpus_per_worker, configuration.decode_ep
-    if configuration.gpus > cluster.gpus:
-        raise InputError(
-            f"configuration asks for {configuration.gpus} GPUs, but the cluster has {cluster.gpus}"
-        )
+    asked = [(configuration.gpus, "", cluster)]
+    if prefill_cluster is not None:
+        asked = [
+            (configuration.prefill_gpus, "prefill ", prefill_cluster),
+            (configuration.decode_gpus, "decode ", cluster),
+        ]
+    for wanted, role, there in asked:
+        if wanted > there.gpus:
+            raise InputError(
+                f"configuration asks for {wanted} {role}GPUs, but the {role}cluster has "
+                f"{there.gpus}"
+            )
     if gpus % ep:
         raise InputError(f"decode_ep {ep} must divide decode_gpus_per_worker {gpus}")
     slots = configuration.eplb_slots or model.experts
@@ -39,29 +54,38 @@ def check_shape(configuration: Configuration, model: Model, cluster: ClusterSpec
         )
 
 
-def check_memory(
-    configuration: Configuration, limit: float, prefill_limit: float, cluster: ClusterSpec
-) -> None:
+def check_memory(case: Case, limit: float, prefill_limit: float) -> None:
     """Refuse a worker whose weights, or a batch whose KV cache beside them, do not fit.
+
+    Parameters
+    ----------
+    case
+        The deployment.
+    limit
+        Requests whose KV cache fits, per rank (dp) or worker (tp). [1]
+    prefill_limit
+        Inputs whose KV cache fits on one rank of a prefill worker. [1]
 
     Raises
     ------
     InputError
         Naming the largest batch that fits.
     """
+    configuration, sku = case.configuration, case.cluster.sku
     gpus = configuration.decode_gpus_per_worker
     if prefill_limit < 1.0:
         raise InputError(
             f"prefill_gpus_per_worker {configuration.prefill_gpus_per_worker}: the weights leave "
-            f"no room for one request in the memory of {cluster.sku}; use more GPUs per worker"
+            f"no room for one request in the memory of {case.prefill_on.sku}; use more GPUs per "
+            "worker"
         )
     if limit < 1.0:
         raise InputError(
             f"decode_gpus_per_worker {gpus}: the weights leave no room for one request in the "
-            f"memory of {cluster.sku}; use more GPUs per worker"
+            f"memory of {sku}; use more GPUs per worker"
         )
     if configuration.max_batch > limit:
         raise InputError(
-            f"max_batch {configuration.max_batch} does not fit in the memory of {cluster.sku} at "
+            f"max_batch {configuration.max_batch} does not fit in the memory of {sku} at "
             f"{gpus} GPUs per worker; at most {math.floor(limit)}"
         )

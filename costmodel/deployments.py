@@ -32,7 +32,8 @@ from topology import group_table
 class Deployments:
     """Configurations with the facts of their machines, models and links; one entry each."""
 
-    machine: MachineArrays
+    machine: MachineArrays  # of decode
+    prefill_machine: MachineArrays
     model: ModelArrays
     workers: WorkerArrays
     paths: PathArrays
@@ -87,7 +88,8 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
     )
     attention_dp = np.array([case.configuration.decode_attention == "dp" for case in cases])
     return Deployments(
-        machine=stack([_machine(case) for case in cases]),
+        machine=stack([_machine(case, case.cluster) for case in cases]),
+        prefill_machine=stack([_machine(case, case.prefill_on) for case in cases]),
         model=stack([_model(case.scenario.model, case.scenario.precision) for case in cases]),
         workers=WorkerArrays(
             gpus=column["decode_gpus_per_worker"],
@@ -101,7 +103,7 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
             [_paths(case.cluster, case.configuration.decode_gpus_per_worker) for case in cases]
         ),
         prefill_paths=stack(
-            [_paths(case.cluster, case.configuration.prefill_gpus_per_worker) for case in cases]
+            [_paths(case.prefill_on, case.configuration.prefill_gpus_per_worker) for case in cases]
         ),
         fleet=Fleet(
             column["prefill_workers"], column["prefill_gpus_per_worker"], column["decode_workers"]
@@ -115,12 +117,13 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
 def network_of(deployments: Deployments, calibration: Calibration) -> Network:
     """Build the closed network of each deployment under a calibration."""
     prefill = prefill_worker(
-        deployments.machine,
+        deployments.prefill_machine,
         deployments.model,
         deployments.fleet.prefill_gpus_per_worker,
         deployments.prefill_paths,
         deployments.workload,
         calibration,
+        deployments.paths.nic_rate,
     )
     return Network(
         machine=deployments.machine,
@@ -148,7 +151,7 @@ def memory_limit(deployments: Deployments, calibration: Calibration) -> FloatArr
 def prefill_memory_limit(deployments: Deployments, calibration: Calibration) -> FloatArray:
     """Count the inputs whose KV cache fits on one rank of a prefill worker [1]."""
     return prefill_limit(
-        deployments.machine,
+        deployments.prefill_machine,
         deployments.model,
         deployments.fleet.prefill_gpus_per_worker,
         deployments.workload,
@@ -163,8 +166,8 @@ def run(deployments: Deployments, calibration: Calibration) -> Benchmark:
     return serve(network_of(deployments, calibration), batch, deployments.concurrency)
 
 
-def _machine(case: Case) -> MachineArrays:
-    return _machine_of(case.cluster, case.scenario.model, case.scenario.precision)
+def _machine(case: Case, cluster: ClusterSpec) -> MachineArrays:
+    return _machine_of(cluster, case.scenario.model, case.scenario.precision)
 
 
 @lru_cache

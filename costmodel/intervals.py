@@ -9,20 +9,19 @@ import numpy as np
 
 from costmodel.calibration import Calibration, Coverage
 from costmodel.inputs import FloatArray
-from costmodel.results import Case, Configuration, Scenario
+from costmodel.results import Case
 from presets import ClusterSpec, ScaleOut
 
 MODEL_WEIGHT = 3  # a model that was never measured counts as so many things outside the data
 IntervalClass = Literal["fp4", "fp8", "crossing"]
 
 
-def interval_class(
-    configuration: Configuration, scenario: Scenario, cluster: ClusterSpec
-) -> IntervalClass:
-    """Tell which half-widths a configuration has."""
-    if configuration.decode_gpus_per_worker > cluster.hardware().gpus_per_domain.value:
+def interval_class(case: Case) -> IntervalClass:
+    """Tell which half-widths a case has."""
+    domain = case.cluster.hardware().gpus_per_domain.value
+    if case.configuration.decode_gpus_per_worker > domain:
         return "crossing"
-    return "fp4" if scenario.precision == "fp4" else "fp8"
+    return "fp4" if case.scenario.precision == "fp4" else "fp8"
 
 
 def interval_widths(
@@ -44,8 +43,8 @@ def half_widths(cases: Sequence[Case], calibration: Calibration) -> dict[str, Fl
     """Half-widths of the intervals of many cases, by figure; shape ``(n,)``."""
     widths = [
         interval_widths(
-            interval_class(case.configuration, case.scenario, case.cluster),
-            extrapolations(case.configuration, case.scenario, case.cluster, calibration.coverage),
+            interval_class(case),
+            extrapolations(case, calibration.coverage),
             calibration,
         )
         for case in cases
@@ -53,11 +52,11 @@ def half_widths(cases: Sequence[Case], calibration: Calibration) -> dict[str, Fl
     return {name: np.array([width[name] for width in widths]) for name in widths[0]}
 
 
-def extrapolations(
-    configuration: Configuration, scenario: Scenario, cluster: ClusterSpec, coverage: Coverage
-) -> tuple[str, ...]:
-    """In what a configuration lies outside the data that the calibration rests on."""
-    hardware = cluster.hardware()
+def extrapolations(case: Case, coverage: Coverage) -> tuple[str, ...]:
+    """In what a case lies outside the data that the calibration rests on."""
+    configuration, scenario, cluster = case.configuration, case.scenario, case.cluster
+    hardware, prefill_on = cluster.hardware(), case.prefill_on
+    prefill_domain = prefill_on.hardware().gpus_per_domain.value
     decode = configuration.decode_gpus_per_worker
     prefill = configuration.prefill_gpus_per_worker
     dp = configuration.decode_attention == "dp"
@@ -73,7 +72,7 @@ def extrapolations(
             decode > hardware.gpus_per_domain.value and cluster.sku not in coverage.crossing_skus
         ),
         f"{prefill} GPUs per prefill worker across NVLink domains": (
-            prefill > hardware.gpus_per_domain.value and cluster.sku not in coverage.crossing_skus
+            prefill > prefill_domain and prefill_on.sku not in coverage.crossing_skus
         ),
         f"{decode} GPUs per decode worker": not _inside(decode, coverage.decode_gpus),
         f"attention tp over {decode} GPUs": (
@@ -83,7 +82,12 @@ def extrapolations(
         f"batch {configuration.max_batch} under attention {configuration.decode_attention}": (
             configuration.max_batch > batches[1]
         ),
-        "links or memory that the cluster file changes": cluster_differs(cluster),
+        f"prefill on {prefill_on.sku} before decode on {cluster.sku}": (
+            prefill_on.sku != cluster.sku
+        ),
+        "links or memory that the cluster file changes": (
+            cluster_differs(cluster) or cluster_differs(prefill_on)
+        ),
     }
     return tuple(reason for reason, outside in checks.items() if outside)
 

@@ -22,8 +22,9 @@ def predict(
     scenario: Scenario,
     cluster: ClusterSpec,
     calibration: Calibration,
+    prefill_cluster: ClusterSpec | None = None,
 ) -> list[Predicted]:
-    """Predict each configuration on one cluster.
+    """Predict each configuration on one cluster, or with its prefill workers on another.
 
     Raises
     ------
@@ -32,19 +33,19 @@ def predict(
     """
     if not configurations:
         return []
-    cases = [Case(configuration, scenario, cluster) for configuration in configurations]
+    cases = [Case(each, scenario, cluster, prefill_cluster) for each in configurations]
     for case in cases:
-        check_shape(case.configuration, case.scenario.model, case.cluster)
+        check_shape(case.configuration, scenario.model, cluster, prefill_cluster)
     deployments = deployments_of(cases)
     limits = _column(memory_limit(deployments, calibration), len(cases))
     inputs = _column(prefill_memory_limit(deployments, calibration), len(cases))
     for case, limit, prefill in zip(cases, limits, inputs, strict=True):
-        check_memory(case.configuration, limit, prefill, cluster)
+        check_memory(case, limit, prefill)
     result = run(deployments, calibration)
     parts = breakdowns(vars(result.steady.decode.step), len(cases))
     exposed = _column(result.steady.decode.step.exposed_communication, len(cases))
     columns = zip(
-        configurations,
+        cases,
         _column(result.tpot_median, len(cases)),
         _column(result.ttft_mean, len(cases)),
         _column(result.total_tok_s_per_gpu, len(cases)),
@@ -54,25 +55,29 @@ def predict(
         exposed,
         strict=True,
     )
-    price = cluster.hardware().price_usd_per_hour.value
+    prices = [on.hardware().price_usd_per_hour.value for on in (cases[0].prefill_on, cluster)]
     return [
         Predicted(
-            configuration=configuration,
+            configuration=case.configuration,
             prediction=prediction_of(
-                configuration, scenario, cluster, calibration, tpot, ttft, throughput, price
+                case, calibration, tpot, ttft, throughput, mean_price(case.configuration, *prices)
             ),
             breakdown_ms=part | {"exposed_communication": 1e3 * links},
             batch_in_flight=batch,
             prefill_load=load,
         )
-        for configuration, tpot, ttft, throughput, batch, load, part, links in columns
+        for case, tpot, ttft, throughput, batch, load, part, links in columns
     ]
 
 
+def mean_price(configuration: Configuration, prefill_price: float, decode_price: float) -> float:
+    """Price of one GPU, the mean over both roles [USD/h]."""
+    dear = configuration.prefill_gpus * prefill_price + configuration.decode_gpus * decode_price
+    return dear / configuration.gpus
+
+
 def prediction_of(
-    configuration: Configuration,
-    scenario: Scenario,
-    cluster: ClusterSpec,
+    case: Case,
     calibration: Calibration,
     tpot: float,
     ttft: float,
@@ -80,8 +85,8 @@ def prediction_of(
     price: float,
 ) -> Prediction:
     """Put one prediction into named units, with its origin and intervals."""
-    reasons = extrapolations(configuration, scenario, cluster, calibration.coverage)
-    kind = interval_class(configuration, scenario, cluster)
+    reasons = extrapolations(case, calibration.coverage)
+    kind = interval_class(case)
     widths = interval_widths(kind, reasons, calibration)
     wide = {
         "tok_s_per_user": widths["tpot"],

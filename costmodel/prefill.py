@@ -28,6 +28,7 @@ def prefill_worker(
     paths: PathArrays,
     workload: Workload,
     calibration: Calibration,
+    receiving_nic_rate: FloatArray | None = None,
 ) -> Prefill:
     """Rate and latency of prefill workers.
 
@@ -37,6 +38,8 @@ def prefill_worker(
         GPUs of one worker; attention dp, so that one request runs on one rank. [1]
     paths
         Links between the worker's own GPUs.
+    receiving_nic_rate
+        Of a decode GPU where that is another machine. [B/s]
 
     Notes
     -----
@@ -54,7 +57,10 @@ def prefill_worker(
     slowest = 1.0 + calibration.prefill_imbalance * spread
     seconds = (linear + attention + exchange) * slowest
     alone = workload.input_tokens * seconds
-    hand_over = workload.input_tokens * model.layers * model.kv_bytes / paths.nic_rate
+    slower = np.minimum(
+        paths.nic_rate, paths.nic_rate if receiving_nic_rate is None else receiving_nic_rate
+    )
+    hand_over = workload.input_tokens * model.layers * model.kv_bytes / slower
     return Prefill(
         seconds_per_token=seconds,
         latency=calibration.first_token_time + alone + hand_over,

@@ -49,10 +49,19 @@ class Configuration(BaseModel):
     concurrency: Count
 
     @property
+    def prefill_gpus(self) -> int:
+        """GPUs of all prefill workers."""
+        return self.prefill_workers * self.prefill_gpus_per_worker
+
+    @property
+    def decode_gpus(self) -> int:
+        """GPUs of all decode workers."""
+        return self.decode_workers * self.decode_gpus_per_worker
+
+    @property
     def gpus(self) -> int:
         """All GPUs of the deployment."""
-        decode = self.decode_workers * self.decode_gpus_per_worker
-        return self.prefill_workers * self.prefill_gpus_per_worker + decode
+        return self.prefill_gpus + self.decode_gpus
 
     @property
     def label(self) -> str:
@@ -100,3 +109,9 @@ class Case:
     configuration: Configuration
     scenario: Scenario
     cluster: ClusterSpec
+    prefill_cluster: ClusterSpec | None = None  # None: prefill and decode share the cluster
+
+    @property
+    def prefill_on(self) -> ClusterSpec:
+        """The cluster of the prefill workers."""
+        return self.prefill_cluster or self.cluster

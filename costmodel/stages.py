@@ -178,7 +178,7 @@ def interval_constants(file: CalibrationFile, checked: Validation) -> dict[str, 
     A class with fewer than `FEWEST` rows keeps its constant.
     """
     cases = [case_of(row) for row in checked.rows]
-    kinds = np.array([interval_class(c.configuration, c.scenario, c.cluster) for c in cases])
+    kinds = np.array([interval_class(case) for case in cases])
     found = {}
     for name in INTERVALS:
         figure, kind = name.replace("_half_width", "").split(".")

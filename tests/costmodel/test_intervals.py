@@ -72,12 +72,12 @@ def test_each_way_out_of_the_data(
     cluster: dict[str, object],
     reason: str,
 ) -> None:
-    found = extrapolations(
+    case = Case(
         changed(**configuration),
         SCENARIO.model_copy(update=scenario),
         ClusterSpec.model_validate(GB200.model_dump() | cluster),
-        plain.coverage,
     )
+    found = extrapolations(case, plain.coverage)
     assert found == (reason,)
 
 
@@ -86,7 +86,7 @@ def test_each_attention_mode_has_batches_of_its_own(plain: Calibration) -> None:
     coverage = plain.coverage.model_copy(update=batches)
     split = {"decode_attention": "tp", "decode_ep": 1}
     for values, outside in (({}, False), (split, True)):
-        found = extrapolations(changed(max_batch=64, **values), SCENARIO, GB200, coverage)
+        found = extrapolations(Case(changed(max_batch=64, **values), SCENARIO, GB200), coverage)
         assert bool(found) is outside
 
 
@@ -108,11 +108,11 @@ def test_fp4_fp8_and_workers_across_domains_have_intervals_of_their_own(
     fp8 = SCENARIO.model_copy(update={"precision": "fp8"})
     wide = changed(decode_gpus_per_worker=16, decode_ep=16)
     b200 = default_cluster("b200", 72)
-    assert interval_class(USUAL, SCENARIO, GB200) == "fp4"
-    assert interval_class(USUAL, fp8, GB200) == "fp8"
-    assert interval_class(wide, fp8, GB200) == "fp8"
-    assert interval_class(wide, SCENARIO, b200) == "crossing"
-    assert interval_class(wide, fp8, b200) == "crossing"
+    assert interval_class(Case(USUAL, SCENARIO, GB200)) == "fp4"
+    assert interval_class(Case(USUAL, fp8, GB200)) == "fp8"
+    assert interval_class(Case(wide, fp8, GB200)) == "fp8"
+    assert interval_class(Case(wide, SCENARIO, b200)) == "crossing"
+    assert interval_class(Case(wide, fp8, b200)) == "crossing"
     for kind, widths in (("fp8", (0.15, 0.6, 0.25)), ("crossing", (0.3, 0.7, 0.4))):
         found = interval_widths(kind, (), plain)  # type: ignore[arg-type]
         assert (found["tpot"], found["ttft"], found["throughput"]) == widths

@@ -190,6 +190,33 @@ def test_shapes_that_engines_start() -> None:
         check_shape(changed(**values), R1, GB200)
 
 
+def test_each_role_has_a_cluster_of_its_own() -> None:
+    few = default_cluster("b200", 8)
+    many = changed(prefill_workers=3, decode_workers=8)  # 12 + 64 GPUs
+    check_shape(many, R1, GB200, default_cluster("b200", 16))
+    with pytest.raises(InputError, match="12 prefill GPUs, but the prefill cluster has 8"):
+        check_shape(many, R1, GB200, few)
+    with pytest.raises(InputError, match="64 decode GPUs, but the decode cluster has 8"):
+        check_shape(many, R1, few, GB200)
+
+
+def test_prefill_on_another_machine(plain: Calibration) -> None:
+    """Decode is what it was; prefill is the other machine's, and so is its part of the money."""
+    b200 = default_cluster("b200", 8)
+    both, there = (predict([USUAL], SCENARIO, GB200, plain, on)[0] for on in (None, b200))
+    on_b200 = predict([USUAL], SCENARIO, default_cluster("b200", 72), plain)[0]
+    assert there.prediction.tpot_ms == pytest.approx(both.prediction.tpot_ms, rel=0.1)
+    assert there.prefill_load != pytest.approx(both.prefill_load, rel=1e-3)
+    assert there.prediction.origin == "extrapolated"
+    assert "prefill on b200 before decode on gb200" in there.prediction.extrapolated_in
+    assert on_b200.prediction.tpot_ms != pytest.approx(there.prediction.tpot_ms, rel=1e-3)
+    gpus = USUAL.prefill_gpus, USUAL.decode_gpus
+    price = (1.95 * gpus[0] + 2.21 * gpus[1]) / sum(gpus)
+    assert there.prediction.usd_per_m_total_tokens == pytest.approx(
+        price / (3600 * there.prediction.total_tok_s_per_gpu / 1e6)
+    )
+
+
 def test_drafts_need_draft_layers() -> None:
     bare = R1.model_copy(update={"draft_layers": 0, "name": "bare"})
     check_shape(changed(mtp_depth=0), bare, GB200)
@@ -198,13 +225,14 @@ def test_drafts_need_draft_layers() -> None:
 
 
 def test_memory_limit_is_named(plain: Calibration) -> None:
-    check_memory(USUAL, 16.0, 1.0, GB200)
+    usual = Case(USUAL, SCENARIO, GB200)
+    check_memory(usual, 16.0, 1.0)
     with pytest.raises(InputError, match="max_batch 16 does not fit in the memory of gb200"):
-        check_memory(USUAL, 15.9, 1.0, GB200)
+        check_memory(usual, 15.9, 1.0)
     with pytest.raises(InputError, match="decode_gpus_per_worker 8: the weights leave no room"):
-        check_memory(USUAL, 0.9, 1.0, GB200)
+        check_memory(usual, 0.9, 1.0)
     with pytest.raises(InputError, match="prefill_gpus_per_worker 4: the weights leave no room"):
-        check_memory(USUAL, 16.0, 0.9, GB200)
+        check_memory(usual, 16.0, 0.9)
     # What the sentence offers does fit, and one more does not.
     case = Case(changed(max_batch=900_000), SCENARIO, GB200)
     limit = float(memory_limit(deployments_of([case]), plain)[0])
