@@ -38,6 +38,7 @@ class Deployments:
     workers: WorkerArrays
     paths: PathArrays
     prefill_paths: PathArrays
+    decode_nic_rate: FloatArray  # of a decode GPU [B/s]
     fleet: Fleet
     workload: Workload
     max_batch: FloatArray
@@ -105,6 +106,7 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
         prefill_paths=stack(
             [_paths(case.prefill_on, case.configuration.prefill_gpus_per_worker) for case in cases]
         ),
+        decode_nic_rate=np.array([case.cluster.hardware().nic_rate.value for case in cases]),
         fleet=Fleet(
             column["prefill_workers"], column["prefill_gpus_per_worker"], column["decode_workers"]
         ),
@@ -123,7 +125,7 @@ def network_of(deployments: Deployments, calibration: Calibration) -> Network:
         deployments.prefill_paths,
         deployments.workload,
         calibration,
-        deployments.paths.nic_rate,
+        deployments.decode_nic_rate,
     )
     return Network(
         machine=deployments.machine,

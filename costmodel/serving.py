@@ -220,9 +220,13 @@ def prefill_wait(
 
 
 def fullest(
-    network: Network, max_batch: FloatArray, users: FloatArray, slots: FloatArray
+    network: Network,
+    max_batch: FloatArray,
+    users: FloatArray,
+    slots: FloatArray,
+    max_ttft: float | None = None,
 ) -> Steady:
-    """Fill decode until ``max_batch``, the users or prefill allow no more, by bisection.
+    """Fill decode until ``max_batch``, the users, prefill or TTFT allow no more, by bisection.
 
     A fuller batch needs more users and more of prefill, as it takes longer and yields more.
 
@@ -234,11 +238,18 @@ def fullest(
         Who are there to keep it in flight. [1]
     slots
         Slots of each rank (dp) or worker (tp). [1]
+    max_ttft
+        Longest mean TTFT of just as many users as keep the batch in flight. [s]
     """
 
     def feeds(batch: FloatArray) -> BoolArray:
         steady = steady_state(network, batch, slots)
-        return np.asarray((steady.users <= users) & (steady.prefill_load <= MOST_LOAD))
+        enough = (steady.users <= users) & (steady.prefill_load <= MOST_LOAD)
+        if max_ttft is not None:
+            with np.errstate(invalid="ignore"):  # an overloaded prefill has no TTFT
+                result = benchmark_of(network, steady, slots, np.ceil(steady.users))
+            enough &= result.ttft_mean <= max_ttft
+        return np.asarray(enough)
 
     low, high = SMALLEST * max_batch, max_batch
     for _ in range(BISECTIONS):
@@ -253,7 +264,15 @@ def fullest(
 def serve(network: Network, max_batch: FloatArray, concurrency: FloatArray) -> Benchmark:
     """Serve ``concurrency`` users with at most ``max_batch`` requests per rank or worker."""
     groups = network.fleet.decode_workers * ranks(network.workers)
-    steady = fullest(network, np.minimum(max_batch, concurrency / groups), concurrency, max_batch)
+    most = np.minimum(max_batch, concurrency / groups)
+    steady = fullest(network, most, concurrency, max_batch)
+    return benchmark_of(network, steady, max_batch, concurrency)
+
+
+def benchmark_of(
+    network: Network, steady: Steady, slots: FloatArray, concurrency: FloatArray
+) -> Benchmark:
+    """Print what a run of a network in a steady state would; ``slots`` per rank or worker."""
     return benchmark(
         steady,
         network.workers.mtp_depth,
@@ -261,7 +280,7 @@ def serve(network: Network, max_batch: FloatArray, concurrency: FloatArray) -> B
         network.fleet,
         network.workload,
         network.fleet.gpus(network.workers),
-        max_batch * ranks(network.workers),
+        slots * ranks(network.workers),
         concurrency,
         network.calibration,
     )

@@ -1,12 +1,23 @@
 """The search: what is tried, the exact choice among it, and why the others lost."""
 
-from optimizer.infeasible import Infeasibility, explain_infeasibility, find_infeasibility
+from optimizer.billing import Bill
+from optimizer.goal import Goal
+from optimizer.infeasible import (
+    Conflict,
+    Infeasibility,
+    explain_infeasibility,
+    find_infeasibility,
+)
 from optimizer.limits import Limits
 from optimizer.search import Answer, RunnerUp, SearchInfo, best, curve
 from optimizer.space import Rule, Shape, Space, allowed_shapes, broken_rule
+from optimizer.value import Value
 
 __all__ = [
     "Answer",
+    "Bill",
+    "Conflict",
+    "Goal",
     "Infeasibility",
     "Limits",
     "Rule",
@@ -14,6 +25,7 @@ __all__ = [
     "SearchInfo",
     "Shape",
     "Space",
+    "Value",
     "allowed_shapes",
     "best",
     "broken_rule",

@@ -1,4 +1,4 @@
-"""Fleets: how many workers of each role, for each size of decode worker, and their price."""
+"""Fleets: how many workers of each role for each size of decode worker, and what they weigh."""
 
 from __future__ import annotations
 
@@ -8,26 +8,16 @@ from itertools import product
 
 import numpy as np
 
-from optimizer.placement import packs
+from optimizer.goal import Goal
+from optimizer.ground import MICRO, Ground
 from optimizer.space import Space
 from optimizer.states import DecodeStates, IntArray, PrefillOptions
-from presets import ClusterSpec, InputError
-
-MICRO_DOLLARS = 1e-6
-"""Unit of integer prices. [USD]"""
-
-
-@dataclass(frozen=True)
-class Prices:
-    """Price of one GPU in each role, as integers [1e-6 USD/h]."""
-
-    prefill: int
-    decode: int
+from presets import InputError
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Pairs of decode and prefill counts for one size of decode worker, the cheapest first.
+    """Pairs of decode and prefill counts for one size of decode worker, the lightest first.
 
     Attributes
     ----------
@@ -37,8 +27,8 @@ class Columns:
         Index into the prefill options.
     prefill_gpus, decode_gpus : array of int
         All GPUs of each role. [GPU]
-    cost : array of int
-        Price of all GPUs. [1e-6 USD/h]
+    weight : array of int
+        What the objective divides by: millionths of dollars per hour, of GPUs or of watts.
     """
 
     decode_workers: IntArray
@@ -46,7 +36,7 @@ class Columns:
     option: IntArray
     prefill_gpus: IntArray
     decode_gpus: IntArray
-    cost: IntArray
+    weight: IntArray
 
     @property
     def gpus(self) -> IntArray:
@@ -55,15 +45,11 @@ class Columns:
 
     def __len__(self) -> int:
         """Count the columns."""
-        return len(self.cost)
+        return len(self.weight)
 
 
 def all_columns(
-    space: Space,
-    states: DecodeStates,
-    options: PrefillOptions,
-    cluster: ClusterSpec,
-    max_gpus: int,
+    space: Space, states: DecodeStates, options: PrefillOptions, ground: Ground, goal: Goal
 ) -> dict[int, Columns]:
     """Fleets of every size of decode worker that has a state.
 
@@ -73,33 +59,22 @@ def all_columns(
         If the GPU budget holds none.
     """
     sizes = np.unique(states.workers.gpus).astype(int).tolist()
-    budget, prices = min(max_gpus, cluster.gpus), prices_of(cluster)
-    columns = {size: _columns(space, size, options, cluster, budget, prices) for size in sizes}
+    columns = {size: _columns(space, size, options, ground, goal) for size in sizes}
     if not any(map(len, columns.values())):
         smallest = min(sizes) * min(space.decode_workers) + int(options.gpus[0]) * min(
             space.prefill_workers
         )
-        scarce = f"max_gpus {max_gpus}" if max_gpus <= cluster.gpus else f"gpus {cluster.gpus}"
+        there, most = ground.cluster, ground.max_gpus
+        scarce = f"max_gpus {most}" if most <= there.gpus else f"gpus {there.gpus}"
         raise InputError(
-            f"{scarce} is too few on {cluster.sku}; the smallest deployment that holds the model "
+            f"{scarce} is too few on {there.sku}; the smallest deployment that holds the model "
             f"takes {smallest}"
         )
     return columns
 
 
-def prices_of(cluster: ClusterSpec) -> Prices:
-    """Price of a cluster's GPUs; either role runs on the same machine."""
-    price = max(1, round(cluster.hardware().price_usd_per_hour.value / MICRO_DOLLARS))
-    return Prices(prefill=price, decode=price)
-
-
 def _columns(
-    space: Space,
-    size: int,
-    options: PrefillOptions,
-    cluster: ClusterSpec,
-    budget: int,
-    prices: Prices,
+    space: Space, size: int, options: PrefillOptions, ground: Ground, goal: Goal
 ) -> Columns:
     """Pairs of counts within the budget that find room in the NVLink domains."""
     sizes = options.gpus.tolist()
@@ -108,15 +83,40 @@ def _columns(
         for decode, prefill, option in product(
             space.decode_workers, space.prefill_workers, range(len(sizes))
         )
-        if decode * size + prefill * sizes[option] <= budget
-        and packs(cluster, (size, decode), (sizes[option], prefill))
+        if ground.has_room((size, decode), (sizes[option], prefill))
     ]
     table = np.array(found, dtype=np.int64).reshape(-1, 5).T
     decode, prefill, option, prefill_gpus, decode_gpus = table
-    cost = prices.prefill * prefill_gpus + prices.decode * decode_gpus
-    columns = Columns(decode, prefill, option, prefill_gpus, decode_gpus, cost)
-    order = np.lexsort((columns.option, columns.prefill_workers, columns.gpus, columns.cost))
+    weight = _weight(found, size, sizes, ground, goal)
+    columns = Columns(decode, prefill, option, prefill_gpus, decode_gpus, weight)
+    order = np.lexsort((columns.option, columns.prefill_workers, columns.gpus, columns.weight))
     return take_columns(columns, order)
+
+
+def _weight(
+    found: list[tuple[int, int, int, int, int]],
+    size: int,
+    prefill_sizes: list[int],
+    ground: Ground,
+    goal: Goal,
+) -> IntArray:
+    """Weigh one replica of each: what the objective divides by."""
+    one = round(1.0 / MICRO)
+    units = {"throughput": (one, one), "gpus": (one, one), "power": ground.watts}
+    prefill_unit, decode_unit = units.get(goal.objective, ground.prices)
+    if goal.billing == "gpu" or goal.objective == "power":
+        weights = [
+            prefill_unit * prefill_gpus + decode_unit * decode_gpus
+            for _, _, _, prefill_gpus, decode_gpus in found
+        ]
+        return np.array(weights, dtype=np.int64)
+    weights = []
+    for decode, prefill, option, _, _ in found:
+        bill = ground.bill((size, decode), (prefill_sizes[option], prefill))
+        assert bill is not None  # one replica finds room
+        charged = prefill_unit * bill.prefill_gpus + decode_unit * bill.decode_gpus
+        weights.append(round(charged / bill.replicas))
+    return np.array(weights, dtype=np.int64)
 
 
 def take_columns(columns: Columns, index: IntArray) -> Columns:
@@ -131,6 +131,6 @@ def join_columns(parts: Sequence[Columns]) -> Columns:
 
 
 def level_starts(pairs: Columns) -> IntArray:
-    """First column of every level: columns of one cost and one number of GPUs."""
-    changed = (np.diff(pairs.cost) != 0) | (np.diff(pairs.gpus) != 0)
+    """First column of every level: columns of one weight and one number of GPUs."""
+    changed = (np.diff(pairs.weight) != 0) | (np.diff(pairs.gpus) != 0)
     return np.concatenate([[0], np.flatnonzero(changed) + 1])

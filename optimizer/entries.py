@@ -23,29 +23,32 @@ class Entries:
         Index into the columns of the state's size.
     throughput : array of float
         Input and output tokens of the whole deployment, as benchmarked. [token/s]
-    cost : array of int
-        [1e-6 USD/h]
+    weight : array of int
+        What the objective divides by, as the columns have it.
     gpus : array of int
         [GPU]
     speed : array of float
-        Median interactivity. [token/s]
+        Interactivity that counts against the target. [token/s]
+    users : array of float
+        Users served at once. [1]
     """
 
     state: IntArray
     column: IntArray
     throughput: FloatArray
-    cost: IntArray
+    weight: IntArray
     gpus: IntArray
     speed: FloatArray
+    users: FloatArray
 
     def __len__(self) -> int:
         """Count the entries."""
         return len(self.state)
 
     @property
-    def per_dollar(self) -> FloatArray:
-        """Throughput over cost [1e6 token h / (s USD)]."""
-        return np.asarray(self.throughput / self.cost)
+    def merit(self) -> FloatArray:
+        """Throughput over weight; the more the better."""
+        return np.asarray(self.throughput / self.weight)
 
     def take(self, index: IntArray | np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Entries:
         """Keep the chosen entries."""
@@ -55,6 +58,6 @@ class Entries:
 def joined(parts: Sequence[Entries]) -> Entries:
     """Put parts one after the other; none give none."""
     none = np.zeros(0, dtype=np.int64)
-    parts = [Entries(none, none, np.zeros(0), none, none, np.zeros(0)), *parts]
+    parts = [Entries(none, none, np.zeros(0), none, none, np.zeros(0), np.zeros(0)), *parts]
     names = (field.name for field in fields(Entries))
     return Entries(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))

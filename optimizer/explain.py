@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from costmodel.results import Predicted, Scenario
 from optimizer.infeasible import PART_NAMES
+from optimizer.value import Value
 
 GROUPS = {"dispatch": "dispatch and combine", "combine": "dispatch and combine"}
 """Parts of a step that belong together."""
@@ -12,28 +13,48 @@ NOT_A_PART = "exposed_communication"
 """Entry of a breakdown that repeats others."""
 
 
-def lost_by(winner: Predicted, other: Predicted, scenario: Scenario) -> str:
-    """Say by how much a deployment is dearer than the winner, and what makes it so.
+def lost_by(
+    winner: tuple[Predicted, Value], other: tuple[Predicted, Value], scenario: Scenario
+) -> str:
+    """Say by how much a deployment falls short of the winner, and what makes it so.
 
-    The GPU time of a token is split into prefill, the parts of the decode step, and the rest of the
-    decode GPUs' time; the part that grew most is named.
+    The GPU time of a token is split into prefill, the parts of the decode step, the rest of the
+    decode GPUs' time, and the GPUs that are paid and do not serve; the part that grew most is
+    named.
     """
-    ours, theirs = gpu_time(winner, scenario), gpu_time(other, scenario)
-    dearer = (
-        other.prediction.usd_per_m_total_tokens / winner.prediction.usd_per_m_total_tokens - 1.0
-    )
+    ours, theirs = gpu_time(*winner, scenario), gpu_time(*other, scenario)
     growth = {name: theirs.get(name, 0.0) - ours.get(name, 0.0) for name in theirs | ours}
-    if prefill_share(other) <= prefill_share(winner):
+    if prefill_share(other[0]) <= prefill_share(winner[0]):
         del growth["prefill"]  # the same prefill for fewer tokens: decode is what made them fewer
     cause = max(sorted(growth), key=lambda name: growth[name])
-    return f"{100.0 * dearer:.1f} % dearer: {_reason(cause, winner, other, ours, theirs)}"
+    if cause == "stranded":
+        reason = " against ".join(_strands(value) for _, value in (other, winner))
+    else:
+        reason = _reason(cause, winner[0], other[0], ours, theirs)
+    return f"{behind(winner[1], other[1])}: {reason}"
 
 
-def gpu_time(predicted: Predicted, scenario: Scenario) -> dict[str, float]:
-    """GPU time per token, input and output, by what takes it [s]; the sum is all of it."""
+def behind(winner: Value, other: Value) -> str:
+    """Say by how much a value falls short of the winner's."""
+    if winner.replicas is not None:
+        return f"{other.amount - winner.amount:.0f} GPUs more"
+    ratio = other.amount / winner.amount
+    if winner.more_is_better:
+        return f"{100.0 * (1.0 - ratio):.1f} % fewer {winner.unit}"
+    return f"{100.0 * (ratio - 1.0):.1f} % dearer"
+
+
+def _strands(value: Value) -> str:
+    bill = value.bill
+    assert bill is not None  # only whole domains strand GPUs
+    return f"{bill.stranded} of {bill.charged} GPUs stranded"
+
+
+def gpu_time(predicted: Predicted, value: Value, scenario: Scenario) -> dict[str, float]:
+    """GPU time per token, input and output, by what takes it [s]; the sum is all that is paid."""
     configuration = predicted.configuration
     total = 1.0 / predicted.prediction.total_tok_s_per_gpu
-    prefill = total * prefill_gpus(predicted) / configuration.gpus
+    prefill = total * configuration.prefill_gpus / configuration.gpus
     # A step yields the output tokens; each goes with its share of input tokens.
     output_share = scenario.osl / (scenario.isl + scenario.osl)
     per_gpu = tokens_per_gpu_step(predicted)
@@ -41,6 +62,8 @@ def gpu_time(predicted: Predicted, scenario: Scenario) -> dict[str, float]:
     for name, milliseconds in step_parts(predicted).items():
         times[name] = 1e-3 * milliseconds / per_gpu * output_share
     times["idle"] = total - sum(times.values())
+    if value.bill is not None:
+        times["stranded"] = total * value.bill.stranded / value.bill.used
     return times
 
 
@@ -62,15 +85,9 @@ def tokens_per_gpu_step(predicted: Predicted) -> float:
     return predicted.batch_in_flight * ranks * accepted / configuration.decode_gpus_per_worker
 
 
-def prefill_gpus(predicted: Predicted) -> int:
-    """GPUs of all prefill workers."""
-    configuration = predicted.configuration
-    return configuration.prefill_workers * configuration.prefill_gpus_per_worker
-
-
 def prefill_share(predicted: Predicted) -> float:
     """Share of the GPUs that prefill takes [1]."""
-    return prefill_gpus(predicted) / predicted.configuration.gpus
+    return predicted.configuration.prefill_gpus / predicted.configuration.gpus
 
 
 def _reason(
@@ -82,8 +99,8 @@ def _reason(
 ) -> str:
     if cause == "prefill":
         return (
-            f"prefill takes {prefill_gpus(other)} of {other.configuration.gpus} GPUs, against "
-            f"{prefill_gpus(winner)} of {winner.configuration.gpus}"
+            f"prefill takes {other.configuration.prefill_gpus} of {other.configuration.gpus} GPUs, "
+            f"against {winner.configuration.prefill_gpus} of {winner.configuration.gpus}"
         )
     if cause == "idle":
         idle = [100.0 * times["idle"] / sum(times.values()) for times in (theirs, ours)]

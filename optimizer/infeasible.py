@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
 
 from costmodel.inputs import FloatArray
+from optimizer.entries import Entries, joined
 from optimizer.lattice import Lattice
 from optimizer.limits import Limits
+from optimizer.question import Question
+from optimizer.value import replicas_for
 
-Limit = Literal["target", "max_ttft"]
+LimitName = Literal["target", "max_ttft", "concurrency", "rate", "max_gpus"]
 
 PART_NAMES = {
     "projection": "attention projections",
@@ -31,20 +36,36 @@ PART_NAMES = {
 
 
 @dataclass(frozen=True)
+class Conflict:
+    """One limit of the smallest set that cannot be met together.
+
+    Attributes
+    ----------
+    limit : {"target", "max_ttft", "concurrency", "rate", "max_gpus"}
+    asked : float
+        [token/s], [s], [1], [1/s] or [GPU]
+    needed : float or None
+        What it would have to be, the others of the set kept: the highest target, concurrency or
+        rate, the shortest TTFT, the fewest GPUs; None where nothing would do.
+    """
+
+    limit: LimitName
+    asked: float
+    needed: float | None
+
+
+@dataclass(frozen=True)
 class Infeasibility:
     """What failed, and what would work.
 
     Attributes
     ----------
-    limit : {"target", "max_ttft"}
-        The limit that cannot be met: the target, whatever the other limits are; or the TTFT, given
-        the target.
+    conflicts : tuple of Conflict
+        The smallest set of limits that no deployment meets together.
     limits : Limits
         As asked.
-    reachable : float
-        What the failed limit would have to be: highest target [token/s], shortest TTFT [s].
     highest_target : float or None
-        Highest target that the other limits allow; None where they allow none. [token/s]
+        Highest target that all other limits allow; None where they allow none. [token/s]
     step_ms : float
         Step of the fastest decode worker of the space. [ms]
     tokens_per_step : float
@@ -55,9 +76,8 @@ class Infeasibility:
         [ms]
     """
 
-    limit: Limit
+    conflicts: tuple[Conflict, ...]
     limits: Limits
-    reachable: float
     highest_target: float | None
     step_ms: float
     tokens_per_step: float
@@ -65,66 +85,193 @@ class Infeasibility:
     largest_part_ms: float
 
 
-def find_infeasibility(lattice: Lattice, limits: Limits) -> Infeasibility:
-    """Name the limit that fails, by how much, and the nearest target that works.
+def find_infeasibility(question: Question, limits: Limits) -> Infeasibility:
+    """Find the smallest set of limits that conflict, what each would have to be, and a way out.
+
+    Sets are tried by size, each by evaluating the space with its limits alone.
 
     Parameters
     ----------
-    lattice : Lattice
-        Evaluated without a slowest state.
+    question : Question
+        What was searched.
     limits : Limits
-        That nothing in the lattice meets.
+        That nothing in the space meets.
     """
-    speed, throttled = lattice.states.tok_s_per_user, lattice.throttled.speed
-    runs = np.isfinite(lattice.shortest_ttft)
-    allowed = np.concatenate([speed[lattice.feasible > 0], throttled])
-    highest = float(allowed.max()) if len(allowed) else None
-    enough = runs & (speed >= limits.target)
-    limit: Limit
-    if enough.any():
-        limit, reachable = "max_ttft", float(lattice.shortest_ttft[enough].min())
-    else:
-        limit, reachable = "target", float(np.concatenate([speed[runs], throttled]).max())
-    fastest = int(np.argmax(np.where(runs, speed, 0.0)))
-    parts = {name: _at(values, fastest) for name, values in vars(lattice.states.rate.step).items()}
+    relaxed = _Relaxed(question, limits)
+    asked = relaxed.asked()
+    names = next(
+        chosen
+        for size in range(1, len(asked) + 1)
+        for chosen in combinations(asked, size)
+        if not len(relaxed.meeting(chosen))
+    )
+    conflicts = tuple(Conflict(name, asked[name], relaxed.needed(name, names)) for name in names)
+    speeds = relaxed.meeting([name for name in asked if name != "target"]).speed
+    states = relaxed.lattice(()).states
+    fastest = int(np.argmax(states.speed))
+    parts = {name: _at(values, fastest) for name, values in vars(states.rate.step).items()}
     largest = max(parts, key=lambda name: parts[name])
     step = sum(parts.values())
     return Infeasibility(
-        limit=limit,
+        conflicts=conflicts,
         limits=limits,
-        reachable=reachable,
-        highest_target=highest,
+        highest_target=float(speeds.max()) if len(speeds) else None,
         step_ms=1e3 * step,
-        tokens_per_step=step / float(lattice.states.rate.tpot[fastest]),
+        tokens_per_step=step / float(states.rate.tpot[fastest]),
         largest_part=largest,
         largest_part_ms=1e3 * parts[largest],
     )
 
 
+class _Relaxed:
+    """The question with some of its limits; what was evaluated once is kept."""
+
+    def __init__(self, question: Question, limits: Limits) -> None:
+        self.question, self.limits = question, limits
+        self.seen: dict[tuple[Limits, float], Lattice] = {}
+
+    def asked(self) -> dict[LimitName, float]:
+        """Limits that are set, with their values."""
+        values: dict[LimitName, float | None] = {
+            "target": self.limits.target,
+            "max_ttft": self.limits.max_ttft,
+            "concurrency": self.limits.concurrency,
+            "rate": self.question.goal.rate,
+            "max_gpus": self.limits.max_gpus,
+        }
+        return {name: float(value) for name, value in values.items() if value is not None}
+
+    def lattice(self, kept: Sequence[LimitName], users: int | None = None) -> Lattice:
+        """Evaluate the space with the kept limits alone; `users` take the place of concurrency."""
+        limits = replace(
+            self.limits,
+            max_ttft=self.limits.max_ttft if "max_ttft" in kept else None,
+            concurrency=users or (self.limits.concurrency if "concurrency" in kept else None),
+            max_gpus=self.budget(kept),
+        )
+        key = limits, self.limits.target if "target" in kept else 0.0
+        if key not in self.seen:
+            self.seen[key] = self.question.lattice(*key)
+        return self.seen[key]
+
+    def budget(self, kept: Sequence[LimitName]) -> int:
+        """GPUs to take: those of the limit where it is kept, else all there are."""
+        return self.limits.max_gpus if "max_gpus" in kept else self.question.ground.all_gpus
+
+    def meeting(self, kept: Sequence[LimitName], users: int | None = None) -> Entries:
+        """Deployments that meet the kept limits, as far as they can be best."""
+        lattice = self.lattice(kept, users)
+        entries = joined([lattice.front, lattice.throttled])
+        if "target" in kept:
+            entries = entries.take(entries.speed >= self.limits.target)
+        if "rate" in kept:
+            entries = self.question.serving(entries, self.budget(kept))
+        return entries
+
+    def needed(self, name: LimitName, together: Sequence[LimitName]) -> float | None:
+        """Find what a limit would have to be, the others of a set kept; None: nothing does."""
+        others = [other for other in together if other != name]
+        if name == "max_ttft":
+            return self.shortest_ttft(others)
+        if name == "concurrency":
+            return self.most_users(others)
+        entries = self.meeting(others)
+        if not len(entries):
+            return None
+        if name == "target":
+            return float(entries.speed.max())
+        rate, scenario = self.question.goal.rate, self.question.scenario
+        if name == "max_gpus":
+            gpus = entries.gpus
+            if rate is not None and "rate" in others:
+                gpus = gpus * replicas_for(rate, entries.throughput, scenario)
+            return float(gpus.min())
+        tokens = scenario.workload.input_tokens + scenario.workload.output_tokens
+        return float((self.budget(others) // entries.gpus * entries.throughput / tokens).max())
+
+    def shortest_ttft(self, others: Sequence[LimitName]) -> float | None:
+        """Shortest mean TTFT: of the users that are asked for, else of one alone [s]."""
+        lattice = self.lattice(others, None if "concurrency" in others else 1)
+        fast = lattice.states.speed >= (self.limits.target if "target" in others else 0.0)
+        shortest = float(lattice.shortest_ttft[fast].min(initial=math.inf))
+        return shortest if math.isfinite(shortest) else None
+
+    def most_users(self, others: Sequence[LimitName]) -> float | None:
+        """Most users that the other limits allow, by bisection [1]."""
+        low, high = 1, int(self.limits.concurrency or 1)
+        if not len(self.meeting(others, low)):
+            return None
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if len(self.meeting(others, middle)) else (low, middle)
+        return float(low)
+
+
 def explain_infeasibility(found: Infeasibility) -> str:
     """Say in one sentence what failed and what would work."""
-    limits = found.limits
-    if found.limit == "target":
+    names = [conflict.limit for conflict in found.conflicts]
+    said = [_said(conflict, found.limits) for conflict in found.conflicts]
+    if names == ["target"]:
+        text = (
+            f"{said[0]} is out of reach: the fastest step of the whole space takes "
+            f"{found.step_ms:.1f} ms for {found.tokens_per_step:.1f} tokens"
+        )
+        if found.highest_target is not None:
+            text += f", {_floored(found.conflicts[0].needed)} tok/s/user{_promise(found.limits)}"
         part = PART_NAMES.get(found.largest_part, found.largest_part)
-        text = (
-            f"{limits.target:g} tok/s/user is out of reach: the fastest step of the whole space "
-            f"takes {found.step_ms:.1f} ms for {found.tokens_per_step:.1f} tokens, "
-            f"{floored(found.reachable)} tok/s/user; the largest part of it is {part}, "
-            f"{found.largest_part_ms:.1f} ms"
-        )
+        text += f"; the largest part of it is {part}, {found.largest_part_ms:.1f} ms"
+    elif len(names) == 1:
+        text = f"{said[0]} is out of reach: {_way_out(found.conflicts[0])}"
     else:
-        text = (
-            f"TTFT {limits.max_ttft:g} s is out of reach at {limits.target:g} tok/s/user: the "
-            f"shortest is {found.reachable:.3g} s"
-        )
-    if limits.max_ttft is None or found.highest_target == found.reachable:
-        return text
+        ways = "; or ".join(_way_out(conflict) for conflict in found.conflicts)
+        text = f"{' and '.join(said)} cannot be met together: {ways}"
     if found.highest_target is None:
-        return f"{text}; no target can be met within a TTFT of {limits.max_ttft:g} s"
-    return (
-        f"{text}; the highest target within a TTFT of {limits.max_ttft:g} s is "
-        f"{floored(found.highest_target)} tok/s/user"
-    )
+        return f"{text}; no target works with the other limits"
+    if "target" in names and found.conflicts[0].needed == found.highest_target:
+        return text
+    return f"{text}; the nearest target that works is {_floored(found.highest_target)} tok/s/user"
+
+
+def _said(conflict: Conflict, limits: Limits) -> str:
+    """Name a limit and its value."""
+    value = f"{conflict.asked:g}"
+    return {
+        "target": f"{value} tok/s/user{_promise(limits)}",
+        "max_ttft": f"TTFT {value} s",
+        "concurrency": f"concurrency {value}",
+        "rate": f"{value} requests/s",
+        "max_gpus": f"a budget of {value} GPUs",
+    }[conflict.limit]
+
+
+def _way_out(conflict: Conflict) -> str:
+    """Say what a limit would have to be."""
+    name, written = WAYS[conflict.limit]
+    if conflict.needed is None:
+        return f"no {name} would do"
+    if conflict.limit == "target":
+        return f"the {name} would have to be {_floored(conflict.needed)} tok/s/user"
+    return f"the {name} would have to be {written.format(conflict.needed)}"
+
+
+WAYS: dict[LimitName, tuple[str, str]] = {
+    "target": ("target", ""),
+    "max_ttft": ("TTFT", "{:.3g} s"),
+    "concurrency": ("concurrency", "{:.0f}"),
+    "rate": ("rate", "{:.4g} requests/s"),
+    "max_gpus": ("budget", "{:.0f} GPUs"),
+}
+"""Names of limits, and how what they would have to be is written."""
+
+
+def _promise(limits: Limits) -> str:
+    if limits.min_confidence is None:
+        return ""
+    return f" with confidence {limits.min_confidence:g}"
+
+
+def _floored(value: float | None) -> str:
+    return "-" if value is None else floored(value)
 
 
 def floored(value: float) -> str:

@@ -1,7 +1,7 @@
 """Every deployment of the space in one vectorised pass, reduced to what can still be best.
 
 Decode states are rows and pairs of decode and prefill counts are columns. Rows come fastest first
-and columns cheapest first, so that a deployment is dominated where one above or left of it has at
+and columns lightest first, so that a deployment is dominated where one above or left of it has at
 least its throughput: a running maximum in both directions finds them all.
 """
 
@@ -13,12 +13,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.inputs import FloatArray
+from costmodel.inputs import BoolArray, FloatArray
 from costmodel.prefill import Prefill
 from costmodel.results import Configuration, Scenario
 from costmodel.serving import MOST_LOAD, Benchmark, Fleet, benchmark, join_prefill
-from optimizer.columns import Columns, all_columns, level_starts, take_columns
+from optimizer.columns import Columns, all_columns, join_columns, level_starts
 from optimizer.entries import Entries, joined
+from optimizer.goal import Goal
+from optimizer.ground import Ground
+from optimizer.limits import Limits
 from optimizer.space import Space
 from optimizer.states import (
     DecodeStates,
@@ -29,7 +32,6 @@ from optimizer.states import (
     take_rate,
 )
 from optimizer.throttled import Cells, throttle, throttled_cells
-from presets import ClusterSpec
 
 BLOCK = 1 << 16
 """Deployments evaluated at a time: arrays of half a megabyte stay in the cache. [1]"""
@@ -58,12 +60,12 @@ class Lattice:
         Deployments of each state that meet every limit but the target, with full slots; 0 where
         not evaluated. [1]
     front : Entries
-        Deployments with full slots that none as fast and as cheap beats in throughput.
+        Deployments with full slots that none as fast and as light beats in throughput.
     by_structure : Entries
-        Best throughput per dollar of each decode state with each size of prefill worker, among
+        Best throughput per weight of each decode state with each size of prefill worker, among
         those with full slots.
     throttled : Entries
-        Deployments whose prefill bounds the requests in flight.
+        Deployments with fewer requests in flight than slots.
     shortest_ttft : array of float
         Of each state over its columns; infinite where not evaluated. [s]
     """
@@ -83,22 +85,22 @@ class Lattice:
 def evaluate(
     space: Space,
     scenario: Scenario,
-    cluster: ClusterSpec,
+    ground: Ground,
     calibration: Calibration,
-    max_gpus: int,
-    max_ttft: float | None = None,
+    limits: Limits,
+    goal: Goal | None = None,
     slowest: float = 0.0,
 ) -> Lattice:
     """Evaluate all deployments of a space.
 
     Parameters
     ----------
-    space, scenario, cluster, calibration
+    space, scenario, ground, calibration
         What is searched, served, on what, and how it is predicted.
-    max_gpus : int
-        [GPU]
-    max_ttft : float or None
-        Longest mean TTFT. [s]
+    limits : Limits
+        All but the target and the GPU budget, which the ground has.
+    goal : Goal, optional
+        What deployments weigh.
     slowest : float
         Interactivity below which a decode state is not looked at. [token/s]
 
@@ -107,19 +109,32 @@ def evaluate(
     InputError
         If no deployment of the space fits the cluster, its memory and the GPU budget.
     """
-    states = decode_states(space, scenario, cluster, calibration)
-    options = prefill_options(space, scenario, cluster, calibration)
-    columns = all_columns(space, states, options, cluster, max_gpus)
-    gather = _Gather(states, options, scenario, calibration, max_ttft)
+    states = decode_states(space, scenario, ground, calibration, limits.min_confidence)
+    options = prefill_options(space, scenario, ground, calibration)
+    columns = all_columns(space, states, options, ground, goal or Goal())
+    gather = _Gather(states, options, scenario, calibration, limits, slowest)
     candidates = 0
+    # Also the first batch of a shape that is too slow with full slots: with fewer it may do.
+    looked_at = np.maximum(states.speed, speed_before(states)) >= slowest
     for size, pairs in columns.items():
         rows = np.flatnonzero(states.workers.gpus == size)
         candidates += len(rows) * len(pairs)
-        rows = rows[states.tok_s_per_user[rows] >= slowest]
-        if len(pairs):
+        rows = rows[looked_at[rows]]
+        if len(pairs) and len(rows):
             gather.add_size(rows, pairs)
-    gather.add_throttled(columns, slowest)
     return gather.lattice(columns, candidates)
+
+
+def speed_before(states: DecodeStates) -> FloatArray:
+    """Interactivity of the next smaller batch of the same shape; infinite for the first [token/s].
+
+    A state with fewer requests in flight than slots is slower than that.
+    """
+    before = np.full(len(states), np.inf)
+    order = np.lexsort((states.batch, states.shape))
+    same = states.shape[order][1:] == states.shape[order][:-1]
+    before[order[1:][same]] = states.speed[order[:-1][same]]
+    return before
 
 
 def benchmarks(
@@ -129,10 +144,12 @@ def benchmarks(
     pairs: Columns,
     scenario: Scenario,
     calibration: Calibration,
+    concurrency: int | None = None,
 ) -> tuple[Benchmark, FloatArray]:
-    """Benchmark rows x pairs with as many users as just fill the slots; also gives their number.
+    """Benchmark rows x pairs with full slots; also gives how many users it takes to fill them.
 
-    It is infinite where prefill cannot keep up.
+    Users are `concurrency`, or just as many as it takes, which are infinitely many where prefill
+    cannot keep up.
     """
     rate = take_rate(states.rate, rows)
     # The parts of a step are not needed here; they keep their shape.
@@ -154,38 +171,30 @@ def benchmarks(
     workload = scenario.workload
     with np.errstate(invalid="ignore"):  # a wait without end has no throughput
         steady = join_prefill(tall, prefill, fleet, workload, calibration)
-        concurrency = np.ceil(steady.users)
+        filling = np.ceil(steady.users)
+        users = filling if concurrency is None else np.full_like(filling, float(concurrency))
         depth = states.workers.mtp_depth[rows][:, None]
         gpus = pairs.gpus.astype(np.float64)
-        slots = tall.in_flight  # of one worker, just filled
-        result = benchmark(
-            steady, depth, prefill, fleet, workload, gpus, slots, concurrency, calibration
-        )
-    return result, concurrency
+        slots = tall.in_flight  # of one worker
+        result = benchmark(steady, depth, prefill, fleet, workload, gpus, slots, users, calibration)
+    return result, filling
 
 
-def configuration_of(
-    lattice: Lattice, state: int, column: int, scenario: Scenario, calibration: Calibration
-) -> Configuration:
+def configuration_of(lattice: Lattice, state: int, column: int, users: int) -> Configuration:
     """Write one deployment of the lattice as a configuration."""
     shape = lattice.states.shape_of(state)
-    pair = take_columns(lattice.columns[shape.gpus], np.array([column]))
-    states, options, row = lattice.states, lattice.options, np.array([state])
-    full, users = benchmarks(states, row, options, pair, scenario, calibration)
-    if full.steady.prefill_load[0, 0] > MOST_LOAD:
-        cell = Cells(row, np.array([column]), pair)
-        users = throttle(states, options, cell, scenario.workload, calibration)[1][None]
+    pairs = lattice.columns[shape.gpus]
     return Configuration(
-        prefill_workers=int(pair.prefill_workers[0]),
-        prefill_gpus_per_worker=int(lattice.options.gpus[pair.option[0]]),
-        decode_workers=int(pair.decode_workers[0]),
+        prefill_workers=int(pairs.prefill_workers[column]),
+        prefill_gpus_per_worker=int(lattice.options.gpus[pairs.option[column]]),
+        decode_workers=int(pairs.decode_workers[column]),
         decode_gpus_per_worker=shape.gpus,
         decode_ep=shape.gpus,
         decode_attention=shape.attention,
         max_batch=int(lattice.states.batch[state]),
         mtp_depth=shape.mtp_depth,
         eplb_slots=shape.eplb_slots,
-        concurrency=int(users[0, 0]),
+        concurrency=users,
     )
 
 
@@ -198,14 +207,16 @@ class _Gather:
         options: PrefillOptions,
         scenario: Scenario,
         calibration: Calibration,
-        max_ttft: float | None,
+        limits: Limits,
+        slowest: float,
     ) -> None:
         self.states, self.options = states, options
         self.scenario, self.calibration = scenario, calibration
-        self.max_ttft = math.inf if max_ttft is None else max_ttft
+        self.limits, self.slowest = limits, slowest
+        self.max_ttft = math.inf if limits.max_ttft is None else limits.max_ttft
         self.front: list[Entries] = []
         self.by_structure: list[Entries] = []
-        self.throttled = joined([])
+        self.overfull: list[Cells] = []
         self.evaluated = 0
         self.feasible = np.zeros(len(states), dtype=np.int64)
         self.shortest_ttft = np.full(len(states), np.inf)
@@ -215,30 +226,17 @@ class _Gather:
         starts = level_starts(pairs)
         best_above = np.zeros(len(starts))
         step = max(1, BLOCK // len(pairs))
+        overfull = np.zeros((len(rows), len(pairs)), dtype=np.bool_)
         for first in range(0, len(rows), step):
             block = rows[first : first + step]
-            throughput = self._throughput(block, pairs)
-            best_above = self._keep_front(block, pairs, throughput, starts, best_above)
-            self._keep_structures(block, pairs, throughput)
-
-    def add_throttled(self, columns: dict[int, Columns], slowest: float) -> None:
-        """Evaluate the deployments whose prefill cannot keep all slots full."""
-        cells = throttled_cells(self.states, self.options, columns, slowest)
-        if not len(cells):
-            return
-        result, users = throttle(
-            self.states, self.options, cells, self.scenario.workload, self.calibration
-        )
-        speed, fleet = 1.0 / result.tpot_median, cells.fleet
-        throughput = result.total_tok_s_per_gpu * fleet.gpus
-        fast = (speed >= slowest) & (users <= MOST_USERS)
-        self.evaluated += int(np.count_nonzero(fast))
-        np.minimum.at(self.shortest_ttft, cells.state[fast], result.ttft_mean[fast])
-        found = Entries(cells.state, cells.column, throughput, fleet.cost, fleet.gpus, speed)
-        self.throttled = found.take(fast & (result.ttft_mean <= self.max_ttft))
+            throughput, users, overfull[first : first + step] = self._evaluated(block, pairs)
+            best_above = self._keep_front(block, pairs, throughput, users, starts, best_above)
+            self._keep_structures(block, pairs, throughput, users)
+        self.overfull.append(throttled_cells(self.states, rows, overfull, pairs))
 
     def lattice(self, columns: dict[int, Columns], candidates: int) -> Lattice:
         """Put the collected parts together."""
+        throttled = self._throttled()
         return Lattice(
             states=self.states,
             options=self.options,
@@ -248,32 +246,76 @@ class _Gather:
             feasible=self.feasible,
             front=joined(self.front),
             by_structure=joined(self.by_structure),
-            throttled=self.throttled,
+            throttled=throttled,
             shortest_ttft=self.shortest_ttft,
         )
 
-    def _throughput(self, block: IntArray, pairs: Columns) -> FloatArray:
-        """Throughput of block x pairs [token/s]; 0 where a limit is broken."""
-        result, users = benchmarks(
-            self.states, block, self.options, pairs, self.scenario, self.calibration
+    def _evaluated(
+        self, block: IntArray, pairs: Columns
+    ) -> tuple[FloatArray, FloatArray, BoolArray]:
+        """Throughput of block x pairs [token/s], users, and where slots cannot be kept full.
+
+        The throughput is 0 where a limit is broken.
+        """
+        asked = self.limits.concurrency
+        result, filling = benchmarks(
+            self.states, block, self.options, pairs, self.scenario, self.calibration, asked
         )
-        runs = (result.steady.prefill_load <= MOST_LOAD) & (users <= MOST_USERS)
+        most = MOST_USERS if asked is None else asked
+        runs = (result.steady.prefill_load <= MOST_LOAD) & (filling <= most)
         ttft = np.where(runs, result.ttft_mean, np.inf)
+        in_time = runs & (ttft <= self.max_ttft)
+        # With a given number of users more slots shorten their wait; else they bring more users.
+        overfull = ~(in_time if asked is None else runs)
+        good = in_time & (self.states.speed[block] >= self.slowest)[:, None]
         self.shortest_ttft[block] = ttft.min(axis=1)
-        good = runs & (ttft <= self.max_ttft)
         self.evaluated += good.size
         self.feasible[block] = np.count_nonzero(good, axis=1)
-        return np.where(good, result.total_tok_s_per_gpu * pairs.gpus, 0.0)
+        users = filling if asked is None else np.full_like(filling, float(asked))
+        return np.where(good, result.total_tok_s_per_gpu * pairs.gpus, 0.0), users, overfull
+
+    def _throttled(self) -> Entries:
+        """Evaluate deployments with fewer requests in flight than slots."""
+        state, column = (
+            np.concatenate([getattr(cells, name) for cells in self.overfull])
+            if self.overfull
+            else np.zeros(0, dtype=np.int64)
+            for name in ("state", "column")
+        )
+        if not len(state):
+            return joined([])
+        fleet = join_columns([cells.fleet for cells in self.overfull])
+        result, users = throttle(
+            self.states,
+            self.options,
+            Cells(state, column, fleet),
+            self.limits,
+            self.scenario.workload,
+            self.calibration,
+        )
+        found = Entries(
+            state=state,
+            column=column,
+            throughput=result.total_tok_s_per_gpu * fleet.gpus,
+            weight=fleet.weight,
+            gpus=fleet.gpus,
+            speed=self.states.promised[state] / result.tpot_median,
+            users=users,
+        )
+        good = (found.speed >= self.slowest) & (users <= MOST_USERS)
+        np.minimum.at(self.shortest_ttft, state[good], result.ttft_mean[good])
+        return found.take(good & (result.ttft_mean <= self.max_ttft))
 
     def _keep_front(
         self,
         block: IntArray,
         pairs: Columns,
         throughput: FloatArray,
+        users: FloatArray,
         starts: IntArray,
         best_above: FloatArray,
     ) -> FloatArray:
-        """Keep what nothing as fast and as cheap reaches; return the best per level so far."""
+        """Keep what nothing as fast and as light reaches; return the best per level so far."""
         best = np.maximum.reduceat(throughput, starts, axis=1)
         reached = np.maximum.accumulate(
             np.maximum.accumulate(np.vstack([best_above, best]), axis=0), axis=1
@@ -282,26 +324,42 @@ class _Gather:
         left[:, 1:] = reached[1:, :-1]
         row, level = np.nonzero(best > np.maximum(reached[:-1], left))
         column = _first_at(throughput, best, row, level, starts)
-        self.front.append(self._entries(block[row], column, throughput[row, column], pairs))
+        self.front.append(self._entries(block, row, column, throughput, users, pairs))
         last: FloatArray = reached[-1]
         return last
 
-    def _keep_structures(self, block: IntArray, pairs: Columns, throughput: FloatArray) -> None:
-        """Keep the best throughput per dollar of each state and size of prefill worker."""
+    def _keep_structures(
+        self, block: IntArray, pairs: Columns, throughput: FloatArray, users: FloatArray
+    ) -> None:
+        """Keep the best throughput per weight of each state and size of prefill worker."""
         row = np.arange(len(block))
-        per_dollar = throughput / pairs.cost
+        merit = throughput / pairs.weight
         for option in range(len(self.options.gpus)):
             members = np.flatnonzero(pairs.option == option)
             if len(members):
-                column = members[np.argmax(per_dollar[:, members], axis=1)]
-                found = self._entries(block, column, throughput[row, column], pairs)
+                column = members[np.argmax(merit[:, members], axis=1)]
+                found = self._entries(block, row, column, throughput, users, pairs)
                 self.by_structure.append(found.take(found.throughput > 0.0))
 
     def _entries(
-        self, state: IntArray, column: IntArray, throughput: FloatArray, pairs: Columns
+        self,
+        block: IntArray,
+        row: IntArray,
+        column: IntArray,
+        throughput: FloatArray,
+        users: FloatArray,
+        pairs: Columns,
     ) -> Entries:
-        speed = self.states.tok_s_per_user[state]
-        return Entries(state, column, throughput, pairs.cost[column], pairs.gpus[column], speed)
+        state = block[row]
+        return Entries(
+            state=state,
+            column=column,
+            throughput=throughput[row, column],
+            weight=pairs.weight[column],
+            gpus=pairs.gpus[column],
+            speed=self.states.speed[state],
+            users=users[row, column],
+        )
 
 
 def _first_at(

@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from presets import InputError
 from presets.errors import shown
 
+LARGEST_COUNT = 1_000_000
+
+HIGHEST_CONFIDENCE = 0.999
+"""Beyond it the tail of the errors was not measured. [1]"""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -21,26 +26,53 @@ class Limits:
         [GPU]
     max_ttft : float or None
         Longest mean time to first token. [s]
+    concurrency : int or None
+        Users that the deployment serves at once; None takes as many as fill its slots. [1]
+    min_confidence : float or None
+        Probability with which the target is met, by the interval of the prediction; None asks the
+        median to meet it. [1]
 
     Examples
     --------
-    >>> Limits(125)
-    Limits(target=125, max_gpus=72, max_ttft=None)
+    >>> Limits(125, max_ttft=2.0)
+    Limits(target=125, max_gpus=72, max_ttft=2.0, concurrency=None, min_confidence=None)
     """
 
     target: float
     max_gpus: int = 72
     max_ttft: float | None = None
+    concurrency: int | None = None
+    min_confidence: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no limit."""
         check_positive("target", self.target, "tok/s/user")
         if self.max_ttft is not None:
             check_positive("max_ttft", self.max_ttft, "seconds")
-        if isinstance(self.max_gpus, bool) or not isinstance(self.max_gpus, int):
-            raise InputError(f"max_gpus {shown(self.max_gpus)} is not valid; give a whole number")
-        if self.max_gpus < 1:
-            raise InputError(f"max_gpus {self.max_gpus} is not valid; give 1 or more")
+        check_count("max_gpus", self.max_gpus)
+        if self.concurrency is not None:
+            check_count("concurrency", self.concurrency)
+        if self.min_confidence is not None:
+            check_positive("min_confidence", self.min_confidence, "probability")
+            if not 0.5 <= self.min_confidence <= HIGHEST_CONFIDENCE:
+                raise InputError(
+                    f"min_confidence {self.min_confidence:g} is not valid; "
+                    f"give 0.5 to {HIGHEST_CONFIDENCE}"
+                )
+
+
+def check_count(name: str, value: int) -> None:
+    """Refuse what is no whole number from 1 to a million.
+
+    Raises
+    ------
+    InputError
+        Naming the limit and its value.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InputError(f"{name} {shown(value)} is not valid; give a whole number")
+    if not 1 <= value <= LARGEST_COUNT:
+        raise InputError(f"{name} {value} is not valid; give 1 to {LARGEST_COUNT:,}")
 
 
 def check_positive(name: str, value: float, unit: str) -> None:

@@ -5,21 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
 from costmodel.calibration import Calibration
+from costmodel.inputs import FloatArray
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Predicted, Prediction, Scenario
+from optimizer.billing import Bill
 from optimizer.entries import Entries, joined
 from optimizer.exact import Candidates, Choice, choose
 from optimizer.explain import lost_by
+from optimizer.goal import Goal
+from optimizer.ground import Ground
 from optimizer.infeasible import Infeasibility, explain_infeasibility, find_infeasibility
-from optimizer.lattice import Lattice, configuration_of, evaluate
+from optimizer.lattice import Lattice, configuration_of
 from optimizer.limits import Limits
+from optimizer.question import Question
 from optimizer.space import Space
+from optimizer.states import IntArray
+from optimizer.value import Value, at_bill, replicas_for, value_of
 from presets import ClusterSpec, InputError
 
 RUNNERS_UP = 4
@@ -93,6 +100,10 @@ class Answer:
         The best of other structures, best first.
     search : SearchInfo
     infeasibility : Infeasibility or None
+    goal : Goal or None
+        What was made best.
+    value : Value or None
+        Of the objective, and where it comes from.
     """
 
     status: Literal["optimal", "infeasible"]
@@ -101,6 +112,8 @@ class Answer:
     runners_up: tuple[RunnerUp, ...]
     search: SearchInfo
     infeasibility: Infeasibility | None = None
+    goal: Goal | None = None
+    value: Value | None = None
 
     @property
     def configuration(self) -> Configuration | None:
@@ -129,28 +142,44 @@ def best(
     limits: Limits,
     calibration: Calibration,
     space: Space | None = None,
+    *,
+    goal: Goal | None = None,
+    prefill_cluster: ClusterSpec | None = None,
 ) -> Answer:
-    """Find the deployment of most throughput per dollar that meets the limits.
+    """Find the deployment that reaches the goal best and meets the limits.
 
     Parameters
     ----------
     scenario : Scenario
         What is served.
     cluster : ClusterSpec
-        On what.
+        On what; where prefill has its own cluster, decode alone.
     limits : Limits
         What the answer must meet.
     calibration : Calibration
         Constants of the cost model.
     space : Space, optional
         What is searched.
+    goal : Goal, optional
+        What is made best: throughput per dollar of the GPUs that serve, unless given.
+    prefill_cluster : ClusterSpec, optional
+        Where prefill stands, if not on `cluster`.
 
     Raises
     ------
     InputError
         If a limit is not valid, or no deployment of the space runs within the GPU budget.
     """
-    return curve(scenario, cluster, [limits.target], limits, calibration, space)[0]
+    return curve(
+        scenario,
+        cluster,
+        [limits.target],
+        limits,
+        calibration,
+        space,
+        goal=goal,
+        prefill_cluster=prefill_cluster,
+    )[0]
 
 
 def curve(
@@ -160,6 +189,9 @@ def curve(
     limits: Limits,
     calibration: Calibration,
     space: Space | None = None,
+    *,
+    goal: Goal | None = None,
+    prefill_cluster: ClusterSpec | None = None,
 ) -> list[Answer]:
     """Find the best deployment for each of several targets; the lattice is evaluated once.
 
@@ -171,67 +203,50 @@ def curve(
     Other parameters and exceptions are those of `best`; the answers come in the order of `targets`.
     """
     started = time.perf_counter()
-    asked = [replace(limits, target=target) for target in targets]
-    if not asked:
+    if not targets:
         raise InputError("targets is empty; give at least one")
-    look = partial(
-        evaluate,
-        space or Space(),
-        scenario,
-        cluster,
-        calibration,
-        limits.max_gpus,
-        limits.max_ttft,
-    )
-    lattice = look(slowest=min(one.target for one in asked))
-    found = [_Found(lattice, one) for one in asked]
+    ground = Ground(cluster, prefill_cluster, limits.max_gpus)
+    question = Question(space or Space(), scenario, ground, calibration, goal or Goal())
+    asked = [replace(limits, target=target) for target in targets]
+    lattice = question.lattice(limits, slowest=min(targets))
+    found = [_Found(question, lattice, one) for one in asked]
     keys = sorted({key for each in found for key in each.keys})
-    configurations = [configuration_of(lattice, *key, scenario, calibration) for key in keys]
-    predictions = predict(configurations, scenario, cluster, calibration) if keys else []
+    configurations = [configuration_of(lattice, *key) for key in keys]
+    predictions = predict(configurations, scenario, cluster, calibration, prefill_cluster)
     predicted = dict(zip(keys, predictions, strict=True))
-    # Only to say what would work: slower states were not looked at.
-    whole = lattice if all(each.keys for each in found) else look()
-    return [
-        each.answer([predicted[key] for key in each.keys], scenario, whole, started)
-        for each in found
-    ]
+    return [each.answer([predicted[key] for key in each.keys], started) for each in found]
 
 
-Key = tuple[int, int]
-"""State and column of one deployment of the lattice."""
+Key = tuple[int, int, int]
+"""State, column and users of one deployment of the lattice."""
 
 
 @dataclass(frozen=True)
 class _Found:
     """Winner and runners-up of one target, as places in the lattice."""
 
+    question: Question
     lattice: Lattice
     limits: Limits
 
     @cached_property
     def choice(self) -> Choice:
         """What CP-SAT chooses among those of the front that are fast enough."""
-        entries = self.front
-        return choose(
-            Candidates(
-                throughput=np.rint(THROUGHPUT_SCALE * entries.throughput).astype(np.int64),
-                cost=entries.cost,
-                gpus=entries.gpus,
-            ),
-            self.limits.max_gpus,
-        )
+        throughput, weight = self.ratio(self.front)
+        return choose(Candidates(throughput, weight, self.front.gpus), self.limits.max_gpus)
 
     @cached_property
     def keys(self) -> tuple[Key, ...]:
         """Winner and runners-up, best first; none where nothing meets the limits."""
         if self.choice.index is None:
             return ()
-        winner = int(self.front.state[self.choice.index]), int(self.front.column[self.choice.index])
+        winner = _key(self.front, self.choice.index)
         entries = self.fast(self.lattice.by_structure, self.lattice.throttled)
-        order = np.lexsort((entries.column, entries.state, entries.gpus, -entries.per_dollar))
+        throughput, weight = self.ratio(entries)
+        order = np.lexsort((entries.column, entries.state, entries.gpus, -(throughput / weight)))
         found = {self.structure(winner): winner}
         for place in order.tolist():
-            key = int(entries.state[place]), int(entries.column[place])
+            key = _key(entries, place)
             found.setdefault(self.structure(key), key)
             if len(found) > RUNNERS_UP:
                 break
@@ -242,8 +257,7 @@ class _Found:
 
         Prefill workers of another size hardly change an answer: they would fill the list.
         """
-        state, _ = key
-        shape = self.lattice.states.shape_of(state)
+        shape = self.lattice.states.shape_of(key[0])
         return shape.gpus, shape.attention, shape.mtp_depth
 
     @cached_property
@@ -252,31 +266,60 @@ class _Found:
         return self.fast(self.lattice.front, self.lattice.throttled)
 
     def fast(self, *parts: Entries) -> Entries:
-        """Entries that meet the target."""
+        """Entries that meet the target, and the rate where one is asked for."""
         entries = joined(parts)
-        return entries.take(entries.speed >= self.limits.target)
+        return self.question.serving(entries.take(entries.speed >= self.limits.target))
 
-    def answer(
-        self, predicted: Sequence[Predicted], scenario: Scenario, whole: Lattice, started: float
-    ) -> Answer:
+    def ratio(self, entries: Entries) -> tuple[IntArray, IntArray]:
+        """Integers whose ratio is made largest."""
+        goal = self.question.goal
+        if goal.rate is not None:
+            replicas = replicas_for(goal.rate, entries.throughput, self.question.scenario)
+            return np.ones(len(entries), dtype=np.int64), replicas * entries.gpus
+        scaled: FloatArray = np.rint(THROUGHPUT_SCALE * entries.throughput)
+        return scaled.astype(np.int64), entries.weight
+
+    def answer(self, predicted: Sequence[Predicted], started: float) -> Answer:
         """Put what was found into words, given the predictions of `keys`."""
-        fast = self.lattice.states.tok_s_per_user >= self.limits.target
-        feasible = int(self.lattice.feasible[fast].sum()) + len(self.fast(self.lattice.throttled))
+        fast = self.lattice.states.speed >= self.limits.target
+        throttled = self.fast(self.lattice.throttled)
+        feasible = int(self.lattice.feasible[fast].sum()) + len(throttled)
+        paid = [self.paid(each) for each in predicted]
+        bound = _bound(paid[0][0], self.choice) if paid else None
         info = SearchInfo(
             candidates=self.lattice.candidates,
             feasible=feasible,
             pruned=feasible - self.choice.seen,
             status=self.choice.status,
-            bound=_bound(predicted[0], self.choice) if predicted else None,
+            bound=bound,
             gap=self.choice.gap if predicted else None,
             seconds=time.perf_counter() - started,
         )
-        if not predicted:
-            failed = find_infeasibility(whole, self.limits)
-            return Answer("infeasible", self.limits, None, (), info, failed)
-        winner, *others = predicted
-        runners = tuple(RunnerUp(other, lost_by(winner, other, scenario)) for other in others)
-        return Answer("optimal", self.limits, winner, runners, info)
+        goal = self.question.goal
+        if not paid:
+            failed = find_infeasibility(self.question, self.limits)
+            return Answer("infeasible", self.limits, None, (), info, failed, goal)
+        runners = tuple(
+            RunnerUp(other, lost_by(paid[0], (other, value), self.question.scenario))
+            for other, value in paid[1:]
+        )
+        winner, value = paid[0]
+        return Answer("optimal", self.limits, winner, runners, info, None, goal, value)
+
+    def paid(self, predicted: Predicted) -> tuple[Predicted, Value]:
+        """Charge a deployment what the goal says, and tell what the objective makes of it."""
+        question, configuration = self.question, predicted.configuration
+        bill: Bill | None = None
+        if question.goal.billing == "domain":
+            decode = configuration.decode_gpus_per_worker, configuration.decode_workers
+            prefill = configuration.prefill_gpus_per_worker, configuration.prefill_workers
+            bill = question.ground.bill(decode, prefill)
+        charged = at_bill(predicted, bill, question.ground)
+        return charged, value_of(question.goal, charged, bill, question.scenario, question.ground)
+
+
+def _key(entries: Entries, place: int) -> Key:
+    return int(entries.state[place]), int(entries.column[place]), int(entries.users[place])
 
 
 def _bound(winner: Predicted, choice: Choice) -> float:

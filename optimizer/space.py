@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from costmodel.results import Scenario
+from optimizer.limits import LARGEST_COUNT
 from presets import ClusterSpec, InputError
 
 Attention = Literal["tp", "dp"]
@@ -23,8 +24,6 @@ EPLB_FROM_EP = 16
 
 DEEPEST_DRAFT = 3
 """Deepest draft whose acceptance was measured. [1]"""
-
-LARGEST_COUNT = 1_000_000
 
 
 @dataclass(frozen=True)

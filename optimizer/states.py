@@ -25,6 +25,8 @@ from costmodel.prefill import Prefill, prefill_worker
 from costmodel.results import Scenario
 from costmodel.serving import DecodeRate, decode_rate
 from costmodel.workload import Workload
+from optimizer.confidence import promised_share
+from optimizer.ground import Ground
 from optimizer.space import Shape, Space, allowed_shapes, batch_grid
 from presets import ClusterSpec, InputError
 from topology import group_table
@@ -60,6 +62,8 @@ class DecodeStates:
         The machine and the model.
     rate : DecodeRate
         What one worker does.
+    promised : array of float
+        Share of the median interactivity that counts against a target. [1]
     """
 
     shapes: tuple[Shape, ...]
@@ -69,6 +73,7 @@ class DecodeStates:
     paths: PathArrays
     facts: Facts
     rate: DecodeRate
+    promised: FloatArray
 
     def __len__(self) -> int:
         """Count the states."""
@@ -78,6 +83,11 @@ class DecodeStates:
     def tok_s_per_user(self) -> FloatArray:
         """Median interactivity [token/s]."""
         return np.asarray(1.0 / self.rate.tpot)
+
+    @property
+    def speed(self) -> FloatArray:
+        """Interactivity that counts against a target [token/s]."""
+        return np.asarray(self.promised / self.rate.tpot)
 
     def shape_of(self, state: int) -> Shape:
         """Shape of one state."""
@@ -101,15 +111,27 @@ def facts_of(scenario: Scenario, cluster: ClusterSpec) -> Facts:
 
 
 def decode_states(
-    space: Space, scenario: Scenario, cluster: ClusterSpec, calibration: Calibration
+    space: Space,
+    scenario: Scenario,
+    ground: Ground,
+    calibration: Calibration,
+    confidence: float | None = None,
 ) -> DecodeStates:
     """Rate every allowed decode worker with every batch that fits its memory.
+
+    Parameters
+    ----------
+    space, scenario, ground, calibration
+        What is searched, served, on what, and how it is predicted.
+    confidence : float or None
+        With which a state promises its interactivity; None promises the median. [1]
 
     Raises
     ------
     InputError
         If no decode worker of the space runs on the cluster, or none has memory for one request.
     """
+    cluster = ground.cluster
     facts, workload = facts_of(scenario, cluster), scenario.workload
     shapes = allowed_shapes(space, scenario, cluster)
     if not shapes:
@@ -130,7 +152,11 @@ def decode_states(
     paths = _paths(cluster, [entry.gpus for entry in shapes])
     rate = _rate(facts, take(workers, shape), take(paths, shape), workload, batch, calibration)
     gpus = np.array([entry.gpus for entry in shapes])[shape]
-    order = np.lexsort((batch, shape, rate.tpot, gpus))
+    promised = np.ones(len(shape))
+    if confidence is not None:
+        most = max(space.prefill_gpus)
+        promised = _promised(shapes, shape, batch, most, scenario, ground, calibration, confidence)
+    order = np.lexsort((batch, shape, rate.tpot / promised, gpus))
     return DecodeStates(
         shapes=tuple(shapes),
         shape=shape[order],
@@ -139,11 +165,12 @@ def decode_states(
         paths=take(paths, shape[order]),
         facts=facts,
         rate=take_rate(rate, order),
+        promised=promised[order],
     )
 
 
 def prefill_options(
-    space: Space, scenario: Scenario, cluster: ClusterSpec, calibration: Calibration
+    space: Space, scenario: Scenario, ground: Ground, calibration: Calibration
 ) -> PrefillOptions:
     """Rate every prefill worker whose memory holds the weights and the cache of one request.
 
@@ -152,6 +179,7 @@ def prefill_options(
     InputError
         If no prefill worker of the space does.
     """
+    cluster = ground.prefill_on
     facts = facts_of(scenario, cluster)
     sizes = fitting_sizes(space.prefill_gpus, facts, scenario, cluster, calibration)
     if not sizes:
@@ -173,6 +201,7 @@ def prefill_options(
         _paths(cluster, sizes),
         scenario.workload,
         calibration,
+        np.asarray(ground.cluster.hardware().nic_rate.value),
     )
     return PrefillOptions(gpus, prefill)
 
@@ -230,6 +259,34 @@ def _workers(shapes: list[Shape], workload: Workload) -> WorkerArrays:
         eplb_slots=np.array([float(shape.eplb_slots) for shape in shapes]),
         context=np.asarray(workload.context),
     )
+
+
+def _promised(
+    shapes: list[Shape],
+    shape: IntArray,
+    batch: IntArray,
+    prefill_gpus: int,
+    scenario: Scenario,
+    ground: Ground,
+    calibration: Calibration,
+    confidence: float,
+) -> FloatArray:
+    """Share of the median that each state promises; only a batch outside the data changes it."""
+    coverage = calibration.coverage
+    modes = {"dp": coverage.max_batch_dp[1], "tp": coverage.max_batch_tp[1]}
+    largest = np.array([modes[entry.attention] for entry in shapes])
+    inside, outside = (
+        promised_share(
+            list(zip(shapes, batches.tolist(), strict=True)),
+            prefill_gpus,
+            scenario,
+            ground,
+            calibration,
+            confidence,
+        )
+        for batches in (np.ones_like(largest), largest + 1)
+    )
+    return np.where(batch > largest[shape], outside[shape], inside[shape])
 
 
 def _paths(cluster: ClusterSpec, sizes: list[int]) -> PathArrays:

@@ -4,6 +4,9 @@ from costmodel.calibration import Calibration
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Scenario
 from optimizer.explain import gpu_time, lost_by
+from optimizer.goal import Goal
+from optimizer.ground import Ground
+from optimizer.value import value_of
 from presets import default_cluster
 
 BASE = Configuration(
@@ -23,12 +26,16 @@ def explained(scenario: Scenario, calibration: Calibration, **changes: object) -
     cluster = default_cluster("b200", 72)
     other = BASE.model_copy(update=changes)
     winner, loser = predict([BASE, other], scenario, cluster, calibration)
-    return lost_by(winner, loser, scenario)
+    ground = Ground(cluster)
+    pairs = [(each, value_of(Goal(), each, None, scenario, ground)) for each in (winner, loser)]
+    return lost_by(pairs[0], pairs[1], scenario)
 
 
 def test_gpu_time_adds_up(scenario: Scenario, calibration: Calibration) -> None:
-    (predicted,) = predict([BASE], scenario, default_cluster("b200", 72), calibration)
-    times = gpu_time(predicted, scenario)
+    cluster = default_cluster("b200", 72)
+    (predicted,) = predict([BASE], scenario, cluster, calibration)
+    value = value_of(Goal(), predicted, None, scenario, Ground(cluster))
+    times = gpu_time(predicted, value, scenario)
     assert sum(times.values()) == pytest.approx(1 / predicted.prediction.total_tok_s_per_gpu)
     assert times["prefill"] == pytest.approx(sum(times.values()) * 4 / 20)
     parts = [time for name, time in times.items() if name not in ("all-reduce", "idle")]

@@ -1,12 +1,13 @@
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from costmodel.calibration import Calibration
 from costmodel.results import Scenario
 from costmodel.serving import MOST_LOAD
-from optimizer import Limits, Space, best, explain_infeasibility
+from optimizer import Goal, Limits, Space, best, explain_infeasibility
 from presets import default_cluster
 
 
@@ -22,15 +23,18 @@ def test_a_target_out_of_reach_names_the_step_and_its_largest_part(
     assert answer.breakdown_ms == {}
     assert answer.search.status == "INFEASIBLE"
     assert found is not None
-    assert found.limit == "target"
-    assert found.reachable == pytest.approx(1e3 * found.tokens_per_step / found.step_ms)
+    assert [each.limit for each in found.conflicts] == ["target"]
+    reachable = found.highest_target
+    assert reachable is not None
+    assert found.conflicts[0].needed == reachable
+    assert reachable == pytest.approx(1e3 * found.tokens_per_step / found.step_ms)
     assert found.largest_part_ms < found.step_ms
     assert answer.reason.startswith("1000 tok/s/user is out of reach: the fastest step")
     assert f"{found.largest_part_ms:.1f} ms" in answer.reason
 
-    nearest = math.floor(10 * found.reachable) / 10
+    nearest = math.floor(10 * reachable) / 10
     assert best(scenario, cluster, Limits(nearest), calibration, small_space).status == "optimal"
-    beyond = Limits(found.reachable * 1.001)
+    beyond = Limits(reachable * 1.001)
     assert best(scenario, cluster, beyond, calibration, small_space).status == "infeasible"
 
 
@@ -41,34 +45,83 @@ def test_a_ttft_out_of_reach_names_the_shortest(
     answer = best(scenario, cluster, Limits(50.0, max_ttft=0.001), calibration, small_space)
     found = answer.infeasibility
     assert found is not None
-    assert found.limit == "max_ttft"
+    (conflict,) = found.conflicts
+    assert (conflict.limit, conflict.asked) == ("max_ttft", 0.001)
+    assert conflict.needed is not None
     assert found.highest_target is None
-    assert answer.reason.startswith("TTFT 0.001 s is out of reach at 50 tok/s/user")
-    assert answer.reason.endswith("no target can be met within a TTFT of 0.001 s")
-    works = Limits(50.0, max_ttft=found.reachable * (1 + 1e-9))
+    assert answer.reason.startswith("TTFT 0.001 s is out of reach: the TTFT would have to be 0.2")
+    assert answer.reason.endswith("no target works with the other limits")
+    works = Limits(50.0, max_ttft=conflict.needed * (1 + 1e-9))
     assert best(scenario, cluster, works, calibration, small_space).status == "optimal"
+    never = Limits(50.0, max_ttft=conflict.needed * 0.999)
+    assert best(scenario, cluster, never, calibration, small_space).status == "infeasible"
 
 
-def test_a_ttft_that_only_slower_targets_meet(scenario: Scenario, calibration: Calibration) -> None:
-    """One prefill worker, with decode workers too many for it to keep the wait short."""
-    space = Space(
-        prefill_workers=(1,),
-        prefill_gpus=(4,),
-        decode_workers=(2,),
-        decode_gpus=(8,),
-        mtp_depths=(0,),
-        largest_batch=64,
-        batch_ratio=2.0,
-    )
+ONE_WORKER = Space(
+    prefill_workers=(1,),
+    prefill_gpus=(4,),
+    decode_workers=(2,),
+    decode_gpus=(8,),
+    mtp_depths=(0,),
+    largest_batch=64,
+    batch_ratio=2.0,
+)
+"""One prefill worker, with decode workers too many for it to keep the wait short."""
+
+STRAINED = Limits(60.0, max_ttft=0.6, concurrency=700)
+
+
+def test_each_limit_of_the_smallest_set_has_a_way_out(
+    scenario: Scenario, calibration: Calibration
+) -> None:
+    """No limit alone is the trouble; each, set to what it would have to be, makes the rest work."""
     cluster = default_cluster("gb200", 72)
-    free = best(scenario, cluster, Limits(10_000.0), calibration, space).infeasibility
-    assert free is not None
-    assert free.highest_target == free.reachable
-    limited = Limits(10_000.0, max_ttft=30.0)
-    found = best(scenario, cluster, limited, calibration, space).infeasibility
+    answer = best(scenario, cluster, STRAINED, calibration, ONE_WORKER)
+    found = answer.infeasibility
     assert found is not None
-    shortened = replace(found, highest_target=found.reachable / 2)
-    assert "the highest target within a TTFT of 30 s" in explain_infeasibility(shortened)
+    ways = {each.limit: each.needed for each in found.conflicts}
+    assert len(ways) > 1
+    assert "cannot be met together" in answer.reason
+    free: dict[str, Any] = {"max_ttft": None, "concurrency": None, "target": 1.0}
+    for name, needed in ways.items():
+        assert needed is not None
+        alone = free | {name: getattr(STRAINED, name)}
+        others = free | {other: getattr(STRAINED, other) for other in ways}
+        eased = {
+            "target": needed * (1 - 1e-9),
+            "max_ttft": needed * (1 + 1e-9),
+            "concurrency": int(needed),
+        }
+        for limits in (alone, others | {name: eased[name]}):
+            asked = replace(STRAINED, **limits)
+            assert best(scenario, cluster, asked, calibration, ONE_WORKER).predicted
+
+
+def test_the_nearest_target_is_named(scenario: Scenario, calibration: Calibration) -> None:
+    cluster = default_cluster("gb200", 72)
+    limits = Limits(10_000.0, max_ttft=30.0, concurrency=100)
+    found = best(scenario, cluster, limits, calibration, ONE_WORKER).infeasibility
+    assert found is not None
+    assert found.highest_target is not None
+    assert found.conflicts[0].limit == "target"
+    nearest = replace(limits, target=found.highest_target * (1 - 1e-9))
+    assert best(scenario, cluster, nearest, calibration, ONE_WORKER).predicted
+    assert explain_infeasibility(found).endswith(
+        f"the nearest target that works is {math.floor(10 * found.highest_target) / 10} tok/s/user"
+    )
+
+
+def test_a_rate_beyond_all_gpus(scenario: Scenario, calibration: Calibration) -> None:
+    cluster = default_cluster("gb200", 72)
+    goal = Goal("gpus", rate=3000.0)
+    answer = best(scenario, cluster, Limits(50.0, 64), calibration, ONE_WORKER, goal=goal)
+    assert answer.infeasibility is not None
+    (conflict,) = answer.infeasibility.conflicts
+    assert (conflict.limit, conflict.asked) == ("rate", 3000.0)
+    assert conflict.needed is not None
+    assert "3000 requests/s is out of reach" in answer.reason
+    works = Goal("gpus", rate=conflict.needed)
+    assert best(scenario, cluster, Limits(1.0, 72), calibration, ONE_WORKER, goal=works).predicted
 
 
 def test_prefill_that_cannot_keep_one_slot_full_throttles_its_users(

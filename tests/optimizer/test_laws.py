@@ -11,6 +11,7 @@ from costmodel.calibration import Calibration
 from costmodel.predictions import predict
 from costmodel.results import Scenario
 from optimizer import Answer, Limits, Space, best, curve
+from optimizer.ground import Ground
 from optimizer.states import decode_states
 from presets import ClusterSpec, default_cluster
 
@@ -132,7 +133,7 @@ def speeds(
     scenario: Scenario, cluster: ClusterSpec, calibration: Calibration, space: Space
 ) -> dict[tuple[object, int], float]:
     """Interactivity of every decode state [token/s]."""
-    states = decode_states(space, scenario, cluster, calibration)
+    states = decode_states(space, scenario, Ground(cluster), calibration)
     return {
         (states.shape_of(i), int(states.batch[i])): float(states.tok_s_per_user[i])
         for i in range(len(states))

@@ -3,6 +3,8 @@ import pytest
 from costmodel.calibration import Calibration
 from costmodel.results import Scenario
 from optimizer.columns import all_columns
+from optimizer.goal import Goal
+from optimizer.ground import Ground
 from optimizer.placement import packs
 from optimizer.space import Space
 from optimizer.states import decode_states, prefill_options
@@ -27,11 +29,11 @@ def test_workers_need_room_in_the_domains(
 def test_fleets_that_find_no_room_are_no_columns(
     scenario: Scenario, calibration: Calibration
 ) -> None:
-    cluster = default_cluster("gb200", 144)
+    ground = Ground(default_cluster("gb200", 144), None, 144)
     space = Space(decode_gpus=(16,), batch_ratio=2.0)
-    states = decode_states(space, scenario, cluster, calibration)
-    options = prefill_options(space, scenario, cluster, calibration)
-    pairs = all_columns(space, states, options, cluster, 144)[16]
+    states = decode_states(space, scenario, ground, calibration)
+    options = prefill_options(space, scenario, ground, calibration)
+    pairs = all_columns(space, states, options, ground, Goal())[16]
     assert pairs.decode_workers.max() == 8
     assert pairs.gpus.max() <= 144
-    assert (pairs.cost[1:] >= pairs.cost[:-1]).all()
+    assert (pairs.weight[1:] >= pairs.weight[:-1]).all()

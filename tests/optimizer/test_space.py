@@ -6,6 +6,7 @@ import pytest
 from costmodel.calibration import Calibration
 from costmodel.results import Scenario
 from optimizer import Shape, Space, allowed_shapes, broken_rule
+from optimizer.ground import Ground
 from optimizer.space import batch_grid
 from optimizer.states import decode_states, prefill_options
 from presets import InputError, default_cluster
@@ -81,7 +82,7 @@ def test_neighbouring_tpots_differ_by_less_than_3_percent(
     sku: str, scenario: Scenario, calibration: Calibration
 ) -> None:
     """Where they do not, the batches are neighbouring integers, and small: nothing lies between."""
-    states = decode_states(Space(), scenario, default_cluster(sku, 72), calibration)
+    states = decode_states(Space(), scenario, Ground(default_cluster(sku, 72)), calibration)
     for shape in range(len(states.shapes)):
         mine = np.flatnonzero(states.shape == shape)
         mine = mine[np.argsort(states.batch[mine])]
@@ -96,20 +97,20 @@ def test_prefill_workers_must_hold_the_weights(
     scenario: Scenario, calibration: Calibration
 ) -> None:
     """R1 in FP4 takes some 400 GB: three GPUs of 180 GB or more."""
-    options = prefill_options(Space(), scenario, RACK, calibration)
+    options = prefill_options(Space(), scenario, Ground(RACK), calibration)
     assert options.gpus.tolist() == [4, 8]
 
 
 def test_no_prefill_worker_fits(scenario: Scenario, calibration: Calibration) -> None:
     small = RACK.model_copy(update={"hbm_gb": 15.0})
     with pytest.raises(InputError, match="no prefill worker of the space has memory"):
-        prefill_options(Space(prefill_gpus=(1,)), scenario, small, calibration)
+        prefill_options(Space(prefill_gpus=(1,)), scenario, Ground(small), calibration)
 
 
 def test_weights_too_large_for_the_space_take_the_next_size(
     scenario: Scenario, calibration: Calibration
 ) -> None:
-    options = prefill_options(Space(prefill_gpus=(1, 2)), scenario, RACK, calibration)
+    options = prefill_options(Space(prefill_gpus=(1, 2)), scenario, Ground(RACK), calibration)
     assert options.gpus.tolist() == [4]
 
 
@@ -117,18 +118,20 @@ def test_no_decode_worker_fits(scenario: Scenario, calibration: Calibration) -> 
     long = scenario.model_copy(update={"isl": 1_000_000, "osl": 1_000_000})
     small = RACK.model_copy(update={"hbm_gb": 120.0})
     with pytest.raises(InputError, match="no decode worker of the space has memory"):
-        decode_states(Space(decode_gpus=(4,)), long, small, calibration)
+        decode_states(Space(decode_gpus=(4,)), long, Ground(small), calibration)
 
 
 def test_no_decode_worker_is_allowed(scenario: Scenario, calibration: Calibration) -> None:
     with pytest.raises(InputError, match="no decode worker of the space runs"):
-        decode_states(Space(decode_gpus=(72,), attention=("tp",)), scenario, RACK, calibration)
+        decode_states(
+            Space(decode_gpus=(72,), attention=("tp",)), scenario, Ground(RACK), calibration
+        )
 
 
 def test_no_batch_exceeds_the_memory(scenario: Scenario, calibration: Calibration) -> None:
     tight = RACK.model_copy(update={"hbm_gb": 90.0})
-    roomy = decode_states(Space(decode_gpus=(8,)), scenario, RACK, calibration)
-    states = decode_states(Space(decode_gpus=(8,)), scenario, tight, calibration)
+    roomy = decode_states(Space(decode_gpus=(8,)), scenario, Ground(RACK), calibration)
+    states = decode_states(Space(decode_gpus=(8,)), scenario, Ground(tight), calibration)
     assert roomy.batch.max() == Space().largest_batch
     assert len(states) < len(roomy)
     for shape in range(len(states.shapes)):

@@ -1,0 +1,73 @@
+"""The ground that deployments stand on: clusters, GPU budget, prices and power."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from optimizer.billing import Bill, Group, whole_domains
+from optimizer.placement import packs
+from presets import ClusterSpec
+
+MICRO = 1e-6
+"""Prices count in millionths of a dollar, GPUs and watts where not whole in millionths too."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where deployments stand, and what they may take.
+
+    Attributes
+    ----------
+    cluster : ClusterSpec
+        Of decode, and of prefill unless that has its own.
+    prefill_cluster : ClusterSpec or None
+        Of prefill where that stands on other machines.
+    max_gpus : int
+        Most GPUs of a deployment, both roles together. [GPU]
+    """
+
+    cluster: ClusterSpec
+    prefill_cluster: ClusterSpec | None = None
+    max_gpus: int = 72
+
+    @property
+    def prefill_on(self) -> ClusterSpec:
+        """The cluster of the prefill workers."""
+        return self.prefill_cluster or self.cluster
+
+    @property
+    def all_gpus(self) -> int:
+        """GPUs of the clusters [GPU]."""
+        return self.cluster.gpus + (self.prefill_cluster.gpus if self.prefill_cluster else 0)
+
+    @property
+    def prices(self) -> tuple[int, int]:
+        """Price of one GPU of prefill and of decode [1e-6 USD/h]."""
+        prefill, decode = (
+            max(1, round(on.hardware().price_usd_per_hour.value / MICRO))
+            for on in (self.prefill_on, self.cluster)
+        )
+        return prefill, decode
+
+    @property
+    def watts(self) -> tuple[int, int]:
+        """All-in power of one GPU of prefill and of decode [1e-6 W]."""
+        prefill, decode = (
+            round(on.hardware().power_watts.value / MICRO) for on in (self.prefill_on, self.cluster)
+        )
+        return prefill, decode
+
+    def has_room(self, decode: Group, prefill: Group) -> bool:
+        """Whether workers stand side by side within the budget."""
+        gpus = decode[0] * decode[1], prefill[0] * prefill[1]
+        if sum(gpus) > self.max_gpus:
+            return False
+        if self.prefill_cluster is None:
+            return packs(self.cluster, decode, prefill)
+        return packs(self.cluster, decode, (1, 0)) and packs(self.prefill_cluster, prefill, (1, 0))
+
+    def bill(self, decode: Group, prefill: Group) -> Bill | None:
+        """Charge whole domains."""
+        return whole_domains(
+            decode, prefill, self.cluster, self.prefill_cluster, self.prices, self.max_gpus
+        )

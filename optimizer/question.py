@@ -1,0 +1,41 @@
+"""What is asked of the search, apart from its limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from costmodel.calibration import Calibration
+from costmodel.results import Scenario
+from optimizer.entries import Entries
+from optimizer.goal import Goal
+from optimizer.ground import Ground
+from optimizer.lattice import Lattice, evaluate
+from optimizer.limits import Limits
+from optimizer.space import Space
+from optimizer.value import replicas_for
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is searched, served, on what, how it is predicted, and what is made best."""
+
+    space: Space
+    scenario: Scenario
+    ground: Ground
+    calibration: Calibration
+    goal: Goal
+
+    def lattice(self, limits: Limits, slowest: float) -> Lattice:
+        """Evaluate all deployments within the limits whose decode is no slower than `slowest`."""
+        ground = replace(self.ground, max_gpus=limits.max_gpus)
+        return evaluate(
+            self.space, self.scenario, ground, self.calibration, limits, self.goal, slowest
+        )
+
+    def serving(self, entries: Entries, max_gpus: int | None = None) -> Entries:
+        """Entries whose replicas serve the asked rate within the GPU budget; all without a rate."""
+        if self.goal.rate is None:
+            return entries
+        replicas = replicas_for(self.goal.rate, entries.throughput, self.scenario)
+        most = self.ground.max_gpus if max_gpus is None else max_gpus
+        return entries.take(replicas * entries.gpus <= most)
