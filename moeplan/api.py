@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,16 @@ from moeplan.numbers import positive_number
 from moeplan.options import DEFAULTS, Options
 from moeplan.results import (
     Best,
+    Billed,
     Comparison,
     ComparisonRow,
+    Conflict,
     Curve,
     Deployment,
     Links,
     Measured,
     Modelled,
+    Objective,
     Pair,
     PredictedDeployment,
     Ratio,
@@ -30,7 +34,13 @@ from moeplan.results import (
     ScenarioSummary,
     Search,
 )
-from moeplan.scenario import calibration_of, cluster_of, gpus_needed, scenario_of
+from moeplan.scenario import (
+    calibration_of,
+    cluster_of,
+    gpus_needed,
+    prefill_cluster_of,
+    scenario_of,
+)
 from presets import (
     ClusterSpec,
     InputError,
@@ -57,7 +67,9 @@ CONFIGURATION = tuple(Configuration.model_fields)
 def best(
     sku: str | None, target: float, options: Options = DEFAULTS, *, space: Space | None = None
 ) -> Best:
-    """Find the deployment of most throughput per dollar at or above an interactivity target.
+    """Find the deployment that is best at or above an interactivity target.
+
+    It gives most throughput per dollar unless the options name another objective.
 
     Parameters
     ----------
@@ -91,21 +103,47 @@ def curve(
     space: Space | None = None,
 ) -> Curve:
     """Find the best deployment for each of several targets; arguments are those of `best`."""
-    from optimizer import Limits
+    from optimizer import Goal, Limits
     from optimizer import curve as search
 
     checked = [positive_number("target", target, UNIT) for target in targets]
     cluster = cluster_of(sku, options)
-    scenario = scenario_of(options, cluster)
+    prefill_cluster = prefill_cluster_of(cluster, options)
+    scenario = scenario_of(options, cluster, prefill_cluster)
     calibration = calibration_of(options)
     if not checked:
         raise InputError("targets: none is given; give at least one")
-    limits = Limits(checked[0], options.max_gpus, options.max_ttft)
-    answers = search(scenario, cluster, checked, limits, calibration, space)
+    limits = Limits(
+        checked[0],
+        options.max_gpus,
+        options.max_ttft,
+        options.concurrency,
+        options.min_confidence,
+    )
+    # One of the names is not valid: the goal says so.
+    goal = Goal(options.objective, options.billing, options.rate)  # type: ignore[arg-type]
+    solve = partial(
+        search,
+        scenario,
+        cluster,
+        checked,
+        limits,
+        calibration,
+        space,
+        prefill_cluster=prefill_cluster,
+    )
+    answers = solve(goal=goal)
+    # What would be best if only GPUs that serve were paid, to say what the bill changes.
+    by_gpu: list[Answer | None] = [None] * len(answers)
+    if goal.billing == "domain":
+        by_gpu = [*solve(goal=replace(goal, billing="gpu"))]
     return Curve(
         sku=cluster.sku,
         scenario=_summary(scenario),
-        rows=tuple(_best(answer, scenario, cluster) for answer in answers),
+        rows=tuple(
+            _best(answer, other, scenario, cluster, prefill_cluster)
+            for answer, other in zip(answers, by_gpu, strict=True)
+        ),
     )
 
 
@@ -275,9 +313,16 @@ def _summary(scenario: Scenario) -> ScenarioSummary:
     )
 
 
-def _best(answer: Answer, scenario: Scenario, cluster: ClusterSpec) -> Best:
+def _best(
+    answer: Answer,
+    by_gpu: Answer | None,
+    scenario: Scenario,
+    cluster: ClusterSpec,
+    prefill_cluster: ClusterSpec | None,
+) -> Best:
     """Put an answer of the search beside what was measured."""
-    target, winner = answer.limits.target, answer.predicted
+    target, winner, failed = answer.limits.target, answer.predicted, answer.infeasibility
+    mixed = prefill_cluster is not None
     return Best(
         status=answer.status,
         sku=cluster.sku,
@@ -285,24 +330,66 @@ def _best(answer: Answer, scenario: Scenario, cluster: ClusterSpec) -> Best:
         scenario=_summary(scenario),
         config=winner.configuration if winner else None,
         prediction=winner.prediction if winner else None,
-        measured=measured_point(scenario, cluster, target),
+        measured=None if mixed else measured_point(scenario, cluster, target),
         search=Search(
             candidates=answer.search.candidates,
             status=answer.search.status,
             gap=answer.search.gap,
             seconds=round(answer.search.seconds, 3),
             feasible=answer.search.feasible,
+            pruned=answer.search.pruned,
+            bound=answer.search.bound if answer.goal.objective == "cost" else None,
         ),
         runners_up=tuple(
             RunnerUp(config=other.configuration, prediction=other.prediction, lost_by=other.lost_by)
             for other in answer.runners_up
         ),
         breakdown_ms=winner.breakdown_ms if winner else None,
+        objective=_objective(answer),
+        prefill_sku=prefill_cluster.sku if prefill_cluster else None,
+        billing=_billed(answer, by_gpu),
         reason=answer.reason or None,
+        conflicts=tuple(
+            Conflict(limit=each.limit, asked=each.asked, needed=each.needed)
+            for each in (failed.conflicts if failed else ())
+        ),
+        nearest_target_tok_s_per_user=failed.highest_target if failed else None,
         deployment=_deployment(winner, cluster) if winner else None,
-        not_measured=why_not_measured(scenario, cluster, target),
+        not_measured=(
+            "the published rows ran prefill and decode on one machine"
+            if mixed
+            else why_not_measured(scenario, cluster, target)
+        ),
         title=cluster.hardware().title,
         price_usd_per_hour=cluster.hardware().price_usd_per_hour.value,
+    )
+
+
+def _objective(answer: Answer) -> Objective:
+    from optimizer.value import UNITS
+
+    name, value = answer.goal.objective, answer.value
+    return Objective(
+        name=name,
+        amount=value.amount if value else None,
+        unit=UNITS[name],
+        replicas=value.replicas if value else None,
+    )
+
+
+def _billed(answer: Answer, by_gpu: Answer | None) -> Billed | None:
+    bill = answer.value.bill if answer.value else None
+    if bill is None or by_gpu is None:
+        return None
+    return Billed(
+        replicas=bill.replicas,
+        charged_gpus=bill.charged,
+        used_gpus=bill.used,
+        stranded_gpus=bill.stranded,
+        best_by_gpu=by_gpu.configuration,
+        usd_per_m_total_tokens_by_gpu=(
+            by_gpu.prediction.usd_per_m_total_tokens if by_gpu.prediction else None
+        ),
     )
 
 

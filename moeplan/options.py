@@ -15,6 +15,8 @@ LENGTH = 1024
 ENGINE = "trtllm"
 ENGINES = ("sglang", "trtllm", "vllm")
 MAX_GPUS = 72
+OBJECTIVES = ("cost", "throughput", "output-cost", "power", "gpus")
+BILLINGS = ("gpu", "domain")
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,18 @@ class Options:
         Most GPUs of a deployment. [GPU]
     max_ttft : float or None
         Longest mean time to first token. [s]
+    objective : str
+        What is made best: "cost", "throughput", "output-cost", "power" or "gpus".
+    billing : str
+        Whether "gpu"s that serve are paid, or whole NVLink "domain"s.
+    rate : float or None
+        Requests that replicas serve together, for the objective "gpus". [1/s]
+    concurrency : int or None
+        Users served at once; None takes as many as fill the slots. [1]
+    min_confidence : float or None
+        Probability with which the target must be met; None asks it of the median. [1]
+    prefill_sku : str or None
+        Machine of the prefill workers; None takes that of decode.
     price : float or None
         Price of a GPU; None takes that of the machine or the cluster. [USD/h]
     cluster : ClusterSpec, Path, str or None
@@ -53,6 +67,12 @@ class Options:
     engine: str = ENGINE
     max_gpus: int = MAX_GPUS
     max_ttft: float | None = None
+    objective: str = OBJECTIVES[0]
+    billing: str = BILLINGS[0]
+    rate: float | None = None
+    concurrency: int | None = None
+    min_confidence: float | None = None
+    prefill_sku: str | None = None
     price: float | None = None
     cluster: ClusterSpec | Path | str | None = None
     calibration: Path | str | None = None

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moeplan.options import DEFAULTS, ENGINES, Options
+from moeplan.options import BILLINGS, DEFAULTS, ENGINES, OBJECTIVES, Options
 
 if TYPE_CHECKING:
     from presets import ClusterSpec
 
+LARGEST_USERS = 1_000_000
 SCENARIO, LIMITS, OUTPUT = "Scenario", "Limits", "Output"
 
 Sku = Annotated[
@@ -47,6 +48,48 @@ MaxTtft = Annotated[
     str | None,
     typer.Option("--max-ttft", metavar="SECONDS", help="Longest mean time to first token."),
 ]
+Objective = Annotated[
+    str,
+    typer.Option(
+        "--objective",
+        metavar="NAME",
+        help=f"What is made best: {', '.join(OBJECTIVES)}.",
+    ),
+]
+Billing = Annotated[
+    str,
+    typer.Option(
+        "--billing",
+        metavar="NAME",
+        help="What is paid: gpu (GPUs that serve) or domain (whole NVLink domains).",
+    ),
+]
+Rate = Annotated[
+    str | None,
+    typer.Option("--rate", metavar="REQ/S", help="Requests/s to serve, for --objective gpus."),
+]
+Concurrency = Annotated[
+    str | None,
+    typer.Option(
+        "--concurrency",
+        metavar="USERS",
+        help="Users served at once. [default: as many as fill the slots]",
+    ),
+]
+MinConfidence = Annotated[
+    str | None,
+    typer.Option(
+        "--min-confidence",
+        metavar="P",
+        help="Probability with which the target is met; 0.95 is the low end of the interval.",
+    ),
+]
+PrefillSku = Annotated[
+    str | None,
+    typer.Option(
+        "--prefill-sku", metavar="NAME", help="Machine of prefill. [default: that of decode]"
+    ),
+]
 Price = Annotated[
     str | None,
     typer.Option(
@@ -66,6 +109,7 @@ Csv = Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")]
 
 MODEL, ISL, OSL = DEFAULTS.model, str(DEFAULTS.isl), str(DEFAULTS.osl)
 ENGINE, MAX_GPUS = DEFAULTS.engine, str(DEFAULTS.max_gpus)
+OBJECTIVE, BILLING = DEFAULTS.objective, DEFAULTS.billing
 
 
 def options_of(
@@ -107,6 +151,41 @@ def options_of(
         calibration=(
             None if calibration is None else numbers.file_name("--calibration", calibration)
         ),
+    )
+
+
+def with_goal(
+    options: Options,
+    objective: str,
+    billing: str,
+    rate: str | None,
+    concurrency: str | None,
+    min_confidence: str | None,
+    prefill_sku: str | None,
+) -> Options:
+    """Add to the options of a question what is made best, and for whom.
+
+    Raises
+    ------
+    InputError
+        Naming the option, its value and what is valid.
+    """
+    from moeplan import numbers
+
+    users = None
+    if concurrency is not None:
+        users = numbers.whole_number("--concurrency", concurrency, 1, LARGEST_USERS, "users")
+    sure = None
+    if min_confidence is not None:
+        sure = numbers.positive_number("--min-confidence", min_confidence, "probability")
+    return replace(
+        options,
+        objective=numbers.one_of("--objective", objective, OBJECTIVES),
+        billing=numbers.one_of("--billing", billing, BILLINGS),
+        rate=None if rate is None else numbers.positive_number("--rate", rate, "requests/s"),
+        concurrency=users,
+        min_confidence=sure,
+        prefill_sku=prefill_sku,
     )
 
 

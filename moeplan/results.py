@@ -103,13 +103,77 @@ class Search(Result):
         [s]
     feasible : int
         Deployments that meet every limit. [1]
+    pruned : int
+        Of these, those that another makes needless, so that the solver need not see them. [1]
+    bound : float or None
+        Proven lower bound of the cost; None where the objective is another. [USD per million]
     """
 
     candidates: int
     status: str
     gap: float | None
     seconds: float
-    feasible: int = Field(exclude=True)
+    feasible: int
+    pruned: int
+    bound: float | None
+
+
+class Objective(Result):
+    """What was made best, and what it comes to.
+
+    Attributes
+    ----------
+    name : {"cost", "throughput", "output-cost", "power", "gpus"}
+    amount : float or None
+        In `unit`; None where nothing meets the limits.
+    unit : str
+    replicas : int or None
+        Copies of the deployment that serve the rate together, under "gpus". [1]
+    """
+
+    name: str
+    amount: float | None
+    unit: str
+    replicas: int | None = None
+
+
+class Billed(Result):
+    """Whole NVLink domains as they are charged.
+
+    Attributes
+    ----------
+    replicas : int
+        Copies of the deployment that share the domains. [1]
+    charged_gpus, used_gpus, stranded_gpus : int
+        Of those domains: paid, serving, and neither. [GPU]
+    best_by_gpu : Configuration or None
+        What would be best if only GPUs that serve were paid.
+    usd_per_m_total_tokens_by_gpu : float or None
+        What that would cost then. [USD per million tokens]
+    """
+
+    replicas: int
+    charged_gpus: int
+    used_gpus: int
+    stranded_gpus: int
+    best_by_gpu: Configuration | None
+    usd_per_m_total_tokens_by_gpu: float | None
+
+
+class Conflict(Result):
+    """One limit of the smallest set that cannot be met together.
+
+    Attributes
+    ----------
+    limit : {"target", "max_ttft", "concurrency", "rate", "max_gpus"}
+    asked : float
+    needed : float or None
+        What it would have to be, the others of the set kept; None where nothing would do.
+    """
+
+    limit: str
+    asked: float
+    needed: float | None
 
 
 class RunnerUp(Result):
@@ -171,8 +235,17 @@ class Best(Result):
     Attributes
     ----------
     status : {"optimal", "infeasible"}
+    objective : Objective
+    prefill_sku : str or None
+        Machine of the prefill workers where it is another; in JSON only then.
+    billing : Billed or None
+        Under billing by domain; in JSON only then.
     reason : str or None
-        Why nothing meets the target; in JSON only then.
+        Why nothing meets the target; in JSON only then, as are the next two.
+    conflicts : tuple of Conflict
+        The smallest set of limits that cannot be met together.
+    nearest_target_tok_s_per_user : float or None
+        Highest target that the other limits allow. [token/s]
     """
 
     status: Literal["optimal", "infeasible"]
@@ -185,18 +258,25 @@ class Best(Result):
     search: Search
     runners_up: tuple[RunnerUp, ...]
     breakdown_ms: dict[str, float] | None
+    objective: Objective
+    prefill_sku: str | None = None
+    billing: Billed | None = None
     reason: str | None = None
+    conflicts: tuple[Conflict, ...] = ()
+    nearest_target_tok_s_per_user: float | None = None
     deployment: Annotated[Deployment | None, Field(exclude=True)] = None
     not_measured: Annotated[str | None, Field(exclude=True)] = None
     title: Annotated[str, Field(exclude=True)] = ""
     price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0
 
     @model_serializer(mode="wrap")
-    def _without_blank_reason(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_blanks(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = handler(self)
-        if self.reason is None:
-            content.pop("reason", None)
-        return content
+        blank = {"prefill_sku": self.prefill_sku is None, "billing": self.billing is None}
+        blank |= dict.fromkeys(
+            ("reason", "conflicts", "nearest_target_tok_s_per_user"), self.reason is None
+        )
+        return {name: value for name, value in content.items() if not blank.get(name)}
 
 
 class Curve(Result):

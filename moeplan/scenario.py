@@ -65,8 +65,24 @@ def cluster_of(sku: str | None, options: Options, needed_gpus: int = 0) -> Clust
     return validated(ClusterSpec, content)
 
 
-def scenario_of(options: Options, cluster: ClusterSpec) -> Scenario:
-    """Say what is served; unless named, the precision is the first that machine and model offer.
+def prefill_cluster_of(cluster: ClusterSpec, options: Options) -> ClusterSpec | None:
+    """Find the cluster of the prefill workers where they stand on other machines.
+
+    Raises
+    ------
+    InputError
+        Where the machine is unknown.
+    """
+    if options.prefill_sku is None:
+        return None
+    name = load_hardware(options.prefill_sku).name
+    return None if name == cluster.sku else default_cluster(name, max(MAX_GPUS, options.max_gpus))
+
+
+def scenario_of(
+    options: Options, cluster: ClusterSpec, prefill_cluster: ClusterSpec | None = None
+) -> Scenario:
+    """Say what is served; unless named, the precision is the first that machines and model offer.
 
     Raises
     ------
@@ -74,7 +90,8 @@ def scenario_of(options: Options, cluster: ClusterSpec) -> Scenario:
         Where a name is unknown, a length is out of range, or the precision is not offered.
     """
     model = load_model(options.model)
-    precision = options.precision or preferred_precision(model, cluster.hardware())
+    machines = [each.hardware() for each in (cluster, prefill_cluster) if each is not None]
+    precision = options.precision or preferred_precision(model, *machines)
     one_of("precision", precision, PRECISIONS)
     fields = {
         "model": model,
@@ -86,8 +103,8 @@ def scenario_of(options: Options, cluster: ClusterSpec) -> Scenario:
     return validated(Scenario, fields)
 
 
-def preferred_precision(model: Model, hardware: Hardware) -> str:
-    """Choose the first of `PRECISIONS` that model and machine offer.
+def preferred_precision(model: Model, *machines: Hardware) -> str:
+    """Choose the first of `PRECISIONS` that model and machines offer.
 
     Examples
     --------
@@ -95,10 +112,12 @@ def preferred_precision(model: Model, hardware: Hardware) -> str:
     'fp8'
     """
     for name in PRECISIONS:
-        if getattr(model.precisions, name) and (name != "fp4" or hardware.flops_fp4):
+        fast = name != "fp4" or all(machine.flops_fp4 for machine in machines)
+        if getattr(model.precisions, name) and fast:
             return name
     raise InputError(
-        f"model: {model.name!r} is offered at no precision that {hardware.name} has; "
+        f"model: {model.name!r} is offered at no precision that "
+        f"{' and '.join(machine.name for machine in machines)} has; "
         "choose another machine"
     )
 

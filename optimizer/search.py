@@ -32,6 +32,9 @@ from presets import ClusterSpec, InputError
 RUNNERS_UP = 4
 """How many other structures an answer names. [1]"""
 
+DEFAULT_GOAL = Goal()
+"""Throughput per dollar of the GPUs that serve."""
+
 THROUGHPUT_SCALE = 1000.0
 """Integers of the exact choice count thousandths of a token per second. [1]"""
 
@@ -100,7 +103,7 @@ class Answer:
         The best of other structures, best first.
     search : SearchInfo
     infeasibility : Infeasibility or None
-    goal : Goal or None
+    goal : Goal
         What was made best.
     value : Value or None
         Of the objective, and where it comes from.
@@ -112,7 +115,7 @@ class Answer:
     runners_up: tuple[RunnerUp, ...]
     search: SearchInfo
     infeasibility: Infeasibility | None = None
-    goal: Goal | None = None
+    goal: Goal = DEFAULT_GOAL
     value: Value | None = None
 
     @property

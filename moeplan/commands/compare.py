@@ -40,6 +40,8 @@ def command(
     engine: given.Engine = given.ENGINE,
     max_gpus: given.MaxGpus = given.MAX_GPUS,
     max_ttft: given.MaxTtft = None,
+    billing: given.Billing = given.BILLING,
+    min_confidence: given.MinConfidence = None,
     price: Prices = None,
     cluster: Clusters = None,
     calibration: given.Calibration = None,
@@ -60,6 +62,7 @@ def command(
     options = given.options_of(
         model, precision, isl, osl, engine, None, calibration, None, max_gpus, max_ttft
     )
+    options = given.with_goal(options, given.OBJECTIVE, billing, None, None, min_confidence, None)
     by_machine = given.options_by_machine(skus, options, price or [], cluster or [])
     answer = api.compare(skus, wanted, by_machine)
     if as_json:

@@ -20,6 +20,12 @@ def command(
     engine: given.Engine = given.ENGINE,
     max_gpus: given.MaxGpus = given.MAX_GPUS,
     max_ttft: given.MaxTtft = None,
+    objective: given.Objective = given.OBJECTIVE,
+    billing: given.Billing = given.BILLING,
+    rate: given.Rate = None,
+    concurrency: given.Concurrency = None,
+    min_confidence: given.MinConfidence = None,
+    prefill_sku: given.PrefillSku = None,
     price: given.Price = None,
     cluster: given.Cluster = None,
     calibration: given.Calibration = None,
@@ -39,6 +45,9 @@ def command(
     wanted = number_list("--targets", targets, api.UNIT)
     options = given.options_of(
         model, precision, isl, osl, engine, cluster, calibration, price, max_gpus, max_ttft
+    )
+    options = given.with_goal(
+        options, objective, billing, rate, concurrency, min_confidence, prefill_sku
     )
     answer = api.curve(sku, wanted, options)
     if as_json:

@@ -24,6 +24,15 @@ from moeplan.results import Best, Search
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+BEST = {
+    "cost": "best throughput per dollar",
+    "throughput": "best throughput per GPU",
+    "output-cost": "cheapest output tokens",
+    "power": "most tokens per joule",
+    "gpus": "fewest GPUs",
+}
+"""What is best under each objective, in words."""
+
 
 def report(answer: Best) -> list[RenderableType]:
     """Lay out an answer that has a configuration."""
@@ -31,16 +40,19 @@ def report(answer: Best) -> list[RenderableType]:
     assert deployment is not None  # the caller prints the reason instead
     target = f"{answer.target_tok_s_per_user:g} tok/s/user"
     gpus = count(deployment.config.gpus, "GPU")
+    prefill_price = f", prefill on {answer.prefill_sku}" if answer.prefill_sku else ""
     return [
-        heading(f"{answer.title}: best throughput per dollar at {target} or more"),
+        heading(f"{answer.title}: {BEST[answer.objective.name]} at {target} or more"),
         paragraph(served(answer.scenario)),
         "",
         pairs(
             [
                 *configuration_rows(deployment.config),
-                ("GPUs", f"{gpus} at ${answer.price_usd_per_hour:.2f} per GPU-hour"),
+                ("GPUs", f"{gpus} at ${answer.price_usd_per_hour:.2f} per GPU-hour{prefill_price}"),
+                *objective_rows(answer),
             ]
         ),
+        *bill_sentences(answer),
         "",
         figures_table(deployment.prediction, answer.target_tok_s_per_user, answer.measured),
         origin_sentence(deployment.prediction),
@@ -51,6 +63,39 @@ def report(answer: Best) -> list[RenderableType]:
         *runners_up(answer),
         paragraph(search_sentence(answer.search)),
     ]
+
+
+def objective_rows(answer: Best) -> list[tuple[str, str]]:
+    """Spell out what an objective other than cost comes to; the figures table has the cost."""
+    objective = answer.objective
+    if objective.name == "cost" or objective.amount is None:
+        return []
+    text = f"{figure(objective.amount)} {objective.unit}"
+    if objective.replicas is not None:
+        copies = count(objective.replicas, "replica")
+        text = f"{count(round(objective.amount), 'GPU')} in {copies} serve the rate"
+    return [("Objective", text)]
+
+
+def bill_sentences(answer: Best) -> list[RenderableType]:
+    """Say what is charged where whole domains are, and what that changes."""
+    bill = answer.billing
+    if bill is None or answer.config is None:
+        return []
+    copies = count(bill.replicas, "replica")
+    verb = "fills" if bill.replicas == 1 else "fill"
+    text = f"Charged are whole NVLink domains: {copies} {verb} {bill.used_gpus} of "
+    text += f"{bill.charged_gpus} GPUs and leave {bill.stranded_gpus} stranded."
+    if bill.best_by_gpu is not None:
+        label = configuration_label(bill.best_by_gpu)
+        cost = dollars(bill.usd_per_m_total_tokens_by_gpu)
+        same = bill.best_by_gpu == answer.config
+        text += (
+            f" The bill does not change the answer; by GPUs that serve it costs ${cost}."
+            if same
+            else f" The bill changes the answer: by GPUs that serve {label} is best, at ${cost}."
+        )
+    return ["", paragraph(text)]
 
 
 def measured_part(answer: Best) -> list[RenderableType]:
@@ -113,5 +158,6 @@ def search_sentence(search: Search) -> str:
     gap = "" if search.gap is None else f", gap {percent(search.gap)}"
     return (
         f"Search: {search.status}{gap}; {count(search.candidates, 'candidate')}, "
-        f"{search.feasible:,} within the limits; {search.seconds:.2f} s."
+        f"{search.feasible:,} within the limits, {search.pruned:,} of them dominated; "
+        f"{search.seconds:.2f} s."
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from costmodel.results import Configuration
 from moeplan.measured import hole_of
+from moeplan.render.best import BEST
 from moeplan.render.common import (
     DASH,
     configuration_label,
@@ -39,7 +40,7 @@ def report(curve: Curve) -> list[RenderableType]:
         "$/M tokens",
     )
     return [
-        heading(f"{curve.rows[0].title}: best throughput per dollar by tok/s/user"),
+        heading(f"{curve.rows[0].title}: {BEST[curve.rows[0].objective.name]} by tok/s/user"),
         paragraph(served(curve.scenario)),
         "",
         table(*columns, left=2, wrap=(1,), rows=[_cells(row) for row in curve.rows]),
@@ -112,6 +113,11 @@ def _line(row: Best) -> dict[str, Any]:
             f"{name}_low": low,
             f"{name}_high": high,
         }
+    result |= {
+        "objective": row.objective.name,
+        "objective_amount": row.objective.amount,
+        "objective_unit": row.objective.unit,
+    }
     result["origin"] = getattr(prediction, "origin", None)
     for name in ("total_tok_s_per_gpu", "usd_per_m_total_tokens"):
         result[f"measured_{name}"] = getattr(row.measured, name, None)

@@ -44,7 +44,9 @@ BEST = [
     "search",
     "runners_up",
     "breakdown_ms",
+    "objective",
 ]
+SEARCH = ["candidates", "status", "gap", "seconds", "feasible", "pruned", "bound"]
 
 
 def assert_finite(content: object) -> None:
@@ -85,7 +87,10 @@ def test_best(best_of: BestOf, sku: str) -> None:
         "between",
     }
     assert len(content["measured"]["between"]) == 2
-    assert set(content["search"]) == {"candidates", "status", "gap", "seconds"}
+    assert list(content["search"]) == SEARCH
+    found = content["search"]
+    assert found["candidates"] > found["feasible"] > found["pruned"] > 0
+    assert found["bound"] == pytest.approx(content["prediction"]["usd_per_m_total_tokens"])
     assert content["search"]["status"] == "OPTIMAL"
     assert content["search"]["gap"] == 0.0
     for other in content["runners_up"]:
@@ -106,7 +111,10 @@ def test_best_round_trips_through_its_own_json(best_of: BestOf) -> None:
 def test_infeasible(command: Command) -> None:
     run = command("best", "--sku", "b200", "--target", "1000", "--json")
     assert run.status == 1
-    assert list(run.json) == [*BEST, "reason"]
+    assert list(run.json) == [*BEST, "reason", "conflicts", "nearest_target_tok_s_per_user"]
+    (conflict,) = run.json["conflicts"]
+    assert (conflict["limit"], conflict["asked"]) == ("target", 1000.0)
+    assert conflict["needed"] == run.json["nearest_target_tok_s_per_user"]
     assert run.json["status"] == "infeasible"
     assert run.json["config"] is run.json["prediction"] is run.json["breakdown_ms"] is None
     assert run.json["measured"] is None

@@ -33,7 +33,7 @@ large = st.tuples(st.integers(1, 10**12), counts, counts)
 prices = st.tuples(st.integers(1, 10**9), st.integers(1, 10**9))
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     rows=st.lists(small, min_size=1, max_size=40) | st.lists(large, min_size=1, max_size=40),
     prices=st.sampled_from([(1, 1), (195, 221)]) | prices,

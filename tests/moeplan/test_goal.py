@@ -1,0 +1,83 @@
+"""Objectives, billing and limits on the command line and through the API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import moeplan
+
+if TYPE_CHECKING:
+    from optimizer import Space
+    from tests.moeplan.conftest import Command
+
+
+def test_owning_the_rack_changes_the_answer_and_says_so(command: Command) -> None:
+    asked = ("best", "--sku", "gb200", "--target", "125", "--billing", "domain")
+    content = command(*asked, "--json").json
+    bill = content["billing"]
+    assert bill["charged_gpus"] == 72 * (bill["charged_gpus"] // 72)
+    assert bill["stranded_gpus"] == bill["charged_gpus"] - bill["used_gpus"]
+    assert bill["best_by_gpu"] != content["config"]
+    cheaper = bill["usd_per_m_total_tokens_by_gpu"]
+    assert cheaper < content["prediction"]["usd_per_m_total_tokens"]
+    printed = " ".join(command(*asked).out.split())
+    assert "Charged are whole NVLink domains" in printed
+    assert "The bill changes the answer: by GPUs that serve" in printed
+
+
+def test_fewest_gpus_are_counted_in_replicas(command: Command) -> None:
+    asked = ("best", "--sku", "b200", "--target", "60", "--objective", "gpus", "--rate", "100")
+    content = command(*asked, "--json").json
+    objective, config = content["objective"], content["config"]
+    gpus = config["prefill_workers"] * config["prefill_gpus_per_worker"]
+    gpus += config["decode_workers"] * config["decode_gpus_per_worker"]
+    assert objective["amount"] == objective["replicas"] * gpus
+    assert "serve the rate" in command(*asked).out
+
+
+def test_prefill_on_another_machine_is_named(command: Command) -> None:
+    asked = ("best", "--sku", "gb200", "--prefill-sku", "b200", "--target", "100")
+    content = command(*asked, "--json").json
+    assert content["prefill_sku"] == "b200"
+    assert content["measured"] is None
+    assert "prefill on b200 before decode on gb200" in content["prediction"]["extrapolated_in"]
+    assert "prefill on b200" in command(*asked, "--objective", "power").out
+
+
+def test_prefill_on_the_same_machine_is_the_default(space: Space) -> None:
+    same = moeplan.best("gb200", 75.0, moeplan.Options(prefill_sku="gb200"), space=space)
+    plain = moeplan.best("gb200", 75.0, space=space)
+    assert same.prefill_sku is None
+    assert same.config == plain.config
+
+
+def test_users_and_confidence_are_kept(space: Space) -> None:
+    options = moeplan.Options(concurrency=100, min_confidence=0.95)
+    found = moeplan.best("b200", 60.0, options, space=space)
+    assert found.config is not None
+    assert found.prediction is not None
+    assert found.config.concurrency == 100
+    assert found.prediction.interval_90["tok_s_per_user"][0] >= 60.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--objective", "speed"), "unknown --objective 'speed'"),
+        (("--billing", "rack"), "unknown --billing 'rack'"),
+        (("--objective", "gpus"), "rate: none is given"),
+        (("--rate", "5"), "rate 5 is not valid with the objective 'cost'"),
+        (("--objective", "gpus", "--rate", "-1"), "--rate: '-1' is not valid"),
+        (("--concurrency", "0"), "--concurrency: '0' is not valid"),
+        (("--concurrency", "2.5"), "--concurrency: '2.5' is not valid"),
+        (("--min-confidence", "1.2"), "min_confidence 1.2 is not valid; give 0.5 to 0.999"),
+        (("--prefill-sku", "b2000"), "unknown hardware 'b2000'; did you mean 'b200'?"),
+    ],
+)
+def test_bad_goals(command: Command, arguments: tuple[str, ...], message: str) -> None:
+    run = command("best", "--sku", "gb200", "--target", "100", *arguments)
+    assert run.status == 2
+    assert message in run.err
+    assert run.out == ""
