@@ -58,7 +58,7 @@ def all_columns(
     InputError
         If the GPU budget holds none.
     """
-    sizes = np.unique(states.workers.gpus).astype(int).tolist()
+    sizes = sorted({int(gpus) for gpus in states.workers.gpus.tolist()})
     columns = {size: _columns(space, size, options, ground, goal) for size in sizes}
     if not any(map(len, columns.values())):
         smallest = min(sizes) * min(space.decode_workers) + int(options.gpus[0]) * min(

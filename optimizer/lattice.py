@@ -368,7 +368,7 @@ def _first_at(
     """First column of a level that reaches the best of its row there."""
     ends = np.append(starts[1:], throughput.shape[1])
     column = np.empty(len(row), dtype=np.int64)
-    for number in np.unique(level):
+    for number in sorted(set(level.tolist())):
         chosen = np.flatnonzero(level == number)
         part = throughput[row[chosen], starts[number] : ends[number]]
         column[chosen] = starts[number] + np.argmax(part, axis=1)

@@ -141,7 +141,8 @@ def decode_states(
         )
     workers = _workers(shapes, workload)
     limits = batch_limit(facts.machine, facts.model, workers, workload, calibration)
-    batches = [_batches(space, float(limit)) for limit in np.broadcast_to(limits, len(shapes))]
+    grid = batch_grid(space)
+    batches = [_batches(grid, float(limit)) for limit in np.broadcast_to(limits, len(shapes))]
     shape = np.repeat(np.arange(len(shapes)), [len(values) for values in batches])
     if not len(shape):
         raise InputError(
@@ -241,10 +242,9 @@ def take_rate(rate: DecodeRate, index: IntArray | slice) -> DecodeRate:
     )
 
 
-def _batches(space: Space, limit: float) -> IntArray:
+def _batches(grid: IntArray, limit: float) -> IntArray:
     """Batches of the grid that fit, and the largest that fits."""
-    grid = batch_grid(space)
-    largest = min(math.floor(limit), space.largest_batch)
+    largest = min(math.floor(limit), int(grid[-1]))
     fitting = grid[grid < largest]
     return np.append(fitting, largest) if largest >= 1 else fitting
 

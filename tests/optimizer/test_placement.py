@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from costmodel.calibration import Calibration
 from costmodel.results import Scenario
@@ -8,7 +10,8 @@ from optimizer.ground import Ground
 from optimizer.placement import packs
 from optimizer.space import Space
 from optimizer.states import decode_states, prefill_options
-from presets import default_cluster
+from presets import InputError, default_cluster
+from topology import pack_workers
 
 
 @pytest.mark.parametrize(
@@ -37,3 +40,23 @@ def test_fleets_that_find_no_room_are_no_columns(
     assert pairs.decode_workers.max() == 8
     assert pairs.gpus.max() <= 144
     assert (pairs.weight[1:] >= pairs.weight[:-1]).all()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    sku=st.sampled_from(["gb200", "b200", "h100"]),
+    gpus=st.integers(1, 160),
+    decode=st.tuples(st.sampled_from([1, 2, 4, 8, 16, 32, 64, 72]), st.integers(1, 16)),
+    prefill=st.tuples(st.sampled_from([1, 2, 3, 4, 8, 12]), st.integers(1, 16)),
+)
+def test_the_short_way_agrees_with_packing(
+    sku: str, gpus: int, decode: tuple[int, int], prefill: tuple[int, int]
+) -> None:
+    cluster = default_cluster(sku, gpus)
+    sizes = [decode[0]] * decode[1] + [prefill[0]] * prefill[1]
+    try:
+        pack_workers(cluster, sizes)
+    except InputError:
+        assert not packs(cluster, decode, prefill)
+    else:
+        assert packs(cluster, decode, prefill)
