@@ -28,6 +28,34 @@ class Result(BaseModel):
         return self.model_dump(mode="json")
 
 
+class Shown(Result):
+    """A whole answer: short in print, a table in a notebook, and rows for a data frame."""
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Flat dictionaries with equal keys, as ``--csv`` prints them: ``DataFrame(x.to_rows())``.
+
+        A value that is missing is None.
+        """
+        from moeplan.render.notebook import rows_of
+
+        return rows_of(self)
+
+    def _repr_html_(self) -> str:
+        """Show what the command prints, in a notebook."""
+        from moeplan.render.notebook import html_of
+
+        return html_of(self)
+
+    def __repr__(self) -> str:
+        """One line that says what was found."""
+        return f"{type(self).__name__}({self._gist()})"
+
+    __str__ = __repr__
+
+    def _gist(self) -> str:
+        raise NotImplementedError
+
+
 class ScenarioSummary(Result):
     """What is served, by name.
 
@@ -229,7 +257,7 @@ class Deployment(Result):
     links: Links
 
 
-class Best(Result):
+class Best(Shown):
     """The best deployment for one target, or why there is none.
 
     Attributes
@@ -269,6 +297,12 @@ class Best(Result):
     title: Annotated[str, Field(exclude=True)] = ""
     price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0
 
+    def _gist(self) -> str:
+        asked = f"{self.sku} at {self.target_tok_s_per_user:g} tok/s/user"
+        if self.config is None or self.prediction is None:
+            return f"{asked}: infeasible"
+        return f"{asked}: {self.config.label}, {_figures(self.prediction)}"
+
     @model_serializer(mode="wrap")
     def _without_blanks(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = handler(self)
@@ -279,12 +313,16 @@ class Best(Result):
         return {name: value for name, value in content.items() if not blank.get(name)}
 
 
-class Curve(Result):
+class Curve(Shown):
     """The best deployment for each of several targets on one machine."""
 
     sku: str
     scenario: ScenarioSummary
     rows: tuple[Best, ...]
+
+    def _gist(self) -> str:
+        met = sum(row.config is not None for row in self.rows)
+        return f"{self.sku}: {len(self.rows)} targets, {met} of them within reach"
 
 
 class Modelled(Prediction):
@@ -345,17 +383,31 @@ class ComparisonRow(Result):
         return min(costs, key=lambda sku: costs[sku]) if costs else None
 
 
-class Comparison(Result):
+class Comparison(Shown):
     """Two or more machines at several targets."""
 
     rows: tuple[ComparisonRow, ...]
     skus: Annotated[tuple[str, ...], Field(exclude=True)]
 
+    def _gist(self) -> str:
+        return f"{' and '.join(self.skus)} at {len(self.rows)} targets"
 
-class PredictedDeployment(Deployment):
+
+class PredictedDeployment(Deployment, Shown):
     """One given configuration as predicted, with what was served and where."""
 
     sku: str
     scenario: ScenarioSummary
     title: Annotated[str, Field(exclude=True)] = ""
     price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0
+
+    def _gist(self) -> str:
+        return f"{self.sku}: {self.config.label}, {_figures(self.prediction)}"
+
+
+def _figures(prediction: Prediction) -> str:
+    return (
+        f"{prediction.tok_s_per_user:.1f} tok/s/user, "
+        f"{prediction.total_tok_s_per_gpu:,.0f} tok/s/GPU, "
+        f"${prediction.usd_per_m_total_tokens:.4f}/M tokens"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from costmodel.results import Configuration
+from costmodel.results import Configuration, Prediction
 from moeplan.measured import hole_of
 from moeplan.render.best import BEST
 from moeplan.render.common import (
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 EXTRAPOLATED = "*"
+FIGURES = ("tok_s_per_user", "tpot_ms", "ttft_ms", "total_tok_s_per_gpu", "usd_per_m_total_tokens")
 
 
 def report(curve: Curve) -> list[RenderableType]:
@@ -70,7 +71,7 @@ def notes(rows: Sequence[Best]) -> list[str]:
 
 def lines(curve: Curve) -> list[dict[str, Any]]:
     """One line per target, a configuration by its columns."""
-    return [_line(row) for row in curve.rows]
+    return [line(row) for row in curve.rows]
 
 
 def _cells(row: Best) -> list[str]:
@@ -92,33 +93,31 @@ def _cells(row: Best) -> list[str]:
     ]
 
 
-def _line(row: Best) -> dict[str, Any]:
-    prediction = row.prediction
+def line(row: Best) -> dict[str, Any]:
+    """One target as flat columns."""
     result: dict[str, Any] = {
         "target_tok_s_per_user": row.target_tok_s_per_user,
         "sku": row.sku,
         "status": row.status,
     }
-    result |= {name: getattr(row.config, name, None) for name in Configuration.model_fields}
-    for name in (
-        "tok_s_per_user",
-        "tpot_ms",
-        "ttft_ms",
-        "total_tok_s_per_gpu",
-        "usd_per_m_total_tokens",
-    ):
-        low, high = prediction.interval_90[name] if prediction else (None, None)
-        result |= {
-            name: getattr(prediction, name, None),
-            f"{name}_low": low,
-            f"{name}_high": high,
-        }
+    result |= figures(row.config, row.prediction)
     result |= {
         "objective": row.objective.name,
         "objective_amount": row.objective.amount,
         "objective_unit": row.objective.unit,
     }
-    result["origin"] = getattr(prediction, "origin", None)
     for name in ("total_tok_s_per_gpu", "usd_per_m_total_tokens"):
         result[f"measured_{name}"] = getattr(row.measured, name, None)
     return result
+
+
+def figures(config: Configuration | None, prediction: Prediction | None) -> dict[str, Any]:
+    """Write a configuration and its prediction as flat columns; None where there is none."""
+    result: dict[str, Any] = {
+        name: getattr(config, name, None) for name in Configuration.model_fields
+    }
+    for name in FIGURES:
+        low, high = prediction.interval_90[name] if prediction else (None, None)
+        value = getattr(prediction, name, None)
+        result |= {name: value, f"{name}_low": low, f"{name}_high": high}
+    return result | {"origin": getattr(prediction, "origin", None)}

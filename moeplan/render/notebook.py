@@ -1,0 +1,62 @@
+"""Answers in a notebook: what the command prints, as HTML, and rows for a data frame."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from moeplan.output import PLAIN_WIDTH
+from moeplan.render import best, compare, curve, predict
+from moeplan.render.common import heading, paragraph
+from moeplan.results import Best, Comparison, Curve, PredictedDeployment, Shown
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+PAGE = (
+    '<pre style="white-space: pre; overflow-x: auto; line-height: 1.25; '
+    "font-family: Menlo, 'DejaVu Sans Mono', monospace\">{code}</pre>"
+)
+
+
+def html_of(answer: Shown) -> str:
+    """Write an answer as it is printed; user text is escaped."""
+    from rich.console import Console
+
+    screen = Console(
+        file=io.StringIO(),
+        width=PLAIN_WIDTH,
+        record=True,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    for part in _report(answer):
+        screen.print(part)
+    return screen.export_html(inline_styles=True, code_format=PAGE)
+
+
+def rows_of(answer: Shown) -> list[dict[str, Any]]:
+    """One row per target, or one for one configuration."""
+    if isinstance(answer, Best):
+        return [curve.line(answer)]
+    if isinstance(answer, Curve):
+        return curve.lines(answer)
+    if isinstance(answer, Comparison):
+        return compare.lines(answer)
+    assert isinstance(answer, PredictedDeployment)
+    return [{"sku": answer.sku} | curve.figures(answer.config, answer.prediction)]
+
+
+def _report(answer: Shown) -> list[RenderableType]:
+    if isinstance(answer, Best):
+        if answer.deployment is not None:
+            return best.report(answer)
+        asked = f"{answer.title} at {answer.target_tok_s_per_user:g} tok/s/user"
+        return [heading(asked), paragraph(f"Infeasible: {answer.reason}.")]
+    if isinstance(answer, Curve):
+        return curve.report(answer)
+    if isinstance(answer, Comparison):
+        return compare.report(answer)
+    assert isinstance(answer, PredictedDeployment)
+    return predict.report(answer)

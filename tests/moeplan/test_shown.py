@@ -1,0 +1,87 @@
+"""Answers in print, in a notebook, as rows, and from several threads."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+import moeplan
+from moeplan.results import Shown
+
+if TYPE_CHECKING:
+    from optimizer import Space
+    from tests.moeplan.conftest import BestOf
+
+CONFIG = moeplan.Configuration(
+    prefill_workers=1,
+    prefill_gpus_per_worker=4,
+    decode_workers=1,
+    decode_gpus_per_worker=8,
+    decode_ep=8,
+    decode_attention="dp",
+    max_batch=16,
+    mtp_depth=1,
+    concurrency=128,
+)
+
+
+def shown(space: Space) -> list[Shown]:
+    return [
+        moeplan.best("b200", 75.0, space=space),
+        moeplan.best("b200", 5000.0, space=space),
+        moeplan.curve("b200", [75.0, 5000.0], space=space),
+        moeplan.compare(["gb200", "b200"], [75.0], space=space),
+        moeplan.predict("b200", CONFIG),
+    ]
+
+
+def test_each_answer_is_one_line_and_a_table(space: Space) -> None:
+    for answer in shown(space):
+        assert "\n" not in repr(answer)
+        assert len(repr(answer)) < 160
+        assert str(answer) == repr(answer)
+        page = answer._repr_html_()
+        assert page.startswith("<pre")
+        assert page.endswith("</pre>")
+        rows = answer.to_rows()
+        assert all(list(row) == list(rows[0]) for row in rows)
+        assert all(not isinstance(value, list | dict) for row in rows for value in row.values())
+
+
+def test_rows_say_what_the_answer_says(best_of: BestOf) -> None:
+    answer = best_of("b200", 75.0)
+    (row,) = answer.to_rows()
+    assert answer.prediction is not None
+    assert row["tpot_ms"] == answer.prediction.tpot_ms
+    assert row["status"] == "optimal"
+    assert f"{answer.prediction.total_tok_s_per_gpu:,.0f} tok/s/GPU" in repr(answer)
+
+
+def test_an_answer_without_a_configuration_says_why(space: Space) -> None:
+    answer = moeplan.best("b200", 5000.0, space=space)
+    assert repr(answer) == "Best(b200 at 5000 tok/s/user: infeasible)"
+    assert "Infeasible: 5000 tok/s/user is out of reach" in answer._repr_html_()
+
+
+def test_user_text_is_escaped_in_html(space: Space) -> None:
+    cluster = moeplan.ClusterSpec(sku="b200", gpus=72, name="<script>alert(1)</script>")
+    answer = moeplan.best(None, 75.0, moeplan.Options(cluster=cluster), space=space)
+    page = answer._repr_html_()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
+def test_threads_find_what_one_finds(space: Space) -> None:
+    targets = [30.0, 60.0, 90.0, 120.0]
+    alone = [moeplan.best("gb200", target, space=space) for target in targets]
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        together = list(pool.map(lambda t: moeplan.best("gb200", t, space=space), targets * 2))
+    for one, other in zip(alone * 2, together, strict=True):
+        assert (one.config, one.prediction) == (other.config, other.prediction)
+
+
+def test_only_whole_answers_are_shown() -> None:
+    with pytest.raises(NotImplementedError):
+        repr(Shown())
