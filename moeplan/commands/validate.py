@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from moeplan import parameters as given
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 EXAMPLES = given.examples(
     "moeplan validate measured_serving.csv",
     "moeplan validate measured_serving.csv --output predictions.csv",
+    "moeplan validate measured_serving.csv --plot predictions.html",
     "moeplan validate measured_serving.csv --json",
     "moeplan validate --cross-validate",
 )
@@ -32,12 +36,17 @@ Output = Annotated[
     str | None,
     typer.Option("--output", metavar="FILE", help="Write one CSV line per row as well."),
 ]
+Plot = Annotated[
+    str | None,
+    typer.Option("--plot", metavar="FILE.html", help="Draw predicted against measured."),
+]
 
 
 def command(
     rows: Rows = None,
     calibration: given.Calibration = None,
     destination: Output = None,
+    plot: Plot = None,
     cross_validate: CrossValidate = False,
     as_json: given.Json = False,
     as_csv: given.Csv = False,
@@ -52,7 +61,8 @@ def command(
 
     given.one_format(as_json, as_csv)
     if cross_validate:
-        if rows is not None or calibration is not None or destination is not None or as_csv:
+        others = (rows, calibration, destination, plot)
+        if as_csv or any(other is not None for other in others):
             raise typer.BadParameter("--cross-validate goes with --json or nothing else")
         _cross_validate(as_json)
         return
@@ -61,16 +71,34 @@ def command(
     path = None if destination is None else file_name("--output", destination)
     if path is not None:
         output.check_writable("--output", path)
+    picture = None if plot is None else _page_name(plot)
     chosen = None if calibration is None else file_name("--calibration", calibration)
     validation = api.validate(file_name("ROWS.csv", rows), chosen)
     if path is not None:
         output.write_file("--output", path, output.csv_text(validation.lines()))
+    if picture is not None:
+        from moeplan.render.plot import page
+
+        output.write_file("--plot", picture, page(validation))
     if as_json:
         output.emit_json(validation.summary())
     elif as_csv:
         output.emit_csv(validation.lines())
     else:
         output.emit_report(report(validation))
+
+
+def _page_name(text: str) -> Path:
+    """Check the name of a page before the work is done."""
+    from moeplan import output
+    from moeplan.numbers import file_name
+    from presets.errors import InputError, shown
+
+    path = file_name("--plot", text)
+    if path.suffix != ".html":
+        raise InputError(f"--plot: {shown(text)} is not valid; give a name that ends in .html")
+    output.check_writable("--plot", path)
+    return path
 
 
 def _cross_validate(as_json: bool) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from moeplan.render.validate import largest_parts
+
 if TYPE_CHECKING:
     from costmodel.accuracy import Accuracy
     from costmodel.validation import Statistics, Validation
@@ -101,7 +103,6 @@ def _worst(validation: Validation) -> str:
     rows = []
     for index in validation.worst(WORST):
         row, parts = validation.rows[index], validation.breakdown_ms[index]
-        largest = sorted(parts, key=lambda name: -parts[name])[:3]
         rows.append(
             [
                 f"{row.sku} {row.precision} {row.isl}/{row.osl}",
@@ -111,7 +112,7 @@ def _worst(validation: Validation) -> str:
                 f"{1e3 * figure.predicted[index]:.2f}",
                 f"{1e3 * figure.measured[index]:.2f}",
                 _percent(float(figure.error[index])),
-                ", ".join(f"{name} {parts[name]:.1f}" for name in largest),
+                largest_parts(parts),
             ]
         )
     return _table(

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from costmodel.results import Configuration
-from moeplan.render.common import DASH, configuration_label, figure, heading, paragraph, table
+from moeplan.render.common import (
+    DASH,
+    configuration_label,
+    count,
+    figure,
+    heading,
+    paragraph,
+    table,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -13,6 +21,7 @@ if TYPE_CHECKING:
     from costmodel.validation import Validation
 
 WORST = 10
+LARGEST_PARTS = 3
 TITLES = {
     "sku": "By machine",
     "precision": "By precision",
@@ -77,8 +86,8 @@ def _worst(validation: Validation) -> RenderableType:
         rows.append(
             [
                 f"{line['sku']} {line['precision']} {line['isl']}/{line['osl']}",
-                configuration_label(configuration),
-                str(configuration.concurrency),
+                f"{configuration_label(configuration)}, {count(configuration.concurrency, 'user')}",
+                largest_parts(validation.breakdown_ms[index]),
                 _number(line["predicted_tpot_ms"]),
                 _number(line["measured_tpot_ms"]),
                 *(_signed(line[f"error_{name}"]) for name in FIGURES),
@@ -87,14 +96,26 @@ def _worst(validation: Validation) -> RenderableType:
     columns = (
         "Case",
         "Configuration",
-        "Users",
+        "Most of its step, ms",
         "TPOT\nms",
         "measured\nms",
         "TPOT",
         "TTFT",
         "tok/s",
     )
-    return table(*columns, left=2, wrap=(0, 1), rows=rows)
+    return table(*columns, left=3, wrap=(0, 1, 2), rows=rows)
+
+
+def largest_parts(breakdown_ms: dict[str, float]) -> str:
+    """Name the three largest parts of a step, in ms.
+
+    Examples
+    --------
+    >>> largest_parts({"experts": 9.0, "launch": 4.0, "draft": 1.0, "head": 0.5})
+    'experts 9.0, launch 4.0, draft 1.0'
+    """
+    parts = sorted(breakdown_ms.items(), key=lambda part: -part[1])[:LARGEST_PARTS]
+    return ", ".join(f"{name} {milliseconds:.1f}" for name, milliseconds in parts)
 
 
 def _number(value: object) -> str:
