@@ -25,7 +25,8 @@ accuracy: $(VENV)/.installed
 	$(VENV)/bin/python -m moeplan.accuracy docs/accuracy.md
 
 calibration: $(VENV)/.installed
-	$(VENV)/bin/moeplan calibrate presets/data/measurements/measured_serving.csv --from-priors \
+	$(VENV)/bin/moeplan calibrate presets/data/measurements/measured_serving.csv \
+		presets/data/measurements/inferencex_2026-05-22.csv --from-priors \
 		--output costmodel/data/calibration.toml
 
 # The stamps hold an installation to its pyproject.toml: a second run installs nothing.

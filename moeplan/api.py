@@ -259,7 +259,7 @@ def validate(rows: Path | str, calibration: Path | str | None = None) -> Validat
 
 
 def calibrate(
-    rows: Path | str,
+    rows: Path | str | Sequence[Path | str],
     calibration: Path | str | None = None,
     progress: Callable[[], None] | None = None,
     *,
@@ -271,8 +271,8 @@ def calibrate(
 
     Parameters
     ----------
-    rows : Path or str
-        CSV file, as in `validate`.
+    rows : Path, str or sequence of them
+        CSV files, as in `validate`.
     calibration : Path, str or None
         Calibration file to start from, with priors and bounds; None takes the shipped one.
     progress : callable, optional
@@ -284,7 +284,8 @@ def calibrate(
     from costmodel.stages import calibrate as fit
 
     start = shipped_calibration() if calibration is None else read_calibration(Path(calibration))
-    measured = _predictable_rows(rows)
+    files = [rows] if isinstance(rows, Path | str) else rows
+    measured = tuple(row for file in files for row in _predictable_rows(file))
     return fit(measured, start, progress) if from_priors else adapt(measured, start, progress)
 
 

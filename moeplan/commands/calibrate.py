@@ -13,7 +13,12 @@ EXAMPLES = given.examples(
     "moeplan best --sku gb200 --target 125 --calibration calibration.toml",
 )
 
-Rows = Annotated[str, typer.Argument(metavar="ROWS.csv", help="Measured operating points.")]
+Rows = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="ROWS.csv...", help="Measured operating points, or the published table; repeatable."
+    ),
+]
 Output = Annotated[str, typer.Option("--output", metavar="FILE", help="Calibration to write.")]
 
 
@@ -48,7 +53,8 @@ def command(
     chosen = None if calibration is None else file_name("--calibration", calibration)
     # How many evaluations a fit takes is known only when it ends.
     with output.progress("Fitting", None) as advance:
-        fit = api.calibrate(file_name("ROWS.csv", rows), chosen, advance, from_priors=from_priors)
+        files = [file_name("ROWS.csv", name) for name in rows]
+        fit = api.calibrate(files, chosen, advance, from_priors=from_priors)
     output.write_file("--output", path, format_calibration(fit_of(fit).file))
     if as_json:
         output.emit_json(summary(fit))
