@@ -13,7 +13,13 @@ from functools import partial
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.collectives import all_reduce_time, exchange_time, preparation_time, ranks_hit
+from costmodel.collectives import (
+    all_reduce_time,
+    engine_exchange_time,
+    kernel_where,
+    nic_copies,
+    preparation_time,
+)
 from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
 
 
@@ -257,33 +263,33 @@ def moe_exchange_time(
     paths: PathArrays,
     calibration: Calibration,
 ) -> tuple[FloatArray, FloatArray]:
-    """Dispatch and combine of one MoE layer under dp; zero under tp, which all-reduces [s]."""
+    """Dispatch and combine of one MoE layer under dp; zero under tp, which all-reduces [s].
+
+    An exchange of counts goes before the dispatch.
+    """
+    hidden = 2.0 * model.hidden
+    factor = _by_generation(
+        machine, calibration.exchange_factor, calibration.exchange_factor_hopper
+    )
     exchange = partial(
-        exchange_time,
+        engine_exchange_time,
         tokens=tokens,
-        hidden_bytes=2.0 * model.hidden,
-        ranks=workers.gpus,
-        hit=ranks_hit(workers.ep, model.top_k),
+        hidden_bytes=hidden,
+        workers=workers,
+        top_k=model.top_k,
         paths=paths,
         calibration=calibration,
+        factor=factor,
+        copies_over_nics=nic_copies(
+            tokens, model.dispatch_bytes, model.top_k, workers.gpus, workers.ep, paths
+        ),
     )
-    there = np.where(
-        machine.fp4,
-        exchange(calibration.dispatch_fp4, token_bytes=model.dispatch_bytes),
-        exchange(calibration.dispatch_fp8, token_bytes=model.dispatch_bytes),
-    )
-    back = np.where(
-        machine.fp4,
-        exchange(calibration.combine_fp4, token_bytes=model.combine_bytes),
-        exchange(calibration.combine_fp8, token_bytes=model.combine_bytes),
-    )
-    prepare = preparation_time(calibration.prepare, tokens, 2.0 * model.hidden, workers.gpus)
-    scale = np.where(
-        workers.attention_dp,
-        _by_generation(machine, calibration.exchange_factor, calibration.exchange_factor_hopper),
-        0.0,
-    )
-    return (prepare + there) * scale, back * scale
+    combine = kernel_where(machine.fp4, calibration.combine_low_precision, calibration.combine)
+    prepare = factor * preparation_time(calibration.prepare, tokens, hidden, workers.gpus)
+    there = exchange(calibration.dispatch, token_bytes=model.dispatch_bytes) + prepare
+    back = exchange(combine, token_bytes=model.combine_bytes)
+    dp = workers.attention_dp
+    return np.where(dp, there, 0.0), np.where(dp, back, 0.0)
 
 
 def attention_reduce_time(
@@ -299,8 +305,9 @@ def attention_reduce_time(
         machine, calibration.all_reduce_launch, calibration.all_reduce_launch_hopper
     )
     size = tokens * model.hidden * 2.0
-    time = all_reduce_time(size, workers.gpus, paths, calibration, launch)
-    return np.where(workers.attention_dp, 0.0, time * calibration.all_reduce_factor)
+    factor = calibration.all_reduce_factor
+    time = all_reduce_time(size, workers.gpus, paths, calibration, launch, factor)
+    return np.where(workers.attention_dp, 0.0, time)
 
 
 def dense_mlp_time(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.collectives import crossing_slowdown, ranks_hit
+from costmodel.collectives import ranks_hit, wire_efficiency
 from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays
 from costmodel.workload import Workload
 
@@ -48,8 +48,8 @@ def prefill_worker(
     products = model.layers * model.heads * model.prefill_score_value_dim * workload.input_tokens
     attention = products / (machine.flops_attention * calibration.prefill_attention_efficiency)
     copies = ranks_hit(gpus, model.top_k) * (model.dispatch_bytes + model.combine_bytes)
-    wire = copies * paths.seconds_per_pair_byte * crossing_slowdown(paths, calibration)
-    exchange = np.where(gpus > 1, model.moe_layers * wire / calibration.link_efficiency, 0.0)
+    wire = copies * paths.seconds_per_pair_byte / wire_efficiency(paths, calibration)
+    exchange = np.where(gpus > 1, model.moe_layers * wire, 0.0)
     spread = np.sqrt(2.0 * np.log(np.maximum(gpus, 1.0)))  # expected maximum of normal draws
     slowest = 1.0 + calibration.prefill_imbalance * spread
     seconds = (linear + attention + exchange) * slowest

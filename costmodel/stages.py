@@ -18,7 +18,7 @@ from costmodel.deployments import case_of, deployments_of
 from costmodel.fit import Fit, fit_constants
 from costmodel.inputs import FloatArray
 from costmodel.intervals import interval_class
-from costmodel.latencies import KERNEL_OF, exchange_residuals, reduce_residuals
+from costmodel.latencies import exchange_residuals, reduce_residuals
 from costmodel.observations import (
     configuration_key,
     observations_of,
@@ -49,9 +49,12 @@ PREFILL = (
 ALL_REDUCE = ("all_reduce_launch", "all_reduce_launch_hopper", "two_shot_latency")
 ALL_TO_ALL = (
     "link_efficiency",
+    "nic_efficiency",
+    "crossing_rounds",
     *(
-        f"{kernel}.{part.name}"
-        for kernel, _ in KERNEL_OF.values()
+        f"{kernel.name}.{part.name}"
+        for kernel in fields(Calibration)
+        if kernel.type == "AllToAllKernel"
         for part in fields(AllToAllKernel)
     ),
 )
@@ -64,6 +67,7 @@ NOT_FITTED = (
     "acceptance_output",
     "attention_tile",
     "kernel_path_latency",
+    "nic_path_latency",
     "reserved_bytes",
     "cache_share",
     "rounds",

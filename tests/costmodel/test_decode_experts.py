@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 from costmodel.calibration import Calibration
-from costmodel.collectives import all_reduce_time, exchange_time, preparation_time
+from costmodel.collectives import (
+    all_reduce_time,
+    exchange_time,
+    preparation_time,
+)
 from costmodel.decode import attention_reduce_time, expert_time, layer_time, moe_exchange_time
 from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
 
@@ -131,21 +135,34 @@ def test_dispatch_and_combine_are_the_kernels_of_the_precision(
     hopper: MachineArrays,
     model: ModelArrays,
     dp_workers: WorkerArrays,
-    across: PathArrays,
+    inside: PathArrays,
     plain: Calibration,
 ) -> None:
     hidden, ranks, hit, tokens = array(2000), array(4), array(7 / 16), array(10)  # 1 - (3/4)^2
     prepare = preparation_time(plain.prepare, tokens, hidden, ranks)
-    cases = [
-        (machine, plain.dispatch_fp4, plain.combine_fp4, 2),
-        (hopper, plain.dispatch_fp8, plain.combine_fp8, 3),
-    ]
-    for facts, there, back, factor in cases:
-        out = exchange_time(there, tokens, array(500), hidden, ranks, hit, across, plain)
-        home = exchange_time(back, tokens, array(1000), hidden, ranks, hit, across, plain)
-        dispatch, combine = moe_exchange_time(facts, model, dp_workers, tokens, across, plain)
+    cases = [(machine, plain.combine_low_precision, 2), (hopper, plain.combine, 3)]
+    for facts, kernel, factor in cases:
+        out = exchange_time(plain.dispatch, tokens, array(500), hidden, ranks, hit, inside, plain)
+        home = exchange_time(kernel, tokens, array(1000), hidden, ranks, hit, inside, plain)
+        dispatch, combine = moe_exchange_time(facts, model, dp_workers, tokens, inside, plain)
         assert dispatch == pytest.approx(float(factor * (prepare + out)))
         assert combine == pytest.approx(float(factor * home))
+
+
+def test_leaving_the_domain_sends_one_copy_per_expert_over_nics(
+    machine: MachineArrays,
+    hopper: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    across: PathArrays,
+    plain: Calibration,
+) -> None:
+    # 10 tokens, 2/4 copies of each to a rank; 500 B there and 1000 B back at 200 ps/B and a quarter
+    # of the rate, and 3 rounds of 4 us, four times as long in the engine whatever the machine.
+    for facts, local in ((machine, (38.08e-6, 64.04e-6)), (hopper, (57.12e-6, 126.06e-6))):
+        times = moe_exchange_time(facts, model, dp_workers, array(10), across, plain)
+        added = [float(time) - fixed for time, fixed in zip(times, local, strict=True)]
+        assert added == pytest.approx([4 * 14e-6, 4 * 16e-6])
 
 
 def test_ep_below_the_worker_needs_every_token_on_every_rank(

@@ -65,7 +65,7 @@ def test_collectives_fit_their_latencies() -> None:
     residuals = exchange_residuals(alltoall_rows())(fit.file.calibration)
     # In units of a tenth of a log: half of the latencies lie within a fifth.
     assert np.median(np.abs(residuals)) < 2
-    assert fit.informed["dispatch_fp4.latency"] > 0.8
+    assert fit.informed["dispatch.latency"] > 0.8
     untouched = set(SHIPPED.constants) - {*ALL_TO_ALL, *ALL_REDUCE}
     assert all(fit.file.constants[name] == SHIPPED.constants[name] for name in untouched)
 
