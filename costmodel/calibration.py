@@ -99,7 +99,6 @@ class Calibration:
     cache_efficiency: float
     expert_efficiency_fp4: float
     expert_efficiency_fp8: float
-    expert_efficiency_hopper: float
     dense_efficiency: float
     attention_efficiency: float
     attention_efficiency_hopper: float
@@ -117,12 +116,10 @@ class Calibration:
     fp8_layer_factor: float
     step_time: float
     request_time: float
-    request_time_hopper: float
     draft_factor: float
     sync_share: float
     # collectives
     exchange_factor: float
-    exchange_factor_hopper: float
     all_reduce_factor: float
     all_reduce_launch: float
     all_reduce_launch_hopper: float
@@ -144,9 +141,7 @@ class Calibration:
     deepep_dispatch: AllToAllKernel
     deepep_combine: AllToAllKernel
     # prefill
-    prefill_efficiency_fp4: float
-    prefill_efficiency_fp8: float
-    prefill_efficiency_hopper: float
+    prefill_efficiency: float
     prefill_attention_efficiency: float
     first_token_time: float
     prefill_wait: float

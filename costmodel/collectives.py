@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from costmodel.calibration import AllToAllKernel, Calibration
-from costmodel.inputs import BoolArray, FloatArray, PathArrays, WorkerArrays
+from costmodel.inputs import BoolArray, FloatArray, PathArrays
 
 LARGEST_DISPATCH = 8 * 2**20
 """Bytes of a rank's dispatch, a copy per expert, up to which engines take low-latency kernels over
@@ -105,11 +105,12 @@ def nic_copies(
     """Count the copies of a token that the engine sends to a given rank over NICs [1].
 
     Up to `LARGEST_DISPATCH` low-latency kernels send one per expert; beyond it an all-gather sends
-    one to each domain, whose ranks share it over NVLink.
+    one to each domain, whose ranks share it over NVLink, where that is less.
     """
     dispatch = tokens * top_k * token_bytes
     one_per_expert, one_per_domain = copies_sent(ep, top_k), paths.domains / ranks
-    return np.where(dispatch <= LARGEST_DISPATCH, one_per_expert, one_per_domain)
+    fewer = np.minimum(one_per_expert, one_per_domain)
+    return np.where(dispatch <= LARGEST_DISPATCH, one_per_expert, fewer)
 
 
 def engine_exchange_time(
@@ -117,29 +118,26 @@ def engine_exchange_time(
     tokens: FloatArray,
     token_bytes: FloatArray,
     hidden_bytes: FloatArray,
-    workers: WorkerArrays,
-    top_k: FloatArray,
+    ranks: FloatArray,
+    copies: FloatArray,
+    copies_over_nics: FloatArray,
     paths: PathArrays,
     calibration: Calibration,
-    factor: FloatArray,
-    copies_over_nics: FloatArray,
 ) -> FloatArray:
     """One direction of an MoE all-to-all as it runs in the engine [s].
 
-    The engine's NVLink kernel, ``factor`` times. Beyond a domain NICs carry their copies beside
-    NVLink, and the slower of the two counts; the longer path adds to it.
+    As `exchange_time` inside a domain, ``exchange_factor`` times. Beyond it NICs carry copies of
+    their own beside NVLink, the slower of the two counts, and the longer path adds to it.
     """
-    ranks = workers.gpus
-    wire = tokens * token_bytes / calibration.link_efficiency * (ranks - 1.0) / paths.nvlink_rate
-    wire = factor * ranks_hit(workers.ep, top_k) * wire
-    bytes_sent = tokens * token_bytes * copies_over_nics
-    nics = bytes_sent * paths.seconds_per_pair_byte / calibration.nic_efficiency
+    factor = calibration.exchange_factor
+    sent = tokens * token_bytes
+    wire = factor * sent * copies * (ranks - 1.0) / paths.nvlink_rate / calibration.link_efficiency
+    nics = sent * copies_over_nics * paths.seconds_per_pair_byte / calibration.nic_efficiency
     nics = np.where(paths.domains > 1, nics * crossing_slowdown(paths, calibration), 0.0)
     near = calibration.crossing_rounds * excess_latency(paths.domain_latency, calibration)
     local = factor * (preparation_time(kernel, tokens, hidden_bytes, ranks) + near)
-    return np.where(
-        ranks > 1, local + np.maximum(wire, nics) + crossing_latency(paths, calibration), 0.0
-    )
+    time = local + np.maximum(wire, nics) + crossing_latency(paths, calibration)
+    return np.where(ranks > 1, time, 0.0)
 
 
 def crossing_latency(paths: PathArrays, calibration: Calibration) -> FloatArray:

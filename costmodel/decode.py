@@ -19,6 +19,7 @@ from costmodel.collectives import (
     kernel_where,
     nic_copies,
     preparation_time,
+    ranks_hit,
 )
 from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
 
@@ -107,8 +108,7 @@ def decode_step(
         draft=draft,
         head=head,
         launch=model.layers * layer.launch + calibration.step_time,
-        host=requests
-        * _by_generation(machine, calibration.request_time, calibration.request_time_hopper),
+        host=requests * calibration.request_time,
         wait=np.zeros(()),
     )
     together = workers.attention_dp & (workers.gpus > 1)
@@ -268,25 +268,22 @@ def moe_exchange_time(
     An exchange of counts goes before the dispatch.
     """
     hidden = 2.0 * model.hidden
-    factor = _by_generation(
-        machine, calibration.exchange_factor, calibration.exchange_factor_hopper
-    )
     exchange = partial(
         engine_exchange_time,
         tokens=tokens,
         hidden_bytes=hidden,
-        workers=workers,
-        top_k=model.top_k,
-        paths=paths,
-        calibration=calibration,
-        factor=factor,
+        ranks=workers.gpus,
+        copies=ranks_hit(workers.ep, model.top_k),
         copies_over_nics=nic_copies(
             tokens, model.dispatch_bytes, model.top_k, workers.gpus, workers.ep, paths
         ),
+        paths=paths,
+        calibration=calibration,
     )
     combine = kernel_where(machine.fp4, calibration.combine_low_precision, calibration.combine)
-    prepare = factor * preparation_time(calibration.prepare, tokens, hidden, workers.gpus)
-    there = exchange(calibration.dispatch, token_bytes=model.dispatch_bytes) + prepare
+    prepare = preparation_time(calibration.prepare, tokens, hidden, workers.gpus)
+    there = exchange(calibration.dispatch, token_bytes=model.dispatch_bytes)
+    there = there + calibration.exchange_factor * prepare
     back = exchange(combine, token_bytes=model.combine_bytes)
     dp = workers.attention_dp
     return np.where(dp, there, 0.0), np.where(dp, back, 0.0)
@@ -356,9 +353,6 @@ def _by_generation(
 
 def _expert_rate(machine: MachineArrays, calibration: Calibration) -> FloatArray:
     """Rate that expert GEMMs reach [FLOP/s]."""
-    blackwell = np.where(
-        machine.fp4, calibration.expert_efficiency_fp4, calibration.expert_efficiency_fp8
-    )
     return machine.flops_experts * np.where(
-        machine.blackwell, blackwell, calibration.expert_efficiency_hopper
+        machine.fp4, calibration.expert_efficiency_fp4, calibration.expert_efficiency_fp8
     )

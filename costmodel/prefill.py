@@ -44,7 +44,7 @@ def prefill_worker(
     shares of the peak rates, plus the bytes of the all-to-all of the MoE layers; the rank with most
     work sets the pace of all that step together.
     """
-    linear = 2.0 * model.active_params / (machine.flops_experts * _efficiency(machine, calibration))
+    linear = 2.0 * model.active_params / (machine.flops_experts * calibration.prefill_efficiency)
     products = model.layers * model.heads * model.prefill_score_value_dim * workload.input_tokens
     attention = products / (machine.flops_attention * calibration.prefill_attention_efficiency)
     copies = ranks_hit(gpus, model.top_k) * (model.dispatch_bytes + model.combine_bytes)
@@ -60,10 +60,3 @@ def prefill_worker(
         latency=calibration.first_token_time + alone + hand_over,
         capacity=gpus / alone,
     )
-
-
-def _efficiency(machine: MachineArrays, calibration: Calibration) -> FloatArray:
-    blackwell = np.where(
-        machine.fp4, calibration.prefill_efficiency_fp4, calibration.prefill_efficiency_fp8
-    )
-    return np.where(machine.blackwell, blackwell, calibration.prefill_efficiency_hopper)

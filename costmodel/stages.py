@@ -38,9 +38,7 @@ from presets import (
 Progress = Callable[[], None]
 
 PREFILL = (
-    "prefill_efficiency_fp4",
-    "prefill_efficiency_fp8",
-    "prefill_efficiency_hopper",
+    "prefill_efficiency",
     "prefill_attention_efficiency",
     "first_token_time",
     "prefill_wait",
@@ -235,14 +233,7 @@ def calibrate_serving(
         return step_residuals(deployments, seen, calibration)
 
     def boundless(calibration: Calibration) -> FloatArray:
-        return step(
-            replace(
-                calibration,
-                prefill_efficiency_fp4=1.0,
-                prefill_efficiency_fp8=1.0,
-                prefill_efficiency_hopper=1.0,
-            )
-        )
+        return step(replace(calibration, prefill_efficiency=1.0))
 
     def wait(calibration: Calibration) -> FloatArray:
         return wait_residuals(deployments, seen, calibration)

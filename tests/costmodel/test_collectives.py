@@ -18,7 +18,7 @@ from costmodel.collectives import (
     ranks_hit,
 )
 from costmodel.counts import path_arrays
-from costmodel.inputs import PathArrays, WorkerArrays
+from costmodel.inputs import PathArrays
 from presets import default_cluster
 from topology import group_table
 
@@ -98,29 +98,35 @@ def test_exchange_across_domains_by_hand(plain: Calibration, across: PathArrays)
     assert exchange(plain, across) == pytest.approx(12.02e-6 + 1.75e-6 + 3 * 4e-6)
 
 
-def in_engine(
-    calibration: Calibration, workers: WorkerArrays, paths: PathArrays, copies: float = 0.5
-) -> float:
-    """Dispatch of 10 tokens of 500 B with 2 experts each, twice as long in the engine."""
-    values = (np.asarray(10.0), np.asarray(500.0), np.asarray(2000.0), workers, np.asarray(2.0))
-    factor, over_nics = np.asarray(2.0), np.asarray(copies)
-    kernel = calibration.dispatch
-    return float(engine_exchange_time(kernel, *values, paths, calibration, factor, over_nics))
+def in_engine(calibration: Calibration, paths: PathArrays, over_nics: float = 0.5) -> float:
+    """As `exchange`, twice as long in the engine, with copies over NICs."""
+    time = engine_exchange_time(
+        calibration.dispatch,
+        np.asarray(10.0),
+        np.asarray(500.0),
+        np.asarray(2000.0),
+        FOUR,
+        np.asarray(7 / 16),
+        np.asarray(over_nics),
+        paths,
+        calibration,
+    )
+    return float(time)
 
 
 def test_inside_a_domain_the_engine_takes_its_factor(
-    plain: Calibration, dp_workers: WorkerArrays, inside: PathArrays
+    plain: Calibration, inside: PathArrays
 ) -> None:
-    assert in_engine(plain, dp_workers, inside) == pytest.approx(2 * exchange(plain, inside))
+    assert in_engine(plain, inside) == pytest.approx(2 * exchange(plain, inside))
 
 
-def test_crossing_by_hand(plain: Calibration, dp_workers: WorkerArrays, across: PathArrays) -> None:
+def test_crossing_by_hand(plain: Calibration, across: PathArrays) -> None:
     # 10 x 1/2 copies of 500 B to each peer: 200 ps/B at a quarter of the rate, and 3 rounds of
-    # 4 us; in the engine four times as long. Local: 12.02 us twice. NVLink, 2187.5 B to each of 3 peers
-    # in 0.2625 us, works at the same time.
-    assert in_engine(plain, dp_workers, across) == pytest.approx(24.04e-6 + 4 * 14e-6)
+    # 4 us; in the engine four times as long. Local: 12.02 us twice. NVLink, 2187.5 B to each of 3
+    # peers in 0.2625 us, works at the same time.
+    assert in_engine(plain, across) == pytest.approx(24.04e-6 + 4 * 14e-6)
     # With fewer copies over NICs NVLink is the slower.
-    less = in_engine(plain, dp_workers, across, copies=0.01)
+    less = in_engine(plain, across, over_nics=0.01)
     assert less == pytest.approx(24.04e-6 + 0.2625e-6 + 4 * 12e-6)
 
 
@@ -134,11 +140,11 @@ def test_the_engine_s_loss_over_nics_goes_with_their_latency(
 
 
 def test_nics_as_good_as_nvlink_cost_nothing(
-    plain: Calibration, dp_workers: WorkerArrays, inside: PathArrays, across: PathArrays
+    plain: Calibration, inside: PathArrays, across: PathArrays
 ) -> None:
     equal = replace(plain, nic_efficiency=plain.link_efficiency)
     good = replace(across, seconds_per_pair_byte=np.asarray(2 / 1e11), latency=np.asarray(1e-6))
-    here, there = (in_engine(equal, dp_workers, path) for path in (inside, good))
+    here, there = (in_engine(equal, path) for path in (inside, good))
     assert here == pytest.approx(there)
 
 

@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -103,20 +102,6 @@ def test_sixteen_b200_cross_the_nic(plain: Calibration, workload: Workload) -> N
     )
     assert sixteen.latency > eight.latency
     assert sixteen.capacity < 2 * eight.capacity
-
-
-def test_efficiency_follows_generation_and_precision(
-    machine: MachineArrays,
-    model: ModelArrays,
-    inside: PathArrays,
-    workload: Workload,
-    plain: Calibration,
-) -> None:
-    fp8 = replace(machine, fp4=np.asarray(False))
-    hopper = replace(fp8, blackwell=np.asarray(False))
-    for facts, efficiency in ((machine, 0.2), (fp8, 0.25), (hopper, 0.1)):
-        worker = prefill_worker(facts, model, np.asarray(1.0), inside, workload, plain)
-        assert worker.seconds_per_token == pytest.approx(linear(efficiency) + ATTENTION)
 
 
 @given(st.floats(2, 1e5), st.floats(1, 100))

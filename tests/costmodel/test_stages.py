@@ -172,7 +172,7 @@ def test_one_configuration_cannot_be_checked(
 # A user's rows: 12 configurations of GB200 as the model makes them, but with longer layers.
 
 SLOWER = 1.5
-STAY = (*(name for name in step_names(SHIPPED) if "hopper" in name), "prefill_efficiency_hopper")
+STAY = (*(name for name in step_names(SHIPPED) if "hopper" in name), "crossing_factor")
 
 
 def distinct(rows: Sequence[ServingRow]) -> list[ServingRow]:
@@ -208,7 +208,7 @@ def test_rows_of_slower_layers_move_their_constant(adapted: Adaptation) -> None:
 
 def test_what_a_user_s_rows_do_not_inform_stays(adapted: Adaptation) -> None:
     constants = adapted.fit.file.constants
-    assert len(STAY) >= 5
+    assert len(STAY) >= 3
     for name in STAY:
         assert constants[name].value == pytest.approx(SHIPPED.constants[name].value, rel=1e-6), name
         assert adapted.fit.informed[name] == pytest.approx(0, abs=1e-6), name
