@@ -14,7 +14,7 @@ import numpy as np
 
 from costmodel.calibration import Calibration, CalibrationFile
 from costmodel.deployments import case_of
-from costmodel.latencies import LATENCY_SPREAD, exchange_residuals
+from costmodel.latencies import LATENCY_SPREAD, exchange_kernel, exchange_residuals
 from costmodel.stages import (
     FOLDS,
     calibrate_collectives,
@@ -41,7 +41,7 @@ class Accuracy:
     machine_left_out: dict[str, Validation]  # each machine by a fit on the others
     published: Validation  # the published rows, without their twins
     published_cross_validated: Validation  # the same rows, in folds among all
-    width_left_out: dict[int, float]  # mean error of all-to-all latencies by EP width left out
+    width_left_out: dict[str, dict[int, float]]  # of all-to-all latencies, by kernel and EP width
 
 
 def measure_accuracy(
@@ -126,14 +126,16 @@ def _validated(
     return validation_of(rows, [case_of(row) for row in rows], fitted, which)
 
 
-def _widths(start: CalibrationFile) -> dict[int, float]:
-    """Mean absolute relative error of each EP width by kernels fitted on the others."""
+def _widths(start: CalibrationFile) -> dict[str, dict[int, float]]:
+    """Mean absolute relative error by kernel and EP width, each by a fit on the other widths."""
     rows = alltoall_rows()
-    errors = {}
+    errors: dict[str, dict[int, float]] = {exchange_kernel(row): {} for row in rows}
     for width in sorted({row.ep for row in rows}):
         left_out = [row for row in rows if row.ep == width]
         fitted = fit_exchange(start, [row for row in rows if row.ep != width])
         logs = exchange_residuals(left_out)(fitted.file.calibration) * LATENCY_SPREAD
-        if logs.size:
-            errors[width] = float(np.abs(np.expm1(logs)).mean())
+        kernels = np.array([exchange_kernel(row) for row in left_out])
+        for kernel in set(kernels.tolist()):
+            found = np.abs(np.expm1(logs[kernels == kernel]))
+            errors[kernel][width] = float(found.mean())
     return errors

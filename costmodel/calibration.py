@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from costmodel.inputs import FloatArray
 from presets import DataFileError
 from presets.errors import closest_hint
 from presets.facts import Text
@@ -75,9 +76,9 @@ class Coverage(BaseModel):
 class AllToAllKernel:
     """Fixed and per-byte cost of one all-to-all kernel; the topology adds the wire's share."""
 
-    latency: float  # [s]
-    latency_per_doubling: float  # of the EP width [s]
-    seconds_per_byte: float  # gathering or scattering one BF16 activation on its own rank [s/B]
+    latency: float | FloatArray  # [s]
+    latency_per_doubling: float | FloatArray  # of the EP width [s]
+    seconds_per_byte: float | FloatArray  # local copies of one BF16 activation [s/B]
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,6 @@ class Calibration:
     cache_efficiency: float
     expert_efficiency_fp4: float
     expert_efficiency_fp8: float
-    expert_efficiency_hopper: float
     dense_efficiency: float
     attention_efficiency: float
     attention_efficiency_hopper: float
@@ -116,29 +116,32 @@ class Calibration:
     fp8_layer_factor: float
     step_time: float
     request_time: float
-    request_time_hopper: float
     draft_factor: float
     sync_share: float
     # collectives
     exchange_factor: float
-    exchange_factor_hopper: float
     all_reduce_factor: float
     all_reduce_launch: float
     all_reduce_launch_hopper: float
     two_shot_latency: float
     link_efficiency: float
-    window_latency: float
+    nic_efficiency: float
     kernel_path_latency: float
+    nic_path_latency: float
     crossing_rounds: float
-    dispatch_fp4: AllToAllKernel
-    dispatch_fp8: AllToAllKernel
-    combine_fp4: AllToAllKernel
-    combine_fp8: AllToAllKernel
+    crossing_factor: float
+    # kernels of the engine inside a domain: two-sided over NVLink
+    dispatch: AllToAllKernel
+    combine: AllToAllKernel
+    combine_low_precision: AllToAllKernel
     prepare: AllToAllKernel
+    one_sided_dispatch: AllToAllKernel
+    one_sided_combine: AllToAllKernel
+    # across domains: low-latency kernels over NICs
+    deepep_dispatch: AllToAllKernel
+    deepep_combine: AllToAllKernel
     # prefill
-    prefill_efficiency_fp4: float
-    prefill_efficiency_fp8: float
-    prefill_efficiency_hopper: float
+    prefill_efficiency: float
     prefill_attention_efficiency: float
     first_token_time: float
     prefill_wait: float

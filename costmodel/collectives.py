@@ -10,7 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from costmodel.calibration import AllToAllKernel, Calibration
-from costmodel.inputs import FloatArray, PathArrays
+from costmodel.inputs import BoolArray, FloatArray, PathArrays
+
+LARGEST_DISPATCH = 8 * 2**20
+"""Bytes of a rank's dispatch, a copy per expert, up to which engines take low-latency kernels over
+NICs; beyond it they gather all tokens (MoE performance guide of TensorRT-LLM 1.3, 2026-09)."""
 
 GROUP_SIZES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # first stages that an all-reduce may have
 
@@ -27,13 +31,24 @@ def ranks_hit(ep: FloatArray, top_k: FloatArray) -> FloatArray:
     return np.asarray(1.0 - (1.0 - 1.0 / ep) ** top_k)
 
 
+def copies_sent(ep: FloatArray, top_k: FloatArray) -> FloatArray:
+    """Count the copies of a token that go to a given rank where a kernel sends one per expert [1].
+
+    Low-latency kernels over NICs do not join the experts of one rank: ``k / EP`` on average.
+
+    >>> float(copies_sent(np.float64(16), np.float64(8)))
+    0.5
+    """
+    return np.asarray(top_k / ep)
+
+
 def exchange_time(
     kernel: AllToAllKernel,
     tokens: FloatArray,
     token_bytes: FloatArray,
     hidden_bytes: FloatArray,
     ranks: FloatArray,
-    hit: FloatArray,
+    copies: FloatArray,
     paths: PathArrays,
     calibration: Calibration,
 ) -> FloatArray:
@@ -51,8 +66,8 @@ def exchange_time(
         Size of one token's BF16 activation, which the kernel reads or writes locally. [B]
     ranks
         Ranks in the group.
-    hit
-        Chance that a token goes to a given rank, `ranks_hit`. [1]
+    copies
+        Copies of a token that go to a given rank: `ranks_hit` or `copies_sent`. [1]
     paths
         Load and latency of the group's links.
 
@@ -63,16 +78,84 @@ def exchange_time(
     Notes
     -----
     ``t = latency + latency_per_doubling log2(ranks) + tokens * hidden_bytes * seconds_per_byte +
-    bytes_per_pair * seconds_per_pair_byte / efficiency + excess latency``. Leaving the NVLink
-    domain costs the path's excess latency several times over (a message, its flag, and waiting for
-    the slowest peer), and less of the wire is used the longer its latency, because a kernel keeps a
-    bounded window in flight.
+    bytes_per_pair * seconds_per_pair_byte / efficiency + rounds * excess latency``. Leaving the
+    NVLink domain costs the path's excess latency several times over: a message, its flag, and
+    waiting for the slowest peer.
     """
-    wire = tokens * hit * token_bytes * paths.seconds_per_pair_byte / calibration.link_efficiency
+    wire = tokens * copies * token_bytes * paths.seconds_per_pair_byte
+    wire = wire / wire_efficiency(paths, calibration)
     local = preparation_time(kernel, tokens, hidden_bytes, ranks)
-    moved = wire * crossing_slowdown(paths, calibration)
     rounds = calibration.crossing_rounds * excess_latency(paths.latency, calibration)
-    return np.where(ranks > 1, local + moved + rounds, 0.0)
+    return np.where(ranks > 1, local + wire + rounds, 0.0)
+
+
+def wire_efficiency(paths: PathArrays, calibration: Calibration) -> FloatArray:
+    """Share of its worst link's rate that a group reaches: NVLink in a domain, else NIC [1]."""
+    return np.where(paths.domains > 1, calibration.nic_efficiency, calibration.link_efficiency)
+
+
+def nic_copies(
+    tokens: FloatArray,
+    token_bytes: FloatArray,
+    top_k: FloatArray,
+    ranks: FloatArray,
+    ep: FloatArray,
+    paths: PathArrays,
+) -> FloatArray:
+    """Count the copies of a token that the engine sends to a given rank over NICs [1].
+
+    Up to `LARGEST_DISPATCH` low-latency kernels send one per expert; beyond it an all-gather sends
+    one to each domain, whose ranks share it over NVLink, where that is less.
+    """
+    dispatch = tokens * top_k * token_bytes
+    one_per_expert, one_per_domain = copies_sent(ep, top_k), paths.domains / ranks
+    fewer = np.minimum(one_per_expert, one_per_domain)
+    return np.where(dispatch <= LARGEST_DISPATCH, one_per_expert, fewer)
+
+
+def engine_exchange_time(
+    kernel: AllToAllKernel,
+    tokens: FloatArray,
+    token_bytes: FloatArray,
+    hidden_bytes: FloatArray,
+    ranks: FloatArray,
+    copies: FloatArray,
+    copies_over_nics: FloatArray,
+    paths: PathArrays,
+    calibration: Calibration,
+) -> FloatArray:
+    """One direction of an MoE all-to-all as it runs in the engine [s].
+
+    As `exchange_time` inside a domain, ``exchange_factor`` times. Beyond it NICs carry copies of
+    their own beside NVLink, the slower of the two counts, and the longer path adds to it.
+    """
+    factor = calibration.exchange_factor
+    sent = tokens * token_bytes
+    wire = factor * sent * copies * (ranks - 1.0) / paths.nvlink_rate / calibration.link_efficiency
+    nics = sent * copies_over_nics * paths.seconds_per_pair_byte / calibration.nic_efficiency
+    nics = np.where(paths.domains > 1, nics * crossing_slowdown(paths, calibration), 0.0)
+    near = calibration.crossing_rounds * excess_latency(paths.domain_latency, calibration)
+    local = factor * (preparation_time(kernel, tokens, hidden_bytes, ranks) + near)
+    time = local + np.maximum(wire, nics) + crossing_latency(paths, calibration)
+    return np.where(ranks > 1, time, 0.0)
+
+
+def crossing_latency(paths: PathArrays, calibration: Calibration) -> FloatArray:
+    """Add what the longer path costs a collective that leaves its domain, in the engine [s]."""
+    longer = np.maximum(paths.latency - paths.domain_latency, 0.0)
+    more = calibration.crossing_factor * calibration.crossing_rounds * longer
+    return np.where(paths.domains > 1, more, 0.0)
+
+
+def crossing_slowdown(paths: PathArrays, calibration: Calibration) -> FloatArray:
+    """Time of bytes over NICs in the engine over that of the measured kernels [1].
+
+    ``crossing_factor`` on the path that those were measured on; it goes with the latency of the
+    path, as a bounded window in flight makes it, and a path as short as NVLink's has none.
+    """
+    measured = calibration.nic_path_latency - calibration.kernel_path_latency
+    excess = excess_latency(paths.latency, calibration)
+    return 1.0 + (calibration.crossing_factor - 1.0) * excess / measured
 
 
 def excess_latency(latency: FloatArray, calibration: Calibration) -> FloatArray:
@@ -80,9 +163,15 @@ def excess_latency(latency: FloatArray, calibration: Calibration) -> FloatArray:
     return np.maximum(latency - calibration.kernel_path_latency, 0.0)
 
 
-def crossing_slowdown(paths: PathArrays, calibration: Calibration) -> FloatArray:
-    """Time of bytes on a path of long latency over that at the wire's full use [1]."""
-    return 1.0 + excess_latency(paths.latency, calibration) / calibration.window_latency
+def kernel_where(
+    condition: BoolArray, first: AllToAllKernel, second: AllToAllKernel
+) -> AllToAllKernel:
+    """Take the first kernel where a condition holds, else the second; fields broadcast."""
+    return AllToAllKernel(
+        np.where(condition, first.latency, second.latency),
+        np.where(condition, first.latency_per_doubling, second.latency_per_doubling),
+        np.where(condition, first.seconds_per_byte, second.seconds_per_byte),
+    )
 
 
 def preparation_time(
@@ -99,31 +188,30 @@ def all_reduce_time(
     paths: PathArrays,
     calibration: Calibration,
     launch: FloatArray,
+    factor: float | FloatArray = 1.0,
 ) -> FloatArray:
     """All-reduce of ``size`` bytes over a worker's GPUs [s]: the quickest of several hierarchies.
 
     In a first stage groups of g GPUs of one NVLink domain reduce among themselves, one-shot (each
     reads all others) or two-shot (reduce-scatter, then all-gather). Where g is less than all, each
     GPU then reduces its 1/g of the result with the other groups, ``2 size/g (1 - g/W)``, over
-    NVLink inside a domain and over NICs between domains.
+    NVLink inside a domain and over NICs between domains, where the longer path delays the
+    synchronisation. ``factor`` is the time in the engine over that of the kernels inside a domain;
+    between domains `crossing_factor` is.
     """
     inside = gpus / paths.domains
-    wire = calibration.link_efficiency * paths.nvlink_rate
-    one_domain = paths.domains == 1
-    slowdown = crossing_slowdown(paths, calibration)
-    rounds = calibration.crossing_rounds * excess_latency(paths.latency, calibration)
+    wire = calibration.link_efficiency * paths.nvlink_rate / factor
+    nic = calibration.nic_efficiency * paths.nic_rate / crossing_slowdown(paths, calibration)
     first = calibration.crossing_rounds * excess_latency(paths.domain_latency, calibration)
-    between = np.where(one_domain, wire, calibration.link_efficiency * paths.nic_rate)
+    two_shot = factor * calibration.two_shot_latency
+    sync = np.maximum(two_shot, crossing_latency(paths, calibration))
+    between = np.where(paths.domains == 1, wire, np.minimum(wire, nic))
     best = np.full(np.broadcast_shapes(size.shape, gpus.shape, inside.shape), np.inf)
     for group in (*GROUP_SIZES, inside):
-        one_shot = size * (group - 1.0) / wire
-        two_shot = calibration.two_shot_latency + 2.0 * size * (group - 1.0) / group / wire
-        second = (
-            calibration.two_shot_latency
-            + 2.0 * size / group * (1.0 - group / gpus) / between * slowdown
-            + rounds
-        )
-        time = np.minimum(one_shot, two_shot) + np.where(group < gpus, second, 0.0)
+        once = size * (group - 1.0) / wire
+        twice = two_shot + 2.0 * size * (group - 1.0) / group / wire
+        second = sync + 2.0 * size / group * (1.0 - group / gpus) / between
+        time = np.minimum(once, twice) + np.where(group < gpus, second, 0.0)
         whole = (inside % group == 0) | (group == inside)
         best = np.minimum(best, np.where((group <= inside) & whole, time, np.inf))
-    return np.where(gpus > 1, launch + first + best, 0.0)
+    return np.where(gpus > 1, factor * (launch + first) + best, 0.0)

@@ -13,7 +13,14 @@ from functools import partial
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.collectives import all_reduce_time, exchange_time, preparation_time, ranks_hit
+from costmodel.collectives import (
+    all_reduce_time,
+    engine_exchange_time,
+    kernel_where,
+    nic_copies,
+    preparation_time,
+    ranks_hit,
+)
 from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
 
 
@@ -101,8 +108,7 @@ def decode_step(
         draft=draft,
         head=head,
         launch=model.layers * layer.launch + calibration.step_time,
-        host=requests
-        * _by_generation(machine, calibration.request_time, calibration.request_time_hopper),
+        host=requests * calibration.request_time,
         wait=np.zeros(()),
     )
     together = workers.attention_dp & (workers.gpus > 1)
@@ -257,33 +263,30 @@ def moe_exchange_time(
     paths: PathArrays,
     calibration: Calibration,
 ) -> tuple[FloatArray, FloatArray]:
-    """Dispatch and combine of one MoE layer under dp; zero under tp, which all-reduces [s]."""
+    """Dispatch and combine of one MoE layer under dp; zero under tp, which all-reduces [s].
+
+    An exchange of counts goes before the dispatch.
+    """
+    hidden = 2.0 * model.hidden
     exchange = partial(
-        exchange_time,
+        engine_exchange_time,
         tokens=tokens,
-        hidden_bytes=2.0 * model.hidden,
+        hidden_bytes=hidden,
         ranks=workers.gpus,
-        hit=ranks_hit(workers.ep, model.top_k),
+        copies=ranks_hit(workers.ep, model.top_k),
+        copies_over_nics=nic_copies(
+            tokens, model.dispatch_bytes, model.top_k, workers.gpus, workers.ep, paths
+        ),
         paths=paths,
         calibration=calibration,
     )
-    there = np.where(
-        machine.fp4,
-        exchange(calibration.dispatch_fp4, token_bytes=model.dispatch_bytes),
-        exchange(calibration.dispatch_fp8, token_bytes=model.dispatch_bytes),
-    )
-    back = np.where(
-        machine.fp4,
-        exchange(calibration.combine_fp4, token_bytes=model.combine_bytes),
-        exchange(calibration.combine_fp8, token_bytes=model.combine_bytes),
-    )
-    prepare = preparation_time(calibration.prepare, tokens, 2.0 * model.hidden, workers.gpus)
-    scale = np.where(
-        workers.attention_dp,
-        _by_generation(machine, calibration.exchange_factor, calibration.exchange_factor_hopper),
-        0.0,
-    )
-    return (prepare + there) * scale, back * scale
+    combine = kernel_where(machine.fp4, calibration.combine_low_precision, calibration.combine)
+    prepare = preparation_time(calibration.prepare, tokens, hidden, workers.gpus)
+    there = exchange(calibration.dispatch, token_bytes=model.dispatch_bytes)
+    there = there + calibration.exchange_factor * prepare
+    back = exchange(combine, token_bytes=model.combine_bytes)
+    dp = workers.attention_dp
+    return np.where(dp, there, 0.0), np.where(dp, back, 0.0)
 
 
 def attention_reduce_time(
@@ -299,8 +302,9 @@ def attention_reduce_time(
         machine, calibration.all_reduce_launch, calibration.all_reduce_launch_hopper
     )
     size = tokens * model.hidden * 2.0
-    time = all_reduce_time(size, workers.gpus, paths, calibration, launch)
-    return np.where(workers.attention_dp, 0.0, time * calibration.all_reduce_factor)
+    factor = calibration.all_reduce_factor
+    time = all_reduce_time(size, workers.gpus, paths, calibration, launch, factor)
+    return np.where(workers.attention_dp, 0.0, time)
 
 
 def dense_mlp_time(
@@ -349,9 +353,6 @@ def _by_generation(
 
 def _expert_rate(machine: MachineArrays, calibration: Calibration) -> FloatArray:
     """Rate that expert GEMMs reach [FLOP/s]."""
-    blackwell = np.where(
-        machine.fp4, calibration.expert_efficiency_fp4, calibration.expert_efficiency_fp8
-    )
     return machine.flops_experts * np.where(
-        machine.blackwell, blackwell, calibration.expert_efficiency_hopper
+        machine.fp4, calibration.expert_efficiency_fp4, calibration.expert_efficiency_fp8
     )

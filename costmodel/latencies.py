@@ -7,51 +7,60 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from costmodel.calibration import AllToAllKernel, Calibration
-from costmodel.collectives import all_reduce_time, exchange_time, preparation_time, ranks_hit
+from costmodel.collectives import all_reduce_time, copies_sent, exchange_time, preparation_time
 from costmodel.counts import BF16_BYTES, FP8_BYTES, NVFP4_BYTES, path_arrays
 from costmodel.inputs import FloatArray, PathArrays, stack
 from presets import AllReduceRow, AllToAllRow, default_cluster, load_hardware
 from topology import group_table
 
-KERNEL_FAMILY = "trtllm-NVLinkTwoSided"  # what the engines behind the serving rows run
-KERNEL_OF = {
-    ("dispatch", "nvfp4"): ("dispatch_fp4", NVFP4_BYTES),
-    ("dispatch", "fp8"): ("dispatch_fp8", FP8_BYTES),
-    ("combine_low_precision", "nvfp4"): ("combine_fp4", NVFP4_BYTES),
-    ("combine", "bfloat16"): ("combine_fp8", BF16_BYTES),
-    ("prepare", "bfloat16"): ("prepare", 0.0),
-}  # measured operation and type: kernel of the model, and bytes per element on the wire
-LARGEST_TOKENS = 8192  # per rank; beyond any decode batch
+FAMILIES = {
+    "trtllm-NVLinkTwoSided": "",  # what the engines behind the serving rows run inside a domain
+    "trtllm-NVLinkOneSided": "one_sided_",
+    "deepep-low-latency": "deepep_",
+}  # measured kernels: how their constants begin
+BYTES = {"nvfp4": NVFP4_BYTES, "fp8": FP8_BYTES, "bfloat16": BF16_BYTES}  # of one element
 LARGEST_MESSAGE = 2**25  # elements
 LATENCY_SPREAD = 0.10  # of log latencies
 
 
+def exchange_kernel(row: AllToAllRow) -> str:
+    """Name the constants of a measured operation: ``dispatch``, ``deepep_combine``, ..."""
+    return FAMILIES[row.kernel] + row.op
+
+
 def exchange_residuals(rows: Sequence[AllToAllRow]) -> Callable[[Calibration], FloatArray]:
-    """Log residuals of measured dispatch, combine and prepare latencies."""
-    chosen = [
-        row
-        for row in rows
-        if row.kernel == KERNEL_FAMILY
-        and row.tokens_per_rank <= LARGEST_TOKENS
-        and (row.op, row.dtype) in KERNEL_OF
-    ]
-    groups = {key: [row for row in chosen if (row.op, row.dtype) == key] for key in KERNEL_OF}
-    inputs = {key: _exchange_inputs(group) for key, group in groups.items() if group}
+    """Log residuals of measured dispatch, combine and prepare latencies, in the order of rows.
+
+    The measurements spread the experts of a token evenly over the ranks, so that a kernel that
+    joins the copies to one rank sends ``min(k, EP)`` of them. A combine travels in BF16 whatever
+    the precision of the experts, unless it says otherwise.
+    """
+    kernels = [exchange_kernel(row) for row in rows]
+    inputs = {
+        name: (
+            chosen := np.flatnonzero([kernel == name for kernel in kernels]),
+            _exchange_inputs([rows[index] for index in chosen.tolist()]),
+        )
+        for name in dict.fromkeys(kernels)
+    }
 
     def residuals(calibration: Calibration) -> FloatArray:
         parts = []
-        for key, (tokens, hidden, ep, top_k, paths, measured) in inputs.items():
-            name, size = KERNEL_OF[key]
+        for name, (_, (tokens, size, hidden, ep, top_k, paths, measured)) in inputs.items():
             kernel: AllToAllKernel = getattr(calibration, name)
-            if size == 0.0:
+            if name == "prepare":
                 time = preparation_time(kernel, tokens, 2.0 * hidden, ep)
             else:
-                hit = ranks_hit(ep, top_k)
+                joined = not name.startswith("deepep")
+                copies = copies_sent(ep, np.minimum(top_k, ep) if joined else top_k)
                 time = exchange_time(
-                    kernel, tokens, size * hidden, 2.0 * hidden, ep, hit, paths, calibration
+                    kernel, tokens, size, 2.0 * hidden, ep, copies, paths, calibration
                 )
             parts.append(np.log(time / measured) / LATENCY_SPREAD)
-        return np.concatenate(parts, axis=-1) if parts else np.zeros(0)
+        if not parts:
+            return np.zeros(0)
+        order = np.argsort(np.concatenate([chosen for chosen, _ in inputs.values()]))
+        return np.asarray(np.concatenate(parts, axis=-1)[..., order])
 
     return residuals
 
@@ -75,18 +84,25 @@ def reduce_residuals(rows: Sequence[AllReduceRow]) -> Callable[[Calibration], Fl
     return residuals
 
 
-ExchangeInputs = tuple[FloatArray, FloatArray, FloatArray, FloatArray, PathArrays, FloatArray]
+ExchangeInputs = tuple[
+    FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, PathArrays, FloatArray
+]
 
 
 def _exchange_inputs(rows: Sequence[AllToAllRow]) -> ExchangeInputs:
     return (
         np.array([float(row.tokens_per_rank) for row in rows]),
+        np.array([row.hidden * _element_bytes(row) for row in rows]),
         np.array([float(row.hidden) for row in rows]),
         np.array([float(row.ep) for row in rows]),
         np.array([float(row.top_k) for row in rows]),
         stack([_paths(row.sku, row.ep) for row in rows]),
         np.array([row.latency_us * 1e-6 for row in rows]),
     )
+
+
+def _element_bytes(row: AllToAllRow) -> float:
+    return BF16_BYTES if row.op == "combine" else BYTES[row.dtype]
 
 
 def _paths(sku: str, gpus: int) -> PathArrays:

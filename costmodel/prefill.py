@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.collectives import crossing_slowdown, ranks_hit
+from costmodel.collectives import ranks_hit, wire_efficiency
 from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays
 from costmodel.workload import Workload
 
@@ -47,12 +47,12 @@ def prefill_worker(
     shares of the peak rates, plus the bytes of the all-to-all of the MoE layers; the rank with most
     work sets the pace of all that step together.
     """
-    linear = 2.0 * model.active_params / (machine.flops_experts * _efficiency(machine, calibration))
+    linear = 2.0 * model.active_params / (machine.flops_experts * calibration.prefill_efficiency)
     products = model.layers * model.heads * model.prefill_score_value_dim * workload.input_tokens
     attention = products / (machine.flops_attention * calibration.prefill_attention_efficiency)
     copies = ranks_hit(gpus, model.top_k) * (model.dispatch_bytes + model.combine_bytes)
-    wire = copies * paths.seconds_per_pair_byte * crossing_slowdown(paths, calibration)
-    exchange = np.where(gpus > 1, model.moe_layers * wire / calibration.link_efficiency, 0.0)
+    wire = copies * paths.seconds_per_pair_byte / wire_efficiency(paths, calibration)
+    exchange = np.where(gpus > 1, model.moe_layers * wire, 0.0)
     spread = np.sqrt(2.0 * np.log(np.maximum(gpus, 1.0)))  # expected maximum of normal draws
     slowest = 1.0 + calibration.prefill_imbalance * spread
     seconds = (linear + attention + exchange) * slowest
@@ -66,10 +66,3 @@ def prefill_worker(
         latency=calibration.first_token_time + alone + hand_over,
         capacity=gpus / alone,
     )
-
-
-def _efficiency(machine: MachineArrays, calibration: Calibration) -> FloatArray:
-    blackwell = np.where(
-        machine.fp4, calibration.prefill_efficiency_fp4, calibration.prefill_efficiency_fp8
-    )
-    return np.where(machine.blackwell, blackwell, calibration.prefill_efficiency_hopper)

@@ -18,7 +18,7 @@ from costmodel.deployments import case_of, deployments_of
 from costmodel.fit import Fit, fit_constants
 from costmodel.inputs import FloatArray
 from costmodel.intervals import interval_class
-from costmodel.latencies import KERNEL_OF, exchange_residuals, reduce_residuals
+from costmodel.latencies import exchange_residuals, reduce_residuals
 from costmodel.observations import (
     configuration_key,
     observations_of,
@@ -38,9 +38,7 @@ from presets import (
 Progress = Callable[[], None]
 
 PREFILL = (
-    "prefill_efficiency_fp4",
-    "prefill_efficiency_fp8",
-    "prefill_efficiency_hopper",
+    "prefill_efficiency",
     "prefill_attention_efficiency",
     "first_token_time",
     "prefill_wait",
@@ -49,9 +47,12 @@ PREFILL = (
 ALL_REDUCE = ("all_reduce_launch", "all_reduce_launch_hopper", "two_shot_latency")
 ALL_TO_ALL = (
     "link_efficiency",
+    "nic_efficiency",
+    "crossing_rounds",
     *(
-        f"{kernel}.{part.name}"
-        for kernel, _ in KERNEL_OF.values()
+        f"{kernel.name}.{part.name}"
+        for kernel in fields(Calibration)
+        if kernel.type == "AllToAllKernel"
         for part in fields(AllToAllKernel)
     ),
 )
@@ -64,6 +65,7 @@ NOT_FITTED = (
     "acceptance_output",
     "attention_tile",
     "kernel_path_latency",
+    "nic_path_latency",
     "reserved_bytes",
     "cache_share",
     "rounds",
@@ -231,14 +233,7 @@ def calibrate_serving(
         return step_residuals(deployments, seen, calibration)
 
     def boundless(calibration: Calibration) -> FloatArray:
-        return step(
-            replace(
-                calibration,
-                prefill_efficiency_fp4=1.0,
-                prefill_efficiency_fp8=1.0,
-                prefill_efficiency_hopper=1.0,
-            )
-        )
+        return step(replace(calibration, prefill_efficiency=1.0))
 
     def wait(calibration: Calibration) -> FloatArray:
         return wait_residuals(deployments, seen, calibration)

@@ -14,7 +14,7 @@ import numpy as np
 
 from costmodel.calibration import Calibration
 from costmodel.inputs import BoolArray, FloatArray, take
-from costmodel.serving import MOST_LOAD, Benchmark, Fleet, Network, benchmark_of, fullest, serve
+from costmodel.serving import MOST_LOAD, Benchmark, Fleet, Network, fullest, serve
 from costmodel.workload import Workload
 from optimizer.columns import Columns, take_columns
 from optimizer.limits import Limits
@@ -104,8 +104,6 @@ def throttle(
         # Users are whole: one more than prefill feeds only waits, but is too many for a TTFT.
         fed = steady.prefill_load >= MOST_LOAD * (1.0 - LOAD_TOLERANCE)
         users = np.maximum(np.where(fed, np.ceil(steady.users), np.floor(steady.users)), 1.0)
-        if limits.max_ttft is None:  # all are fed, and one more user changes nothing
-            return benchmark_of(network, steady, slots, users), users
     return serve(network, slots, users), users
 
 

@@ -55,10 +55,7 @@ def markdown(accuracy: Accuracy) -> str:
         "Cross-validated within all rows:",
         _figures(accuracy.published_cross_validated),
         "## All-to-all latency, one EP width left out",
-        _table(
-            ("EP width", "mean"),
-            [[str(width), _percent(error)] for width, error in accuracy.width_left_out.items()],
-        ),
+        _widths(accuracy.width_left_out),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -72,7 +69,10 @@ def summary(accuracy: Accuracy) -> dict[str, object]:
         },
         "published": accuracy.published.statistics(),
         "published_cross_validated": accuracy.published_cross_validated.statistics(),
-        "width_left_out": {str(ep): error for ep, error in accuracy.width_left_out.items()},
+        "width_left_out": {
+            kernel: {str(ep): error for ep, error in errors.items()}
+            for kernel, errors in accuracy.width_left_out.items()
+        },
     }
 
 
@@ -96,6 +96,24 @@ def _groups(validation: Validation, groups: dict[str, list[int]]) -> str:
 def _left_out(validations: dict[str, Validation]) -> str:
     rows = [[sku, *_cells(item.statistics()["tpot"])] for sku, item in validations.items()]
     return _table(("machine", *HEADER), rows)
+
+
+def _widths(errors: dict[str, dict[int, float]]) -> str:
+    """Mean error of each kernel at each EP width that it was measured at, and over all of them."""
+    widths = sorted({width for found in errors.values() for width in found})
+    rows = [
+        [name, *(_percent(found.get(width)) for width in widths), _percent(_mean(found.values()))]
+        for name, found in errors.items()
+    ]
+    every = [error for found in errors.values() for error in found.values()]
+    last = [_mean(found[width] for found in errors.values() if width in found) for width in widths]
+    rows.append(["all", *map(_percent, last), _percent(_mean(every))])
+    return _table(("kernel", *(f"EP {width}" for width in widths), "mean"), rows)
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = list(values)
+    return sum(known) / len(known)
 
 
 def _worst(validation: Validation) -> str:

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import costmodel.accuracy as module
 from costmodel.accuracy import count_fits, measure_accuracy
 from costmodel.calibration import Calibration, CalibrationFile, shipped_calibration
 from costmodel.fit import Fit
+from costmodel.latencies import exchange_kernel
 from costmodel.observations import configuration_key
 from costmodel.stages import (
     PREFILL,
@@ -19,7 +21,7 @@ from costmodel.stages import (
     step_names,
 )
 from costmodel.validation import Statistics, serving_row_of, validate, without_twins
-from presets import ServingRow, published_rows, serving_rows
+from presets import ServingRow, alltoall_rows, published_rows, serving_rows
 
 PUBLISHED = [serving_row_of(row) for row in published_rows()]
 UNSEEN = {configuration_key(row) for row in PUBLISHED}
@@ -134,5 +136,7 @@ def test_fits_side_by_side_come_back_in_order(
 
 def test_latencies_of_an_unseen_width() -> None:
     errors = module._widths(shipped_calibration())
-    assert set(errors) >= {4, 8, 32}
-    assert all(0 < error <= 0.15 for error in errors.values())
+    assert {width for found in errors.values() for width in found} == {2, 4, 8, 16, 32, 64}
+    assert set(errors) == {exchange_kernel(row) for row in alltoall_rows()}
+    found = [error for widths in errors.values() for error in widths.values()]
+    assert 0 < np.mean(found) <= 0.15

@@ -6,13 +6,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costmodel.calibration import AllToAllKernel, Calibration
-from costmodel.collectives import all_reduce_time, exchange_time, preparation_time, ranks_hit
+from costmodel.collectives import (
+    all_reduce_time,
+    copies_sent,
+    crossing_latency,
+    crossing_slowdown,
+    engine_exchange_time,
+    exchange_time,
+    nic_copies,
+    preparation_time,
+    ranks_hit,
+)
 from costmodel.counts import path_arrays
 from costmodel.inputs import PathArrays
 from presets import default_cluster
 from topology import group_table
 
 LAUNCH = np.asarray(5e-6)
+FOUR = np.asarray(4.0)
 factors = st.floats(1.0, 1e3)
 
 
@@ -28,7 +39,7 @@ def exchange(
     """Dispatch of tokens with 2 experts each over the ranks; activations are 2000 B."""
     each = ranks_hit(np.asarray(ranks), np.asarray(2.0)) if hit is None else np.asarray(hit)
     time = exchange_time(
-        calibration.dispatch_fp4,
+        calibration.dispatch,
         np.asarray(tokens),
         np.asarray(size),
         np.asarray(2000.0),
@@ -49,6 +60,16 @@ def test_a_token_goes_once_to_each_rank_that_holds_an_expert() -> None:
     assert ranks_hit(np.asarray(4.0), two) == 7 / 16  # 1 - (3/4)^2
     assert ranks_hit(np.asarray(4.0), one) == 1 / 4
     assert ranks_hit(np.asarray(1.0), two) == 1
+
+
+def test_a_kernel_that_does_not_join_experts_sends_one_copy_for_each() -> None:
+    assert copies_sent(np.asarray(64.0), np.asarray(8.0)) * 64 == 8
+
+
+@given(st.integers(1, 512), st.integers(1, 16))
+def test_joining_experts_never_sends_more(ep: int, top_k: int) -> None:
+    ranks, experts = np.asarray(float(ep)), np.asarray(float(top_k))
+    assert ranks_hit(ranks, experts) <= copies_sent(ranks, experts) * (1 + 1e-9)
 
 
 @given(st.integers(1, 512), st.integers(1, 16))
@@ -72,9 +93,67 @@ def test_exchange_in_a_domain_by_hand(plain: Calibration, inside: PathArrays) ->
 
 
 def test_exchange_across_domains_by_hand(plain: Calibration, across: PathArrays) -> None:
-    # Wire: 2187.5 B x 200 ps at half the rate = 0.875 us. The path is 4 us longer than in a domain,
-    # twice the window of 2 us, so the wire takes three times as long; 3 rounds of 4 us come on top.
-    assert exchange(plain, across) == pytest.approx(12.02e-6 + 3 * 0.875e-6 + 3 * 4e-6)
+    # Wire: 2187.5 B x 200 ps at a quarter of the rate of NICs = 1.75 us. The path is 4 us longer
+    # than in a domain; 3 rounds of that come on top.
+    assert exchange(plain, across) == pytest.approx(12.02e-6 + 1.75e-6 + 3 * 4e-6)
+
+
+def in_engine(calibration: Calibration, paths: PathArrays, over_nics: float = 0.5) -> float:
+    """As `exchange`, twice as long in the engine, with copies over NICs."""
+    time = engine_exchange_time(
+        calibration.dispatch,
+        np.asarray(10.0),
+        np.asarray(500.0),
+        np.asarray(2000.0),
+        FOUR,
+        np.asarray(7 / 16),
+        np.asarray(over_nics),
+        paths,
+        calibration,
+    )
+    return float(time)
+
+
+def test_inside_a_domain_the_engine_takes_its_factor(
+    plain: Calibration, inside: PathArrays
+) -> None:
+    assert in_engine(plain, inside) == pytest.approx(2 * exchange(plain, inside))
+
+
+def test_crossing_by_hand(plain: Calibration, across: PathArrays) -> None:
+    # 10 x 1/2 copies of 500 B to each peer: 200 ps/B at a quarter of the rate, and 3 rounds of
+    # 4 us; in the engine four times as long. Local: 12.02 us twice. NVLink, 2187.5 B to each of 3
+    # peers in 0.2625 us, works at the same time.
+    assert in_engine(plain, across) == pytest.approx(24.04e-6 + 4 * 14e-6)
+    # With fewer copies over NICs NVLink is the slower.
+    less = in_engine(plain, across, over_nics=0.01)
+    assert less == pytest.approx(24.04e-6 + 0.2625e-6 + 4 * 12e-6)
+
+
+def test_the_engine_s_loss_over_nics_goes_with_their_latency(
+    plain: Calibration, across: PathArrays
+) -> None:
+    for latency, slowdown in ((1e-6, 1.0), (3e-6, 2.5), (5e-6, 4.0), (9e-6, 7.0)):
+        path = replace(across, latency=np.asarray(latency))
+        assert crossing_slowdown(path, plain) == pytest.approx(slowdown)
+        assert crossing_latency(path, plain) == pytest.approx(4 * 3 * (latency - 1e-6))
+
+
+def test_nics_as_good_as_nvlink_cost_nothing(
+    plain: Calibration, inside: PathArrays, across: PathArrays
+) -> None:
+    equal = replace(plain, nic_efficiency=plain.link_efficiency)
+    good = replace(across, seconds_per_pair_byte=np.asarray(2 / 1e11), latency=np.asarray(1e-6))
+    here, there = (in_engine(equal, path) for path in (inside, good))
+    assert here == pytest.approx(there)
+
+
+def test_large_dispatches_are_gathered(across: PathArrays) -> None:
+    # 4 ranks in 2 domains, 2 experts: 2/4 copies to a rank, or 1 to each domain of 2 ranks.
+    wide = replace(across, domains=np.asarray(1.5))
+    size, two = np.asarray(1024.0), np.asarray(2.0)
+    for tokens, copies in ((1, 0.5), (4096, 0.5), (4097, 0.375)):
+        assert nic_copies(np.asarray(float(tokens)), size, two, FOUR, FOUR, wide) == copies
 
 
 def test_exchange_of_eight_b200_takes_the_topology_s_load(plain: Calibration) -> None:
@@ -109,9 +188,19 @@ def test_large_all_reduce_is_two_shot(plain: Calibration, inside: PathArrays) ->
 
 def test_all_reduce_across_domains_is_hierarchical(plain: Calibration, across: PathArrays) -> None:
     # In each domain of 2: one shot of 1 MB at 50 GB/s, 20 us.
-    # Across: each GPU owns 0.5 MB; 2 x 0.5 MB x 1/2 at 5 GB/s is 100 us, three times that for the
-    # window, after 20 us, and 3 rounds of 4 us.
-    assert reduce(plain, across, 1e6) == pytest.approx(5e-6 + 20e-6 + 20e-6 + 300e-6 + 12e-6)
+    # Across, in the engine four times as long: each GPU owns 0.5 MB; 2 x 0.5 MB x 1/2 at a quarter
+    # of 10 GB/s is 200 us; 3 rounds of 4 us are longer than the 20 us of two shots.
+    assert reduce(plain, across, 1e6) == pytest.approx(5e-6 + 20e-6 + 4 * (200e-6 + 12e-6))
+
+
+def test_the_engine_s_factor_holds_inside_a_domain(
+    plain: Calibration, inside: PathArrays, across: PathArrays
+) -> None:
+    def engine(paths: PathArrays, size: float) -> float:
+        return float(all_reduce_time(np.asarray(size), FOUR, paths, plain, LAUNCH, 2.0))
+
+    assert engine(inside, 1e6) == pytest.approx(2 * reduce(plain, inside, 1e6))
+    assert engine(across, 1e6) == pytest.approx(2 * 25e-6 + 4 * 212e-6)
 
 
 def test_a_wide_domain_reduces_in_groups_first(plain: Calibration, inside: PathArrays) -> None:
@@ -124,10 +213,10 @@ def test_a_wide_domain_reduces_in_groups_first(plain: Calibration, inside: PathA
 
 
 def test_groups_divide_the_worker(plain: Calibration, across: PathArrays) -> None:
-    # 20 GPUs, 10 in each domain, 10 kB: one shot of 9 x 10 kB at 50 GB/s, 1.8 us; then 20 us,
-    # 2 x 1 kB x 1/2 at a third of 5 GB/s, 0.6 us, and 12 us. Groups of 8, which do not divide 20,
-    # would take 1.4 us and 0.9 us.
-    assert reduce(plain, across, 1e4, gpus=20) == pytest.approx(5e-6 + 1.8e-6 + 32.6e-6)
+    # 20 GPUs, 10 in each domain, 10 kB: one shot of 9 x 10 kB at 50 GB/s, 1.8 us; then four times
+    # 12 us and 2 x 1 kB x 1/2 at a quarter of 10 GB/s, 0.4 us. Groups of 8, which do not divide 20,
+    # would take 1.4 us and 4 x 0.6 us.
+    assert reduce(plain, across, 1e4, gpus=20) == pytest.approx(5e-6 + 1.8e-6 + 4 * 12.4e-6)
 
 
 def test_arrays_give_what_single_values_give(

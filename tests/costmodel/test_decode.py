@@ -234,18 +234,6 @@ def test_one_gpu_waits_for_nobody(
     assert steps[0].total == steps[1].total
 
 
-def test_hopper_spends_its_own_time_per_request(
-    machine: MachineArrays,
-    hopper: MachineArrays,
-    model: ModelArrays,
-    dp_workers: WorkerArrays,
-    inside: PathArrays,
-    plain: Calibration,
-) -> None:
-    step = decode_step(hopper, model, dp_workers, inside, array(8), plain)
-    assert step.host == pytest.approx(16e-6)
-
-
 # Laws, on R1 and real machines.
 
 

@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 
 from costmodel.calibration import Calibration
-from costmodel.collectives import all_reduce_time, exchange_time, preparation_time
+from costmodel.collectives import (
+    all_reduce_time,
+    exchange_time,
+    preparation_time,
+)
 from costmodel.decode import attention_reduce_time, expert_time, layer_time, moe_exchange_time
 from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
 
@@ -119,8 +123,9 @@ def test_expert_constants_follow_generation_and_precision(
 ) -> None:
     alone = replace(dp_workers, gpus=array(1), ep=array(1))
     fp8 = replace(machine, fp4=np.asarray(False))
-    # One row takes 2 M / (40 T x efficiency): 0.2 us at 0.25, 0.25 us at 0.2; tiles of 8 and 4.
-    for facts, tile, row in ((fp8, 8, 0.2e-6), (hopper, 4, 0.25e-6)):
+    # One row takes 2 M / (40 T x 0.25), 0.2 us; tiles of 8 rows and 4.
+    row = 0.2e-6
+    for facts, tile in ((fp8, 8), (hopper, 4)):
         routed = math.hypot(touched(1) * 1e-6, math.hypot(2, tile * touched(1)) * row)
         time = expert_time(facts, model, alone, array(1), array(1), plain)
         assert time == pytest.approx(routed + 2e-6 + 2 * row)
@@ -131,21 +136,33 @@ def test_dispatch_and_combine_are_the_kernels_of_the_precision(
     hopper: MachineArrays,
     model: ModelArrays,
     dp_workers: WorkerArrays,
-    across: PathArrays,
+    inside: PathArrays,
     plain: Calibration,
 ) -> None:
     hidden, ranks, hit, tokens = array(2000), array(4), array(7 / 16), array(10)  # 1 - (3/4)^2
     prepare = preparation_time(plain.prepare, tokens, hidden, ranks)
-    cases = [
-        (machine, plain.dispatch_fp4, plain.combine_fp4, 2),
-        (hopper, plain.dispatch_fp8, plain.combine_fp8, 3),
-    ]
-    for facts, there, back, factor in cases:
-        out = exchange_time(there, tokens, array(500), hidden, ranks, hit, across, plain)
-        home = exchange_time(back, tokens, array(1000), hidden, ranks, hit, across, plain)
-        dispatch, combine = moe_exchange_time(facts, model, dp_workers, tokens, across, plain)
-        assert dispatch == pytest.approx(float(factor * (prepare + out)))
-        assert combine == pytest.approx(float(factor * home))
+    for facts, kernel in ((machine, plain.combine_low_precision), (hopper, plain.combine)):
+        out = exchange_time(plain.dispatch, tokens, array(500), hidden, ranks, hit, inside, plain)
+        home = exchange_time(kernel, tokens, array(1000), hidden, ranks, hit, inside, plain)
+        dispatch, combine = moe_exchange_time(facts, model, dp_workers, tokens, inside, plain)
+        assert dispatch == pytest.approx(float(2 * (prepare + out)))
+        assert combine == pytest.approx(float(2 * home))
+
+
+def test_leaving_the_domain_sends_one_copy_per_expert_over_nics(
+    machine: MachineArrays,
+    hopper: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    across: PathArrays,
+    plain: Calibration,
+) -> None:
+    # 10 tokens, 2/4 copies of each to a rank; 500 B there and 1000 B back at 200 ps/B and a quarter
+    # of the rate, and 3 rounds of 4 us, four times as long in the engine whatever the machine.
+    for facts, local in ((machine, (38.08e-6, 64.04e-6)), (hopper, (38.08e-6, 84.04e-6))):
+        times = moe_exchange_time(facts, model, dp_workers, array(10), across, plain)
+        added = [float(time) - fixed for time, fixed in zip(times, local, strict=True)]
+        assert added == pytest.approx([4 * 14e-6, 4 * 16e-6])
 
 
 def test_ep_below_the_worker_needs_every_token_on_every_rank(

@@ -1,27 +1,59 @@
 import math
 
+import numpy as np
 import pytest
 
-from costmodel.calibration import Calibration
-from costmodel.latencies import KERNEL_FAMILY, exchange_residuals, reduce_residuals
-from presets import allreduce_rows, alltoall_rows
+from costmodel.calibration import Calibration, calibration_of, constants_of, shipped_calibration
+from costmodel.latencies import exchange_kernel, exchange_residuals, reduce_residuals
+from presets import AllToAllRow, allreduce_rows, alltoall_rows
+
+COVERAGE = shipped_calibration().coverage
 
 
-def test_exchange_residual_of_one_row_by_hand(plain: Calibration) -> None:
-    row = next(
+def one(kernel: str, op: str, **values: object) -> AllToAllRow:
+    return next(
         row
         for row in alltoall_rows()
-        if row.kernel == KERNEL_FAMILY and row.op == "dispatch" and row.dtype == "fp8"
-        if row.sku == "gb200"
+        if row.kernel == kernel and row.op == op
+        if all(getattr(row, name) == value for name, value in values.items())
     )
-    # Fixed 20 us and 1 us per doubling; 2 B x hidden at 1 ps/B; 1 + 4/128 B per element on the
-    # wire to each of EP - 1 peers at half of 900 GB/s.
-    hit = 1 - (1 - 1 / row.ep) ** row.top_k
-    local = (20 + math.log2(row.ep)) * 1e-6 + row.tokens_per_rank * 2 * row.hidden * 1e-12
-    pair = row.tokens_per_rank * hit * row.hidden * (1 + 4 / 128)
-    time = local + pair * (row.ep - 1) / 900e9 / 0.5
+
+
+@pytest.mark.parametrize("ep", [4, 32])
+def test_two_sided_dispatch_by_hand(plain: Calibration, ep: int) -> None:
+    row = one("trtllm-NVLinkTwoSided", "dispatch", dtype="fp8", ep=ep, tokens_per_rank=1024)
+    # Fixed 10 us and 1 us per doubling; 2 B x hidden at 1 ps/B; 1 + 4/128 B per element on the
+    # wire, from each token to 3 of 4 peers or 8 x 31/32 of 32, at half of 900 GB/s.
+    local = (10 + math.log2(ep)) * 1e-6 + 1024 * 2 * 7168 * 1e-12
+    sent = 1024 * 7168 * (1 + 4 / 128) * {4: 3, 32: 8 * 31 / 32}[ep]
+    time = local + sent / 900e9 / 0.5
     found = exchange_residuals([row])(plain)
     assert found == pytest.approx([math.log(time / (row.latency_us * 1e-6)) / 0.1])
+
+
+def test_combine_over_nics_by_hand(plain: Calibration) -> None:
+    row = one("deepep-low-latency", "combine", ep=16, tokens_per_rank=256)
+    # Fixed 45 us and 4 doublings; 2 B x hidden at 2 ps/B; half of the 8 copies leave the domain, in
+    # BF16 over 50 GB/s used to a quarter; 3 rounds of the 4 us that the path is longer.
+    time = 49e-6 + 256 * 2 * 7168 * 2e-12 + 256 * 4 * 2 * 7168 / 50e9 / 0.25 + 3 * 4e-6
+    found = exchange_residuals([row])(plain)
+    assert found == pytest.approx([math.log(time / (row.latency_us * 1e-6)) / 0.1])
+
+
+def test_exchange_of_counts_uses_no_link(plain: Calibration) -> None:
+    row = one("trtllm-NVLinkTwoSided", "prepare", ep=8)
+    time = 8e-6 + row.tokens_per_rank * 2 * 7168 * 1e-12
+    found = exchange_residuals([row])(plain)
+    assert found == pytest.approx([math.log(time / (row.latency_us * 1e-6)) / 0.1])
+
+
+def test_residuals_keep_the_order_of_rows(plain: Calibration) -> None:
+    rows = alltoall_rows()[::97]
+    assert len({exchange_kernel(row) for row in rows}) > 4
+    alone = [exchange_residuals([row])(plain)[0] for row in rows]
+    assert exchange_residuals(rows)(plain).tolist() == pytest.approx(alone)
+    many = calibration_of({n: np.full((2, 1), v) for n, v in constants_of(plain).items()}, COVERAGE)
+    assert exchange_residuals(rows)(many)[1].tolist() == pytest.approx(alone)
 
 
 def test_reduce_residual_of_one_row_by_hand(plain: Calibration) -> None:
@@ -34,8 +66,9 @@ def test_reduce_residual_of_one_row_by_hand(plain: Calibration) -> None:
     assert found == pytest.approx([math.log(one_shot / (row.latency_us * 1e-6)) / 0.1])
 
 
-def test_rows_beyond_decode_are_left_out(plain: Calibration) -> None:
-    chosen = len(exchange_residuals(alltoall_rows())(plain))
-    assert 100 < chosen < len(alltoall_rows())
+def test_every_exchange_counts_and_only_the_largest_all_reduces_are_left_out(
+    plain: Calibration,
+) -> None:
+    assert len(exchange_residuals(alltoall_rows())(plain)) == len(alltoall_rows()) == 1900
     large = [row for row in allreduce_rows() if row.message_elements_bf16 > 2**25]
     assert len(reduce_residuals(allreduce_rows())(plain)) == len(allreduce_rows()) - len(large)

@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -82,8 +81,8 @@ def test_crossing_domains_is_slower(
     near = prefill_worker(machine, model, GPUS, inside, workload, plain)
     far = prefill_worker(machine, model, GPUS, across, workload, plain)
     slowest = 1 + 0.1 * math.sqrt(2 * math.log(4))
-    # 200 ps/B instead of 30, and three times that for the window.
-    more = 4 * 7 / 16 * 1500 / 0.5 * (3 * 200e-12 - 30e-12) * slowest
+    # 200 ps/B at a quarter of the rate instead of 30 at half.
+    more = 4 * 7 / 16 * 1500 * (200e-12 / 0.25 - 30e-12 / 0.5) * slowest
     assert far.seconds_per_token - near.seconds_per_token == pytest.approx(more)
     assert far.capacity < near.capacity
 
@@ -103,20 +102,6 @@ def test_sixteen_b200_cross_the_nic(plain: Calibration, workload: Workload) -> N
     )
     assert sixteen.latency > eight.latency
     assert sixteen.capacity < 2 * eight.capacity
-
-
-def test_efficiency_follows_generation_and_precision(
-    machine: MachineArrays,
-    model: ModelArrays,
-    inside: PathArrays,
-    workload: Workload,
-    plain: Calibration,
-) -> None:
-    fp8 = replace(machine, fp4=np.asarray(False))
-    hopper = replace(fp8, blackwell=np.asarray(False))
-    for facts, efficiency in ((machine, 0.2), (fp8, 0.25), (hopper, 0.1)):
-        worker = prefill_worker(facts, model, np.asarray(1.0), inside, workload, plain)
-        assert worker.seconds_per_token == pytest.approx(linear(efficiency) + ATTENTION)
 
 
 @given(st.floats(2, 1e5), st.floats(1, 100))

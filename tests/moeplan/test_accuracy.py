@@ -20,7 +20,13 @@ def accuracy() -> Accuracy:
     calibration = load_calibration()
     rows: Validation = validate(serving_rows()[:20], calibration)
     published = validate([serving_row_of(row) for row in published_rows()], calibration)
-    return Accuracy(rows, {"b200": rows}, published, published, {8: 0.0789})
+    return Accuracy(
+        rows,
+        {"b200": rows},
+        published,
+        published,
+        {"dispatch": {8: 0.0789, 64: 0.1}, "combine": {8: 0.04}},
+    )
 
 
 def test_report_prints_each_error_once_measured(accuracy: Accuracy) -> None:
@@ -28,7 +34,10 @@ def test_report_prints_each_error_once_measured(accuracy: Accuracy) -> None:
     mean = accuracy.cross_validated.statistics()["tpot"]["mape"]
     assert mean is not None
     assert f"| TPOT | 20 | {100 * mean:.1f} |" in text
-    assert "| 8 | 7.9 |" in text
+    assert "| kernel | EP 8 | EP 64 | mean |" in text
+    assert "| dispatch | 7.9 | 10.0 | 8.9 |" in text
+    assert "| combine | 4.0 |  | 4.0 |" in text
+    assert "| all | 5.9 | 10.0 | 7.3 |" in text
     assert "nan" not in text.lower()
     assert text.count("## 20 published rows") == 1
 
@@ -36,7 +45,10 @@ def test_report_prints_each_error_once_measured(accuracy: Accuracy) -> None:
 def test_summary_holds_the_same_figures(accuracy: Accuracy) -> None:
     figures = summary(accuracy)
     assert figures["published"] == accuracy.published.statistics()
-    assert figures["width_left_out"] == {"8": 0.0789}
+    assert figures["width_left_out"] == {
+        "dispatch": {"8": 0.0789, "64": 0.1},
+        "combine": {"8": 0.04},
+    }
 
 
 def test_worse_predictions_show(accuracy: Accuracy) -> None:
