@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from optimizer import Limits, Space
     from optimizer.next_rows import NextRow
     from optimizer.robust import Holding as Held
-    from optimizer.robust import Robustness as Held_
+    from optimizer.robust import Robustness as Found
     from optimizer.shadow import ShadowPrice as Price
 
 Progress = Callable[[], None]
@@ -129,6 +129,16 @@ class Challenger(Result):
     best: float
 
 
+class OnAverage(Result):
+    """The fleet that gives most on average over the draws, and how much more than the winner's [1].
+
+    A draw in which a fleet meets no limit counts as nothing.
+    """
+
+    config: Configuration
+    gain: float
+
+
 class NextMeasurement(Result):
     """A configuration to measure.
 
@@ -160,6 +170,8 @@ class Robustness(Result):
         The winner's fleet with the batch and users that suit each draw.
     structure : Holding
         The best of the fleets with its decode worker, attention and draft depth.
+    on_average : OnAverage or None
+        None where the winner's fleet gives most on average.
     """
 
     draws: int
@@ -170,6 +182,7 @@ class Robustness(Result):
     retuned: Holding
     structure: Holding
     challengers: tuple[Challenger, ...]
+    on_average: OnAverage | None
     measure_next: tuple[NextMeasurement, ...]
     independent: Annotated[bool, Field(exclude=True)] = False  # no correlations in the calibration
 
@@ -371,7 +384,7 @@ def _price(price: Price) -> ShadowPrice:
     )
 
 
-def _robustness(found: Held_, rows: tuple[NextRow, ...], independent: bool) -> Robustness:
+def _robustness(found: Found, rows: tuple[NextRow, ...], independent: bool) -> Robustness:
     return Robustness(
         draws=found.draws,
         feasible_draws=found.feasible,
@@ -382,6 +395,11 @@ def _robustness(found: Held_, rows: tuple[NextRow, ...], independent: bool) -> R
         structure=_holding(found.structure),
         challengers=tuple(
             Challenger(config=config, best=share) for config, share in found.challengers
+        ),
+        on_average=(
+            OnAverage(config=found.on_average[0], gain=found.on_average[1])
+            if found.on_average
+            else None
         ),
         measure_next=tuple(
             NextMeasurement(

@@ -138,6 +138,9 @@ class Robustness:
         The best of the shortlist with its decode worker, attention and draft depth.
     challengers : tuple of (Configuration, float)
         Other fleets and the share of draws in which they are best, most often first.
+    on_average : tuple of (Configuration, float) or None
+        The fleet that gives most on average over the draws, and by how much more than the winner's,
+        as a share of that; None where it is the winner's. [1]
     """
 
     draws: int
@@ -148,6 +151,7 @@ class Robustness:
     retuned: Holding
     structure: Holding
     challengers: tuple[tuple[Configuration, float], ...]
+    on_average: tuple[Configuration, float] | None
 
 
 def try_draws(
@@ -261,6 +265,7 @@ def holdings(trials: Trials, seed: int = SEED) -> Robustness:
         retuned=_holding(retuned, best),
         structure=_holding(alike, best),
         challengers=_challengers(trials),
+        on_average=_on_average(trials, retuned),
     )
 
 
@@ -297,6 +302,15 @@ def _challengers(trials: Trials) -> tuple[tuple[Configuration, float], ...]:
         (trials.settings[place] or trials.fleets[place], float(share[place]))
         for place in order[:CHALLENGERS]
     )
+
+
+def _on_average(trials: Trials, winner: FloatArray) -> tuple[Configuration, float] | None:
+    """Find the fleet that gives most on average; a draw in which it meets no limit counts as 0."""
+    mean, own = trials.retuned.mean(axis=0), float(winner.mean())
+    place = int(mean.argmax())
+    if own == 0.0 or mean[place] <= (1.0 + EQUAL) * own:
+        return None
+    return trials.settings[place] or trials.fleets[place], float(mean[place] / own - 1.0)
 
 
 def _named(answers: Sequence[Answer]) -> list[Configuration]:

@@ -84,7 +84,18 @@ def challengers_part(found: Robustness) -> list[RenderableType]:
     if not found.challengers:
         return []
     rows = [[configuration_label(other.config), percent(other.best)] for other in found.challengers]
-    return ["", heading("Best instead"), table("Configuration", "Draws", rows=rows)]
+    said = "On average over the draws the winner's fleet gives most."
+    if found.on_average is not None:
+        said = (
+            f"On average over the draws {configuration_label(found.on_average.config)} gives most, "
+            f"{share(found.on_average.gain)} more than the winner's fleet."
+        )
+    return [
+        "",
+        heading("Best instead"),
+        table("Configuration", "Draws", rows=rows),
+        paragraph(said),
+    ]
 
 
 def next_part(found: Robustness) -> list[RenderableType]:

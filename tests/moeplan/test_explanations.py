@@ -20,6 +20,7 @@ from costmodel.calibration_file import write_calibration
 from moeplan.explanations import (
     Challenger,
     Holding,
+    OnAverage,
     Robustness,
     explain,
     explain_steps,
@@ -76,6 +77,7 @@ def made_up() -> Robustness:
         retuned=held,
         structure=held,
         challengers=(Challenger(config=config, best=0.5),),
+        on_average=OnAverage(config=config, gain=0.0123),
         measure_next=(),
     )
 
@@ -205,6 +207,7 @@ def test_draws_without_an_answer_and_nothing_left_to_measure() -> None:
     text = printed(render_robust.report(found))
     assert "In 2 draws nothing meets the limits." in text
     assert "has been measured" in text
+    assert "gives most, 1.23 % more than the winner's fleet" in " ".join(text.split())
     assert found.challengers[0].config.label in text
 
 

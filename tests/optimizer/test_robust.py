@@ -61,6 +61,7 @@ def test_without_uncertainty_the_winner_always_stays_best() -> None:
     for held in (found.configured, found.retuned, found.structure):
         assert (held.best, held.near, held.meets, held.regret) == (1.0, 1.0, 1.0, 0.0)
     assert found.challengers == ()
+    assert found.on_average is None
     rows = next_rows(trials(0.0, 4), SCENARIO, B200, scaled(0.0), ())
     assert [(row.gain, row.changes) for row in rows] == [(0.0, 0.0)] * 3
 
@@ -136,6 +137,8 @@ def test_shares_and_regrets_redone_by_hand() -> None:
     assert (found.retuned.best, found.retuned.meets) == (0.25, 0.5)
     assert found.retuned.regret == pytest.approx(0.1)
     assert [share for _, share in found.challengers] == [0.5]
+    assert found.on_average is not None
+    assert found.on_average[1] == pytest.approx(255.0 / 200.0 - 1.0)
 
 
 def test_a_winner_that_never_meets_the_limits_has_no_regret() -> None:
