@@ -21,7 +21,8 @@ if TYPE_CHECKING:
         predict,
         validate,
     )
-    from moeplan.explanations import Explanation, Robustness, explain, robustness
+    from moeplan.explainers import explain, robustness
+    from moeplan.explanations import Explanation, Robustness
     from moeplan.options import Options
     from moeplan.results import Best, Comparison, Curve, Measured, PredictedDeployment
     from presets import (
@@ -56,11 +57,11 @@ _ROOM_OF = {
     "calibrate": "moeplan.api",
     "compare": "moeplan.api",
     "curve": "moeplan.api",
-    "explain": "moeplan.explanations",
+    "explain": "moeplan.explainers",
     "load_cluster": "presets",
     "measured_frontier": "moeplan.api",
     "predict": "moeplan.api",
-    "robustness": "moeplan.explanations",
+    "robustness": "moeplan.explainers",
     "validate": "moeplan.api",
 }
 

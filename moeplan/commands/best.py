@@ -94,11 +94,11 @@ def command(
 def _checked(next_rows: str, robust: bool, sku: str | None, options: Options) -> Path:
     """Refuse, before any work, rows that could not be found, written or read again."""
     from moeplan import output
-    from moeplan.explanations import check_rows_can_say
+    from moeplan.explainers import check_rows_can_say
     from moeplan.numbers import file_name
 
     if not robust:
-        raise typer.BadParameter("--next-rows goes with --robust; give both or neither")
+        raise typer.BadParameter("--next-rows goes with --robust; add --robust")
     path = file_name("--next-rows", next_rows)
     output.check_writable("--next-rows", path)
     check_rows_can_say(sku, options)
@@ -107,7 +107,7 @@ def _checked(next_rows: str, robust: bool, sku: str | None, options: Options) ->
 
 def _explained(answer: Best, options: Options) -> Explanation:
     from moeplan import output
-    from moeplan.explanations import explain, explain_steps
+    from moeplan.explainers import explain, explain_steps
 
     with output.progress("Shadow prices", explain_steps(answer, options)) as advance:
         return explain(answer, options, progress=advance)
@@ -115,7 +115,7 @@ def _explained(answer: Best, options: Options) -> Explanation:
 
 def _robust(answer: Best, options: Options, path: Path | None) -> Robustness:
     from moeplan import output
-    from moeplan.explanations import next_row_lines, robust_steps, robustness
+    from moeplan.explainers import next_row_lines, robust_steps, robustness
 
     with output.progress("Draws of the constants", robust_steps()) as advance:
         found = robustness(answer, options, progress=advance)

@@ -17,17 +17,14 @@ from rich.console import Console
 import moeplan
 from costmodel.calibration import shipped_calibration
 from costmodel.calibration_file import write_calibration
-from moeplan.explanations import (
-    Challenger,
-    Holding,
-    OnAverage,
-    Robustness,
+from moeplan.explainers import (
     explain,
     explain_steps,
     next_row_lines,
     robust_steps,
     robustness,
 )
+from moeplan.explanations import Challenger, Holding, OnAverage, Robustness
 from moeplan.options import Options
 from moeplan.render import explain as render_explain
 from moeplan.render import robust as render_robust
