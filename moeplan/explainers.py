@@ -6,7 +6,7 @@ Each is found by its own function from the answer and the options that it was as
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,7 @@ from moeplan.options import DEFAULTS, Options
 from moeplan.results import Best
 from moeplan.scenario import cluster_of, scenario_of
 from presets import ClusterSpec, InputError, published_rows, serving_rows
+from presets.errors import shown
 
 if TYPE_CHECKING:
     from costmodel.traffic import LinkUse
@@ -39,6 +40,21 @@ if TYPE_CHECKING:
     from optimizer.shadow import ShadowPrice as Price
 
 Progress = Callable[[], None]
+
+LOOKED_AT = (
+    "model",
+    "precision",
+    "isl",
+    "osl",
+    "engine",
+    "max_gpus",
+    "max_ttft",
+    "price",
+    "cluster",
+    "calibration",
+)
+"""Options that explanations follow. Any other must be at its default: an answer to one question is
+not explained by solving another."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +214,13 @@ def check_rows_can_say(sku: str | None, options: Options = DEFAULTS) -> None:
 def _question(answer: Best, options: Options) -> Question:
     from optimizer import Limits
 
+    for option in fields(options):
+        value = getattr(options, option.name)
+        if option.name not in LOOKED_AT and value != option.default:
+            raise InputError(
+                f"{option.name}: {shown(value)} is not valid with an explanation, which does not "
+                f"look at it; leave it at {shown(option.default)}"
+            )
     if answer.config is None or answer.prediction is None:
         raise InputError(f"answer: status {answer.status!r} has no configuration to explain")
     cluster = cluster_of(answer.sku, options)

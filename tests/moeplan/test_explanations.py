@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -190,6 +190,18 @@ def test_explain_of_the_library(best_of: BestOf, space: Space) -> None:
         }
     )
     assert render_explain.new_answer(more_users, answer) == "the same with 77 users"
+
+
+def test_an_option_that_is_not_looked_at_is_refused(best_of: BestOf) -> None:
+    @dataclass(frozen=True)
+    class More(Options):
+        objective: str = "cost"
+
+    answer = best_of("gb200", 75.0)
+    assert explain_steps(answer, More()) == 5
+    for ask in (explain, robustness):
+        with pytest.raises(InputError, match=r"objective: 'power' is not valid .* leave it at"):
+            ask(answer, More(objective="power"))
 
 
 def test_nothing_to_explain() -> None:
