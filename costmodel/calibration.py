@@ -17,9 +17,10 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from costmodel.correlation import Correlation
 from costmodel.inputs import FloatArray
 from presets import DataFileError
-from presets.errors import closest_hint
+from presets.errors import closest_hint, shown
 from presets.facts import Text
 from presets.files import read_toml, validated
 
@@ -174,7 +175,7 @@ NESTED: dict[str, type[AllToAllKernel] | type[HalfWidths]] = {
 
 
 def constants_of(calibration: Calibration) -> dict[str, float]:
-    """Flat names and values: ``dispatch_fp4.latency`` for the fields of a kernel."""
+    """Flat names and values: ``dispatch.latency`` for the fields of a kernel."""
     flat: dict[str, float] = {}
     for field in _constant_fields():
         value = getattr(calibration, field.name)
@@ -216,10 +217,11 @@ def constant_names() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class CalibrationFile:
-    """A calibration with the provenance of each constant."""
+    """A calibration with the provenance of each constant, and how their errors go together."""
 
     constants: dict[str, Constant]
     coverage: Coverage
+    correlations: tuple[Correlation, ...] = ()  # of constants fitted together; each in at most one
 
     @property
     def calibration(self) -> Calibration:
@@ -251,7 +253,24 @@ def read_calibration(path: Path) -> CalibrationFile:
             raise DataFileError("is missing", path, key=name)
     constants = {name: validated(Constant, table[name], path, name) for name in names}
     coverage = validated(Coverage, document.get("coverage"), path, "coverage")
-    return CalibrationFile(constants, coverage)
+    return CalibrationFile(constants, coverage, _correlations(document, path))
+
+
+def _correlations(document: dict[str, Any], path: Path) -> tuple[Correlation, ...]:
+    """Read the optional correlations, each constant in at most one of them."""
+    given = document.get("correlations", [])
+    if not isinstance(given, list):
+        raise DataFileError("must be a list of tables", path, key="correlations")
+    found = tuple(validated(Correlation, one, path, "correlations") for one in given)
+    seen: set[str] = set()
+    for name in (name for one in found for name in one.constants):
+        if name not in constant_names():
+            problem = f"{shown(name)} is not a constant; {closest_hint(name, constant_names())}"
+            raise DataFileError(problem, path, key="correlations")
+        if name in seen:
+            raise DataFileError(f"{shown(name)} stands in two", path, key="correlations")
+        seen.add(name)
+    return found
 
 
 @cache

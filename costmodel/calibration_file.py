@@ -10,9 +10,10 @@ from datetime import date
 from pathlib import Path
 
 from costmodel.calibration import FORMAT, CalibrationFile, Constant, Coverage
+from costmodel.correlation import Correlation
 
 HEADER = """# Constants of the cost model, written by `moeplan calibrate`; see docs/cost-model.md.
-# Times are in seconds; standard errors are of the logarithm.
+# Times are in seconds; standard errors are of the logarithm, correlations too.
 """
 
 
@@ -26,6 +27,7 @@ def format_calibration(file: CalibrationFile) -> str:
     blocks = [f"{HEADER}format = {json.dumps(FORMAT)}\n"]
     blocks += [_constant_block(name, constant) for name, constant in file.constants.items()]
     blocks.append(_coverage_block(file.coverage))
+    blocks += [_correlation_block(correlation) for correlation in file.correlations]
     return "\n".join(blocks)
 
 
@@ -61,6 +63,13 @@ def _constant_block(name: str, constant: Constant) -> str:
 def _coverage_block(coverage: Coverage) -> str:
     lines = [f"{field} = {_toml(value)}" for field, value in coverage.model_dump().items()]
     return "\n".join(["[coverage]", *lines, ""])
+
+
+def _correlation_block(correlation: Correlation) -> str:
+    """One list of correlations; a line per row of the matrix below its diagonal."""
+    rows = [f"  {json.dumps(row)}," for row in correlation.below]
+    lines = [f"constants = {_toml(correlation.constants)}", "below = [", *rows, "]"]
+    return "\n".join(["[[correlations]]", *lines, ""])
 
 
 def _toml(value: object) -> str:

@@ -14,6 +14,7 @@ from datetime import date
 import numpy as np
 
 from costmodel.calibration import Calibration, CalibrationFile, calibration_of
+from costmodel.correlation import correlation_of
 from costmodel.inputs import FloatArray
 
 Residuals = Callable[[Calibration], FloatArray]
@@ -59,7 +60,7 @@ def fit_constants(
 
     Returns
     -------
-    All constants, with standard errors of the fitted ones.
+    All constants, with standard errors of the fitted ones and how these errors correlate.
     """
     from scipy.optimize import least_squares  # heavy, and only calibration needs it
 
@@ -101,7 +102,8 @@ def fit_constants(
         ftol=TOLERANCE,
     )
     jacobian = np.asarray(solution.jac)
-    errors = np.sqrt(np.diag(np.linalg.inv(jacobian.T @ jacobian)))
+    covariance = np.linalg.inv(jacobian.T @ jacobian)
+    errors = np.sqrt(np.diag(covariance))
     fitted = dict(constants)
     for name, log, error in zip(names, solution.x, errors, strict=True):
         fitted[name] = constants[name].model_copy(
@@ -112,7 +114,10 @@ def fit_constants(
             }
         )
     informed = dict(zip(names, (1.0 - (errors / spread) ** 2).tolist(), strict=True))
-    return Fit(replace(start, constants=fitted), informed, int(solution.nfev))
+    others = [one for one in start.correlations if not set(one.constants) & set(names)]
+    correlations = (*others, correlation_of(tuple(names), covariance))
+    file = replace(start, constants=fitted, correlations=correlations)
+    return Fit(file, informed, int(solution.nfev))
 
 
 def softened(residuals: FloatArray) -> FloatArray:

@@ -120,7 +120,7 @@ def calibrate(
     constants = serving.file.constants | interval_constants(serving.file, checked)
     return replace(
         serving,
-        file=CalibrationFile(constants, coverage_of(rows)),
+        file=CalibrationFile(constants, coverage_of(rows), serving.file.correlations),
         informed=collectives.informed | serving.informed,
         evaluations=collectives.evaluations + serving.evaluations,
     )
@@ -150,7 +150,7 @@ def adapt(
         # Few rows may widen an interval that holds for other machines too, not narrow it.
         constants[name] = max(found, start.constants[name], key=lambda constant: constant.value)
     coverage = joined_coverage(start.coverage, coverage_of(rows))
-    adapted = replace(fit, file=CalibrationFile(constants, coverage))
+    adapted = replace(fit, file=CalibrationFile(constants, coverage, fit.file.correlations))
     return Adaptation(adapted, before=validate(rows, start.calibration), after=checked)
 
 

@@ -16,7 +16,7 @@ from costmodel.observations import compared, configuration_key, observations_of
 from costmodel.predictions import breakdowns
 from costmodel.results import Case, Configuration
 from costmodel.serving import Benchmark
-from presets import PublishedRow, ServingRow
+from presets import InputError, PublishedRow, ServingRow
 
 FIGURES = ("tpot", "ttft", "throughput", "iteration")
 GROUPS: dict[str, Callable[[ServingRow], str]] = {
@@ -160,6 +160,22 @@ def validate(rows: Sequence[ServingRow], calibration: Calibration) -> Validation
     """
     cases = [case_of(row) for row in rows]
     return validation_of(rows, cases, [calibration], np.zeros(len(rows), dtype=np.intp))
+
+
+def check_measured(rows: Sequence[ServingRow]) -> None:
+    """Refuse rows of which none holds a measurement: there is nothing to compare with.
+
+    Raises
+    ------
+    InputError
+        Naming the columns that may be filled.
+    """
+    names = (*COLUMNS, "tok_s_per_user")
+    if all(getattr(row, name) is None for row in rows for name in names):
+        raise InputError(
+            f"rows: none of {len(rows)} holds a measurement; fill one or more of the columns "
+            f"{', '.join(names)}"
+        )
 
 
 def validation_of(

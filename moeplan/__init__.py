@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         predict,
         validate,
     )
+    from moeplan.explainers import explain, robustness
+    from moeplan.explanations import Explanation, Robustness
     from moeplan.options import Options
     from moeplan.results import Best, Comparison, Curve, Measured, PredictedDeployment
     from presets import (
@@ -40,6 +42,7 @@ _ROOM_OF = {
     "Configuration": "costmodel.results",
     "Curve": "moeplan.results",
     "DataFileError": "presets",
+    "Explanation": "moeplan.explanations",
     "InfeasibleError": "presets",
     "InputError": "presets",
     "Measured": "moeplan.results",
@@ -47,15 +50,18 @@ _ROOM_OF = {
     "Options": "moeplan.options",
     "PredictedDeployment": "moeplan.results",
     "Prediction": "costmodel.results",
+    "Robustness": "moeplan.explanations",
     "Scenario": "costmodel.results",
     "UnknownNameError": "presets",
     "best": "moeplan.api",
     "calibrate": "moeplan.api",
     "compare": "moeplan.api",
     "curve": "moeplan.api",
+    "explain": "moeplan.explainers",
     "load_cluster": "presets",
     "measured_frontier": "moeplan.api",
     "predict": "moeplan.api",
+    "robustness": "moeplan.explainers",
     "validate": "moeplan.api",
 }
 
@@ -66,6 +72,7 @@ __all__ = [
     "Configuration",
     "Curve",
     "DataFileError",
+    "Explanation",
     "InfeasibleError",
     "InputError",
     "Measured",
@@ -73,15 +80,18 @@ __all__ = [
     "Options",
     "PredictedDeployment",
     "Prediction",
+    "Robustness",
     "Scenario",
     "UnknownNameError",
     "best",
     "calibrate",
     "compare",
     "curve",
+    "explain",
     "load_cluster",
     "measured_frontier",
     "predict",
+    "robustness",
     "validate",
 ]
 

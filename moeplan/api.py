@@ -250,12 +250,15 @@ def validate(rows: Path | str, calibration: Path | str | None = None) -> Validat
     Raises
     ------
     InputError
-        Where a file is malformed, or a row cannot be predicted.
+        Where a file is malformed, a row cannot be predicted, or no row holds a measurement.
     """
+    from costmodel.validation import check_measured
     from costmodel.validation import validate as validate_rows
 
     chosen = calibration_of(replace(DEFAULTS, calibration=calibration))
-    return validate_rows(_predictable_rows(rows), chosen)
+    measured = _predictable_rows(rows)
+    check_measured(measured)
+    return validate_rows(measured, chosen)
 
 
 def calibrate(

@@ -100,11 +100,18 @@ def throttle(
     if limits.concurrency is not None:
         users = np.full(len(slots), float(limits.concurrency))
     else:
-        steady = fullest(network, slots, np.full(len(slots), np.inf), slots, limits.max_ttft)
-        # Users are whole: one more than prefill feeds only waits, but is too many for a TTFT.
-        fed = steady.prefill_load >= MOST_LOAD * (1.0 - LOAD_TOLERANCE)
-        users = np.maximum(np.where(fed, np.ceil(steady.users), np.floor(steady.users)), 1.0)
+        users = fed_users(network, slots, limits.max_ttft)
     return serve(network, slots, users), users
+
+
+def fed_users(network: Network, slots: FloatArray, max_ttft: float | None) -> FloatArray:
+    """Count the users that prefill feeds in time [1]; at least one.
+
+    Users are whole: one more than prefill feeds only waits, but is too many for a TTFT.
+    """
+    steady = fullest(network, slots, np.full_like(slots, np.inf), slots, max_ttft)
+    fed = steady.prefill_load >= MOST_LOAD * (1.0 - LOAD_TOLERANCE)
+    return np.maximum(np.where(fed, np.ceil(steady.users), np.floor(steady.users)), 1.0)
 
 
 LOAD_TOLERANCE = 1e-6

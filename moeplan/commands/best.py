@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
 from moeplan import parameters as given
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from moeplan.explanations import Explanation, Robustness
+    from moeplan.options import Options
+    from moeplan.results import Best
 
 EXAMPLES = given.examples(
     "moeplan best --sku gb200 --target 125",
@@ -11,7 +23,30 @@ EXAMPLES = given.examples(
     "moeplan best --sku gb200 --target 125 --billing domain --min-confidence 0.95",
     "moeplan best --sku gb200 --target 60 --objective gpus --rate 50",
     "moeplan best --sku gb200 --prefill-sku b200 --target 100 --objective power",
+    "moeplan best --sku gb200 --target 125 --explain",
+    "moeplan best --sku b200 --target 60 --robust --next-rows measure.csv",
 )
+
+Explain = Annotated[
+    bool,
+    typer.Option("--explain", help="Add bandwidth by link, and the shadow price of each limit."),
+]
+Robust = Annotated[
+    bool,
+    typer.Option(
+        "--robust",
+        help="Add how often the answer stays best where the constants are uncertain, and what to "
+        "measure next.",
+    ),
+]
+NextRows = Annotated[
+    str | None,
+    typer.Option(
+        "--next-rows",
+        metavar="FILE",
+        help="With --robust: write what to measure next as rows that `moeplan validate` reads.",
+    ),
+]
 
 
 def command(
@@ -33,6 +68,9 @@ def command(
     price: given.Price = None,
     cluster: given.Cluster = None,
     calibration: given.Calibration = None,
+    explain: Explain = False,
+    robust: Robust = False,
+    next_rows: NextRows = None,
     as_json: given.Json = False,
 ) -> None:
     """Find the configuration of most throughput per dollar, or of another objective, at a target.
@@ -50,12 +88,64 @@ def command(
     options = given.with_goal(
         options, objective, billing, rate, concurrency, min_confidence, prefill_sku
     )
+    path = None if next_rows is None else _checked(next_rows, robust, sku, options)
     answer = api.best(sku, wanted, options)
+    there = answer.reason is None
+    explained = _explained(answer, options) if explain and there else None
+    held = _robust(answer, options, path) if robust and there else None
     if as_json:
-        output.emit_json(answer.to_json())
-    elif answer.reason is None:
-        from moeplan.render.best import report
-
-        output.emit_report(report(answer))
+        more = {"explain": explained, "robust": held}
+        found = {name: each.to_json() for name, each in more.items() if each is not None}
+        output.emit_json(answer.to_json() | found)
+    elif there:
+        output.emit_report(_report(answer, explained, held))
     if answer.reason is not None:
         raise InfeasibleError(answer.reason)
+
+
+def _checked(next_rows: str, robust: bool, sku: str | None, options: Options) -> Path:
+    """Refuse, before any work, rows that could not be found, written or read again."""
+    from moeplan import output
+    from moeplan.explainers import check_rows_can_say
+    from moeplan.numbers import file_name
+
+    if not robust:
+        raise typer.BadParameter("--next-rows goes with --robust; add --robust")
+    path = file_name("--next-rows", next_rows)
+    output.check_writable("--next-rows", path)
+    check_rows_can_say(sku, options)
+    return path
+
+
+def _explained(answer: Best, options: Options) -> Explanation:
+    from moeplan import output
+    from moeplan.explainers import explain, explain_steps
+
+    with output.progress("Shadow prices", explain_steps(answer, options)) as advance:
+        return explain(answer, options, progress=advance)
+
+
+def _robust(answer: Best, options: Options, path: Path | None) -> Robustness:
+    from moeplan import output
+    from moeplan.explainers import next_row_lines, robust_steps, robustness
+
+    with output.progress("Draws of the constants", robust_steps()) as advance:
+        found = robustness(answer, options, progress=advance)
+    if path is not None and found.measure_next:
+        lines = next_row_lines(found, answer, options)
+        output.write_file("--next-rows", path, output.csv_text(lines))
+    return found
+
+
+def _report(
+    answer: Best, explained: Explanation | None, held: Robustness | None
+) -> list[RenderableType]:
+    """Lay out the answer and what was asked for beside it."""
+    from moeplan.render import best, explain, robust
+
+    parts = best.report(answer)
+    if explained is not None:
+        parts += explain.report(explained, answer)
+    if held is not None:
+        parts += robust.report(held)
+    return parts

@@ -240,6 +240,13 @@ def test_an_adapted_calibration_can_be_written_and_read(
     again = read_calibration(path)
     assert again.coverage == joined_coverage(SHIPPED.coverage, coverage_of(adapted.before.rows))
     assert again.coverage.rows == SHIPPED.coverage.rows + 12
+    # Collectives keep how their errors go together; what was fitted again has it anew.
+    assert again.correlations == adapted.fit.file.correlations
+    kept = set(again.correlations) & set(SHIPPED.correlations)
+    assert {one.constants for one in kept} == {ALL_TO_ALL, ALL_REDUCE}
+    assert {one.constants for one in again.correlations} == {
+        one.constants for one in SHIPPED.correlations
+    }
     assert constants_of(again.calibration) == pytest.approx(
         constants_of(adapted.fit.file.calibration), rel=1e-5
     )

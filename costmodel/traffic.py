@@ -1,0 +1,248 @@
+"""Bytes that one deployment moves over each kind of link, and how much of the link's rate it uses.
+
+What the time of a step charges to links and memory is counted here as bytes: sent by one GPU, or
+read from its memory, on the rank of the worker that moves most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from costmodel.calibration import Calibration
+from costmodel.collectives import all_reduce_time, nic_copies, ranks_hit
+from costmodel.decode import decode_step
+from costmodel.deployments import deployments_of, memory_limit, network_of, run
+from costmodel.inputs import FloatArray, PathArrays
+from costmodel.results import Case
+from costmodel.serving import Network, Steady, batch_met, ranks
+from presets import ClusterSpec
+from topology import group_table
+
+NUDGE = 1e-6
+"""Relative change of a rate from which the slope of time is taken. [1]"""
+
+ONE = np.ones(())
+
+
+@dataclass(frozen=True)
+class LinkUse:
+    """What one GPU moves over one kind of link, on average over time.
+
+    Attributes
+    ----------
+    moved : float
+        In one direction: per step of a decode worker, or per request of a prefill worker. [B]
+    in_use : float
+        [B/s]
+    rate : float
+        What the link could carry in that direction. [B/s]
+    """
+
+    moved: float
+    in_use: float
+    rate: float
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the link's rate in use [1]."""
+        return self.in_use / self.rate
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Links of one GPU of a decode worker and of a prefill worker, by kind.
+
+    Attributes
+    ----------
+    decode : dict
+        "nvlink", "nic" and "hbm".
+    prefill : dict
+        "nvlink" and "nic"; the cost model takes prefill as bound by arithmetic, not by memory.
+    """
+
+    decode: dict[str, LinkUse]
+    prefill: dict[str, LinkUse]
+
+
+def traffic_of(case: Case, calibration: Calibration) -> Traffic:
+    """Count what a deployment moves in steady state.
+
+    Raises
+    ------
+    InputError
+        If a worker does not fit its cluster, or the model is not offered at the precision.
+
+    Notes
+    -----
+    A token goes once to each rank that holds one of its experts and comes back as often, over NICs
+    in as many copies as `nic_copies` says; on each kind of link the busiest GPU of a worker is
+    counted. An all-reduce moves what the quickest
+    hierarchy does. A request's KV cache leaves its prefill rank over one NIC, and arrives spread
+    over the NICs of the decode worker. From memory a step reads weights and KV cache, once.
+    """
+    deployments = deployments_of([case])
+    network = network_of(deployments, calibration)
+    steady = run(deployments, calibration).steady
+    slots = np.minimum(deployments.max_batch, np.maximum(memory_limit(deployments, calibration), 1))
+    rates, prefill_rates = _rates(case.cluster), _rates(case.prefill_on)
+    decode = _decode_bytes(case, network, steady, slots)
+    prefill = _prefill_bytes(case, network)
+    step = _number(steady.decode.step.total)
+    gpus = case.configuration.prefill_workers * case.configuration.prefill_gpus_per_worker
+    requests = _number(steady.request_rate) / gpus  # per second and prefill GPU
+    return Traffic(
+        decode={name: LinkUse(size, size / step, rates[name]) for name, size in decode.items()},
+        prefill={
+            name: LinkUse(size, size * requests, prefill_rates[name])
+            for name, size in prefill.items()
+        },
+    )
+
+
+def _rates(cluster: ClusterSpec) -> dict[str, float]:
+    """Rate of each kind of link of one GPU [B/s]."""
+    hardware = cluster.hardware()
+    return {
+        "nvlink": hardware.nvlink_rate.value,
+        "nic": hardware.nic_rate.value,
+        "hbm": hardware.hbm_rate.value,
+    }
+
+
+def peers(cluster: ClusterSpec, gpus: int) -> dict[str, float]:
+    """Peers that the busiest GPU of a worker reaches over each kind of link."""
+    sizes = group_table(cluster, [gpus])[gpus].domain_sizes
+    return {"nvlink": float(max(sizes) - 1), "nic": float(gpus - min(sizes))}
+
+
+def _decode_bytes(
+    case: Case, network: Network, steady: Steady, slots: FloatArray
+) -> dict[str, float]:
+    """Bytes of one step and GPU by kind of link [B]."""
+    batch = batch_met(
+        steady.decode.requests,
+        slots,
+        ranks(network.workers),
+        network.fleet.decode_workers,
+        network.calibration,
+    )
+    hand_over = _hand_over(network) * steady.decode.request_rate / network.workers.gpus
+    if case.configuration.decode_attention == "dp":
+        links = _exchanged(case, network, batch)
+    else:
+        links = {name: _reduced(network, batch, name) for name in ("nvlink", "nic")}
+    return {
+        "nvlink": links["nvlink"],
+        "nic": links["nic"] + _number(hand_over * steady.decode.step.total),
+        "hbm": _read(network, batch),
+    }
+
+
+def _prefill_bytes(case: Case, network: Network) -> dict[str, float]:
+    """Bytes of one request and GPU by kind of link [B]."""
+    model, gpus = network.model, case.configuration.prefill_gpus_per_worker
+    copies = ranks_hit(np.asarray(float(gpus)), model.top_k) if gpus > 1 else 0.0
+    token = model.moe_layers * copies * (model.dispatch_bytes + model.combine_bytes)
+    each = _number(network.workload.input_tokens * token)
+    links = {name: each * count for name, count in peers(case.prefill_on, gpus).items()}
+    return links | {"nic": links["nic"] + _number(_hand_over(network))}
+
+
+def _hand_over(network: Network) -> FloatArray:
+    """KV cache of one input [B]."""
+    model = network.model
+    return np.asarray(network.workload.input_tokens * model.layers * model.kv_bytes)
+
+
+def _exchanged(case: Case, network: Network, batch: FloatArray) -> dict[str, float]:
+    """Dispatch and combine of one step [B]."""
+    model, workers = network.model, network.workers
+    tokens = batch * (1.0 + workers.mtp_depth)
+    drafted = 2.0 * batch  # as in the time of a draft: two tokens of each request on average
+    layer = tokens * model.moe_layers * (model.dispatch_bytes + model.combine_bytes)
+    draft = model.draft_dispatch_bytes + model.draft_combine_bytes
+    draft = drafted * workers.mtp_depth * draft
+    near = ranks_hit(workers.ep, model.top_k)
+    over_nics = partial(
+        nic_copies, top_k=model.top_k, ranks=workers.gpus, ep=workers.ep, paths=network.paths
+    )
+    each = {
+        "nvlink": (layer + draft) * near,
+        "nic": layer * over_nics(tokens, model.dispatch_bytes)
+        + draft * over_nics(drafted, model.draft_dispatch_bytes),
+    }
+    reached = peers(case.cluster, case.configuration.decode_gpus_per_worker)
+    return {name: _number(each[name]) * count for name, count in reached.items()}
+
+
+def _reduced(network: Network, batch: FloatArray, link: str) -> float:
+    """All-reduces of one step, two in each layer and draft [B]."""
+    model, workers = network.model, network.workers
+    size = 2.0 * model.hidden * batch  # BF16 activations of one token per request
+    layers = _reduced_once(network, size * (1.0 + workers.mtp_depth), link) * model.layers
+    drafts = _reduced_once(network, 2.0 * size, link) * workers.mtp_depth
+    return _number(2.0 * (layers + drafts))
+
+
+def _reduced_once(network: Network, size: FloatArray, link: str) -> FloatArray:
+    """Bytes of one all-reduce over one kind of link [B].
+
+    They are the slope of its time in the link's inverse rate. What else enters the slope, shares of
+    the rate that are reached, is that of two GPUs, who move the message once.
+    """
+    domains = 1.0 if link == "nvlink" else 2.0
+    pair = replace(network.paths, domains=np.asarray(domains))
+    once = _slope(network, size, 2.0 * ONE, pair, link)
+    return size * _slope(network, size, network.workers.gpus, network.paths, link) / once
+
+
+def _slope(
+    network: Network, size: FloatArray, gpus: FloatArray, paths: PathArrays, link: str
+) -> FloatArray:
+    """Slope of the time of an all-reduce in the inverse of one link's rate [B]."""
+    rate = getattr(paths, f"{link}_rate")
+    changed = {f"{link}_rate": rate * (1.0 + NUDGE)}
+    faster = replace(paths, **changed)
+    none = np.zeros(())
+    times = [
+        all_reduce_time(size, gpus, each, network.calibration, none) for each in (paths, faster)
+    ]
+    return np.asarray((times[0] - times[1]) / (1.0 / rate - 1.0 / (rate * (1.0 + NUDGE))))
+
+
+def _read(network: Network, batch: FloatArray) -> float:
+    """Weights and KV cache that one step reads [B].
+
+    A machine of boundless arithmetic spends on memory what it takes longer than one of boundless
+    memory rate as well.
+    """
+    endless = np.asarray(np.inf)
+    machine = replace(
+        network.machine,
+        flops_experts=endless,
+        flops_dense=endless,
+        flops_draft=endless,
+        flops_attention=endless,
+        flops_bf16=endless,
+    )
+    # Bytes as such: neither shares of the rate, nor factors on time.
+    calibration = replace(
+        network.calibration,
+        hbm_efficiency=1.0,
+        cache_efficiency=1.0,
+        draft_factor=1.0,
+        sync_share=0.0,
+    )
+    times = [
+        decode_step(each, network.model, network.workers, network.paths, batch, calibration).total
+        for each in (machine, replace(machine, hbm_rate=endless))
+    ]
+    return _number((times[0] - times[1]) * network.machine.hbm_rate)
+
+
+def _number(values: FloatArray) -> float:
+    """Take the one value of an array."""
+    return float(np.asarray(values).reshape(-1)[0])

@@ -1,0 +1,318 @@
+"""Explanations of an answer: its links, what each limit costs, how far it holds, what to measure.
+
+Each is found by its own function from the answer and the options that it was asked with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from costmodel.calibration import CalibrationFile, read_calibration, shipped_calibration
+from costmodel.intervals import cluster_differs
+from costmodel.results import Case, Configuration, Prediction, Scenario
+from moeplan.explanations import (
+    UNITS,
+    Challenger,
+    Explanation,
+    Holding,
+    LinkLoad,
+    NextMeasurement,
+    OnAverage,
+    Robustness,
+    ShadowPrice,
+    WorkerLinks,
+)
+from moeplan.options import DEFAULTS, Options
+from moeplan.results import Best
+from moeplan.scenario import cluster_of, prefill_cluster_of, scenario_of
+from presets import ClusterSpec, InputError, published_rows, serving_rows
+from presets.errors import shown
+
+if TYPE_CHECKING:
+    from costmodel.traffic import LinkUse
+    from optimizer import Goal, Limits, Space
+    from optimizer.next_rows import NextRow
+    from optimizer.robust import Holding as Held
+    from optimizer.robust import Robustness as Found
+    from optimizer.shadow import ShadowPrice as Price
+
+Progress = Callable[[], None]
+
+FOLLOWED = (
+    "model",
+    "precision",
+    "isl",
+    "osl",
+    "engine",
+    "max_gpus",
+    "max_ttft",
+    "price",
+    "cluster",
+    "calibration",
+)
+"""Options that draws of the constants follow. Any other must be at its default: an answer to one
+question is not tried by another."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What an answer answers, as the rooms take it."""
+
+    config: Configuration
+    prediction: Prediction
+    scenario: Scenario
+    cluster: ClusterSpec
+    limits: Limits
+    file: CalibrationFile
+    goal: Goal
+    prefill_cluster: ClusterSpec | None
+
+
+def explain(
+    answer: Best,
+    options: Options = DEFAULTS,
+    *,
+    space: Space | None = None,
+    progress: Progress | None = None,
+) -> Explanation:
+    """Say what an answer moves over its links, and what each limit a little wider would give.
+
+    Parameters
+    ----------
+    answer : Best
+        From `best`.
+    options : Options
+        Those that it was asked with.
+    space : optimizer.Space, optional
+        The one that was searched.
+    progress : callable, optional
+        Called after each limit, `explain_steps` times.
+
+    Raises
+    ------
+    InputError
+        Where the answer has no configuration.
+    """
+    from costmodel.traffic import traffic_of
+    from optimizer.shadow import shadow_prices
+
+    asked = _question(answer, options)
+    calibration = asked.file.calibration
+    case = Case(asked.config, asked.scenario, asked.cluster, asked.prefill_cluster)
+    traffic = traffic_of(case, calibration)
+    prices = shadow_prices(
+        asked.config,
+        asked.prediction,
+        asked.scenario,
+        asked.cluster,
+        asked.limits,
+        calibration,
+        space,
+        progress,
+        goal=asked.goal,
+        prefill_cluster=asked.prefill_cluster,
+    )
+    return Explanation(
+        links=WorkerLinks(decode=_loads(traffic.decode), prefill=_loads(traffic.prefill)),
+        shadow_prices=tuple(map(_price, prices)),
+    )
+
+
+def explain_steps(answer: Best, options: Options = DEFAULTS) -> int:
+    """How often `explain` reports progress: the limits that can be wider."""
+    from optimizer.shadow import wider_questions
+
+    asked = _question(answer, options)
+    return sum(1 for _ in wider_questions(asked.cluster, asked.limits))
+
+
+def robustness(
+    answer: Best,
+    options: Options = DEFAULTS,
+    *,
+    space: Space | None = None,
+    draws: int = 200,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Robustness:
+    """Say how far an answer holds where the constants are uncertain, and what to measure next.
+
+    Parameters
+    ----------
+    answer, options, space
+        As in `explain`.
+    draws, seed : int
+        Draws of the constants; the same seed gives the same draws. [1]
+    progress : callable, optional
+        Called `robust_steps` times.
+
+    Raises
+    ------
+    InputError
+        Where the answer has no configuration.
+    """
+    from costmodel.validation import serving_row_of
+    from optimizer.next_rows import next_rows
+    from optimizer.robust import holdings, try_draws
+
+    _check_followed(options)
+    asked = _question(answer, options)
+    where = asked.scenario, asked.cluster
+    trials = try_draws(
+        asked.config,
+        *where,
+        asked.limits,
+        asked.file,
+        space,
+        draws=draws,
+        seed=seed,
+        progress=progress,
+    )
+    measured = [*serving_rows(), *map(serving_row_of, published_rows())]
+    rows = next_rows(trials, *where, asked.file, measured, seed)
+    return _robustness(holdings(trials, seed), rows, independent=not asked.file.correlations)
+
+
+def robust_steps(draws: int = 200) -> int:
+    """How often `robustness` reports progress."""
+    from optimizer.robust import steps_of
+
+    return steps_of(draws)
+
+
+def next_row_lines(
+    found: Robustness, answer: Best, options: Options = DEFAULTS
+) -> list[dict[str, Any]]:
+    """Write what to measure next in the columns that `validate` reads, with nothing measured.
+
+    Raises
+    ------
+    InputError
+        Where the cluster is none that a row can name.
+    """
+    from optimizer.next_rows import row_of
+
+    check_rows_can_say(answer.sku, options)
+    asked = _question(answer, options)
+    rows = [row_of(one.config, asked.scenario, asked.cluster) for one in found.measure_next]
+    # A model of one's own is found again by its path.
+    return [row.model_dump() | {"model": options.model} for row in rows]
+
+
+def check_rows_can_say(sku: str | None, options: Options = DEFAULTS) -> None:
+    """Refuse a cluster whose links or memory no row of measurements could tell.
+
+    Raises
+    ------
+    InputError
+        Naming the option.
+    """
+    if cluster_differs(cluster_of(sku, options)):
+        raise InputError(
+            "--next-rows: the cluster file changes links or memory of its machine, which a row of "
+            "measurements cannot say; leave --next-rows out, or ask about the machine as it is"
+        )
+
+
+def _check_followed(options: Options) -> None:
+    """Refuse options that draws of the constants do not look at."""
+    for option in fields(options):
+        value = getattr(options, option.name)
+        if option.name not in FOLLOWED and value != option.default:
+            raise InputError(
+                f"{option.name}: {shown(value)} is not valid with --robust, which does not "
+                f"look at it; leave it at {shown(option.default)}"
+            )
+
+
+def _question(answer: Best, options: Options) -> Question:
+    from optimizer import Goal, Limits
+
+    if answer.config is None or answer.prediction is None:
+        raise InputError(f"answer: status {answer.status!r} has no configuration to explain")
+    cluster = cluster_of(answer.sku, options)
+    prefill_cluster = prefill_cluster_of(cluster, options)
+    path = options.calibration
+    return Question(
+        config=answer.config,
+        prediction=answer.prediction,
+        scenario=scenario_of(options, cluster, prefill_cluster),
+        cluster=cluster,
+        limits=Limits(
+            answer.target_tok_s_per_user,
+            options.max_gpus,
+            options.max_ttft,
+            options.concurrency,
+            options.min_confidence,
+        ),
+        # The search that gave the answer has checked the names.
+        goal=Goal(options.objective, options.billing, options.rate),  # type: ignore[arg-type]
+        prefill_cluster=prefill_cluster,
+        file=shipped_calibration() if path is None else read_calibration(Path(path)),
+    )
+
+
+def _loads(links: dict[str, LinkUse]) -> dict[Any, LinkLoad]:
+    return {
+        name: LinkLoad(
+            moved_bytes=link.moved,
+            in_use_gb_s=link.in_use / 1e9,
+            rate_gb_s=link.rate / 1e9,
+            utilisation=link.utilisation,
+        )
+        for name, link in links.items()
+    }
+
+
+def _price(price: Price) -> ShadowPrice:
+    return ShadowPrice(
+        limit=price.limit,
+        unit=UNITS[price.limit],
+        before=price.before,
+        after=price.after,
+        config_changes=not price.same,
+        throughput_change=price.throughput_change,
+        cost_change=price.cost_change,
+        config=price.configuration,
+        prediction=price.prediction,
+    )
+
+
+def _robustness(found: Found, rows: tuple[NextRow, ...], independent: bool) -> Robustness:
+    return Robustness(
+        draws=found.draws,
+        feasible_draws=found.feasible,
+        seed=found.seed,
+        shortlist=found.fleets,
+        as_configured=_holding(found.configured),
+        retuned=_holding(found.retuned),
+        structure=_holding(found.structure),
+        challengers=tuple(
+            Challenger(config=config, best=share) for config, share in found.challengers
+        ),
+        on_average=(
+            OnAverage(config=found.on_average[0], gain=found.on_average[1])
+            if found.on_average
+            else None
+        ),
+        measure_next=tuple(
+            NextMeasurement(
+                config=row.configuration, expected_gain=row.gain, changes_choice=row.changes
+            )
+            for row in rows
+        ),
+        independent=independent,
+    )
+
+
+def _holding(held: Held) -> Holding:
+    return Holding(
+        stays_best=held.best,
+        within_1_percent=held.near,
+        meets_limits=held.meets,
+        expected_regret=held.regret,
+        regret_95=held.worst_regret,
+    )

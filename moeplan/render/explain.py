@@ -1,0 +1,117 @@
+"""Links and shadow prices of an answer as tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moeplan.render.common import (
+    configuration_label,
+    count,
+    dollars,
+    figure,
+    heading,
+    paragraph,
+    percent,
+    plain,
+    table,
+)
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from moeplan.explanations import Explanation, ShadowPrice, WorkerLinks
+    from moeplan.results import Best
+
+LINKS = {"nvlink": "NVLink", "nic": "NIC", "hbm": "HBM"}
+
+LIMITS = {
+    "nic_bandwidth": "NIC bandwidth",
+    "nvlink_bandwidth": "NVLink bandwidth",
+    "hbm_capacity": "HBM capacity",
+    "max_gpus": "GPU budget",
+    "target": "target",
+    "max_ttft": "TTFT limit",
+}
+
+
+def report(found: Explanation, answer: Best) -> list[RenderableType]:
+    """Lay out an explanation."""
+    return [
+        "",
+        heading("Bandwidth by link, per GPU and direction"),
+        *links_part(found.links),
+        "",
+        heading("Shadow prices: the search repeated with one limit wider"),
+        *prices_part(found.shadow_prices, answer),
+    ]
+
+
+def links_part(links: WorkerLinks) -> list[RenderableType]:
+    """Lay out what each worker moves over each kind of link."""
+    rows = []
+    for role, loads in (("decode step", links.decode), ("prefill request", links.prefill)):
+        for name, load in loads.items():
+            rows.append(
+                [
+                    LINKS[name],
+                    role,
+                    figure(load.moved_bytes / 1e6),
+                    figure(load.in_use_gb_s),
+                    plain(load.rate_gb_s),
+                    percent(load.utilisation),
+                ]
+            )
+    columns = ("Link", "Per", "MB", "In use, GB/s", "Rate, GB/s", "Utilisation")
+    return [
+        table(*columns, left=2, rows=rows),
+        paragraph(
+            "Averages over time: a step moves data in short bursts between its GEMMs. NICs carry "
+            "the KV cache from prefill to decode, and what leaves an NVLink domain."
+        ),
+    ]
+
+
+def prices_part(prices: tuple[ShadowPrice, ...], answer: Best) -> list[RenderableType]:
+    """Lay out what each limit a little wider would give."""
+    rows = [
+        [
+            LIMITS[price.limit],
+            f"{plain(price.before)} to {plain(price.after)} {price.unit}",
+            new_answer(price, answer),
+            figure(price.prediction.total_tok_s_per_gpu),
+            dollars(price.prediction.usd_per_m_total_tokens),
+            signed(price.throughput_change),
+            signed(price.cost_change),
+        ]
+        for price in prices
+    ]
+    columns = ("Limit", "Changed", "New answer", "tok/s/GPU", "$/M", "tok/s/GPU", "$/M")
+    return [
+        table(*columns, left=3, wrap=(0, 1, 2), rows=rows),
+        paragraph(
+            "At the same price per GPU-hour. A cluster file holds no rate of the HBM, so that has "
+            "no shadow price."
+        ),
+    ]
+
+
+def new_answer(price: ShadowPrice, answer: Best) -> str:
+    """Name the new configuration, or say that it stays."""
+    if not price.config_changes:
+        return "the same"
+    label = configuration_label(price.config)
+    if answer.config is not None and label == configuration_label(answer.config):
+        return f"the same with {count(price.config.concurrency, 'user')}"
+    return label
+
+
+def signed(change: float) -> str:
+    """Write a relative change.
+
+    Examples
+    --------
+    >>> signed(0.0312), signed(-0.2), signed(1e-9)
+    ('+3.1 %', '-20.0 %', '0.0 %')
+    """
+    text = f"{100.0 * change:+.1f} %"
+    return "0.0 %" if text in ("+0.0 %", "-0.0 %") else text

@@ -1,0 +1,134 @@
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from costmodel.calibration import Calibration, load_calibration
+from costmodel.decode import decode_step
+from costmodel.deployments import deployments_of, network_of, run
+from costmodel.results import Case, Configuration, Scenario
+from costmodel.traffic import traffic_of
+from presets import default_cluster, load_model
+
+R1 = Scenario(model=load_model("deepseek-r1-0528"))
+
+
+@pytest.fixture(scope="module")
+def calibration() -> Calibration:
+    return load_calibration()
+
+
+def case(sku: str = "b200", gpus: int = 72, **changes: Any) -> Case:
+    values: dict[str, Any] = {
+        "prefill_workers": 1,
+        "prefill_gpus_per_worker": 4,
+        "decode_workers": 1,
+        "decode_gpus_per_worker": 8,
+        "decode_ep": 8,
+        "decode_attention": "dp",
+        "max_batch": 16,
+        "mtp_depth": 0,
+        "concurrency": 10_000,
+    }
+    return Case(Configuration(**(values | changes)), R1, default_cluster(sku, gpus))
+
+
+def test_bytes_of_an_exchange_redone_by_hand(calibration: Calibration) -> None:
+    found = traffic_of(case(), calibration)
+    # 16 tokens to each of 7 peers that holds one of their 8 experts, 4 bits and an FP8 scale per
+    # 16 of 7168 elements, there and back, in 58 MoE layers.
+    hit = 1.0 - (7 / 8) ** 8
+    assert found.decode["nvlink"].moved == pytest.approx(16 * hit * 7 * 2 * 7168 * 4.5 / 8 * 58)
+    # The latent cache of 0.9 x 1024 tokens in 61 layers of 576 bytes, from one NIC.
+    assert found.prefill["nic"].moved == pytest.approx(0.9 * 1024 * 61 * 576)
+    hit = 1.0 - (3 / 4) ** 8
+    assert found.prefill["nvlink"].moved == pytest.approx(
+        0.9 * 1024 * 58 * hit * 3 * 2 * 7168 * 4.5 / 8
+    )
+
+
+def test_bytes_from_memory_redone_by_hand(calibration: Calibration) -> None:
+    found = traffic_of(case(), replace(calibration, touch_spread=1e-12)).decode["hbm"].moved
+    model = network_of(deployments_of([case()]), calibration).model
+    load = 8 * 16 * 8 / 256
+    variance = calibration.expert_spread**2
+    touched = 256 * (1.0 - (1.0 + variance * load) ** (-1.0 / variance))
+    weights = 61 * (model.attention_params_whole + model.attention_params_split)
+    weights = weights * model.attention_bytes_per_param
+    weights += 58 * (touched / 8 * model.expert_bytes + model.shared_bytes)
+    weights += 3 * model.dense_mlp_bytes + model.head_bytes / 8
+    context = 0.9 * 1024 + (1 + 0.8 + 0.64) / 3 / 1.8 * 1024
+    assert found == pytest.approx(float(weights[0]) + 16 * context * 576 * 61, rel=1e-6)
+
+
+def test_rate_in_use_is_bytes_over_the_step(calibration: Calibration) -> None:
+    one = case(mtp_depth=2, decode_workers=3)
+    found = traffic_of(one, calibration)
+    step = float(run(deployments_of([one]), calibration).steady.decode.step.total[0])
+    for load in found.decode.values():
+        assert load.in_use == pytest.approx(load.moved / step)
+        assert load.utilisation == pytest.approx(load.in_use / load.rate)
+        assert 0.0 < load.utilisation < 1.0
+
+
+def test_what_prefill_sends_decode_receives(calibration: Calibration) -> None:
+    found = traffic_of(case(prefill_workers=2, decode_workers=3), calibration)
+    sent = 2 * 4 * found.prefill["nic"].in_use
+    assert 3 * 8 * found.decode["nic"].in_use == pytest.approx(sent, rel=1e-6)
+
+
+def test_a_worker_across_domains_uses_its_nics(calibration: Calibration) -> None:
+    inside = traffic_of(case("gb200", decode_gpus_per_worker=16, decode_ep=16), calibration)
+    across = traffic_of(case("b200", decode_gpus_per_worker=16, decode_ep=16), calibration)
+    # 7 peers in the server and 8 over the NIC, of 15.
+    assert across.decode["nvlink"].moved == pytest.approx(inside.decode["nvlink"].moved * 7 / 15)
+    assert across.decode["nic"].moved > 8 / 7 * across.decode["nvlink"].moved
+    assert across.decode["nic"].utilisation > inside.decode["nic"].utilisation
+
+
+@pytest.mark.parametrize(("gpus", "batch"), [(2, 4), (4, 1), (8, 512)])
+def test_an_all_reduce_moves_one_shot_or_two_shot(
+    calibration: Calibration, gpus: int, batch: int
+) -> None:
+    one = case(
+        "gb200",
+        decode_attention="tp",
+        decode_gpus_per_worker=gpus,
+        decode_ep=gpus,
+        max_batch=batch,
+        prefill_workers=8,
+    )
+    # Two GPUs cannot hold the model; the bytes do not mind.
+    found = traffic_of(one, replace(calibration, reserved_bytes=1e-3))
+    network = network_of(deployments_of([one]), calibration)
+    in_flight = float(run(deployments_of([one]), calibration).steady.decode.requests[0])
+    size = 2.0 * 7168 * in_flight
+    moved = found.decode["nvlink"].moved / (2 * 61)
+    flat = {size * (gpus - 1), 2.0 * size * (gpus - 1) / gpus}
+    # Or in two stages, of groups of 2 or 4 first.
+    staged = {
+        first + 2.0 * size / group * (1.0 - group / gpus)
+        for group in (2, 4)
+        if group < gpus
+        for first in (size * (group - 1), 2.0 * size * (group - 1) / group)
+    }
+    assert any(moved == pytest.approx(each, rel=1e-4) for each in flat | staged)
+    if (gpus, batch) == (4, 1):
+        assert moved == pytest.approx(size * 3, rel=1e-4)  # short: one shot
+    assert float(network.workers.gpus[0]) == gpus
+
+
+def test_a_step_is_never_shorter_than_its_bytes_take(calibration: Calibration) -> None:
+    for attention in ("dp", "tp"):
+        one = case(decode_attention=attention, max_batch=64, mtp_depth=1)
+        found = traffic_of(one, calibration).decode
+        network = network_of(deployments_of([one]), calibration)
+        batch = run(deployments_of([one]), calibration).steady.decode.requests
+        step = decode_step(
+            network.machine, network.model, network.workers, network.paths, batch, calibration
+        )
+        assert float(step.total[0]) > sum(load.moved / load.rate for load in found.values())
+        assert all(math.isfinite(load.moved) for load in found.values())
+    assert np.isfinite(step.total).all()

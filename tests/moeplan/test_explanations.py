@@ -1,0 +1,274 @@
+"""``best --explain`` and ``--robust``: JSON, tables, rows to measure, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+import moeplan
+from costmodel.calibration import shipped_calibration
+from costmodel.calibration_file import write_calibration
+from moeplan.explainers import (
+    explain,
+    explain_steps,
+    next_row_lines,
+    robust_steps,
+    robustness,
+)
+from moeplan.explanations import Challenger, Holding, OnAverage, Robustness
+from moeplan.options import Options
+from moeplan.render import explain as render_explain
+from moeplan.render import robust as render_robust
+from presets import ClusterSpec, InputError, read_serving_rows
+
+if TYPE_CHECKING:
+    from optimizer import Space
+    from tests.moeplan.conftest import BestOf, Command
+
+QUICK = ["best", "--sku", "b200", "--target", "125", "--max-gpus", "24"]
+
+
+def printed(parts: list[Any]) -> str:
+    text = io.StringIO()
+    console = Console(file=text, width=100)
+    for part in parts:
+        console.print(part)
+    return text.getvalue()
+
+
+def made_up() -> Robustness:
+    """Make a robustness in which nothing is ever best or left to measure."""
+    held = Holding(
+        stays_best=0.0,
+        within_1_percent=0.0,
+        meets_limits=0.0,
+        expected_regret=None,
+        regret_95=None,
+    )
+    config = moeplan.Configuration(
+        prefill_workers=1,
+        prefill_gpus_per_worker=4,
+        decode_workers=1,
+        decode_gpus_per_worker=8,
+        decode_ep=8,
+        decode_attention="tp",
+        max_batch=2,
+        mtp_depth=0,
+        concurrency=2,
+    )
+    return Robustness(
+        draws=9,
+        feasible_draws=7,
+        seed=0,
+        shortlist=3,
+        as_configured=held,
+        retuned=held,
+        structure=held,
+        challengers=(Challenger(config=config, best=0.5),),
+        on_average=OnAverage(config=config, gain=0.0123),
+        measure_next=(),
+    )
+
+
+def test_explain_adds_a_key(command: Command) -> None:
+    run = command(*QUICK, "--explain", "--max-ttft", "2", "--json")
+    assert run.status == 0
+    found = run.json["explain"]
+    assert "robust" not in run.json
+    assert list(found) == ["links", "shadow_prices"]
+    assert list(found["links"]["decode"]) == ["nvlink", "nic", "hbm"]
+    assert list(found["links"]["prefill"]) == ["nvlink", "nic"]
+    for load in (*found["links"]["decode"].values(), *found["links"]["prefill"].values()):
+        assert load["utilisation"] == pytest.approx(load["in_use_gb_s"] / load["rate_gb_s"])
+    prices = {price["limit"]: price for price in found["shadow_prices"]}
+    assert list(prices) == [*list(prices)[:3], "max_gpus", "target", "max_ttft"]
+    assert (prices["max_gpus"]["before"], prices["max_gpus"]["after"]) == (24, 28)
+    assert prices["max_ttft"]["after"] == 2.2
+    again = command("best", "--sku", "b200", "--target", "120", "--max-gpus", "24", "--json",
+                    "--max-ttft", "2")  # fmt: skip
+    assert prices["target"]["config"] == again.json["config"]
+    assert prices["target"]["prediction"] == again.json["prediction"]
+    assert "Shadow prices" in run.err
+
+
+def test_tables(command: Command) -> None:
+    run = command(*QUICK, "--explain", "--robust")
+    assert run.status == 0
+    for part in (
+        "Bandwidth by link",
+        "Shadow prices",
+        "24 to 28 GPU",
+        "Robustness: 200 draws",
+        "What to measure next",
+        "Expected gain",
+    ):
+        assert part in run.out
+    assert max(map(len, run.out.splitlines())) <= 100
+
+
+def test_rows_to_measure_come_back(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "next.csv"
+    run = command(*QUICK, "--robust", "--next-rows", str(path), "--json")
+    assert run.status == 0
+    found = run.json["robust"]
+    assert "explain" not in run.json
+    assert (found["draws"], found["seed"]) == (200, 0)
+    assert {"as_configured", "retuned", "structure", "challengers", "measure_next"} <= set(found)
+    proposed = [one["config"] for one in found["measure_next"]]
+    assert len(proposed) == 3
+    with path.open() as file:
+        lines = list(csv.DictReader(file))
+    for line, config in zip(lines, proposed, strict=True):
+        assert {name: line[name] for name in config} == {n: str(v) for n, v in config.items()}
+        assert (line["sku"], line["framework"], line["tpot_ms"]) == ("b200", "trtllm", "")
+
+    empty = command("validate", str(path))
+    assert (empty.status, empty.out) == (2, "")
+    assert "none of 3 holds a measurement; fill one or more of the columns tpot_ms" in empty.err
+    assert empty.err.count("\n") == 1
+
+    lines[0]["tpot_ms"] = "8.0"
+    with path.open("w") as file:
+        writer = csv.DictWriter(file, lines[0])
+        writer.writeheader()
+        writer.writerows(lines)
+    filled = command("validate", str(path), "--json")
+    assert filled.status == 0
+    assert (filled.json["rows"], filled.json["tpot"]["known"]) == (3, 1)
+
+
+def test_robustness_of_the_library(best_of: BestOf, space: Space, tmp_path: Path) -> None:
+    answer = best_of("gb200", 75.0)
+    seen: list[int] = []
+    found = robustness(answer, space=space, draws=12, seed=3, progress=lambda: seen.append(1))
+    assert len(seen) == robust_steps(12)
+    assert (found.draws, found.seed) == (12, 3)
+    assert not found.independent
+    assert found == robustness(answer, space=space, draws=12, seed=3)
+    lines = next_row_lines(found, answer)
+    path = tmp_path / "rows.csv"
+    with path.open("w") as file:
+        writer = csv.DictWriter(file, lines[0])
+        writer.writeheader()
+        writer.writerows(lines)
+    assert len(read_serving_rows(path)) == len(found.measure_next)
+
+
+def test_a_calibration_without_correlations_says_so(
+    best_of: BestOf, space: Space, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    write_calibration(replace(shipped_calibration(), correlations=()), path)
+    answer = best_of("gb200", 75.0)
+    found = robustness(answer, Options(calibration=path), space=space, draws=4)
+    assert found.independent
+    assert "holds no correlations" in printed(render_robust.report(found))
+    assert "independent" not in found.to_json()
+
+
+def test_explain_of_the_library(best_of: BestOf, space: Space) -> None:
+    answer = best_of("gb200", 75.0)
+    found = explain(answer, space=space)
+    assert len(found.shadow_prices) == explain_steps(answer) == 5
+    json.dumps(found.to_json(), allow_nan=False)
+    text = printed(render_explain.report(found, answer))
+    assert "tok/s/user" in text
+    assert answer.config is not None
+    more_users = found.shadow_prices[0].model_copy(
+        update={
+            "config_changes": True,
+            "config": answer.config.model_copy(update={"concurrency": 77}),
+        }
+    )
+    assert render_explain.new_answer(more_users, answer) == "the same with 77 users"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("billing", "domain"), ("concurrency", 100), ("prefill_sku", "b200"), ("min_confidence", 0.9)],
+)
+def test_what_draws_do_not_follow_is_refused(best_of: BestOf, option: str, value: Any) -> None:
+    options = Options(**{option: value})
+    with pytest.raises(InputError, match=f"{option}: .* is not valid with --robust"):
+        robustness(best_of("gb200", 75.0), options)
+
+
+def test_shadow_prices_follow_the_goal(space: Space) -> None:
+    options = Options(billing="domain", prefill_sku="b200", concurrency=200)
+    answer = moeplan.best("gb200", 75.0, options, space=space)
+    found = explain(answer, options, space=space)
+    slower = next(price for price in found.shadow_prices if price.limit == "target")
+    again = moeplan.best("gb200", 70.0, options, space=space)
+    assert slower.config == again.config
+    assert slower.prediction == again.prediction
+    assert set(found.links.prefill) == {"nvlink", "nic"}
+
+
+def test_nothing_to_explain() -> None:
+    answer = moeplan.best("b200", 1000.0)
+    for ask in (explain, robustness):
+        with pytest.raises(InputError, match="has no configuration to explain"):
+            ask(answer)
+
+
+def test_draws_without_an_answer_and_nothing_left_to_measure() -> None:
+    found = made_up()
+    text = printed(render_robust.report(found))
+    assert "In 2 draws nothing meets the limits." in text
+    assert "has been measured" in text
+    assert "gives most, 1.23 % more than the winner's fleet" in " ".join(text.split())
+    assert found.challengers[0].config.label in text
+
+
+@given(st.floats(-5.0, 5.0))
+def test_a_change_is_signed(change: float) -> None:
+    text = render_explain.signed(change)
+    assert text.endswith(" %")
+    assert text == "0.0 %" or text[0] in "+-"
+    assert float(text[:-2]) == pytest.approx(100.0 * change, abs=0.051)
+
+
+@pytest.mark.parametrize("option", ["--explain", "--robust"])
+def test_an_infeasible_target_stays_infeasible(
+    command: Command, option: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "next.csv"
+    more = ["--next-rows", str(path)] if option == "--robust" else []
+    run = command("best", "--sku", "b200", "--target", "1000", option, *more, "--json")
+    assert run.status == 1
+    assert not {"explain", "robust"} & set(run.json)
+    assert not path.exists()
+
+
+def test_next_rows_are_refused_before_any_work(command: Command, tmp_path: Path) -> None:
+    cluster = tmp_path / "cluster.yaml"
+    cluster.write_text("sku: b200\ngpus: 64\nnic_gb_s: 100\n")
+    cases = {
+        "--next-rows goes with --robust": ["--next-rows", "x.csv"],
+        "there is no folder": ["--robust", "--next-rows", str(tmp_path / "no" / "x.csv")],
+        "it is a folder": ["--robust", "--next-rows", str(tmp_path)],
+        "give the path of a file": ["--robust", "--next-rows", " "],
+        "which a row of measurements cannot say": [
+            "--robust", "--next-rows", str(tmp_path / "x.csv"), "--cluster", str(cluster),
+        ],
+    }  # fmt: skip
+    for part, arguments in cases.items():
+        run = command("best", "--sku", "b200", "--target", "60", *arguments)
+        assert (run.status, run.out, run.err.count("\n")) == (2, "", 1)
+        assert part in run.err
+    assert list(tmp_path.iterdir()) == [cluster]
+
+
+def test_rows_of_a_cluster_that_no_row_can_name(best_of: BestOf) -> None:
+    cluster = ClusterSpec(sku="gb200", gpus=72, hbm_gb=400.0)
+    with pytest.raises(InputError, match="cannot say"):
+        next_row_lines(made_up(), best_of("gb200", 75.0), Options(cluster=cluster))

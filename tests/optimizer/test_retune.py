@@ -1,0 +1,107 @@
+from typing import Literal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from costmodel.calibration import Calibration, load_calibration, shipped_calibration
+from costmodel.draws import draw_constants, drawn, single
+from costmodel.predictions import predict
+from costmodel.results import Configuration, Scenario
+from optimizer import Limits, Space, best
+from optimizer.retune import fleet_of, retuning_of, with_settings
+from presets import default_cluster
+
+GB200 = default_cluster("gb200", 72)
+SHAPES: list[tuple[int, int, int, Literal["tp", "dp"], int]] = [
+    (2, 1, 32, "dp", 2),
+    (1, 4, 8, "tp", 3),
+    (1, 3, 16, "dp", 0),
+    (3, 2, 8, "dp", 1),
+]
+FLEETS = [
+    Configuration(
+        prefill_workers=prefill,
+        prefill_gpus_per_worker=4,
+        decode_workers=decode,
+        decode_gpus_per_worker=gpus,
+        decode_ep=gpus,
+        decode_attention=attention,
+        max_batch=1,
+        mtp_depth=depth,
+        concurrency=1,
+    )
+    for prefill, decode, gpus, attention, depth in SHAPES
+]
+
+
+def alone(fleet: Configuration) -> Space:
+    """Every batch of one fleet."""
+    return Space(
+        prefill_workers=(fleet.prefill_workers,),
+        prefill_gpus=(fleet.prefill_gpus_per_worker,),
+        decode_workers=(fleet.decode_workers,),
+        decode_gpus=(fleet.decode_gpus_per_worker,),
+        attention=(fleet.decode_attention,),
+        mtp_depths=(fleet.mtp_depth,),
+        batch_ratio=1.0005,
+    )
+
+
+@pytest.mark.parametrize("limits", [Limits(40), Limits(90), Limits(90, max_ttft=0.5), Limits(180)])
+def test_retuned_fleets_are_what_a_search_of_their_batches_finds(
+    limits: Limits, scenario: Scenario, calibration: Calibration
+) -> None:
+    retuned = retuning_of(FLEETS, scenario, GB200, limits).under(calibration)
+    answers = with_settings(FLEETS, retuned)
+    for place, fleet in enumerate(FLEETS):
+        found = best(scenario, GB200, limits, calibration, alone(fleet))
+        # The search also tries copies of experts: compare where it takes none.
+        if found.configuration is None:
+            assert answers[place] is None
+        elif found.configuration.eplb_slots == 0:
+            assert found.prediction is not None
+            assert retuned.total_tok_s_per_gpu[place] == pytest.approx(
+                found.prediction.total_tok_s_per_gpu, rel=2e-3
+            )
+
+
+@given(st.floats(10.0, 250.0), st.sampled_from([None, 0.3, 1.0]))
+@settings(max_examples=20, deadline=None)
+def test_settings_meet_the_limits_and_give_what_is_said(target: float, ttft: float | None) -> None:
+    from presets import load_model
+
+    scenario, calibration = Scenario(model=load_model("deepseek-r1-0528")), load_calibration()
+    limits = Limits(target, max_ttft=ttft)
+    retuned = retuning_of(FLEETS, scenario, GB200, limits).under(calibration)
+    for place, answer in enumerate(with_settings(FLEETS, retuned)):
+        if answer is None:
+            assert retuned.total_tok_s_per_gpu[place] == 0.0
+            continue
+        assert fleet_of(answer) == FLEETS[place]
+        prediction = predict([answer], scenario, GB200, calibration)[0].prediction
+        assert prediction.tok_s_per_user >= target * (1 - 1e-6)
+        assert ttft is None or prediction.ttft_ms <= 1e3 * ttft * (1 + 1e-6)
+        assert prediction.total_tok_s_per_gpu == pytest.approx(
+            retuned.total_tok_s_per_gpu[place], rel=1e-6
+        )
+
+
+def test_a_lower_target_never_gives_less(scenario: Scenario, calibration: Calibration) -> None:
+    values = [
+        retuning_of(FLEETS, scenario, GB200, Limits(target)).under(calibration).total_tok_s_per_gpu
+        for target in (200.0, 150.0, 100.0, 60.0)
+    ]
+    assert np.all(np.diff(values, axis=0) >= -1e-3 * np.array(values[1:]))
+
+
+def test_many_draws_at_once_are_each_alone(scenario: Scenario) -> None:
+    file = shipped_calibration()
+    constants = draw_constants(file, 3, 0)
+    retuning = retuning_of(FLEETS, scenario, GB200, Limits(100.0))
+    every = retuning.under(drawn(file, constants)).total_tok_s_per_gpu
+    assert every.shape == (3, len(FLEETS))
+    for draw in range(3):
+        one = retuning.under(single(file, constants, draw)).total_tok_s_per_gpu
+        np.testing.assert_allclose(every[draw], one, rtol=1e-9)
