@@ -1,0 +1,178 @@
+"""The named checks of a recipe: what each demands, and which recipes it judges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from moeplan.recipes import checks_dynamo, checks_engine, checks_launch, checks_trtllm
+from moeplan.recipes.parsed import Finding, Parsed
+from moeplan.recipes.recipe import FORMATS, Format
+
+Status = Literal["passed", "failed", "warned", "skipped"]
+Found = Iterable[tuple[str, str]]
+TRTLLM: tuple[Format, ...] = ("dynamo", "slurm", "trtllm")
+SCRIPTS: tuple[Format, ...] = ("sglang", "trtllm", "vllm")
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check.
+
+    Attributes
+    ----------
+    name, rule : str
+        What it is called, and what it demands.
+    run : callable or None
+        Gives field and problem of each breach; None where reading tells the breaches.
+    formats : tuple of str
+        Formats that it judges.
+    warns : bool
+        Whether a breach is told without failing the recipe.
+    """
+
+    name: str
+    rule: str
+    run: Callable[[Parsed], Found] | None = None
+    formats: tuple[Format, ...] = FORMATS
+    warns: bool = False
+
+
+@dataclass(frozen=True)
+class Result:
+    """How one check ended.
+
+    Attributes
+    ----------
+    check : Check
+    status : {"passed", "failed", "warned", "skipped"}
+        Skipped where what it judges could not be read.
+    findings : tuple of Finding
+    """
+
+    check: Check
+    status: Status
+    findings: tuple[Finding, ...]
+
+
+ENGINE, DYNAMO, LAUNCH = checks_engine, checks_dynamo, checks_launch
+
+CHECKS: tuple[Check, ...] = (
+    Check("files", "every file of the format is there"),
+    Check("schema", "every document has known fields only, each of its type"),
+    Check("options", "every option of a command is one that the program takes, once"),
+    Check(
+        "world-size", "GPUs per pod x nodes = tensor x pipeline x context parallel", ENGINE.world
+    ),
+    Check("sums", "workers and their GPUs are those of the configuration", ENGINE.sums),
+    Check("nodes", "a worker fits its server, or fills whole servers", ENGINE.nodes),
+    Check("experts", "expert tp x EP = tp, and EP is that of the configuration", ENGINE.experts),
+    Check("slots", "EP divides the expert slots, at least one per expert", ENGINE.slots),
+    Check("attention", "attention is as configured, and tp divides the heads", ENGINE.attention),
+    Check("batch", "the largest batch is that of the configuration", ENGINE.batch),
+    Check("tokens", "a step holds the batch with its drafts, or the longest input", ENGINE.tokens),
+    Check("sequence", "the longest sequence holds input and output", ENGINE.sequence),
+    Check("drafts", "both roles draft as deep as the configuration", ENGINE.drafts),
+    Check("model", "both roles serve one checkpoint under one name", ENGINE.model),
+    Check("load", "the load is that of the configuration and the workload", ENGINE.load),
+    Check(
+        "cuda-graph",
+        "no recorded batch is above the largest batch",
+        ENGINE.graphs,
+        warns=True,
+    ),
+    Check(
+        "transceiver",
+        "one back-end on both roles; the buffer holds the longest input in whole blocks",
+        checks_trtllm.transceiver,
+        TRTLLM,
+    ),
+    Check("release", "the engine release knows key and back-end", checks_trtllm.release, TRTLLM),
+    Check("cache", "both roles keep one type of KV cache", checks_trtllm.cache, TRTLLM),
+    Check(
+        "components",
+        "one frontend, one prefill, one decode component, of different names",
+        DYNAMO.components,
+        ("dynamo",),
+    ),
+    Check(
+        "containers",
+        "every pod has a container named main; workers start their role",
+        DYNAMO.containers,
+        ("dynamo",),
+    ),
+    Check("names", "names leave room for those of the pods", DYNAMO.names, ("dynamo",)),
+    Check(
+        "images",
+        "workers share an image, and admission finds its release",
+        DYNAMO.images,
+        ("dynamo",),
+    ),
+    Check(
+        "references",
+        "every volume, mount, config map and claim that is named exists",
+        DYNAMO.references,
+        ("dynamo",),
+    ),
+    Check(
+        "compute-domain",
+        "workers over several servers of an NVLink domain claim its channel, whole servers each",
+        DYNAMO.compute_domain,
+        ("dynamo",),
+    ),
+    Check(
+        "topology",
+        "what shares memory over NVLink is packed into one NVLink domain, and fits",
+        DYNAMO.topology,
+        ("dynamo",),
+    ),
+    Check(
+        "architecture",
+        "pods ask for the processor of the machine",
+        DYNAMO.architecture,
+        ("dynamo",),
+    ),
+    Check("job", "nodes of the job are those that its workers fill", LAUNCH.job, ("slurm",)),
+    Check("ranks", "launch options of a worker agree with its size", LAUNCH.ranks, SCRIPTS),
+    Check(
+        "transfer",
+        "both roles move the KV cache by one back-end",
+        LAUNCH.transfer,
+        ("sglang", "vllm"),
+    ),
+    Check(
+        "dispatch",
+        "a rank dispatches no more tokens at once than the kernels take",
+        LAUNCH.dispatch,
+        ("sglang",),
+    ),
+)
+
+
+def run_checks(parsed: Parsed) -> list[Result]:
+    """Run every check that judges a recipe of this format."""
+    return [_result(check, parsed) for check in CHECKS if parsed.recipe.format in check.formats]
+
+
+def failures(results: Iterable[Result]) -> list[Finding]:
+    """Pick the findings that a recipe cannot be written or run with."""
+    return [
+        finding for result in results for finding in result.findings if finding.severity == "error"
+    ]
+
+
+def _result(check: Check, parsed: Parsed) -> Result:
+    if check.run is None:
+        found = [finding for finding in parsed.findings if finding.check == check.name]
+    else:
+        try:
+            breaches = list(check.run(parsed))
+        except checks_engine.Unreadable:
+            return Result(check, "skipped", ())
+        severity: Literal["error", "warning"] = "warning" if check.warns else "error"
+        found = [Finding(check.name, field, problem, severity) for field, problem in breaches]
+    status: Status = "passed"
+    if found:
+        status = "warned" if check.warns else "failed"
+    return Result(check, status, tuple(found))
