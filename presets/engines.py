@@ -43,15 +43,15 @@ class MoeBackend(Provenance):
     Attributes
     ----------
     role : {"prefill", "decode"}
-    precision, generation, attention : str
-        Of the experts, of the GPU, of the worker.
+    expert_format, generation, attention : str
+        Of the weights, of the GPU, of the worker.
     narrowest_ep : int
         From this width on. [GPU]
     backend : str
     """
 
     role: Literal["prefill", "decode"]
-    precision: Literal["fp4", "fp8", "bf16"]
+    expert_format: Literal["nvfp4", "mxfp4", "fp8", "bf16"]
     generation: Literal["hopper", "blackwell"]
     attention: Literal["tp", "dp"]
     narrowest_ep: int
@@ -120,7 +120,7 @@ class Engine(Record):
         )
 
     def moe_backend(
-        self, role: str, precision: str, generation: str, attention: str, ep: int
+        self, role: str, expert_format: str, generation: str, attention: str, ep: int
     ) -> str:
         """Choose the MoE back-end of a worker.
 
@@ -132,13 +132,13 @@ class Engine(Record):
         fitting = [
             choice.backend
             for choice in self.moe_backends
-            if (choice.role, choice.precision, choice.generation, choice.attention)
-            == (role, precision, generation, attention)
+            if (choice.role, choice.expert_format, choice.generation, choice.attention)
+            == (role, expert_format, generation, attention)
             and choice.narrowest_ep <= ep
         ]
         if not fitting:
             raise InputError(
-                f"precision: {self.title} has no MoE back-end for {precision} on {generation}"
+                f"precision: {self.title} has no MoE back-end for {expert_format} on {generation}"
             )
         return fitting[-1]
 

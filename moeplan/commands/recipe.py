@@ -281,17 +281,30 @@ def check(folder: Folder, as_json: given.Json = False) -> None:
 
 @app.command(epilog=given.examples("moeplan recipe diff gb200-125 b200-125"))
 def diff(first: First, second: Second, as_json: given.Json = False) -> None:
-    """Show what changes from one recipe to another, in terms of the configuration."""
+    """Show what changes from one recipe to another, in terms of the configuration.
+
+    Names a recipe whose files fail a check: they are not what its configuration says.
+    """
     from moeplan import output
     from moeplan.numbers import file_name
+    from moeplan.recipes.checks import failures
     from moeplan.recipes.diff import compare_recipes
     from moeplan.recipes.directory import read_recipe
+    from moeplan.recipes.writing import check_files
     from moeplan.render.recipe import diff_report, diff_summary
 
-    before, _ = read_recipe(file_name("A", first))
-    after, _ = read_recipe(file_name("B", second))
+    before, before_files = read_recipe(file_name("A", first))
+    after, after_files = read_recipe(file_name("B", second))
     changes = compare_recipes(before, after)
+    failing = [
+        folder
+        for folder, recipe, files in (
+            (first, before, before_files),
+            (second, after, after_files),
+        )
+        if failures(check_files(recipe, files))
+    ]
     if as_json:
-        output.emit_json(diff_summary(changes))
+        output.emit_json(diff_summary(changes, failing))
     else:
-        output.emit_report(diff_report(first, second, changes))
+        output.emit_report(diff_report(first, second, changes, failing))

@@ -47,12 +47,12 @@ def release(parsed: Parsed) -> Breaches:
                 f"{closest_hint(backend.value, known.moe_backends)}",
             )
         if backend.value == "DEEPGEMM" and (
-            served.precision != "fp8" or machine.generation != "blackwell"
+            served.expert_format != "fp8" or machine.generation != "blackwell"
         ):
             yield backend.field, "DEEPGEMM serves fp8 experts on Blackwell only"
         combine = placed.setting("moe_config", "use_low_precision_moe_combine")
-        if combine.value and served.precision != "fp4":
-            yield combine.field, "is true; it is for fp4 experts only"
+        if combine.value and served.expert_format != "nvfp4":
+            yield combine.field, "is true; it is for NVFP4 experts only"
         yield from _depth_key(placed, known.traits["depth_key"], parsed.recipe.engine_release)
 
 

@@ -105,6 +105,7 @@ def recipe_of(
     served = {
         "model": options.model,
         "precision": scenario.precision,
+        "expert_format": _expert_format(scenario.precision, precision.experts),
         "isl": scenario.isl,
         "osl": scenario.osl,
         "experts": model.experts,
@@ -122,6 +123,16 @@ def recipe_of(
         "settings": _settings(model, scenario, request, engine_release).model_dump(),
     }
     return validated(Recipe, content)
+
+
+NVFP4_BITS = 4.5
+"""Bits of a weight in NVFP4, scales included; MXFP4 has 4.25. [1]"""
+
+
+def _expert_format(precision: str, bits: float) -> str:
+    if precision != "fp4":
+        return precision
+    return "nvfp4" if bits == NVFP4_BITS else "mxfp4"
 
 
 def _machine(cluster: ClusterSpec) -> Machine:

@@ -8,7 +8,8 @@ import shlex
 from moeplan.recipes.dynamo import image_release
 from moeplan.recipes.launch import PORTS, ROUTER_PORT
 from moeplan.recipes.placement import lay_out
-from moeplan.recipes.recipe import ROLES, Recipe
+from moeplan.recipes.recipe import ROLES, Recipe, RoleName
+from moeplan.render.common import count
 from presets.engines import load_dynamo, load_engine
 
 PROFILE = "profile_export_aiperf.json"
@@ -49,6 +50,17 @@ def code(text: str) -> str:
     return f"{fence} {text} {fence}"
 
 
+def prose(text: str) -> str:
+    r"""Write text that is nothing but text.
+
+    Examples
+    --------
+    >>> prose("a*b | <c>")
+    'a\\*b \\| \\<c\\>'
+    """
+    return re.sub(r"([\\`*_{}\[\]<>#|!~&])", r"\\\1", text)
+
+
 def block(*lines: str) -> str:
     """Write a block of commands, fenced by more backticks than it holds."""
     text = "\n".join(lines)
@@ -65,9 +77,10 @@ def rows(*cells: tuple[str, ...]) -> str:
 
 def _head(recipe: Recipe) -> str:
     served, engine = recipe.served, load_engine(recipe.engine)
+    machine = prose(recipe.machine.title)
     return (
         f"# {recipe.settings.name}\n\n"
-        f"{code(recipe.settings.served_name)} in {served.precision} on {recipe.machine.title}, "
+        f"{code(recipe.settings.served_name)} in {served.precision} on {machine}, "
         f"{served.isl} tokens in, {served.osl} out, with {engine.title} {recipe.engine_release}. "
         f"Written by `moeplan recipe --format {recipe.format}`; `moeplan recipe check` judges this "
         "folder, also after it was edited by hand."
@@ -130,14 +143,14 @@ def _prediction(recipe: Recipe) -> str:
 def _placement(recipe: Recipe) -> str:
     machine, layout = recipe.machine, lay_out(recipe)
     lines = [
-        f"{machine.title}: servers of {machine.gpus_per_node} GPUs ({machine.architecture}), "
-        f"NVLink domains of {machine.gpus_per_domain} GPUs."
+        f"{prose(machine.title)}: servers of {machine.gpus_per_node} GPUs "
+        f"({machine.architecture}), NVLink domains of {machine.gpus_per_domain} GPUs."
     ]
     for role in ROLES:
         spread = layout.spread[role]
         lines.append(
-            f"- {role}: {recipe.workers(role)} x {spread.nodes} nodes, {spread.gpus_per_node} GPUs "
-            "of each"
+            f"- {role}: {count(recipe.workers(role), 'worker')}, each on "
+            f"{count(spread.nodes, 'node')}, {count(spread.gpus_per_node, 'GPU')} of it"
         )
     if layout.pack == "deployment":
         lines.append("- all workers in one NVLink domain, so that the KV cache moves over NVLink")
@@ -167,6 +180,11 @@ def _dynamo(recipe: Recipe) -> list[str]:
         f"(mounted at /models)"
     )
     needs += ", and the DRA driver for GPUs (ComputeDomain)." if layout.claiming else "."
+    if set(layout.claiming) != set(ROLES):
+        needs += (
+            " Caches move by NIC: add the RDMA resource of the cluster, which differs from one to "
+            "the next, to the limits of the workers."
+        )
     job = f"{name}-benchmark"
     return [
         f"## Apply\n\n{needs}\n\n" + block(*before, apply),
@@ -202,14 +220,22 @@ def _shared_servers(recipe: Recipe) -> str:
     )
 
 
+def _workers(recipe: Recipe, role: RoleName) -> str:
+    """Name the workers of a role."""
+    number = recipe.workers(role)
+    return f"{role}-0" if number == 1 else f"each of {role}-0 to {role}-{number - 1}"
+
+
 def _scripts(recipe: Recipe) -> list[str]:
     layout = lay_out(recipe)
     starts = []
     for role in ROLES:
-        nodes, workers = layout.spread[role].nodes, recipe.workers(role)
-        where = "on its node" if nodes == 1 else f"on each of its {nodes} nodes"
-        starts.append(f"# {workers} x {role}, {role}-0 to {role}-{workers - 1}: {where}")
-        starts.append(f"NODE_RANK=0 LEADER={role}-0 ./{role}.sh")
+        nodes = layout.spread[role].nodes
+        where, start = "on its node", f"./{role}.sh"
+        if nodes > 1:
+            where = f"on each of its {nodes} nodes, with its rank from 0 to {nodes - 1}"
+            start = f"NODE_RANK=0 LEADER={role}-0 {start}"
+        starts += [f"# {_workers(recipe, role)}: {where}", start]
     return [
         "## Apply\n\n"
         f"Every node needs {code(recipe.settings.image)} and the checkpoint at "
@@ -226,9 +252,7 @@ def _scripts(recipe: Recipe) -> list[str]:
 def _trtllm(recipe: Recipe) -> list[str]:
     starts = []
     for role in ROLES:
-        workers = recipe.workers(role)
-        starts.append(f"# {workers} times, on {role}-0 to {role}-{workers - 1}")
-        starts.append(f"./{role}.sh")
+        starts += [f"# once for {_workers(recipe, role)}", f"./{role}.sh"]
     return [
         "## Apply\n\nThe scripts start one worker each, by Slurm. The names prefill-0, decode-0 "
         "and so on in router.yaml stand for the first node of each worker: let them resolve, or "

@@ -79,6 +79,8 @@ class Served(Part):
     ----------
     model, precision : str
         Preset or path, and precision of the experts.
+    expert_format : str
+        Format of the experts' weights; fp4 is one of two.
     isl, osl : int
         Nominal lengths; the longest that are sent. [token]
     experts, heads, kv_bits : int
@@ -89,6 +91,7 @@ class Served(Part):
 
     model: Plain
     precision: Literal["fp4", "fp8", "bf16"]
+    expert_format: Literal["nvfp4", "mxfp4", "fp8", "bf16"]
     isl: Count
     osl: Count
     experts: Count

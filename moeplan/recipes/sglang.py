@@ -156,7 +156,7 @@ def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
         **_exchange(recipe, role, engine),
         "moe_dense_tp_size": 1 if attention_dp else None,
         "enable_dp_lm_head": True if attention_dp else None,
-        "quantization": "modelopt_fp4" if served.precision == "fp4" else None,
+        "quantization": "modelopt_fp4" if served.expert_format == "nvfp4" else None,
         "kv_cache_dtype": KV_TYPES.get(served.kv_bits, "auto"),
         "context_length": longest,
         "max_running_requests": batch * ranks,
@@ -203,9 +203,10 @@ def _exchange(recipe: Recipe, role: RoleName, engine: Engine) -> dict[str, objec
         if served.precision == "fp4":
             return {"moe_a2a_backend": "none"}
         return {"moe_a2a_backend": "deepep", "deepep_mode": "normal"}
-    if dispatched_tokens(recipe) > engine.settings["dispatch_tokens"].value:
+    tokens = dispatched_tokens(recipe)
+    if served.expert_format == "mxfp4" or tokens > engine.settings["dispatch_tokens"].value:
         return {"moe_a2a_backend": "none"}
-    runner = "flashinfer_cutedsl" if served.precision == "fp4" else None
+    runner = "flashinfer_cutedsl" if served.expert_format == "nvfp4" else None
     return {
         "moe_a2a_backend": "deepep",
         "deepep_mode": "low_latency",

@@ -120,10 +120,10 @@ def _shared(recipe: Recipe, engine: Engine, kv_fraction: float) -> dict[str, Any
 def _experts(
     recipe: Recipe, engine: Engine, role: RoleName, attention: str, ep: int
 ) -> dict[str, Any]:
-    machine, precision = recipe.machine, recipe.served.precision
-    backend = engine.moe_backend(role, precision, machine.generation, attention, ep)
+    machine, expert_format = recipe.machine, recipe.served.expert_format
+    backend = engine.moe_backend(role, expert_format, machine.generation, attention, ep)
     content: dict[str, Any] = {"backend": backend}
-    if role == "decode" and precision == "fp4":
+    if role == "decode" and expert_format == "nvfp4":
         content["use_low_precision_moe_combine"] = True
     return content
 

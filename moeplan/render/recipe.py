@@ -94,22 +94,30 @@ def check_summary(recipe: Recipe, results: list[Result]) -> dict[str, Any]:
     }
 
 
-def diff_report(first: str, second: str, changes: list[Change]) -> list[RenderableType]:
+def diff_report(
+    first: str, second: str, changes: list[Change], failing: list[str]
+) -> list[RenderableType]:
     """Lay out what changes."""
+    notes: list[RenderableType] = [
+        paragraph(f"{folder} fails a check: its files are not what its configuration says.")
+        for folder in failing
+    ]
     if not changes:
-        return [paragraph(f"{first} and {second} are of one configuration, machine and engine.")]
+        same = f"{first} and {second} are of one configuration, machine and engine."
+        return [paragraph(same), *notes]
     rows = [
         [change.part, change.key, _shown(change.before), _shown(change.after)] for change in changes
     ]
     return [
         heading(f"From {first} to {second}"),
         table("Part", "What", "From", "To", left=2, wrap=(1, 2, 3), rows=rows),
+        *notes,
     ]
 
 
-def diff_summary(changes: list[Change]) -> dict[str, Any]:
+def diff_summary(changes: list[Change], failing: list[str]) -> dict[str, Any]:
     """Content of ``recipe diff --json``."""
-    return {"changes": [change._asdict() for change in changes]}
+    return {"changes": [change._asdict() for change in changes], "failing": failing}
 
 
 def _shown(value: object) -> str:

@@ -64,13 +64,13 @@ def test_an_unknown_engine_is_refused() -> None:
 
 def test_back_ends_follow_experts_and_machine() -> None:
     choose = load_engine("trtllm").moe_backend
-    assert choose("decode", "fp4", "blackwell", "dp", 8) == "CUTLASS"
-    assert choose("decode", "fp4", "blackwell", "dp", 16) == "CUTEDSL"
-    assert choose("decode", "fp4", "blackwell", "tp", 16) == "TRTLLM"
+    assert choose("decode", "nvfp4", "blackwell", "dp", 8) == "CUTLASS"
+    assert choose("decode", "nvfp4", "blackwell", "dp", 16) == "CUTEDSL"
+    assert choose("decode", "nvfp4", "blackwell", "tp", 16) == "TRTLLM"
     assert choose("prefill", "fp8", "blackwell", "dp", 4) == "DEEPGEMM"
     assert choose("prefill", "fp8", "hopper", "dp", 8) == "CUTLASS"
-    with pytest.raises(InputError, match="no MoE back-end for fp4 on hopper"):
-        choose("decode", "fp4", "hopper", "tp", 8)
+    with pytest.raises(InputError, match="no MoE back-end for nvfp4 on hopper"):
+        choose("decode", "nvfp4", "hopper", "tp", 8)
 
 
 def test_images_ship_the_releases_that_are_known() -> None:

@@ -51,16 +51,20 @@ def searched(sku: str, format_name: Format) -> tuple[Recipe, ...]:
     return tuple(made)
 
 
-def every_recipe(format_name: Format) -> tuple[Recipe, ...]:
-    """Published and searched, on all machines."""
-    found = published(format_name)
-    for sku in MACHINES:
-        found += searched(sku, format_name)
-    return found
+Files = dict[str, str]
 
 
 @cache
-def good(format_name: Format, sku: str = "gb200") -> tuple[Recipe, dict[str, str]]:
+def every_recipe(format_name: Format) -> tuple[tuple[Recipe, Files], ...]:
+    """Published and searched, on all machines, each with its files."""
+    found = published(format_name)
+    for sku in MACHINES:
+        found += searched(sku, format_name)
+    return tuple((recipe, recipe_files(recipe)) for recipe in found)
+
+
+@cache
+def good(format_name: Format, sku: str = "gb200") -> tuple[Recipe, Files]:
     """A recipe over several nodes with drafts and copied experts, and its files."""
     recipe = next(
         each

@@ -14,8 +14,8 @@ from tests.recipes.samples import every_recipe, good, published
 def test_every_recipe_passes_every_check(format_name: Format) -> None:
     recipes = every_recipe(format_name)
     assert len(recipes) >= 20 + 4 * 25
-    for recipe in recipes:
-        results = check_files(recipe, recipe_files(recipe))
+    for recipe, files in recipes:
+        results = check_files(recipe, files)
         assert {result.status for result in results} == {"passed"}, recipe.config.label
 
 

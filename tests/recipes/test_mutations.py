@@ -85,14 +85,19 @@ def without(name: str) -> Callable[[Files], None]:
     return change
 
 
-def args(role: Place, option: str, value: str) -> Callable[[Files], None]:
-    """Give another value to an option among the arguments of a pod."""
+def after(option: str, value: str) -> Callable[[list[str]], list[str]]:
+    """Give another value to an option among words."""
 
     def replaced(words: list[str]) -> list[str]:
         at = words.index(option)
         return [*words[: at + 1], value, *words[at + 2 :]]
 
-    return in_yaml("deployment.yaml", (*role, *MAIN, "args"), replaced)
+    return replaced
+
+
+def args(role: Place, option: str, value: str) -> Callable[[Files], None]:
+    """Give another value to an option among the arguments of a pod."""
+    return in_yaml("deployment.yaml", (*role, *MAIN, "args"), after(option, value))
 
 
 def graph(place: Place, value: object, check: str, field: str) -> Mutation:
@@ -224,10 +229,10 @@ DYNAMO = {
     ),
     "load at another concurrency": Mutation(
         "dynamo",
-        in_text(
+        in_yaml(
             "benchmark.yaml",
-            '"--concurrency"\n',
-            '"--concurrency"\n            - "7"\n            - "--x"\n',
+            ("spec", "template", "spec", "containers", 0, "args"),
+            after("--concurrency", "7"),
         ),
         "load",
         "--concurrency",

@@ -10,7 +10,6 @@ import yaml
 from moeplan.recipes.command_line import read_script
 from moeplan.recipes.recipe import Format, Recipe
 from moeplan.recipes.sglang import SERVER
-from moeplan.recipes.writing import recipe_files
 from tests.recipes.samples import every_recipe, good
 from tests.recipes.strict import (
     broken_rules,
@@ -44,15 +43,14 @@ def engine_texts(recipe: Recipe, files: dict[str, str]) -> list[Any]:
 
 @pytest.mark.parametrize("format_name", ["dynamo", "slurm", "trtllm"])
 def test_engine_options_are_those_of_the_engine(format_name: Format) -> None:
-    for recipe in every_recipe(format_name):
-        for content in engine_texts(recipe, recipe_files(recipe)):
+    for recipe, files in every_recipe(format_name):
+        for content in engine_texts(recipe, files):
             found = [each.message for each in engine_validator().iter_errors(content)]
             assert found == [], recipe.config.label
 
 
 def test_a_strict_server_takes_every_object() -> None:
-    for recipe in every_recipe("dynamo"):
-        files = recipe_files(recipe)
+    for recipe, files in every_recipe("dynamo"):
         for name, resource in RESOURCES.items():
             if name not in files:
                 continue
@@ -93,8 +91,7 @@ def test_the_server_of_these_tests_knows_the_rules() -> None:
 
 
 def test_sglang_takes_every_option() -> None:
-    for recipe in every_recipe("sglang"):
-        files = recipe_files(recipe)
+    for recipe, files in every_recipe("sglang"):
         for role in ROLES:
             words, _ = read_script(files[f"{role}.sh"].replace("$NODE_RANK", "0"))
             assert list(sglang_errors(words[len(SERVER) :])) == [], recipe.config.label
