@@ -89,6 +89,12 @@ CHECKS: tuple[Check, ...] = (
         TRTLLM,
     ),
     Check("release", "the engine release knows key and back-end", checks_trtllm.release, TRTLLM),
+    Check(
+        "scheduler",
+        "prefill runs without the overlap scheduler",
+        checks_trtllm.scheduler,
+        TRTLLM,
+    ),
     Check("cache", "both roles keep one type of KV cache", checks_trtllm.cache, TRTLLM),
     Check(
         "components",

@@ -10,6 +10,7 @@ from moeplan.recipes.dynamo import (
     ARCHITECTURE_LABEL,
     CLIQUE_LABEL,
     FRONTEND_PORT,
+    GPU,
     WorkerOptions,
     image_release,
 )
@@ -85,6 +86,8 @@ def components(parsed: Parsed) -> Breaches:
         seen.add(component.name.lower())
         if component.multinode is not None and component.type not in ROLES:
             yield f"{place}.multinode", "is for workers only"
+        if component.type == "frontend" and not component.replicas:
+            yield f"{place}.replicas", "is 0; clients need a frontend"
     yield from differs(
         Setting("deployment.yaml: spec.backendFramework", deployment.spec.backend_framework),
         "trtllm",
@@ -103,6 +106,11 @@ def containers(parsed: Parsed) -> Breaches:
         if main is None:
             continue
         where = f"{place}.podTemplate.spec.containers.main"
+        resources = main.resources
+        asked = ((resources.requests if resources else None) or {}).get(GPU)
+        limit = ((resources.limits if resources else None) or {}).get(GPU)
+        if asked is not None and asked != limit:
+            yield f"{where}.resources.requests.{GPU}", f"is {asked}; it must be the limit, {limit}"
         if main.command != ["python3", "-m", "dynamo.trtllm"]:
             yield f"{where}.command", "must be python3 -m dynamo.trtllm"
         command = parsed.commands.get(role)
@@ -131,6 +139,8 @@ def names(parsed: Parsed) -> Breaches:
     objects += [(name, each.metadata) for name, each in parsed.config_maps.items()]
     if parsed.compute_domain is not None:
         objects.append(("compute-domain.yaml", parsed.compute_domain.metadata))
+    if parsed.job is not None:
+        objects.append(("benchmark.yaml", parsed.job.metadata))
     for name, metadata in objects:
         setting = Setting(f"{name}: metadata.namespace", metadata.namespace)
         yield from differs(setting, deployment.metadata.namespace, "that of the deployment")

@@ -86,12 +86,12 @@ def nodes(parsed: Parsed) -> Breaches:
 def experts(parsed: Parsed) -> Breaches:
     """Experts are spread and split over the ranks of a worker, as configured."""
     for worker in workers_of(parsed):
-        ep, split = worker.ep.value, worker.moe_tp.value if worker.moe_tp else 1
-        if ep * split != worker.world.value:
+        ep, split = worker.ep.value, worker.moe_tp.value
+        if ep * split != worker.tp.value:
             yield (
                 worker.ep.field,
                 f"is {ep}, and experts are split {split} ways; their product must be "
-                f"{worker.world.value}, the ranks of the worker",
+                f"{worker.tp.value}, the ranks of the worker",
             )
         if worker.role == "decode":
             yield from differs(
@@ -125,10 +125,10 @@ def attention(parsed: Parsed) -> Breaches:
             single = worker.world.value == 1
             if not single:
                 yield from differs(worker.attention_dp, wanted, "as the configuration has")
-        if not worker.attention_dp.value and heads % worker.world.value:
+        if not worker.attention_dp.value and heads % worker.tp.value:
             yield (
                 worker.attention_dp.field,
-                f"{heads} attention heads are not split evenly by {worker.world.value} ranks",
+                f"{heads} attention heads are not split evenly by {worker.tp.value} ranks",
             )
 
 

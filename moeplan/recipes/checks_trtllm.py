@@ -66,6 +66,13 @@ def _depth_key(placed: PlacedEngine, key: str, release: str) -> Breaches:
             yield field, f"is not how TensorRT-LLM {release} names the depth; give {key}"
 
 
+def scheduler(parsed: Parsed) -> Breaches:
+    """Find an overlap scheduler on a worker that only prefills."""
+    prefill, _ = _engines(parsed)
+    setting = prefill.setting("disable_overlap_scheduler")
+    yield from differs(setting, True, "on a worker that only prefills")
+
+
 def cache(parsed: Parsed) -> Breaches:
     """Find a cache that decode cannot read."""
     prefill, decode = _engines(parsed)

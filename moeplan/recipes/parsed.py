@@ -11,6 +11,7 @@ from moeplan.recipes.kubernetes import (
     ComputeDomain,
     ConfigMap,
     DynamoGraphDeployment,
+    Job,
 )
 from moeplan.recipes.recipe import Recipe, RoleName
 
@@ -58,9 +59,9 @@ class Worker:
     role : str
     replicas, nodes, gpus_per_node : Setting or None
         Workers, servers of one, GPUs on each.
-    world : Setting
-        Ranks of the engine. [GPU]
-    ep, moe_tp : Setting, Setting or None
+    world, tp : Setting
+        Ranks of the engine, and of one stage of its layers. [GPU]
+    ep, moe_tp : Setting
         How experts are spread, and how each is split. [GPU]
     attention_dp : Setting
         Whether attention is replicated.
@@ -81,8 +82,9 @@ class Worker:
     nodes: Setting | None
     gpus_per_node: Setting | None
     world: Setting
+    tp: Setting
     ep: Setting
-    moe_tp: Setting | None
+    moe_tp: Setting
     attention_dp: Setting
     batch: Setting
     tokens: Setting | None
@@ -116,6 +118,7 @@ class Parsed:
     workers: dict[RoleName, Worker] = field(default_factory=dict)
     engines: dict[RoleName, PlacedEngine] = field(default_factory=dict)
     deployment: DynamoGraphDeployment | None = None
+    job: Job | None = None
     config_maps: dict[str, ConfigMap] = field(default_factory=dict)
     compute_domain: ComputeDomain | None = None
     topology: ClusterTopologyBinding | None = None

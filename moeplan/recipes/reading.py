@@ -105,6 +105,7 @@ def trtllm_worker(
         nodes=nodes,
         gpus_per_node=gpus_per_node,
         world=placed.setting("tensor_parallel_size")._replace(value=world),
+        tp=placed.setting("tensor_parallel_size"),
         ep=placed.setting("moe_expert_parallel_size"),
         moe_tp=split,
         attention_dp=placed.setting("enable_attention_dp"),

@@ -47,6 +47,7 @@ def read_dynamo(parsed: Parsed, files: Mapping[str, str]) -> None:
             _read_worker(parsed, role, parsed.deployment)
     job = document(parsed, files, BENCHMARK, Job)
     if job is not None:
+        parsed.job = job
         _read_benchmark(parsed, job)
 
 
@@ -115,6 +116,9 @@ def _read_benchmark(parsed: Parsed, job: Job) -> None:
     if command[:3] != ["/bin/sh", "-c", BENCHMARK_SCRIPT]:
         problem = "is not the script of the recipe; options of the load belong into args"
         parsed.findings.append(Finding("schema", f"{place}.command", problem))
+    if job.spec.template.spec.restart_policy not in ("Never", "OnFailure"):
+        field = f"{BENCHMARK}: spec.template.spec.restartPolicy"
+        parsed.findings.append(Finding("schema", field, "must be Never or OnFailure for a job"))
     words = [plain(word) for word in container.args or []]
     if words[:1] != ["profile"]:
         parsed.findings.append(Finding("schema", f"{place}.args", "must begin with 'profile'"))

@@ -277,6 +277,7 @@ def _worker(
         nodes=setting("--nnodes", options.nnodes),
         gpus_per_node=setting("--nnodes", per_node if not rest else machine.gpus_per_node + 1),
         world=setting("--tp-size", options.tp_size),
+        tp=setting("--tp-size", options.tp_size),
         ep=setting("--ep-size", options.ep_size),
         moe_tp=setting("--ep-size", 0 if uneven else split),
         attention_dp=setting("--attn-dp-size", ranks > 1),

@@ -305,6 +305,7 @@ def _worker(
         nodes=setting("--nnodes", options.nnodes),
         gpus_per_node=per_node,
         world=setting(size, world),
+        tp=setting(size, world),
         ep=setting("--enable-expert-parallel", ep),
         moe_tp=setting("--enable-expert-parallel", world // ep),
         attention_dp=setting("--data-parallel-size", dp > 1),

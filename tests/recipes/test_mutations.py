@@ -220,6 +220,28 @@ DYNAMO = {
         "topology",
         "topology.yaml: spec.levels",
     ),
+    "requests beside the limit": graph(
+        (*DECODE, *MAIN, "resources", "requests"), {"nvidia.com/gpu": "1"}, "containers", "requests"
+    ),
+    "no frontends": graph(("spec", "components", 0, "replicas"), 0, "components", "0.replicas"),
+    "job that restarts": Mutation(
+        "dynamo",
+        in_yaml("benchmark.yaml", ("spec", "template", "spec", "restartPolicy"), GONE),
+        "schema",
+        "restartPolicy",
+    ),
+    "namespace of the job": Mutation(
+        "dynamo",
+        in_yaml("benchmark.yaml", ("metadata", "namespace"), "other"),
+        "names",
+        "benchmark.yaml: metadata.namespace",
+    ),
+    "key twice": Mutation(
+        "dynamo",
+        in_text("deployment.yaml", "kind: Dyn", "kind: x\nkind: Dyn"),
+        "schema",
+        "deployment.yaml",
+    ),
     "no engine file": Mutation(
         "dynamo", without("decode-engine.yaml"), "files", "decode-engine.yaml"
     ),
@@ -309,6 +331,9 @@ ENGINE = {
     "removed back-end": engine("decode", ("moe_config", "backend"), "WIDEEP", "release", "backend"),
     "back-end of other experts": engine(
         "decode", ("moe_config", "backend"), "DEEPGEMM", "release", "backend"
+    ),
+    "overlap on prefill": engine(
+        "prefill", ("disable_overlap_scheduler",), False, "scheduler", "disable_overlap"
     ),
     "cache of another type": engine(
         "decode", ("kv_cache_config", "dtype"), "auto", "cache", "kv_cache_config.dtype"
