@@ -56,30 +56,38 @@ class Result:
     findings: tuple[Finding, ...]
 
 
-ENGINE, DYNAMO, LAUNCH = checks_engine, checks_dynamo, checks_launch
-
 CHECKS: tuple[Check, ...] = (
     Check("files", "every file of the format is there"),
     Check("schema", "every document has known fields only, each of its type"),
     Check("options", "every option of a command is one that the program takes, once"),
     Check(
-        "world-size", "GPUs per pod x nodes = tensor x pipeline x context parallel", ENGINE.world
+        "world-size",
+        "GPUs per pod x nodes = tensor x pipeline x context parallel",
+        checks_engine.world,
     ),
-    Check("sums", "workers and their GPUs are those of the configuration", ENGINE.sums),
-    Check("nodes", "a worker fits its server, or fills whole servers", ENGINE.nodes),
-    Check("experts", "expert tp x EP = tp, and EP is that of the configuration", ENGINE.experts),
-    Check("slots", "EP divides the expert slots, at least one per expert", ENGINE.slots),
-    Check("attention", "attention is as configured, and tp divides the heads", ENGINE.attention),
-    Check("batch", "the largest batch is that of the configuration", ENGINE.batch),
-    Check("tokens", "a step holds the batch with its drafts, or the longest input", ENGINE.tokens),
-    Check("sequence", "the longest sequence holds input and output", ENGINE.sequence),
-    Check("drafts", "both roles draft as deep as the configuration", ENGINE.drafts),
-    Check("model", "both roles serve one checkpoint under one name", ENGINE.model),
-    Check("load", "the load is that of the configuration and the workload", ENGINE.load),
+    Check("sums", "workers and their GPUs are those of the configuration", checks_engine.sums),
+    Check("nodes", "a worker fits its server, or fills whole servers", checks_engine.nodes),
+    Check(
+        "experts", "expert tp x EP = tp, and EP is that of the configuration", checks_engine.experts
+    ),
+    Check("slots", "EP divides the expert slots, at least one per expert", checks_engine.slots),
+    Check(
+        "attention", "attention is as configured, and tp divides the heads", checks_engine.attention
+    ),
+    Check("batch", "the largest batch is that of the configuration", checks_engine.batch),
+    Check(
+        "tokens",
+        "a step holds the batch with its drafts, or the longest input",
+        checks_engine.tokens,
+    ),
+    Check("sequence", "the longest sequence holds input and output", checks_engine.sequence),
+    Check("drafts", "both roles draft as deep as the configuration", checks_engine.drafts),
+    Check("model", "both roles serve one checkpoint under one name", checks_engine.model),
+    Check("load", "the load is that of the configuration and the workload", checks_engine.load),
     Check(
         "cuda-graph",
         "no recorded batch is above the largest batch",
-        ENGINE.graphs,
+        checks_engine.graphs,
         warns=True,
     ),
     Check(
@@ -99,58 +107,58 @@ CHECKS: tuple[Check, ...] = (
     Check(
         "components",
         "one frontend, one prefill, one decode component, of different names",
-        DYNAMO.components,
+        checks_dynamo.components,
         ("dynamo",),
     ),
     Check(
         "containers",
         "every pod has a container named main; workers start their role",
-        DYNAMO.containers,
+        checks_dynamo.containers,
         ("dynamo",),
     ),
-    Check("names", "names leave room for those of the pods", DYNAMO.names, ("dynamo",)),
+    Check("names", "names leave room for those of the pods", checks_dynamo.names, ("dynamo",)),
     Check(
         "images",
         "workers share an image, and admission finds its release",
-        DYNAMO.images,
+        checks_dynamo.images,
         ("dynamo",),
     ),
     Check(
         "references",
         "every volume, mount, config map and claim that is named exists",
-        DYNAMO.references,
+        checks_dynamo.references,
         ("dynamo",),
     ),
     Check(
         "compute-domain",
         "workers over several servers of an NVLink domain claim its channel, whole servers each",
-        DYNAMO.compute_domain,
+        checks_dynamo.compute_domain,
         ("dynamo",),
     ),
     Check(
         "topology",
         "what shares memory over NVLink is packed into one NVLink domain, and fits",
-        DYNAMO.topology,
+        checks_dynamo.topology,
         ("dynamo",),
     ),
     Check(
         "architecture",
         "pods ask for the processor of the machine",
-        DYNAMO.architecture,
+        checks_dynamo.architecture,
         ("dynamo",),
     ),
-    Check("job", "nodes of the job are those that its workers fill", LAUNCH.job, ("slurm",)),
-    Check("ranks", "launch options of a worker agree with its size", LAUNCH.ranks, SCRIPTS),
+    Check("job", "nodes of the job are those that its workers fill", checks_launch.job, ("slurm",)),
+    Check("ranks", "launch options of a worker agree with its size", checks_launch.ranks, SCRIPTS),
     Check(
         "transfer",
         "both roles move the KV cache by one back-end",
-        LAUNCH.transfer,
+        checks_launch.transfer,
         ("sglang", "vllm"),
     ),
     Check(
         "dispatch",
         "a rank dispatches no more tokens at once than the kernels take",
-        LAUNCH.dispatch,
+        checks_launch.dispatch,
         ("sglang",),
     ),
 )

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from moeplan.recipes.recipe import Recipe
-from moeplan.recipes.writing import RECORD
+from moeplan.recipes.writing import OWN_FILES, RECORD
 from presets import DataFileError, InputError
 from presets.errors import shown
 from presets.files import read_text, validated
@@ -165,7 +165,7 @@ def _carry_over(folder: Path, fresh: Path, files: Mapping[str, str], old: list[s
     """Keep what lies in the folder and is no part of the recipe it holds."""
     if not old:
         return
-    replaced = set(files) | _written_before(folder)
+    replaced = {*files, *OWN_FILES}
     for name in old:
         if name in replaced:
             continue
@@ -174,13 +174,6 @@ def _carry_over(folder: Path, fresh: Path, files: Mapping[str, str], old: list[s
             shutil.copytree(source, fresh / name, symlinks=True)
         else:
             shutil.copy2(source, fresh / name, follow_symlinks=False)
-
-
-def _written_before(folder: Path) -> set[str]:
-    """Files that the recipe in the folder wrote, whatever its format."""
-    from moeplan.recipes.writing import OWN_FILES
-
-    return set(OWN_FILES)
 
 
 def _unwritable(option: str, folder: Path, problem: str) -> InputError:

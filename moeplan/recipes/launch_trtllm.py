@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -105,15 +106,10 @@ def _worker_script(recipe: Recipe, role: RoleName) -> str:
             option: f"{role}.yaml",
         }
     )
-    lines = [*srun.lines(), " ".join(PROGRAM), *_model_line(recipe), *serve.lines()]
+    model = shlex.quote(recipe.settings.model_path)
+    lines = [*srun.lines(), " ".join(PROGRAM), model, *serve.lines()]
     comment = f"Starts one {role} worker: {recipe.gpus(role)} GPUs on {spread.nodes} nodes."
     return script(comment, ["srun"], lines, ['cd "$(dirname "$0")"'])
-
-
-def _model_line(recipe: Recipe) -> list[str]:
-    import shlex
-
-    return [shlex.quote(recipe.settings.model_path)]
 
 
 def _router(recipe: Recipe) -> RouterFile:

@@ -111,7 +111,6 @@ def recipe_of(
         "experts": model.experts,
         "heads": model.attention.heads,
         "kv_bits": int(precision.kv_cache),
-        "mla": model.attention.kind == "mla",
     }
     content = {
         "format": request.format,

@@ -136,6 +136,9 @@ def _prediction(recipe: Recipe) -> str:
     origin = "Modelled, inside the range of the calibration data."
     if prediction.origin == "extrapolated":
         origin = f"Extrapolated, in: {', '.join(prediction.extrapolated_in)}."
+    if recipe.engine != "trtllm":
+        title = load_engine(recipe.engine).title
+        origin += f" Calibrated on TensorRT-LLM and not on {title}: measure before relying on it."
     price = f"at ${recipe.machine.usd_per_hour:.2f} per GPU-hour"
     return f"## Prediction\n\n{rows(*table)}\n\n{origin} Cost {price}."
 

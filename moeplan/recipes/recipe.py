@@ -85,8 +85,6 @@ class Served(Part):
         Nominal lengths; the longest that are sent. [token]
     experts, heads, kv_bits : int
         Routed experts of a layer, attention heads, bits of a cached value. [1]
-    mla : bool
-        Whether attention keeps one latent cache for all heads.
     """
 
     model: Plain
@@ -97,7 +95,6 @@ class Served(Part):
     experts: Count
     heads: Count
     kv_bits: Count
-    mla: bool
 
 
 class Settings(Part):

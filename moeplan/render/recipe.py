@@ -49,8 +49,7 @@ def summary(recipe: Recipe, folder: str) -> dict[str, Any]:
 def check_report(recipe: Recipe, folder: str, results: list[Result]) -> list[RenderableType]:
     """List every check and what it found."""
     failed = len(failures(results))
-    outcome = "every check passes" if not failed else f"{count(failed, 'breach')}"
-    outcome = outcome.replace("breachs", "breaches")
+    outcome = count(failed, "problem") if failed else "every check passes"
     rows = [[result.check.name, result.status, result.check.rule] for result in results]
     parts: list[RenderableType] = [
         heading(f"{folder}, {recipe.format}: {outcome}"),

@@ -239,7 +239,7 @@ def test_a_spoilt_recipe_fails_and_names_the_field(
     engine.write_text(engine.read_text().replace("max_num_tokens: 192", "max_num_tokens: 8"))
     done = command("recipe", "check", str(folder))
     assert done.status == 1
-    assert "1 breach" in done.out
+    assert "1 problem" in done.out
     assert "decode.yaml: max_num_tokens" in done.out
     assert not done.err
     told = command("recipe", "check", str(folder), "--json").json

@@ -15,10 +15,10 @@ import yaml
 import moeplan
 from costmodel.results import Configuration
 from moeplan.options import Options
-from moeplan.recipes.checks import failures
+from moeplan.recipes.checks import CHECKS, failures
 from moeplan.recipes.placement import lay_out
 from moeplan.recipes.question import Request, recipe_for_configuration
-from moeplan.recipes.recipe import Format, Recipe
+from moeplan.recipes.recipe import FORMATS, Format, Recipe
 from moeplan.recipes.sglang import DISPATCH, QUEUE_DEPTH
 from moeplan.recipes.writing import ROW, check_files, recipe_files
 from tests.recipes.samples import every_recipe, good, searched
@@ -218,6 +218,7 @@ def test_the_readme_says_what_a_reader_needs(format_name: Format) -> None:
             "moeplan validate measured.csv",
             f"{recipe.config.concurrency} requests",
             f"{recipe.prediction.tok_s_per_user:,.1f}",
+            "not on" if recipe.engine != "trtllm" else "## Apply",
             "Extrapolated, in:" if recipe.prediction.origin == "extrapolated" else "Modelled",
         ):
             assert wanted in text
@@ -228,3 +229,11 @@ def test_a_recipe_without_a_prediction_says_so() -> None:
     recipe, _ = good("slurm")
     files = recipe_files(recipe.model_copy(update={"prediction": None}))
     assert "None was made." in files["README.md"]
+
+
+def test_the_document_lists_every_check() -> None:
+    text = Path(__file__).parents[2].joinpath("docs", "recipes.md").read_text("utf-8")
+    for check in CHECKS:
+        formats = ", ".join(f"`{each}`" for each in check.formats)
+        told = "all" if check.formats == FORMATS else formats
+        assert f"| `{check.name}` | {told} | {check.rule} |" in text
