@@ -19,6 +19,9 @@ WARMUP_ROUNDS = 2
 SHORTEST = 0.8
 """Shortest length over the nominal one; lengths are uniform in between. [1]"""
 
+WHOLE_OUTPUT = ["ignore_eos:true"]
+"""Extra input by which a request yields all tokens that it asks for."""
+
 READY_SECONDS = 7200
 """Longest wait for the model to answer. [s]"""
 
@@ -35,7 +38,9 @@ class AiperfOptions(Options):
     osl: Annotated[Count, Field(alias="--output-tokens-mean")]
     random_range_ratio: Annotated[Share | None, Field(alias="--random-range-ratio")] = None
     random_corpus_style: Annotated[Text | None, Field(alias="--random-corpus-style")] = None
-    extra_inputs: Annotated[list[list[str]] | None, Field(alias="--extra-inputs")] = None
+    extra_inputs: Annotated[
+        list[Annotated[list[str], Field(min_length=1)]] | None, Field(alias="--extra-inputs")
+    ] = None
     concurrency: Annotated[Count, Field(alias="--concurrency")]
     request_count: Annotated[Count, Field(alias="--request-count")]
     warmup_request_count: Annotated[CountOrZero | None, Field(alias="--warmup-request-count")] = (
@@ -56,7 +61,10 @@ def load_settings(place: str, options: AiperfOptions) -> dict[str, Setting]:
     fields = AiperfOptions.model_fields
     return {
         name: Setting(f"{place}: {fields[name].alias}", getattr(options, name))
-        for name in ("concurrency", "isl", "osl", "request_count", "model", "url")
+        for name in (
+            *("concurrency", "isl", "osl", "request_count", "model", "url"),
+            *("streaming", "random_range_ratio", "random_corpus_style", "extra_inputs"),
+        )
     }
 
 
@@ -73,7 +81,7 @@ def aiperf_options(recipe: Recipe, url: str, artifact_dir: str) -> AiperfOptions
         osl=recipe.served.osl,
         random_range_ratio=SHORTEST,
         random_corpus_style="sglang",  # from the ratio up to the nominal length
-        extra_inputs=[["ignore_eos:true"]],
+        extra_inputs=[WHOLE_OUTPUT],
         concurrency=users,
         request_count=ROUNDS * users,
         warmup_request_count=WARMUP_ROUNDS * users,

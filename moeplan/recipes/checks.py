@@ -103,7 +103,7 @@ CHECKS: tuple[Check, ...] = (
         checks_trtllm.scheduler,
         TRTLLM,
     ),
-    Check("cache", "both roles keep one type of KV cache", checks_trtllm.cache, TRTLLM),
+    Check("cache", "both roles keep one type of KV cache", checks_launch.cache),
     Check(
         "components",
         "one frontend, one prefill, one decode component, of different names",

@@ -9,8 +9,10 @@ from moeplan.recipes.checks_engine import Breaches, Unreadable, differs
 from moeplan.recipes.dynamo import (
     ARCHITECTURE_LABEL,
     CLIQUE_LABEL,
+    FRONTEND,
     FRONTEND_PORT,
     GPU,
+    WORKER,
     WorkerOptions,
     image_release,
 )
@@ -99,8 +101,11 @@ def containers(parsed: Parsed) -> Breaches:
     """Containers that the operator and the role need."""
     for place, component in _placed(parsed):
         where = f"{place}.podTemplate.spec.containers"
-        if main_container(component) is None:
+        main = main_container(component)
+        if main is None:
             yield where, "none is named main"
+        elif main.command != _program(component):
+            yield f"{where}.main.command", f"must be {' '.join(_program(component))}"
     for role, place, component in _roles(parsed):
         main = main_container(component)
         if main is None:
@@ -111,13 +116,15 @@ def containers(parsed: Parsed) -> Breaches:
         limit = ((resources.limits if resources else None) or {}).get(GPU)
         if asked is not None and asked != limit:
             yield f"{where}.resources.requests.{GPU}", f"is {asked}; it must be the limit, {limit}"
-        if main.command != ["python3", "-m", "dynamo.trtllm"]:
-            yield f"{where}.command", "must be python3 -m dynamo.trtllm"
         command = parsed.commands.get(role)
         if command is not None:
             options: WorkerOptions = command[1]
             mode = Setting(f"{where}.args: --disaggregation-mode", options.disaggregation_mode)
             yield from differs(mode, role, "the type of the component")
+
+
+def _program(component: Component) -> list[str]:
+    return FRONTEND if component.type == "frontend" else WORKER
 
 
 def names(parsed: Parsed) -> Breaches:
@@ -166,12 +173,17 @@ def images(parsed: Parsed) -> Breaches:
 def references(parsed: Parsed) -> Breaches:
     """Find names of things that do not exist."""
     maps = {each.metadata.name for each in parsed.config_maps.values()}
-    for place, pod in _pods(parsed):
+    pods = list(_pods(parsed))
+    if parsed.job is not None:
+        pods.append(("benchmark.yaml: spec.template.spec", parsed.job.spec.template.spec))
+    for place, pod in pods:
         volumes = {volume.name for volume in pod.volumes or []}
         claims = {claim.name for claim in pod.resource_claims or []}
         for container in pod.containers:
             yield from _mounts(f"{place}.containers.{container.name}", container, volumes, claims)
         for volume in pod.volumes or []:
+            if not volume.model_dump(exclude={"name"}, exclude_none=True):
+                yield f"{place}.volumes.{volume.name}", "has no source; it would be empty"
             if volume.config_map is not None and volume.config_map.name not in maps:
                 field = f"{place}.volumes.{volume.name}.configMap.name"
                 yield field, f"{shown(volume.config_map.name)} is no config map of the recipe"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from moeplan.recipes.benchmark import SHORTEST, WHOLE_OUTPUT
 from moeplan.recipes.parsed import Parsed, Setting, Worker
 from moeplan.recipes.placement import spread_worker
 from moeplan.recipes.recipe import ROLES
@@ -201,6 +202,16 @@ def load(parsed: Parsed) -> Breaches:
         ("osl", recipe.served.osl),
     ):
         yield from differs(parsed.load[name], wanted, "as the recipe was predicted")
+    for name, needed, why in (
+        ("random_range_ratio", SHORTEST, "the shortest length over the nominal one"),
+        ("random_corpus_style", "sglang", "which says what the ratio is of"),
+        ("streaming", True, "without which no first token is seen"),
+    ):
+        if name in parsed.load:
+            yield from differs(parsed.load[name], needed, why)
+    extra = parsed.load.get("extra_inputs")
+    if extra is not None and WHOLE_OUTPUT not in (extra.value or []):
+        yield extra.field, f"lacks {WHOLE_OUTPUT[0]}; outputs would end early"
     requests = parsed.load.get("request_count")
     if requests is not None and requests.value < recipe.config.concurrency:
         yield requests.field, f"is {requests.value}; give {recipe.config.concurrency} or more"

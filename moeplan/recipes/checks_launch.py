@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from moeplan.recipes import sglang, vllm
+from moeplan.recipes import checks_trtllm, sglang, vllm
 from moeplan.recipes.checks_engine import Breaches, Unreadable, differs, workers_of
 from moeplan.recipes.launch_trtllm import ServeOptions, SrunOptions
 from moeplan.recipes.parsed import Parsed, Setting
 from moeplan.recipes.recipe import ROLES, RoleName
 from moeplan.recipes.slurm import RECIPE, role_nodes
 from presets.engines import load_engine
+
+SERVERS = (sglang.ServerOptions, vllm.ServerOptions)
 
 
 def _commands(parsed: Parsed) -> list[tuple[RoleName, str, object]]:
@@ -24,6 +26,9 @@ def ranks(parsed: Parsed) -> Breaches:
             yield from _sglang_ranks(role, place, options)
         elif isinstance(options, vllm.ServerOptions):
             yield from _vllm_ranks(place, options)
+            if vllm.SIDE_CHANNEL not in parsed.environment.get(role, {}):
+                field = f"{place}: export {vllm.SIDE_CHANNEL}"
+                yield field, "is missing; it is where the other role reads the KV cache"
         elif isinstance(options, tuple):
             yield from _trtllm_ranks(parsed, role, place, *options)
 
@@ -101,6 +106,17 @@ def _trtllm_ranks(
     yield from differs(
         Setting(f"{place}: {option}", names[option]), f"{role}.yaml", "the file of the role"
     )
+
+
+def cache(parsed: Parsed) -> Breaches:
+    """Find a cache that decode cannot read."""
+    if parsed.recipe.engine == "trtllm":
+        yield from checks_trtllm.cache(parsed)
+        return
+    (_, first, prefill), (_, second, decode) = _commands(parsed)
+    if isinstance(prefill, SERVERS) and isinstance(decode, SERVERS):
+        setting = Setting(f"{second}: --kv-cache-dtype", decode.kv_cache_dtype)
+        yield from differs(setting, prefill.kv_cache_dtype, f"as {first} has")
 
 
 def transfer(parsed: Parsed) -> Breaches:

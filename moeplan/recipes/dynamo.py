@@ -8,7 +8,7 @@ from pydantic import Field
 
 from moeplan.recipes import kubernetes as k8s
 from moeplan.recipes.benchmark import aiperf_options
-from moeplan.recipes.command_line import Options, Text
+from moeplan.recipes.command_line import Count, Options, Text
 from moeplan.recipes.placement import Layout, lay_out
 from moeplan.recipes.recipe import ROLES, Recipe, RoleName
 from moeplan.recipes.trtllm import engine_files
@@ -22,6 +22,7 @@ GPU = "nvidia.com/gpu"
 ARCHITECTURE_LABEL = "kubernetes.io/arch"
 PACK_DOMAIN = "nvlink-domain"
 TOPOLOGY_NAME = "nvlink-domains"
+FRONTEND, WORKER = ["python3", "-m", "dynamo.frontend"], ["python3", "-m", "dynamo.trtllm"]
 FRONTEND_PORT = 8000
 WORKER_PORT = 9090
 RESULTS = "/results"
@@ -42,6 +43,13 @@ BENCHMARK_SCRIPT = (
     f'pip install --quiet "$0" && aiperf "$@" && cat {RESULTS}/profile_export_aiperf.json'
 )
 """Options come as words of their own, never as part of this text."""
+
+
+class FrontendOptions(Options):
+    """Options of ``dynamo.frontend`` that a recipe may hold."""
+
+    http_port: Annotated[Count | None, Field(alias="--http-port")] = None
+    router_mode: Annotated[Text | None, Field(alias="--router-mode")] = None
 
 
 class WorkerOptions(Options):
@@ -70,6 +78,8 @@ def dynamo_files(recipe: Recipe) -> dict[str, str]:
     for role in ROLES:
         text = yaml_text(engines[role].content())
         objects[f"{role}-engine.yaml"] = k8s.ConfigMap(
+            api_version="v1",
+            kind="ConfigMap",
             metadata=_metadata(recipe, f"{recipe.settings.name}-{role}"),
             data={f"{role}.yaml": text},
         )
@@ -89,6 +99,8 @@ def _metadata(recipe: Recipe, name: str) -> k8s.Metadata:
 def _compute_domain(recipe: Recipe) -> k8s.ComputeDomain:
     template = k8s.TemplateName(name=f"{recipe.settings.name}-channel")
     return k8s.ComputeDomain(
+        api_version="resource.nvidia.com/v1beta1",
+        kind="ComputeDomain",
         metadata=_metadata(recipe, recipe.settings.name),
         # 0 nodes: the domain follows its pods. The driver makes the template of the claim.
         spec=k8s.ComputeDomainSpec(
@@ -100,7 +112,10 @@ def _compute_domain(recipe: Recipe) -> k8s.ComputeDomain:
 def _topology() -> k8s.ClusterTopologyBinding:
     level = k8s.TopologyLevel(domain=PACK_DOMAIN, key=CLIQUE_LABEL)
     return k8s.ClusterTopologyBinding(
-        metadata=k8s.Metadata(name=TOPOLOGY_NAME), spec=k8s.TopologySpec(levels=[level])
+        api_version="grove.io/v1alpha1",
+        kind="ClusterTopologyBinding",
+        metadata=k8s.Metadata(name=TOPOLOGY_NAME),
+        spec=k8s.TopologySpec(levels=[level]),
     )
 
 
@@ -112,6 +127,8 @@ def _deployment(recipe: Recipe, layout: Layout) -> k8s.DynamoGraphDeployment:
             cluster_topology_name=TOPOLOGY_NAME, pack_domain=inside
         )
     return k8s.DynamoGraphDeployment(
+        api_version="nvidia.com/v1beta1",
+        kind="DynamoGraphDeployment",
         metadata=_metadata(recipe, recipe.settings.name),
         spec=k8s.GraphSpec(
             backend_framework="trtllm",
@@ -125,8 +142,8 @@ def _frontend(recipe: Recipe) -> k8s.Component:
     main = k8s.Container(
         name="main",
         image=recipe.settings.image,
-        command=["python3", "-m", "dynamo.frontend"],
-        args=["--http-port", str(FRONTEND_PORT)],
+        command=FRONTEND,
+        args=FrontendOptions(http_port=FRONTEND_PORT).words(),
         env_from=_token(recipe),
         volume_mounts=[_models_mount()],
     )
@@ -144,7 +161,7 @@ def _worker(recipe: Recipe, layout: Layout, role: RoleName) -> k8s.Component:
     main = k8s.Container(
         name="main",
         image=recipe.settings.image,
-        command=["python3", "-m", "dynamo.trtllm"],
+        command=WORKER,
         args=[k8s.literal(word) for word in _worker_options(recipe, role).words()],
         env=[
             k8s.EnvVar(name=name, value=value)
@@ -271,6 +288,8 @@ def _benchmark(recipe: Recipe) -> k8s.Job:
     volumes = [_models_volume(recipe), k8s.Volume(name="results", empty_dir={})]
     pod = _pod(recipe, main, volumes, restart_policy="Never")
     return k8s.Job(
+        api_version="batch/v1",
+        kind="Job",
         metadata=_metadata(recipe, f"{recipe.settings.name}-benchmark"),
         spec=k8s.JobSpec(backoff_limit=0, template=k8s.PodTemplate(spec=pod)),
     )

@@ -59,8 +59,8 @@ class PodMetadata(KubernetesPart):
 class ConfigMap(KubernetesPart):
     """Text files that pods mount."""
 
-    api_version: Literal["v1"] = "v1"
-    kind: Literal["ConfigMap"] = "ConfigMap"
+    api_version: Literal["v1"]
+    kind: Literal["ConfigMap"]
     metadata: Metadata
     data: dict[str, str]
 
@@ -88,8 +88,8 @@ class ComputeDomainSpec(KubernetesPart):
 class ComputeDomain(KubernetesPart):
     """Servers whose pods share memory over NVLink."""
 
-    api_version: Literal["resource.nvidia.com/v1beta1"] = "resource.nvidia.com/v1beta1"
-    kind: Literal["ComputeDomain"] = "ComputeDomain"
+    api_version: Literal["resource.nvidia.com/v1beta1"]
+    kind: Literal["ComputeDomain"]
     metadata: Metadata
     spec: ComputeDomainSpec
 
@@ -111,8 +111,8 @@ class TopologySpec(KubernetesPart):
 class ClusterTopologyBinding(KubernetesPart):
     """What the scheduler packs by."""
 
-    api_version: Literal["grove.io/v1alpha1"] = "grove.io/v1alpha1"
-    kind: Literal["ClusterTopologyBinding"] = "ClusterTopologyBinding"
+    api_version: Literal["grove.io/v1alpha1"]
+    kind: Literal["ClusterTopologyBinding"]
     metadata: Metadata
     spec: TopologySpec
 
@@ -318,8 +318,8 @@ class GraphSpec(KubernetesPart):
 class DynamoGraphDeployment(KubernetesPart):
     """A deployment of Dynamo."""
 
-    api_version: Literal["nvidia.com/v1beta1"] = "nvidia.com/v1beta1"
-    kind: Literal["DynamoGraphDeployment"] = "DynamoGraphDeployment"
+    api_version: Literal["nvidia.com/v1beta1"]
+    kind: Literal["DynamoGraphDeployment"]
     metadata: Metadata
     spec: GraphSpec
 
@@ -338,8 +338,8 @@ class JobSpec(KubernetesPart):
 class Job(KubernetesPart):
     """A job."""
 
-    api_version: Literal["batch/v1"] = "batch/v1"
-    kind: Literal["Job"] = "Job"
+    api_version: Literal["batch/v1"]
+    kind: Literal["Job"]
     metadata: Metadata
     spec: JobSpec
 

@@ -48,6 +48,8 @@ def yaml_of(parsed: Parsed, place: str, text: str) -> Any:
     for line, word in bare_words(text):
         problem = f"{word} without quotes is text to one reader and a boolean to another; quote it"
         parsed.findings.append(Finding("schema", f"{place}: line {line}", problem))
+    if content is None:
+        parsed.findings.append(Finding("schema", place, "is empty"))
     return content
 
 
@@ -133,7 +135,9 @@ def options_of(
     With an engine, options that it has and a recipe does not look at pass, and those that it no
     longer has are told with what to give instead.
     """
-    values, _, twice = read_words(words, model)
+    values, stray, twice = read_words(words, model)
+    for word in stray:
+        parsed.findings.append(Finding("options", place, f"{shown(word)} follows no option"))
     for name in twice:
         parsed.findings.append(Finding("options", f"{place}: {name}", "stands twice"))
     known = {str(field.alias) for field in model.model_fields.values()}

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from moeplan.recipes.benchmark import AiperfOptions, load_settings
-from moeplan.recipes.dynamo import BENCHMARK_SCRIPT, GPU, WorkerOptions
+from moeplan.recipes.dynamo import (
+    BENCHMARK_SCRIPT,
+    FRONTEND_PORT,
+    GPU,
+    FrontendOptions,
+    WorkerOptions,
+)
 from moeplan.recipes.kubernetes import (
     ClusterTopologyBinding,
     Component,
@@ -43,6 +49,7 @@ def read_dynamo(parsed: Parsed, files: Mapping[str, str]) -> None:
     parsed.topology = document(parsed, files, "topology.yaml", ClusterTopologyBinding, needed=False)
     parsed.deployment = document(parsed, files, DEPLOYMENT, DynamoGraphDeployment)
     if parsed.deployment is not None:
+        _read_frontend(parsed, parsed.deployment)
         for role in ROLES:
             _read_worker(parsed, role, parsed.deployment)
     job = document(parsed, files, BENCHMARK, Job)
@@ -76,6 +83,19 @@ def _read_engine(parsed: Parsed, role: RoleName, name: str, config_map: ConfigMa
     content = yaml_of(parsed, place, config_map.data[key])
     if content is not None:
         engine_of(parsed, role, place, content)
+
+
+def _read_frontend(parsed: Parsed, deployment: DynamoGraphDeployment) -> None:
+    component = component_of(deployment, "frontend")
+    main = main_container(component) if component is not None else None
+    if component is None or main is None:
+        return  # the checks of components and containers tell
+    place = f"{component_place(deployment, component)}.podTemplate.spec.containers.main.args"
+    words = [plain(word) for word in main.args or []]
+    options = options_of(parsed, place, words, FrontendOptions)
+    if options is not None and options.http_port not in (None, FRONTEND_PORT):
+        problem = f"is {options.http_port}; it must be {FRONTEND_PORT}, where clients look"
+        parsed.findings.append(Finding("options", f"{place}: --http-port", problem))
 
 
 def _read_worker(parsed: Parsed, role: RoleName, deployment: DynamoGraphDeployment) -> None:
@@ -113,8 +133,9 @@ def _read_benchmark(parsed: Parsed, job: Job) -> None:
     container = job.spec.template.spec.containers[0]
     place = f"{BENCHMARK}: spec.template.spec.containers.0"
     command = container.command or []
-    if command[:3] != ["/bin/sh", "-c", BENCHMARK_SCRIPT]:
-        problem = "is not the script of the recipe; options of the load belong into args"
+    start = ["/bin/sh", "-c", BENCHMARK_SCRIPT]
+    if command[:3] != start or not [word for word in command[3:] if word.startswith("aiperf")]:
+        problem = "is not the script of the recipe and a release of aiperf; options go into args"
         parsed.findings.append(Finding("schema", f"{place}.command", problem))
     if job.spec.template.spec.restart_policy not in ("Never", "OnFailure"):
         field = f"{BENCHMARK}: spec.template.spec.restartPolicy"

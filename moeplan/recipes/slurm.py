@@ -183,6 +183,7 @@ def read_slurm(parsed: Parsed, files: Mapping[str, str]) -> None:
         "concurrency": Setting(f"{place}.concurrencies", load.concurrencies[0]),
         "isl": Setting(f"{place}.isl", load.isl),
         "osl": Setting(f"{place}.osl", load.osl),
+        "random_range_ratio": Setting(f"{place}.random_range_ratio", load.random_range_ratio),
     }
 
 

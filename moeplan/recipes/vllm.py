@@ -268,12 +268,15 @@ def read_vllm(parsed: Parsed, files: Mapping[str, str]) -> None:
         command = program_of(parsed, files, name, SERVER)
         if command is None:
             continue
-        words, _ = command
+        words, parsed.environment[role] = command
         model = Setting(f"{name}: model", words[0] if words else "")
         if not words or words[0].startswith("--"):
             parsed.findings.append(Finding("schema", model.field, "is missing after vllm serve"))
         options = options_of(parsed, name, words[1:], ServerOptions, load_engine("vllm"))
         if options is not None:
+            if options.nnodes > 1 and "--headless" not in files[name]:
+                problem = "is missing; only the first node of a worker serves"
+                parsed.findings.append(Finding("options", f"{name}: --headless", problem))
             parsed.commands[role] = (name, options)
             parsed.workers[role] = _worker(parsed, name, options, model, router.get(role))
     read_load(parsed, files)

@@ -20,6 +20,7 @@ DECODE, PREFILL = ("spec", "components", 2), ("spec", "components", 1)
 POD = ("podTemplate", "spec")
 MAIN = (*POD, "containers", 0)
 GONE = object()
+OWN_ONLY = ("README.md", "configuration.csv", "recipe.json")
 
 
 class Mutation(NamedTuple):
@@ -502,6 +503,113 @@ VLLM = {
     ),
 }
 
+FRONTEND = ("spec", "components", 0, *MAIN)
+LATER: dict[str, Mutation] = {
+    **{
+        f"{key} of {name} gone": Mutation(
+            "dynamo", in_yaml(f"{name}.yaml", (key,), GONE), "schema", f"{name}.yaml: {key}"
+        )
+        for name in ("deployment", "benchmark", "decode-engine", "compute-domain", "topology")
+        for key in ("apiVersion", "kind")
+    },
+    "frontend of another program": Mutation(
+        "dynamo",
+        in_yaml("deployment.yaml", (*FRONTEND, "command"), ["-m", "dynamo.frontend"]),
+        "containers",
+        "components.0.podTemplate.spec.containers.main.command",
+    ),
+    "port of the frontend": Mutation(
+        "dynamo",
+        in_yaml("deployment.yaml", (*FRONTEND, "args", 1), "9000"),
+        "options",
+        "components.0.podTemplate.spec.containers.main.args: --http-port",
+    ),
+    "argument of no option": Mutation(
+        "dynamo",
+        in_yaml("deployment.yaml", (*FRONTEND, "args"), ["8000", "--http-port", "8000"]),
+        "options",
+        "components.0.podTemplate.spec.containers.main.args",
+    ),
+    "claim without a name": Mutation(
+        "dynamo",
+        in_yaml(
+            "deployment.yaml",
+            (*DECODE, *POD, "volumes", 0, "persistentVolumeClaim"),
+            None,
+        ),
+        "references",
+        "components.2.podTemplate.spec.volumes.models",
+    ),
+    "mount of the benchmark": Mutation(
+        "dynamo",
+        in_yaml(
+            "benchmark.yaml",
+            ("spec", "template", "spec", "containers", 0, "volumeMounts", 0, "name"),
+            "nothing",
+        ),
+        "references",
+        "benchmark.yaml: spec.template.spec.containers.aiperf.volumeMounts.nothing",
+    ),
+    "no release of aiperf": Mutation(
+        "dynamo",
+        in_yaml(
+            "benchmark.yaml",
+            ("spec", "template", "spec", "containers", 0, "command"),
+            lambda command: command[:3],
+        ),
+        "schema",
+        "benchmark.yaml: spec.template.spec.containers.0.command",
+    ),
+    "no streaming": Mutation(
+        "trtllm", in_text("benchmark.sh", "  --streaming \\\n", ""), "load", "--streaming"
+    ),
+    "other lengths": Mutation(
+        "sglang",
+        in_text("benchmark.sh", "ratio 0.8", "ratio 0.5"),
+        "load",
+        "benchmark.sh: --random-range-ratio",
+    ),
+    "outputs that end early": Mutation(
+        "vllm",
+        in_text("benchmark.sh", "ignore_eos:true", "ignore_eos:false"),
+        "load",
+        "benchmark.sh: --extra-inputs",
+    ),
+    "extra inputs without one": Mutation(
+        "vllm", in_text("benchmark.sh", " ignore_eos:true", ""), "schema", "--extra-inputs"
+    ),
+    "other lengths of the job": Mutation(
+        "slurm",
+        in_yaml("recipe.yaml", ("benchmark", "random_range_ratio"), GONE),
+        "load",
+        "recipe.yaml: benchmark.random_range_ratio",
+    ),
+    "cache of one role": Mutation(
+        "sglang",
+        in_text("decode.sh", "--kv-cache-dtype fp8_e4m3", "--kv-cache-dtype auto"),
+        "cache",
+        "decode.sh: --kv-cache-dtype",
+    ),
+    "cache of the other role": Mutation(
+        "vllm",
+        in_text("prefill.sh", "--kv-cache-dtype fp8", "--kv-cache-dtype auto"),
+        "cache",
+        "decode.sh: --kv-cache-dtype",
+    ),
+    "address of the cache": Mutation(
+        "vllm",
+        in_text("prefill.sh", "export VLLM_NIXL_SIDE_CHANNEL_HOST", "export OTHER"),
+        "ranks",
+        "prefill.sh: export VLLM_NIXL_SIDE_CHANNEL_HOST",
+    ),
+    "every node serves": Mutation(
+        "vllm", in_text("decode.sh", "--headless", "--port=1"), "options", "decode.sh: --headless"
+    ),
+    "empty file": Mutation(
+        "slurm", lambda files: files.update({"recipe.yaml": ""}), "schema", "recipe.yaml"
+    ),
+}
+
 MUTATIONS = {
     f"{group}: {name}": mutation
     for group, mutations in (
@@ -511,6 +619,7 @@ MUTATIONS = {
         ("slurm", SLURM),
         ("sglang", SGLANG),
         ("vllm", VLLM),
+        ("more", LATER),
     )
     for name, mutation in mutations.items()
 }
@@ -528,3 +637,28 @@ def test_one_spoilt_field_is_told(mutation: Mutation) -> None:
     for each in found:
         assert each.problem
         assert "\n" not in each.problem
+
+
+HOLLOW = {"absent": None, "empty": "", "null": "null\n", "list": "[]\n", "map": "{}\n"}
+
+
+@pytest.mark.parametrize("content", HOLLOW.values(), ids=HOLLOW.keys())
+def test_no_file_may_be_hollow(format_name: Format, content: str | None) -> None:
+    recipe, files = good(format_name)
+    for name in set(files) - set(OWN_ONLY):
+        spoilt = {each: text for each, text in files.items() if each != name}
+        if content is not None:
+            spoilt[name] = content
+        assert failures(check_files(recipe, spoilt)), name
+
+
+def test_no_check_is_skipped_in_silence(format_name: Format) -> None:
+    """A line less can be a good recipe, but not one that a check could not read."""
+    recipe, files = good(format_name)
+    for name in set(files) - set(OWN_ONLY):
+        lines = files[name].splitlines(keepends=True)
+        for gone in range(len(lines)):
+            spoilt = files | {name: "".join(lines[:gone] + lines[gone + 1 :])}
+            results = check_files(recipe, spoilt)
+            skipped = [each.check.name for each in results if each.status == "skipped"]
+            assert failures(results) or not skipped, (name, lines[gone])
