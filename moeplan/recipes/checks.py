@@ -149,6 +149,7 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check("job", "nodes of the job are those that its workers fill", checks_launch.job, ("slurm",)),
     Check("ranks", "launch options of a worker agree with its size", checks_launch.ranks, SCRIPTS),
+    Check("ports", "addresses carry the ports that are listened on", checks_launch.ports, SCRIPTS),
     Check(
         "transfer",
         "both roles move the KV cache by one back-end",

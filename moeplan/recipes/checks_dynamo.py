@@ -13,6 +13,7 @@ from moeplan.recipes.dynamo import (
     FRONTEND_PORT,
     GPU,
     WORKER,
+    WORKER_PORT,
     WorkerOptions,
     image_release,
 )
@@ -34,6 +35,7 @@ from presets import InputError
 from presets.engines import load_dynamo
 from presets.errors import shown
 
+JOB_POD = "benchmark.yaml: spec.template.spec"
 KINDS: tuple[Literal["frontend", "prefill", "decode"], ...] = ("frontend", *ROLES)
 
 
@@ -116,6 +118,10 @@ def containers(parsed: Parsed) -> Breaches:
         limit = ((resources.limits if resources else None) or {}).get(GPU)
         if asked is not None and asked != limit:
             yield f"{where}.resources.requests.{GPU}", f"is {asked}; it must be the limit, {limit}"
+        probe = main.startup_probe.http_get if main.startup_probe else None
+        if probe is not None:
+            told = Setting(f"{where}.startupProbe.httpGet.port", probe.port)
+            yield from differs(told, WORKER_PORT, "where workers tell of their health")
         command = parsed.commands.get(role)
         if command is not None:
             options: WorkerOptions = command[1]
@@ -175,7 +181,7 @@ def references(parsed: Parsed) -> Breaches:
     maps = {each.metadata.name for each in parsed.config_maps.values()}
     pods = list(_pods(parsed))
     if parsed.job is not None:
-        pods.append(("benchmark.yaml: spec.template.spec", parsed.job.spec.template.spec))
+        pods.append((JOB_POD, parsed.job.spec.template.spec))
     for place, pod in pods:
         volumes = {volume.name for volume in pod.volumes or []}
         claims = {claim.name for claim in pod.resource_claims or []}
@@ -184,6 +190,12 @@ def references(parsed: Parsed) -> Breaches:
         for volume in pod.volumes or []:
             if not volume.model_dump(exclude={"name"}, exclude_none=True):
                 yield f"{place}.volumes.{volume.name}", "has no source; it would be empty"
+            if volume.persistent_volume_claim is not None:
+                claim_name = volume.persistent_volume_claim.claim_name
+                field = f"{place}.volumes.{volume.name}.persistentVolumeClaim.claimName"
+                yield from differs(
+                    Setting(field, claim_name), parsed.recipe.settings.claim, "which is recorded"
+                )
             if volume.config_map is not None and volume.config_map.name not in maps:
                 field = f"{place}.volumes.{volume.name}.configMap.name"
                 yield field, f"{shown(volume.config_map.name)} is no config map of the recipe"
@@ -334,3 +346,8 @@ def architecture(parsed: Parsed) -> Breaches:
         yield from differs(
             setting, parsed.recipe.machine.architecture, f"that of {parsed.recipe.machine.sku}"
         )
+    if parsed.job is not None:
+        labels = parsed.job.spec.template.spec.node_selector or {}
+        field = f"{JOB_POD}.nodeSelector.{ARCHITECTURE_LABEL}"
+        if labels.get(ARCHITECTURE_LABEL, "amd64") not in ("amd64", "arm64"):
+            yield field, f"is {shown(labels[ARCHITECTURE_LABEL])}; give amd64 or arm64"

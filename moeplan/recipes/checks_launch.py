@@ -9,6 +9,7 @@ from moeplan.recipes.parsed import Parsed, Setting
 from moeplan.recipes.recipe import ROLES, RoleName
 from moeplan.recipes.slurm import RECIPE, role_nodes
 from presets.engines import load_engine
+from presets.errors import shown
 
 SERVERS = (sglang.ServerOptions, vllm.ServerOptions)
 
@@ -117,6 +118,31 @@ def cache(parsed: Parsed) -> Breaches:
     if isinstance(prefill, SERVERS) and isinstance(decode, SERVERS):
         setting = Setting(f"{second}: --kv-cache-dtype", decode.kv_cache_dtype)
         yield from differs(setting, prefill.kv_cache_dtype, f"as {first} has")
+
+
+def ports(parsed: Parsed) -> Breaches:
+    """Find an address where nothing listens."""
+    router = parsed.router_port
+    if router is None:
+        raise Unreadable
+    for role, _, options in _commands(parsed):
+        server = options[1] if isinstance(options, tuple) else options
+        if not isinstance(server, (*SERVERS, ServeOptions)):
+            continue
+        for field, (url, *rest) in parsed.routes.get(role, []):
+            if not url.endswith(f":{server.port}"):
+                yield field, f"{shown(url)} must end in :{server.port}, where {role} listens"
+            if isinstance(server, sglang.ServerOptions) and role == "prefill":
+                yield from _bootstrap(field, rest, server)
+    url = parsed.load.get("url")
+    if url is not None and not url.value.rstrip("/").endswith(f":{router.value}"):
+        yield url.field, f"{shown(url.value)} must end in :{router.value}, that of {router.field}"
+
+
+def _bootstrap(field: str, rest: list[str], server: sglang.ServerOptions) -> Breaches:
+    port = server.disaggregation_bootstrap_port or sglang.bootstrap_port()
+    if rest != [str(port)]:
+        yield field, f"must give the bootstrap port, {port}, after the address"
 
 
 def transfer(parsed: Parsed) -> Breaches:

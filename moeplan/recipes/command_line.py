@@ -36,6 +36,7 @@ def _json(value: object) -> object:
 
 Count = Annotated[int, BeforeValidator(_number), Field(ge=1, le=100_000_000)]
 CountOrZero = Annotated[int, BeforeValidator(_number), Field(ge=0, le=100_000_000)]
+Port = Annotated[int, BeforeValidator(_number), Field(ge=1, le=65_535)]
 Share = Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)]
 Text = Annotated[str, BeforeValidator(_text), Field(min_length=1)]
 FromJson = BeforeValidator(_json)

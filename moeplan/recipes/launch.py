@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from moeplan.recipes.benchmark import AiperfOptions, aiperf_options, load_settings
-from moeplan.recipes.command_line import Options, script
+from moeplan.recipes.command_line import Options, Port, Text, script
 from moeplan.recipes.parsed import Finding, Parsed, Setting
 from moeplan.recipes.reading import options_of, program_of
 from moeplan.recipes.recipe import ROLES, Recipe, RoleName
@@ -17,6 +20,17 @@ BENCHMARK, ROUTER = "benchmark.sh", "router.sh"
 
 RANK_GUARD = ': "${NODE_RANK:?rank of this node within its worker, from 0}"'
 LEADER_GUARD = ': "${LEADER:?address of the node of rank 0}"'
+
+
+class RouterOptions(Options):
+    """Options that the routers of both engines have."""
+
+    prefill: Annotated[list[list[str]], Field(alias="--prefill")]
+    decode: Annotated[list[list[str]], Field(alias="--decode")]
+    host: Annotated[Text, Field(alias="--host")]
+    port: Annotated[Port, Field(alias="--port")]
+
+    repeated_fields: ClassVar[frozenset[str]] = frozenset({"prefill", "decode"})
 
 
 def worker_hosts(recipe: Recipe, role: RoleName) -> list[str]:
@@ -47,7 +61,7 @@ def read_load(parsed: Parsed, files: Mapping[str, str]) -> None:
 
 
 def read_router(
-    parsed: Parsed, files: Mapping[str, str], program: tuple[str, ...], model: type[Options]
+    parsed: Parsed, files: Mapping[str, str], program: tuple[str, ...], model: type[RouterOptions]
 ) -> dict[RoleName, Setting]:
     """Read how many workers of each role the router joins; nothing where it cannot be read."""
     command = program_of(parsed, files, ROUTER, program)
@@ -57,8 +71,11 @@ def read_router(
     if options is None:
         return {}
     joined: dict[RoleName, Setting] = {}
+    parsed.router_port = Setting(f"{ROUTER}: --port", options.port)
     for role in ROLES:
-        urls = [entry[0] for entry in getattr(options, role) if entry]
+        entries = [entry for entry in getattr(options, role) if entry]
+        parsed.routes[role] = [Setting(f"{ROUTER}: --{role}", entry) for entry in entries]
+        urls = [entry[0] for entry in entries]
         joined[role] = Setting(f"{ROUTER}: --{role}", len(urls))
         if len(set(urls)) < len(urls):
             parsed.findings.append(

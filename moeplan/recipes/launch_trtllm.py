@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from moeplan.recipes.command_line import Count, Options, Text, script
+from moeplan.recipes.command_line import Count, Options, Port, Text, script
 from moeplan.recipes.launch import (
     PORTS,
     ROUTER_PORT,
@@ -49,7 +49,7 @@ class ServeOptions(Options):
 
     backend: Annotated[Text, Field(alias="--backend")]
     host: Annotated[Text, Field(alias="--host")]
-    port: Annotated[Count, Field(alias="--port")]
+    port: Annotated[Port, Field(alias="--port")]
     config: Annotated[Text | None, Field(alias="--config")] = None
     extra_llm_api_options: Annotated[Text | None, Field(alias="--extra_llm_api_options")] = None
 
@@ -70,7 +70,7 @@ class RouterFile(BaseModel):
 
     hostname: str
     port: Annotated[int, Field(ge=1, le=65535)]
-    backend: str = "pytorch"
+    backend: Literal["pytorch"] = "pytorch"
     context_servers: Servers
     generation_servers: Servers
 
@@ -157,6 +157,9 @@ def _read_worker(
         return
     parsed.commands[role] = (name, (srun, serve))
     servers = getattr(router, SERVERS[role])
+    parsed.router_port = Setting("router.yaml: port", router.port)
+    field = f"router.yaml: {SERVERS[role]}.urls"
+    parsed.routes[role] = [Setting(field, [url]) for url in servers.urls]
     parsed.workers[role] = trtllm_worker(
         role,
         placed,
@@ -166,6 +169,5 @@ def _read_worker(
         model=Setting(f"{name}: model", words[start + 2]),
     )
     if len(servers.urls) != servers.num_instances:
-        field = f"router.yaml: {SERVERS[role]}.urls"
         problem = f"names {len(servers.urls)} workers; num_instances is {servers.num_instances}"
         parsed.findings.append(Finding("schema", field, problem))

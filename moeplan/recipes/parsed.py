@@ -123,6 +123,8 @@ class Parsed:
     compute_domain: ComputeDomain | None = None
     topology: ClusterTopologyBinding | None = None
     load: dict[str, Setting] = field(default_factory=dict)
+    router_port: Setting | None = None
+    routes: dict[RoleName, list[Setting]] = field(default_factory=dict)
     slurm: SlurmRecipe | None = None
     commands: dict[RoleName, tuple[str, Any]] = field(default_factory=dict)
     environment: dict[RoleName, dict[str, str]] = field(default_factory=dict)

@@ -7,13 +7,23 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from moeplan.recipes.command_line import Count, CountOrZero, Flag, Options, Share, Text, script
+from moeplan.recipes.command_line import (
+    Count,
+    CountOrZero,
+    Flag,
+    Options,
+    Port,
+    Share,
+    Text,
+    script,
+)
 from moeplan.recipes.launch import (
     LEADER_GUARD,
     LEADER_PORT,
     PORTS,
     RANK_GUARD,
     ROUTER_PORT,
+    RouterOptions,
     benchmark_script,
     read_load,
     read_router,
@@ -46,7 +56,7 @@ class ServerOptions(Options):
     served_model_name: Annotated[Text, Field(alias="--served-model-name")]
     trust_remote_code: Annotated[Flag, Field(alias="--trust-remote-code")] = None
     host: Annotated[Text, Field(alias="--host")]
-    port: Annotated[Count, Field(alias="--port")]
+    port: Annotated[Port, Field(alias="--port")]
     nnodes: Annotated[Count, Field(alias="--nnodes")] = 1
     node_rank: Annotated[Text | None, Field(alias="--node-rank")] = None
     dist_init_addr: Annotated[Text | None, Field(alias="--dist-init-addr")] = None
@@ -94,33 +104,27 @@ class ServerOptions(Options):
         Field(alias="--disaggregation-transfer-backend"),
     ] = "mooncake"
     disaggregation_bootstrap_port: Annotated[
-        Count | None, Field(alias="--disaggregation-bootstrap-port")
+        Port | None, Field(alias="--disaggregation-bootstrap-port")
     ] = None
 
     shell_fields: ClassVar[frozenset[str]] = frozenset({"node_rank", "dist_init_addr"})
 
 
-class RouterOptions(Options):
+class PairRouterOptions(RouterOptions):
     """Options of ``sglang_router.launch_router``."""
 
     pd_disaggregation: Annotated[Flag, Field(alias="--pd-disaggregation")]
-    prefill: Annotated[list[list[str]], Field(alias="--prefill")]
-    decode: Annotated[list[list[str]], Field(alias="--decode")]
-    host: Annotated[Text, Field(alias="--host")]
-    port: Annotated[Count, Field(alias="--port")]
-
-    repeated_fields: ClassVar[frozenset[str]] = frozenset({"prefill", "decode"})
 
 
 def sglang_files(recipe: Recipe) -> dict[str, str]:
     """Write launch scripts of both roles, of the router and of the benchmark."""
     files = {f"{role}.sh": _worker_script(recipe, role) for role in ROLES}
-    bootstrap = str(int(load_engine("sglang").settings["bootstrap_port"].value))
+    bootstrap = str(bootstrap_port())
     urls = {
         role: [f"http://{host}:{PORTS[role]}" for host in worker_hosts(recipe, role)]
         for role in ROLES
     }
-    router = RouterOptions(
+    router = PairRouterOptions(
         pd_disaggregation=True,
         prefill=[[url, bootstrap] for url in urls["prefill"]],
         decode=[[url] for url in urls["decode"]],
@@ -166,9 +170,7 @@ def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
         **_drafts(config.mtp_depth),
         "disaggregation_mode": role,
         "disaggregation_transfer_backend": "nixl",
-        "disaggregation_bootstrap_port": (
-            int(engine.settings["bootstrap_port"].value) if role == "prefill" else None
-        ),
+        "disaggregation_bootstrap_port": (bootstrap_port() if role == "prefill" else None),
     }
     if role == "decode" and config.eplb_slots:
         content["enable_eplb"] = True
@@ -180,6 +182,11 @@ def _attention_dp(recipe: Recipe, role: RoleName) -> bool:
     if recipe.gpus(role) == 1:
         return False
     return role == "prefill" or recipe.config.decode_attention == "dp"
+
+
+def bootstrap_port() -> int:
+    """Port at which decode finds the cache of prefill, unless told otherwise."""
+    return int(load_engine("sglang").settings["bootstrap_port"].value)
 
 
 def dispatched_tokens(recipe: Recipe) -> int:
@@ -241,7 +248,7 @@ def _worker_script(recipe: Recipe, role: RoleName) -> str:
 
 def read_sglang(parsed: Parsed, files: Mapping[str, str]) -> None:
     """Read the scripts."""
-    router = read_router(parsed, files, ROUTER, RouterOptions)
+    router = read_router(parsed, files, ROUTER, PairRouterOptions)
     for role in ROLES:
         name = f"{role}.sh"
         command = program_of(parsed, files, name, SERVER)
@@ -281,7 +288,9 @@ def _worker(
         ep=setting("--ep-size", options.ep_size),
         moe_tp=setting("--ep-size", 0 if uneven else split),
         attention_dp=setting("--attn-dp-size", ranks > 1),
-        batch=setting("--max-running-requests", batch if not odd else f"{batch} and a rest"),
+        batch=setting(
+            "--max-running-requests", options.max_running_requests / ranks if odd else batch
+        ),
         tokens=None,
         sequence=setting("--context-length", options.context_length),
         depth=setting("--speculative-num-steps", options.speculative_num_steps or 0),

@@ -14,6 +14,7 @@ from moeplan.recipes.command_line import (
     FromJson,
     JsonPart,
     Options,
+    Port,
     Share,
     Text,
     script,
@@ -24,6 +25,7 @@ from moeplan.recipes.launch import (
     PORTS,
     RANK_GUARD,
     ROUTER_PORT,
+    RouterOptions,
     benchmark_script,
     read_load,
     read_router,
@@ -87,11 +89,11 @@ class ServerOptions(Options):
 
     served_model_name: Annotated[Text, Field(alias="--served-model-name")]
     host: Annotated[Text, Field(alias="--host")]
-    port: Annotated[Count, Field(alias="--port")]
+    port: Annotated[Port, Field(alias="--port")]
     nnodes: Annotated[Count, Field(alias="--nnodes")] = 1
     node_rank: Annotated[Text | None, Field(alias="--node-rank")] = None
     master_addr: Annotated[Text | None, Field(alias="--master-addr")] = None
-    master_port: Annotated[Count | None, Field(alias="--master-port")] = None
+    master_port: Annotated[Port | None, Field(alias="--master-port")] = None
     tensor_parallel_size: Annotated[Count, Field(alias="--tensor-parallel-size")] = 1
     data_parallel_size: Annotated[Count, Field(alias="--data-parallel-size")] = 1
     data_parallel_size_local: Annotated[Count | None, Field(alias="--data-parallel-size-local")] = (
@@ -125,17 +127,11 @@ class ServerOptions(Options):
     shell_fields: ClassVar[frozenset[str]] = frozenset({"node_rank", "master_addr"})
 
 
-class RouterOptions(Options):
+class PairRouterOptions(RouterOptions):
     """Options of ``vllm-router``."""
 
     vllm_pd_disaggregation: Annotated[Flag, Field(alias="--vllm-pd-disaggregation")]
-    prefill: Annotated[list[list[str]], Field(alias="--prefill")]
-    decode: Annotated[list[list[str]], Field(alias="--decode")]
-    host: Annotated[Text, Field(alias="--host")]
-    port: Annotated[Count, Field(alias="--port")]
     policy: Annotated[Text | None, Field(alias="--policy")] = None
-
-    repeated_fields: ClassVar[frozenset[str]] = frozenset({"prefill", "decode"})
 
 
 def vllm_files(recipe: Recipe) -> dict[str, str]:
@@ -151,7 +147,7 @@ def vllm_files(recipe: Recipe) -> dict[str, str]:
         role: [[f"http://{host}:{PORTS[role]}"] for host in worker_hosts(recipe, role)]
         for role in ROLES
     }
-    router = RouterOptions(
+    router = PairRouterOptions(
         vllm_pd_disaggregation=True,
         prefill=urls["prefill"],
         decode=urls["decode"],
@@ -262,7 +258,7 @@ def _worker_script(recipe: Recipe, role: RoleName) -> str:
 
 def read_vllm(parsed: Parsed, files: Mapping[str, str]) -> None:
     """Read the scripts."""
-    router = read_router(parsed, files, ROUTER, RouterOptions)
+    router = read_router(parsed, files, ROUTER, PairRouterOptions)
     for role in ROLES:
         name = f"{role}.sh"
         command = program_of(parsed, files, name, SERVER)

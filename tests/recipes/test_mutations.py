@@ -605,6 +605,56 @@ LATER: dict[str, Mutation] = {
     "every node serves": Mutation(
         "vllm", in_text("decode.sh", "--headless", "--port=1"), "options", "decode.sh: --headless"
     ),
+    "another claim": Mutation(
+        "dynamo",
+        in_yaml(
+            "deployment.yaml",
+            (*DECODE, *POD, "volumes", 0, "persistentVolumeClaim", "claimName"),
+            "another",
+        ),
+        "references",
+        "components.2.podTemplate.spec.volumes.models.persistentVolumeClaim.claimName",
+    ),
+    "port of a probe": Mutation(
+        "dynamo",
+        in_yaml("deployment.yaml", (*DECODE, *MAIN, "startupProbe", "httpGet", "port"), 8080),
+        "containers",
+        "components.2.podTemplate.spec.containers.main.startupProbe.httpGet.port",
+    ),
+    "processor of the benchmark": Mutation(
+        "dynamo",
+        in_yaml(
+            "benchmark.yaml",
+            ("spec", "template", "spec", "nodeSelector", "kubernetes.io/arch"),
+            "arm",
+        ),
+        "architecture",
+        "benchmark.yaml: spec.template.spec.nodeSelector",
+    ),
+    "requests that ranks cannot share": Mutation(
+        "sglang",
+        in_text("decode.sh", "--max-running-requests 10592", "--max-running-requests 10593"),
+        "batch",
+        "decode.sh: --max-running-requests",
+    ),
+    "port of a worker": Mutation(
+        "trtllm", in_text("decode.sh", "--port 8002", "--port 8003"), "ports", "router.yaml: gen"
+    ),
+    "address of a worker": Mutation(
+        "vllm", in_text("router.sh", "prefill-2:8001", "prefill-2:8002"), "ports", "--prefill"
+    ),
+    "port of the router": Mutation(
+        "trtllm", in_yaml("router.yaml", ("port",), 9000), "ports", "benchmark.sh: --url"
+    ),
+    "port that is none": Mutation(
+        "vllm", in_text("decode.sh", "--port 8002", "--port 80020"), "schema", "decode.sh: --port"
+    ),
+    "bootstrap port": Mutation(
+        "sglang", in_text("prefill.sh", "port 8998", "port 8999"), "ports", "router.sh: --prefill"
+    ),
+    "back-end of the router": Mutation(
+        "trtllm", in_yaml("router.yaml", ("backend",), "cpp"), "schema", "router.yaml: backend"
+    ),
     "empty file": Mutation(
         "slurm", lambda files: files.update({"recipe.yaml": ""}), "schema", "recipe.yaml"
     ),
