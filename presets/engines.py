@@ -115,9 +115,7 @@ class Engine(Record):
             f"{known.first} to {known.last}" if known.last else f"{known.first} and later"
             for known in self.releases
         )
-        raise InputError(
-            f"engine version: {self.title} {shown(release)} is not known; valid: {ranges}"
-        )
+        raise InputError(f"{self.title} {shown(release)} is not known; valid: {ranges}")
 
     def moe_backend(
         self, role: str, expert_format: str, generation: str, attention: str, ep: int
@@ -210,9 +208,7 @@ def release_number(release: str, after: bool = False) -> tuple[int, ...]:
     """
     match = RELEASE.fullmatch(release) if len(release) <= 40 else None
     if match is None:
-        raise InputError(
-            f"engine version: {shown(release)} is not valid; give a release, such as 1.3.0rc29"
-        )
+        raise InputError(f"release {shown(release)} is not valid; give one, such as 1.3.0rc29")
     major, minor, patch, candidate, post = match.groups()
     last = 10**9
     return (

@@ -82,7 +82,10 @@ def _release(request: Request) -> str:
     """Check the engine release before any work is done."""
     engine = load_engine(ENGINE_OF[request.format])
     release = request.engine_release or engine.default_release
-    engine.releases_of(release)
+    try:
+        engine.releases_of(release)
+    except InputError as error:
+        raise InputError(f"--engine-version: {error}") from None
     return release
 
 
@@ -172,6 +175,10 @@ def _settings(
     InputError
         Naming the option.
     """
+    if request.format != "dynamo":
+        for field in ("namespace", "claim", "node_selector", "pull_secret", "token_secret"):
+            if getattr(request, field):
+                raise InputError(f"{OPTION_OF[field]}: is of Kubernetes; give --format dynamo")
     given = {
         "name": _given(request.name, NAME),
         "model_path": _given(request.model_path, f"/models/{model.name}-{scenario.precision}"),

@@ -53,7 +53,7 @@ def test_keys_and_back_ends_follow_the_release(release: str, key: str, wide_ep: 
 
 @pytest.mark.parametrize("release", ["1.1.0", "1.3.0rc10", "0.8.1", "latest", "1.3", "1" * 60, ""])
 def test_other_releases_are_refused(release: str) -> None:
-    with pytest.raises(InputError, match=r"engine version: .*(valid: 1\.2\.0rc6|give a release)"):
+    with pytest.raises(InputError, match=r"(valid: 1\.2\.0rc6|give one)"):
         load_engine("trtllm").releases_of(release)
 
 
