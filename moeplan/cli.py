@@ -15,6 +15,7 @@ from moeplan.commands import (
     curve,
     predict,
     presets,
+    recipe,
     topology,
     validate,
 )
@@ -57,6 +58,7 @@ def _root(
 for module in (best, curve, compare, predict, validate, calibrate):
     name = module.__name__.rpartition(".")[2]
     app.command(name, epilog=module.EXAMPLES)(module.command)
+app.add_typer(recipe.app)
 app.add_typer(topology.app)
 app.add_typer(presets.app)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from costmodel.results import Configuration
 from presets import DataFileError
+from presets.errors import shown
 from presets.files import read_text, validated
 from presets.yaml_file import read_yaml
 
@@ -36,6 +37,35 @@ def read_configuration(path: Path) -> Configuration:
         keys = ", ".join(Configuration.model_fields)
         raise DataFileError(f"must hold a configuration with the keys {keys}", path)
     return validated(Configuration, content, path)
+
+
+def read_question(path: Path) -> dict[str, str]:
+    """Read machine and workload that an answer names, as text; nothing where it names none.
+
+    Parameters
+    ----------
+    path : Path
+        As for `read_configuration`.
+
+    Raises
+    ------
+    DataFileError
+        Where the file is malformed, or a value is neither text nor a number.
+    """
+    content = _content(path)
+    if not isinstance(content, dict):
+        return {}
+    scenario = content.get("scenario")
+    named = {"sku": content.get("sku")} | (scenario if isinstance(scenario, dict) else {})
+    question = {}
+    for key in ("sku", "model", "precision", "isl", "osl"):
+        value = named.get(key)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise DataFileError(f"{shown(value)} is not valid; it must be text", path, key=key)
+        question[key] = str(value)
+    return question
 
 
 def _content(path: Path) -> object:

@@ -35,7 +35,7 @@ from presets import ClusterSpec
 SETTINGS = {"max_batch": 1, "concurrency": 1}
 """What a configuration has beside its fleet."""
 
-TTFT_STEPS = 16
+TTFT_STEPS = 24
 """How many smaller batches are tried under a limit on TTFT. [1]
 
 The last user is a whole one and waits longer, so that TTFT may also fall with one slot more.

@@ -25,7 +25,11 @@ def read_yaml(path: Path) -> object:
         Where the file is longer than `MAX_BYTES`, not YAML, has an alias or a repeated key, or is
         nested deeper than `MAX_DEPTH`.
     """
-    text = read_text(path, MAX_BYTES)
+    return parse_yaml(read_text(path, MAX_BYTES), path)
+
+
+def parse_yaml(text: str, path: Path) -> object:
+    """Parse YAML as `read_yaml` does; `path` is what errors name."""
     # The loader in C is twenty times faster, and not everywhere.
     loader_class = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:

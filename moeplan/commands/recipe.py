@@ -1,0 +1,310 @@
+"""``moeplan recipe``: files that deploy an answer, their checks, and what differs between two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from moeplan import parameters as given
+
+if TYPE_CHECKING:
+    from moeplan.recipes.recipe import Recipe
+
+FORMAT_NAMES = "dynamo, sglang, slurm, trtllm or vllm"
+
+app = typer.Typer(
+    name="recipe",
+    help="Write, check and compare files that deploy an answer.",
+    rich_markup_mode=None,
+    subcommand_metavar="[COMMAND] [ARGS]...",
+)
+
+EXAMPLES = given.examples(
+    "moeplan recipe --sku gb200 --target 125 --format dynamo --output gb200-125",
+    "moeplan recipe --sku gb200 --config answer.json --format slurm --output run",
+    "moeplan recipe check gb200-125",
+    "moeplan recipe diff gb200-125 gb200-60",
+)
+
+Target = Annotated[
+    str | None,
+    typer.Option("--target", metavar="TOK/S", help="Interactivity each user sees, tok/s/user."),
+]
+Config = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Configuration in JSON or YAML, or an answer of `best --json` with machine and "
+        "workload, instead of --target.",
+    ),
+]
+Format = Annotated[str | None, typer.Option("--format", metavar="NAME", help=f"{FORMAT_NAMES}.")]
+Output = Annotated[
+    str | None,
+    typer.Option("--output", metavar="DIR", help="Folder to write; new, or empty."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace the recipe that the folder holds.")]
+EngineVersion = Annotated[
+    str | None,
+    typer.Option(
+        "--engine-version",
+        metavar="RELEASE",
+        help="Release of the engine; options follow it. [default: the newest that is known]",
+    ),
+]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", help="Name of the deployment. [default: moeplan]"),
+]
+ModelPath = Annotated[
+    str | None,
+    typer.Option(
+        "--model-path",
+        metavar="PATH",
+        help="Checkpoint in the container, or a name at Hugging Face. "
+        "[default: /models/MODEL-PRECISION]",
+    ),
+]
+ServedName = Annotated[
+    str | None,
+    typer.Option(
+        "--served-name", metavar="NAME", help="What clients ask for. [default: that of the model]"
+    ),
+]
+Image = Annotated[
+    str | None,
+    typer.Option(
+        "--image", metavar="IMAGE", help="Container. [default: one that ships the engine release]"
+    ),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option("--namespace", metavar="NAME", help="Of Kubernetes. [default: the current one]"),
+]
+Claim = Annotated[
+    str | None,
+    typer.Option(
+        "--claim",
+        metavar="NAME",
+        help="Storage claim with the checkpoint, mounted at /models. [default: model-cache]",
+    ),
+]
+NodeSelector = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--node-selector", metavar="KEY=VALUE", help="Label that nodes must have; may be repeated."
+    ),
+]
+PullSecret = Annotated[
+    str | None,
+    typer.Option("--pull-secret", metavar="NAME", help="Secret that images are pulled with."),
+]
+TokenSecret = Annotated[
+    str | None,
+    typer.Option(
+        "--token-secret", metavar="NAME", help="Secret whose keys become environment variables."
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME|PATH",
+        help=f"Preset, or path of a config.json. [default: {given.MODEL}]",
+    ),
+]
+Isl = Annotated[
+    str | None,
+    typer.Option("--isl", metavar="TOKENS", help=f"Nominal input length. [default: {given.ISL}]"),
+]
+Osl = Annotated[
+    str | None,
+    typer.Option("--osl", metavar="TOKENS", help=f"Nominal output length. [default: {given.OSL}]"),
+]
+Folder = Annotated[str, typer.Argument(metavar="DIR", help="Folder of a recipe.")]
+First = Annotated[str, typer.Argument(metavar="A", help="Folder of a recipe.")]
+Second = Annotated[str, typer.Argument(metavar="B", help="Folder of another.")]
+
+
+@app.callback(invoke_without_command=True, epilog=EXAMPLES)
+def write(
+    context: typer.Context,
+    sku: given.Sku = None,
+    target: Target = None,
+    config: Config = None,
+    format_name: Format = None,
+    destination: Output = None,
+    force: Force = False,
+    engine_version: EngineVersion = None,
+    name: Name = None,
+    model_path: ModelPath = None,
+    served_name: ServedName = None,
+    image: Image = None,
+    namespace: Namespace = None,
+    claim: Claim = None,
+    node_selector: NodeSelector = None,
+    pull_secret: PullSecret = None,
+    token_secret: TokenSecret = None,
+    model: Model = None,
+    precision: given.Precision = None,
+    isl: Isl = None,
+    osl: Osl = None,
+    max_gpus: given.MaxGpus = given.MAX_GPUS,
+    max_ttft: given.MaxTtft = None,
+    price: given.Price = None,
+    cluster: given.Cluster = None,
+    calibration: given.Calibration = None,
+    as_json: given.Json = False,
+) -> None:
+    """Write files that deploy the best configuration of a target, or a given one.
+
+    A recipe that fails a check is not written.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from moeplan import output
+    from moeplan.numbers import one_of, positive_number
+    from moeplan.recipes import question
+    from moeplan.recipes.recipe import ENGINE_OF, FORMATS
+    from presets import InputError
+
+    if format_name is None:
+        raise InputError(f"--format: none is given; give {FORMAT_NAMES}")
+    one_of("--format", format_name, FORMATS)
+    chosen = next(each for each in FORMATS if each == format_name)
+    if destination is None or not destination.strip():
+        raise InputError("--output: no folder is given; give a new or an empty one")
+    if (target is None) == (config is None):
+        raise InputError("--target and --config: give one of the two, such as --target 125")
+    request = question.Request(
+        format=chosen,
+        engine_release=engine_version,
+        name=name,
+        model_path=model_path,
+        served_name=served_name,
+        image=image,
+        namespace=namespace,
+        claim=claim,
+        node_selector=_labels(node_selector or []),
+        pull_secret=pull_secret,
+        token_secret=token_secret,
+    )
+    answer = _answer(config)
+    sku = sku or (None if cluster else answer.get("sku"))
+    options = given.options_of(
+        model or answer.get("model") or given.MODEL,
+        precision or answer.get("precision"),
+        isl or answer.get("isl") or given.ISL,
+        osl or answer.get("osl") or given.OSL,
+        ENGINE_OF[chosen],
+        cluster,
+        calibration,
+        price,
+        max_gpus,
+        max_ttft,
+    )
+    if config is not None:
+        from moeplan.config_file import read_configuration
+
+        recipe = question.recipe_for_configuration(
+            sku, read_configuration(Path(config)), options, request
+        )
+    else:
+        wanted = positive_number("--target", target, "tok/s/user")
+        recipe = question.recipe_for_target(sku, wanted, options, request)
+    _write(recipe, destination, force)
+    from moeplan.render.recipe import summary, written
+
+    if as_json:
+        output.emit_json(summary(recipe, destination))
+    else:
+        output.emit_report(written(recipe, destination))
+
+
+def _write(recipe: Recipe, destination: str, force: bool) -> None:
+    from moeplan.recipes.directory import write_recipe
+    from moeplan.recipes.writing import recipe_files
+
+    write_recipe("--output", Path(destination), recipe_files(recipe), force=force)
+
+
+def _labels(given_labels: list[str]) -> dict[str, str]:
+    from presets import InputError
+    from presets.errors import shown
+
+    labels = {}
+    for text in given_labels:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise InputError(f"--node-selector: {shown(text)} is not valid; give KEY=VALUE")
+        labels[key] = value
+    return labels
+
+
+def _answer(config: str | None) -> dict[str, str]:
+    """Machine and workload that an answer file names, as text; nothing where it has none."""
+    if config is None:
+        return {}
+    from moeplan.config_file import read_question
+    from moeplan.numbers import file_name
+
+    return read_question(file_name("--config", config))
+
+
+@app.command(
+    epilog=given.examples("moeplan recipe check gb200-125", "moeplan recipe check DIR --json")
+)
+def check(folder: Folder, as_json: given.Json = False) -> None:
+    """Run every check on a recipe, also on one that was edited by hand.
+
+    Exits with 1 where a check fails.
+    """
+    from moeplan import output
+    from moeplan.numbers import file_name
+    from moeplan.recipes.checks import failures
+    from moeplan.recipes.directory import read_recipe
+    from moeplan.recipes.writing import check_files
+    from moeplan.render.recipe import check_report, check_summary
+
+    recipe, files = read_recipe(file_name("DIR", folder))
+    results = check_files(recipe, files)
+    if as_json:
+        output.emit_json(check_summary(recipe, results))
+    else:
+        output.emit_report(check_report(recipe, folder, results))
+    if failures(results):
+        raise typer.Exit(1)
+
+
+@app.command(epilog=given.examples("moeplan recipe diff gb200-125 b200-125"))
+def diff(first: First, second: Second, as_json: given.Json = False) -> None:
+    """Show what changes from one recipe to another, in terms of the configuration.
+
+    Names a recipe whose files fail a check: they are not what its configuration says.
+    """
+    from moeplan import output
+    from moeplan.numbers import file_name
+    from moeplan.recipes.checks import failures
+    from moeplan.recipes.diff import compare_recipes
+    from moeplan.recipes.directory import read_recipe
+    from moeplan.recipes.writing import check_files
+    from moeplan.render.recipe import diff_report, diff_summary
+
+    before, before_files = read_recipe(file_name("A", first))
+    after, after_files = read_recipe(file_name("B", second))
+    changes = compare_recipes(before, after)
+    failing = [
+        folder
+        for folder, recipe, files in (
+            (first, before, before_files),
+            (second, after, after_files),
+        )
+        if failures(check_files(recipe, files))
+    ]
+    if as_json:
+        output.emit_json(diff_summary(changes, failing))
+    else:
+        output.emit_report(diff_report(first, second, changes, failing))

@@ -1,0 +1,227 @@
+"""Checks of what every engine is set to, whatever the format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from moeplan.recipes.benchmark import SHORTEST, WHOLE_OUTPUT
+from moeplan.recipes.parsed import Parsed, Setting, Worker
+from moeplan.recipes.placement import spread_worker
+from moeplan.recipes.recipe import ROLES
+from presets import InputError
+
+Breaches = Iterator[tuple[str, str]]
+
+
+class Unreadable(Exception):
+    """What a check judges could not be read; the findings of reading say why."""
+
+
+def workers_of(parsed: Parsed) -> tuple[Worker, Worker]:
+    """Give both workers.
+
+    Raises
+    ------
+    Unreadable
+        Where one could not be read.
+    """
+    if len(parsed.workers) < len(ROLES):
+        raise Unreadable
+    return parsed.workers["prefill"], parsed.workers["decode"]
+
+
+def differs(setting: Setting, wanted: object, why: str) -> Breaches:
+    """Tell a setting that is not what it must be."""
+    if setting.value != wanted:
+        yield setting.field, f"is {_shown(setting.value)}; it must be {_shown(wanted)}, {why}"
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def world(parsed: Parsed) -> Breaches:
+    """GPUs of a worker are the ranks of its engine."""
+    for worker in workers_of(parsed):
+        if worker.nodes is None or worker.gpus_per_node is None:
+            continue
+        gpus = worker.nodes.value * worker.gpus_per_node.value
+        if gpus != worker.world.value:
+            yield (
+                worker.gpus_per_node.field,
+                f"is {worker.gpus_per_node.value} on {worker.nodes.value} nodes, {gpus} GPUs; "
+                f"{worker.world.field} asks for {worker.world.value}",
+            )
+
+
+def sums(parsed: Parsed) -> Breaches:
+    """Workers, and GPUs of each, are those of the configuration."""
+    recipe = parsed.recipe
+    for worker in workers_of(parsed):
+        if worker.replicas is not None:
+            yield from differs(
+                worker.replicas, recipe.workers(worker.role), "as the configuration has"
+            )
+        yield from differs(worker.world, recipe.gpus(worker.role), "as the configuration has")
+
+
+def nodes(parsed: Parsed) -> Breaches:
+    """Find workers that neither fit a server nor fill whole ones."""
+    machine = parsed.recipe.machine
+    for worker in workers_of(parsed):
+        try:
+            spread = spread_worker(worker.world.value, machine)
+        except InputError as error:
+            yield worker.world.field, str(error)
+            continue
+        if worker.gpus_per_node is not None and worker.gpus_per_node.value > machine.gpus_per_node:
+            yield (
+                worker.gpus_per_node.field,
+                f"is {worker.gpus_per_node.value}; a server of {machine.sku} has "
+                f"{machine.gpus_per_node} GPUs",
+            )
+        elif worker.nodes is not None:
+            yield from differs(worker.nodes, spread.nodes, f"for {worker.world.value} GPUs")
+
+
+def experts(parsed: Parsed) -> Breaches:
+    """Experts are spread and split over the ranks of a worker, as configured."""
+    for worker in workers_of(parsed):
+        ep, split = worker.ep.value, worker.moe_tp.value
+        if ep * split != worker.tp.value:
+            yield (
+                worker.ep.field,
+                f"is {ep}, and experts are split {split} ways; their product must be "
+                f"{worker.tp.value}, the ranks of the worker",
+            )
+        if worker.role == "decode":
+            yield from differs(
+                worker.ep, parsed.recipe.config.decode_ep, "as the configuration has"
+            )
+
+
+def slots(parsed: Parsed) -> Breaches:
+    """Every rank holds as many expert slots as every other."""
+    count = parsed.recipe.served.experts
+    for worker in workers_of(parsed):
+        wanted = parsed.recipe.config.eplb_slots if worker.role == "decode" else 0
+        yield from differs(worker.slots, wanted, "as the configuration has")
+        if 0 < worker.slots.value < count:
+            yield worker.slots.field, f"is {worker.slots.value}; the model has {count} experts"
+        if (worker.slots.value or count) % worker.ep.value:
+            field = worker.slots.field if worker.slots.value else worker.ep.field
+            yield (
+                field,
+                f"{worker.slots.value or count} expert slots are not shared evenly by EP "
+                f"{worker.ep.value}",
+            )
+
+
+def attention(parsed: Parsed) -> Breaches:
+    """Attention is replicated or split as configured; what is split divides the heads."""
+    heads = parsed.recipe.served.heads
+    for worker in workers_of(parsed):
+        if worker.role == "decode":
+            wanted = parsed.recipe.config.decode_attention == "dp"
+            single = worker.world.value == 1
+            if not single:
+                yield from differs(worker.attention_dp, wanted, "as the configuration has")
+        if not worker.attention_dp.value and heads % worker.tp.value:
+            yield (
+                worker.attention_dp.field,
+                f"{heads} attention heads are not split evenly by {worker.tp.value} ranks",
+            )
+
+
+def batch(parsed: Parsed) -> Breaches:
+    """Decode takes as many requests as configured."""
+    _, decode = workers_of(parsed)
+    yield from differs(decode.batch, parsed.recipe.config.max_batch, "as the configuration has")
+
+
+def tokens(parsed: Parsed) -> Breaches:
+    """Find steps that hold less than they must."""
+    prefill, decode = workers_of(parsed)
+    need = decode.batch.value * (1 + decode.depth.value)
+    if decode.tokens is not None and decode.tokens.value < need:
+        yield (
+            decode.tokens.field,
+            f"is {decode.tokens.value}; a step of {decode.batch.value} requests with "
+            f"{decode.depth.value} drafts each needs {need}",
+        )
+    longest = parsed.recipe.served.isl
+    if prefill.tokens is not None and prefill.tokens.value < longest:
+        yield prefill.tokens.field, f"is {prefill.tokens.value}; the longest input has {longest}"
+
+
+def sequence(parsed: Parsed) -> Breaches:
+    """Find sequences that the longest request exceeds."""
+    served = parsed.recipe.served
+    prefill, decode = workers_of(parsed)
+    for worker, need, what in (
+        (prefill, served.isl, "the longest input"),
+        (decode, served.isl + served.osl, "the longest input and output"),
+    ):
+        if worker.sequence.value < need:
+            yield worker.sequence.field, f"is {worker.sequence.value}; {what} take {need} tokens"
+
+
+def drafts(parsed: Parsed) -> Breaches:
+    """Prefill fills the cache of the draft layers that decode reads."""
+    for worker in workers_of(parsed):
+        yield from differs(
+            worker.depth, parsed.recipe.config.mtp_depth, "on both roles, as the configuration has"
+        )
+
+
+def model(parsed: Parsed) -> Breaches:
+    """One checkpoint, one name."""
+    prefill, decode = workers_of(parsed)
+    if prefill.model is not None and decode.model is not None:
+        yield from differs(decode.model, prefill.model.value, f"as {prefill.model.field} has")
+    names = [
+        (place, options.served_model_name)
+        for place, options in parsed.commands.values()
+        if hasattr(options, "served_model_name")
+    ]
+    for place, name in names[1:]:
+        setting = Setting(f"{place}: --served-model-name", name)
+        yield from differs(setting, names[0][1], "as the other role has")
+    if names and "model" in parsed.load:
+        yield from differs(parsed.load["model"], names[0][1], "as the workers serve it")
+
+
+def load(parsed: Parsed) -> Breaches:
+    """Find a benchmark that measures something else than what was predicted."""
+    if not parsed.load:
+        raise Unreadable
+    recipe = parsed.recipe
+    for name, wanted in (
+        ("concurrency", recipe.config.concurrency),
+        ("isl", recipe.served.isl),
+        ("osl", recipe.served.osl),
+    ):
+        yield from differs(parsed.load[name], wanted, "as the recipe was predicted")
+    for name, needed, why in (
+        ("random_range_ratio", SHORTEST, "the shortest length over the nominal one"),
+        ("random_corpus_style", "sglang", "which says what the ratio is of"),
+        ("streaming", True, "without which no first token is seen"),
+    ):
+        if name in parsed.load:
+            yield from differs(parsed.load[name], needed, why)
+    extra = parsed.load.get("extra_inputs")
+    if extra is not None and WHOLE_OUTPUT not in (extra.value or []):
+        yield extra.field, f"lacks {WHOLE_OUTPUT[0]}; outputs would end early"
+    requests = parsed.load.get("request_count")
+    if requests is not None and requests.value < recipe.config.concurrency:
+        yield requests.field, f"is {requests.value}; give {recipe.config.concurrency} or more"
+
+
+def graphs(parsed: Parsed) -> Breaches:
+    """Find recorded batches above the largest batch: memory for nothing."""
+    for worker in workers_of(parsed):
+        if worker.graph is not None and worker.graph.value > worker.batch.value:
+            yield (
+                worker.graph.field,
+                f"goes up to {worker.graph.value}; the largest batch is {worker.batch.value}",
+            )

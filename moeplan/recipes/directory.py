@@ -1,0 +1,180 @@
+"""Recipes on disk: written whole or not at all, and read back bounded."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from moeplan.recipes.recipe import Recipe
+from moeplan.recipes.writing import OWN_FILES, RECORD
+from presets import DataFileError, InputError
+from presets.errors import shown
+from presets.files import read_text, validated
+
+MAX_BYTES = 1_000_000
+"""Longest file of a recipe that is read. [B]"""
+
+MOST_FILES = 200
+"""Most files of a recipe that are read. [1]"""
+
+READ_SUFFIXES = (".yaml", ".sh", ".json", ".csv", ".md")
+
+
+def write_recipe(option: str, folder: Path, files: Mapping[str, str], *, force: bool) -> None:
+    """Write the files of a recipe into a folder that appears whole.
+
+    Parameters
+    ----------
+    option : str
+        What named the folder, for messages.
+    folder : Path
+        A folder that does not exist, or is empty; its parent exists.
+    files : mapping of str to str
+        Text by plain file name.
+    force : bool
+        Replace the recipe that the folder holds. What else lies in it stays.
+
+    Raises
+    ------
+    InputError
+        Where the folder cannot be written, holds files without `force`, or is no recipe.
+    """
+    folder = _resolved(option, folder)
+    old = _entries(option, folder)
+    if old and not force:
+        raise InputError(
+            f"{option}: {shown(str(folder))} holds files; choose another folder, or replace the "
+            "recipe in it with --force"
+        )
+    if old and RECORD not in old:
+        raise InputError(
+            f"{option}: {shown(str(folder))} holds files but no {RECORD}, so it is no recipe; "
+            "choose another folder"
+        )
+    try:
+        _swap(folder, files, old)
+    except OSError as error:
+        raise _unwritable(option, folder, error.strerror or str(error)) from None
+
+
+def read_recipe(folder: Path) -> tuple[Recipe, dict[str, str]]:
+    """Read the files of a recipe, and its record.
+
+    Raises
+    ------
+    DataFileError
+        Where the folder cannot be read, or its record is missing or malformed.
+    """
+    try:
+        names = sorted(
+            each.name
+            for each in folder.iterdir()
+            if each.suffix in READ_SUFFIXES and each.is_file()
+        )
+    except OSError as error:
+        raise DataFileError(f"cannot be read: {error.strerror}", folder) from None
+    except ValueError:
+        raise InputError(f"{shown(str(folder))} is not a folder") from None
+    if RECORD not in names:
+        raise DataFileError(f"holds no {RECORD}; give the folder of a recipe", folder)
+    if len(names) > MOST_FILES:
+        raise DataFileError(f"holds more than {MOST_FILES} files, the most read", folder)
+    files = {name: read_text(folder / name, MAX_BYTES) for name in names}
+    return _record(folder / RECORD, files[RECORD]), files
+
+
+def _record(path: Path, text: str) -> Recipe:
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataFileError(f"is not JSON: {error.msg}", path, line=error.lineno) from None
+    except (ValueError, RecursionError) as error:
+        raise DataFileError(f"is not JSON: {error}", path) from None
+    if isinstance(content, dict) and isinstance(content.get("prediction"), dict):
+        _tuples(content["prediction"])
+    return validated(Recipe, content, path)
+
+
+def _tuples(prediction: dict[str, object]) -> None:
+    """Turn lists of JSON into the tuples that a strict record holds."""
+    intervals = prediction.get("interval_90")
+    if isinstance(intervals, dict):
+        prediction["interval_90"] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in intervals.items()
+        }
+    reasons = prediction.get("extrapolated_in")
+    if isinstance(reasons, list):
+        prediction["extrapolated_in"] = tuple(reasons)
+
+
+def _resolved(option: str, folder: Path) -> Path:
+    try:
+        folder = folder.resolve()
+        problem = None
+        if folder.exists() and not folder.is_dir():
+            problem = "it is a file"
+        elif not folder.parent.is_dir():
+            problem = f"there is no folder {str(folder.parent)!r}"
+        elif not os.access(folder.parent, os.W_OK):
+            problem = "its parent cannot be written to"
+    except (OSError, ValueError, RuntimeError):  # a NUL in the name, or links in a circle
+        problem = "it is not a folder name"
+    if problem:
+        raise _unwritable(option, folder, problem)
+    return folder
+
+
+def _entries(option: str, folder: Path) -> list[str]:
+    try:
+        return sorted(each.name for each in folder.iterdir()) if folder.exists() else []
+    except OSError as error:
+        raise _unwritable(option, folder, error.strerror or str(error)) from None
+
+
+def _swap(folder: Path, files: Mapping[str, str], old: list[str]) -> None:
+    """Build the folder beside its place, move it there, and undo all where that fails."""
+    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:40]}."))
+    fresh, former = beside / "new", beside / "old"
+    try:
+        fresh.mkdir()
+        for name, text in files.items():
+            path = fresh / name
+            path.write_text(text, encoding="utf-8")
+            if name.endswith(".sh"):
+                path.chmod(path.stat().st_mode | 0o111)
+        _carry_over(folder, fresh, files, old)
+        if folder.exists():
+            folder.rename(former)
+        try:
+            fresh.rename(folder)
+        except OSError:
+            with suppress(OSError):
+                former.rename(folder)
+            raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _carry_over(folder: Path, fresh: Path, files: Mapping[str, str], old: list[str]) -> None:
+    """Keep what lies in the folder and is no part of the recipe it holds."""
+    if not old:
+        return
+    replaced = {*files, *OWN_FILES}
+    for name in old:
+        if name in replaced:
+            continue
+        source = folder / name
+        if source.is_dir() and not source.is_symlink():
+            shutil.copytree(source, fresh / name, symlinks=True)
+        else:
+            shutil.copy2(source, fresh / name, follow_symlinks=False)
+
+
+def _unwritable(option: str, folder: Path, problem: str) -> InputError:
+    return InputError(f"{option}: {shown(str(folder))} cannot be written: {problem}")

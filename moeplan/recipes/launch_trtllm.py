@@ -1,0 +1,173 @@
+"""Engine files of TensorRT-LLM, and the commands that start its workers and their router."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from moeplan.recipes.command_line import Count, Options, Port, Text, script
+from moeplan.recipes.launch import (
+    PORTS,
+    ROUTER_PORT,
+    benchmark_script,
+    read_load,
+    worker_hosts,
+)
+from moeplan.recipes.parsed import Finding, Parsed, Setting
+from moeplan.recipes.placement import lay_out
+from moeplan.recipes.reading import (
+    document,
+    engine_of,
+    options_of,
+    program_of,
+    trtllm_worker,
+    yaml_of,
+)
+from moeplan.recipes.recipe import ROLES, Recipe, RoleName
+from moeplan.recipes.trtllm import engine_files
+from moeplan.recipes.yaml_text import yaml_text
+from presets.engines import load_engine
+
+PROGRAM = ("trtllm-llmapi-launch", "trtllm-serve")
+
+
+class SrunOptions(Options):
+    """Options of ``srun``: one task per GPU of a worker."""
+
+    nodes: Annotated[Count, Field(alias="--nodes")]
+    ntasks: Annotated[Count, Field(alias="--ntasks")]
+    ntasks_per_node: Annotated[Count, Field(alias="--ntasks-per-node")]
+    mpi: Annotated[Text, Field(alias="--mpi")]
+    container_image: Annotated[Text, Field(alias="--container-image")]
+
+
+class ServeOptions(Options):
+    """Options of ``trtllm-serve``; releases name the engine file in one of two ways."""
+
+    backend: Annotated[Text, Field(alias="--backend")]
+    host: Annotated[Text, Field(alias="--host")]
+    port: Annotated[Port, Field(alias="--port")]
+    config: Annotated[Text | None, Field(alias="--config")] = None
+    extra_llm_api_options: Annotated[Text | None, Field(alias="--extra_llm_api_options")] = None
+
+
+class Servers(BaseModel):
+    """Workers of one role."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    num_instances: Annotated[int, Field(ge=1)]
+    urls: list[str]
+
+
+class RouterFile(BaseModel):
+    """What ``trtllm-serve disaggregated`` reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    hostname: str
+    port: Annotated[int, Field(ge=1, le=65535)]
+    backend: Literal["pytorch"] = "pytorch"
+    context_servers: Servers
+    generation_servers: Servers
+
+
+SERVERS: dict[RoleName, str] = {"prefill": "context_servers", "decode": "generation_servers"}
+
+
+def trtllm_files(recipe: Recipe) -> dict[str, str]:
+    """Write engine files, launch scripts, router file and benchmark."""
+    engines = engine_files(recipe)
+    files = {f"{role}.yaml": yaml_text(engines[role].content()) for role in ROLES}
+    files |= {f"{role}.sh": _worker_script(recipe, role) for role in ROLES}
+    files["router.yaml"] = yaml_text(_router(recipe).model_dump(mode="json"))
+    files["benchmark.sh"] = benchmark_script(recipe)
+    return files
+
+
+def _worker_script(recipe: Recipe, role: RoleName) -> str:
+    spread = lay_out(recipe).spread[role]
+    srun = SrunOptions(
+        nodes=spread.nodes,
+        ntasks=recipe.gpus(role),
+        ntasks_per_node=spread.gpus_per_node,
+        mpi="pmix",
+        container_image=recipe.settings.image,
+    )
+    option = load_engine("trtllm").releases_of(recipe.engine_release).traits["config_option"]
+    serve = ServeOptions.model_validate(
+        {
+            "--backend": "pytorch",
+            "--host": "0.0.0.0",
+            "--port": PORTS[role],
+            option: f"{role}.yaml",
+        }
+    )
+    model = shlex.quote(recipe.settings.model_path)
+    lines = [*srun.lines(), " ".join(PROGRAM), model, *serve.lines()]
+    comment = f"Starts one {role} worker: {recipe.gpus(role)} GPUs on {spread.nodes} nodes."
+    return script(comment, ["srun"], lines, ['cd "$(dirname "$0")"'])
+
+
+def _router(recipe: Recipe) -> RouterFile:
+    servers: dict[str, Any] = {
+        SERVERS[role]: Servers(
+            num_instances=recipe.workers(role),
+            urls=[f"{host}:{PORTS[role]}" for host in worker_hosts(recipe, role)],
+        )
+        for role in ROLES
+    }
+    return RouterFile(hostname="0.0.0.0", port=ROUTER_PORT, **servers)
+
+
+def read_trtllm(parsed: Parsed, files: Mapping[str, str]) -> None:
+    """Read engine files, scripts and router file."""
+    router = document(parsed, files, "router.yaml", RouterFile)
+    for role in ROLES:
+        name = f"{role}.yaml"
+        if name not in files:
+            parsed.findings.append(Finding("files", name, "is missing"))
+            continue
+        content = yaml_of(parsed, name, files[name])
+        if content is not None:
+            engine_of(parsed, role, name, content)
+        _read_worker(parsed, files, role, router)
+    read_load(parsed, files)
+
+
+def _read_worker(
+    parsed: Parsed, files: Mapping[str, str], role: RoleName, router: RouterFile | None
+) -> None:
+    name, placed = f"{role}.sh", parsed.engines.get(role)
+    command = program_of(parsed, files, name, ("srun",))
+    if command is None or placed is None or router is None:
+        return
+    words, _ = command
+    start = next((at for at, word in enumerate(words) if word == PROGRAM[0]), len(words))
+    if words[start : start + 2] != list(PROGRAM) or len(words) < start + 3:
+        problem = f"starts no {' '.join(PROGRAM)} with a model"
+        parsed.findings.append(Finding("schema", name, problem))
+        return
+    srun = options_of(parsed, name, words[:start], SrunOptions)
+    serve = options_of(parsed, name, words[start + 3 :], ServeOptions)
+    if srun is None or serve is None:
+        return
+    parsed.commands[role] = (name, (srun, serve))
+    servers = getattr(router, SERVERS[role])
+    parsed.router_port = Setting("router.yaml: port", router.port)
+    field = f"router.yaml: {SERVERS[role]}.urls"
+    parsed.routes[role] = [Setting(field, [url]) for url in servers.urls]
+    parsed.workers[role] = trtllm_worker(
+        role,
+        placed,
+        replicas=Setting(f"router.yaml: {SERVERS[role]}.num_instances", servers.num_instances),
+        nodes=Setting(f"{name}: --nodes", srun.nodes),
+        gpus_per_node=Setting(f"{name}: --ntasks-per-node", srun.ntasks_per_node),
+        model=Setting(f"{name}: model", words[start + 2]),
+    )
+    if len(servers.urls) != servers.num_instances:
+        problem = f"names {len(servers.urls)} workers; num_instances is {servers.num_instances}"
+        parsed.findings.append(Finding("schema", field, problem))

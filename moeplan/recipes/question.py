@@ -1,0 +1,224 @@
+"""From what a user asks to the recipe that answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from costmodel.results import Configuration
+from moeplan import api
+from moeplan.options import Options
+from moeplan.recipes.recipe import ENGINE_OF, Format, Machine, Recipe, Served, Settings
+from moeplan.results import Best, PredictedDeployment, ScenarioSummary
+from moeplan.scenario import cluster_of, gpus_needed
+from presets import ClusterSpec, InfeasibleError, InputError, Model, load_model
+from presets.engines import load_dynamo, load_engine
+from presets.files import validated
+
+NAME = "moeplan"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a recipe is asked for besides the question itself; None takes the default.
+
+    Attributes
+    ----------
+    format : str
+    engine_release : str or None
+        Release of the engine; None takes the newest that is known.
+    name, model_path, served_name, image, namespace, claim : str or None
+    node_selector : mapping
+    pull_secret, token_secret : str or None
+    """
+
+    format: Format
+    engine_release: str | None = None
+    name: str | None = None
+    model_path: str | None = None
+    served_name: str | None = None
+    image: str | None = None
+    namespace: str | None = None
+    claim: str | None = None
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    pull_secret: str | None = None
+    token_secret: str | None = None
+
+
+def recipe_for_target(sku: str | None, target: float, options: Options, request: Request) -> Recipe:
+    """Search for the best configuration of a target, and make it a recipe.
+
+    Raises
+    ------
+    InfeasibleError
+        Where nothing meets the target.
+    InputError
+        Where something asked for is not valid.
+    """
+    _release(request)
+    answer = api.best(sku, target, options)
+    if answer.config is None or answer.prediction is None:
+        raise InfeasibleError(answer.reason or "nothing meets the target")
+    return recipe_of(cluster_of(sku, options), answer, options, request)
+
+
+def recipe_for_configuration(
+    sku: str | None, configuration: Configuration, options: Options, request: Request
+) -> Recipe:
+    """Make a given configuration a recipe, with its prediction.
+
+    Raises
+    ------
+    InputError
+        Where the configuration does not fit cluster, model or memory, or is not valid.
+    """
+    _release(request)
+    predicted = api.predict(sku, configuration, options)
+    cluster = cluster_of(sku, options, gpus_needed(configuration, sku))
+    return recipe_of(cluster, predicted, options, request)
+
+
+def _release(request: Request) -> str:
+    """Check the engine release before any work is done."""
+    engine = load_engine(ENGINE_OF[request.format])
+    release = request.engine_release or engine.default_release
+    try:
+        engine.releases_of(release)
+    except InputError as error:
+        raise InputError(f"--engine-version: {error}") from None
+    return release
+
+
+def recipe_of(
+    cluster: ClusterSpec, answer: Best | PredictedDeployment, options: Options, request: Request
+) -> Recipe:
+    """Make an answer that has a configuration a recipe.
+
+    Raises
+    ------
+    InputError
+        Where a choice of the request is not valid.
+    """
+    engine_release, scenario = _release(request), answer.scenario
+    configuration, prediction = answer.config, answer.prediction
+    assert configuration is not None  # the callers refuse an answer without
+    assert prediction is not None
+    model = load_model(options.model)
+    precision = getattr(model.precisions, scenario.precision)
+    served = {
+        "model": options.model,
+        "precision": scenario.precision,
+        "expert_format": _expert_format(scenario.precision, precision.experts),
+        "isl": scenario.isl,
+        "osl": scenario.osl,
+        "experts": model.experts,
+        "heads": model.attention.heads,
+        "kv_bits": int(precision.kv_cache),
+    }
+    content = {
+        "format": request.format,
+        "engine_release": engine_release,
+        "machine": _machine(cluster).model_dump(),
+        "served": validated(Served, served, key="served").model_dump(),
+        "config": configuration.model_dump(),
+        "prediction": prediction.model_dump(),
+        "settings": _settings(model, scenario, request, engine_release).model_dump(),
+    }
+    return validated(Recipe, content)
+
+
+NVFP4_BITS = 4.5
+"""Bits of a weight in NVFP4, scales included; MXFP4 has 4.25. [1]"""
+
+
+def _expert_format(precision: str, bits: float) -> str:
+    if precision != "fp4":
+        return precision
+    return "nvfp4" if bits == NVFP4_BITS else "mxfp4"
+
+
+def _machine(cluster: ClusterSpec) -> Machine:
+    hardware = cluster.hardware()
+    content = {
+        "sku": cluster.sku,
+        "title": hardware.title,
+        "generation": hardware.generation,
+        "architecture": load_dynamo().architectures[cluster.sku].value,
+        "gpus_per_node": int(hardware.gpus_per_node.value),
+        "gpus_per_domain": int(hardware.gpus_per_domain.value),
+        "usd_per_hour": float(hardware.price_usd_per_hour.value),
+    }
+    return validated(Machine, content, key="machine")
+
+
+OPTION_OF = {
+    "name": "--name",
+    "model_path": "--model-path",
+    "served_name": "--served-name",
+    "image": "--image",
+    "namespace": "--namespace",
+    "claim": "--claim",
+    "node_selector": "--node-selector",
+    "pull_secret": "--pull-secret",
+    "token_secret": "--token-secret",
+}
+"""Option of each choice, for messages."""
+
+
+def _settings(
+    model: Model, scenario: ScenarioSummary, request: Request, engine_release: str
+) -> Settings:
+    """Take what was chosen, and safe defaults for the rest.
+
+    Raises
+    ------
+    InputError
+        Naming the option.
+    """
+    if request.format != "dynamo":
+        for field in ("namespace", "claim", "node_selector", "pull_secret", "token_secret"):
+            if getattr(request, field):
+                raise InputError(f"{OPTION_OF[field]}: is of Kubernetes; give --format dynamo")
+    given = {
+        "name": _given(request.name, NAME),
+        "model_path": _given(request.model_path, f"/models/{model.name}-{scenario.precision}"),
+        "served_name": _given(request.served_name, model.hf_id),
+        "image": _image(request, engine_release) if request.image is None else request.image,
+        "namespace": request.namespace,
+        "claim": _given(request.claim, "model-cache"),
+        "node_selector": dict(request.node_selector),
+        "pull_secret": request.pull_secret,
+        "token_secret": request.token_secret,
+    }
+    try:
+        return validated(Settings, given)
+    except InputError as error:
+        name = str(getattr(error, "key", "") or "").partition(".")[0]
+        problem = str(error).partition(": ")[2] or str(error)
+        raise InputError(f"{OPTION_OF.get(name, name)}: {problem}") from None
+
+
+def _given(value: str | None, default: str) -> str:
+    return default if value is None else value
+
+
+def _image(request: Request, engine_release: str) -> str:
+    """Find an image that ships the release of the engine.
+
+    Raises
+    ------
+    InputError
+        Where none is known to.
+    """
+    if request.format in ("dynamo", "slurm"):
+        dynamo = load_dynamo()
+        shipping = dynamo.shipping("trtllm", engine_release)
+        if shipping is None:
+            known = ", ".join(each.engines["trtllm"] for each in dynamo.releases)
+            raise InputError(
+                f"--engine-version: no image is known to ship TensorRT-LLM {engine_release!r}; "
+                f"name one with --image, or give one of {known}"
+            )
+        return f"{dynamo.image}:{shipping.name}"
+    engine = load_engine(ENGINE_OF[request.format])
+    return f"{engine.image}:{engine.tag.format(release=engine_release)}"

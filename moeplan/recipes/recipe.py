@@ -1,0 +1,168 @@
+"""What a recipe is of: machine, model, configuration, prediction, and what the user chose."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from costmodel.results import Configuration, Prediction
+from moeplan.recipes.names import (
+    ClaimName,
+    DeploymentName,
+    Image,
+    LabelKey,
+    LabelValue,
+    ModelPath,
+    Namespace,
+    Plain,
+    ServedName,
+)
+
+Format = Literal["dynamo", "trtllm", "slurm", "sglang", "vllm"]
+FORMATS: tuple[Format, ...] = ("dynamo", "sglang", "slurm", "trtllm", "vllm")
+
+ENGINE_OF: dict[Format, str] = {
+    "dynamo": "trtllm",
+    "sglang": "sglang",
+    "slurm": "trtllm",
+    "trtllm": "trtllm",
+    "vllm": "vllm",
+}
+"""The engine that a format starts."""
+
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+RoleName = Literal["prefill", "decode"]
+ROLES: tuple[RoleName, ...] = ("prefill", "decode")
+
+
+class Part(BaseModel):
+    """Base of what a recipe holds: frozen, no unknown field, no value of another type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Machine(Part):
+    """The machine that a recipe assumes.
+
+    Attributes
+    ----------
+    sku, title : str
+        Name of the preset, and the name in print.
+    generation : {"hopper", "blackwell"}
+    architecture : {"amd64", "arm64"}
+        Processor of a server.
+    gpus_per_node, gpus_per_domain : int
+        Of a server, and of an NVLink domain. [GPU]
+    usd_per_hour : float
+        Price of a GPU. [USD/h]
+    """
+
+    sku: Plain
+    title: Plain
+    generation: Literal["hopper", "blackwell"]
+    architecture: Literal["amd64", "arm64"]
+    gpus_per_node: Count
+    gpus_per_domain: Count
+    usd_per_hour: Annotated[float, Field(gt=0)]
+
+    @property
+    def nodes_per_domain(self) -> int:
+        """Servers that share an NVLink domain."""
+        return self.gpus_per_domain // self.gpus_per_node
+
+
+class Served(Part):
+    """The model and the workload.
+
+    Attributes
+    ----------
+    model, precision : str
+        Preset or path, and precision of the experts.
+    expert_format : str
+        Format of the experts' weights; fp4 is one of two.
+    isl, osl : int
+        Nominal lengths; the longest that are sent. [token]
+    experts, heads, kv_bits : int
+        Routed experts of a layer, attention heads, bits of a cached value. [1]
+    """
+
+    model: Plain
+    precision: Literal["fp4", "fp8", "bf16"]
+    expert_format: Literal["nvfp4", "mxfp4", "fp8", "bf16"]
+    isl: Count
+    osl: Count
+    experts: Count
+    heads: Count
+    kv_bits: Count
+
+
+class Settings(Part):
+    """What the user chooses besides the configuration.
+
+    Attributes
+    ----------
+    name : str
+        Of the deployment.
+    model_path, served_name : str
+        Where the checkpoint lies in the container, and the name that clients ask for.
+    image : str
+        Container image.
+    namespace, pull_secret, token_secret : str or None
+        None leaves them out.
+    claim : str
+        Storage claim that holds the checkpoint.
+    node_selector : dict
+        Labels that a node must have, besides its architecture.
+    """
+
+    name: DeploymentName
+    model_path: ModelPath
+    served_name: ServedName
+    image: Image
+    namespace: Namespace | None = None
+    claim: ClaimName
+    node_selector: dict[LabelKey, LabelValue] = {}
+    pull_secret: ClaimName | None = None
+    token_secret: ClaimName | None = None
+
+
+class Recipe(Part):
+    """All that the files of a recipe are built from; `recipe.json` holds it.
+
+    Attributes
+    ----------
+    recipe : {1}
+        Version of this record.
+    format : str
+    engine_release : str
+        Release of the engine that the options are for.
+    machine, served, config, settings
+    prediction : Prediction or None
+    """
+
+    recipe: Literal[1] = 1
+    format: Format
+    engine_release: Plain
+    machine: Machine
+    served: Served
+    config: Configuration
+    prediction: Prediction | None = None
+    settings: Settings
+
+    @property
+    def engine(self) -> str:
+        """Engine that the recipe starts."""
+        return ENGINE_OF[self.format]
+
+    def workers(self, role: RoleName) -> int:
+        """Workers of a role."""
+        return int(getattr(self.config, f"{role}_workers"))
+
+    def gpus(self, role: RoleName) -> int:
+        """GPUs of one worker of a role."""
+        return int(getattr(self.config, f"{role}_gpus_per_worker"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Content of `recipe.json`."""
+        return self.model_dump(mode="json")

@@ -1,0 +1,300 @@
+"""The launch commands of SGLang."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from moeplan.recipes.command_line import (
+    Count,
+    CountOrZero,
+    Flag,
+    Options,
+    Port,
+    Share,
+    Text,
+    script,
+)
+from moeplan.recipes.launch import (
+    LEADER_GUARD,
+    LEADER_PORT,
+    PORTS,
+    RANK_GUARD,
+    ROUTER_PORT,
+    RouterOptions,
+    benchmark_script,
+    read_load,
+    read_router,
+    worker_hosts,
+)
+from moeplan.recipes.parsed import Parsed, Setting, Worker
+from moeplan.recipes.placement import lay_out
+from moeplan.recipes.reading import options_of, program_of
+from moeplan.recipes.recipe import ROLES, Recipe, RoleName
+from presets.engines import Engine, load_engine
+
+SERVER = ("python3", "-m", "sglang.launch_server")
+ROUTER = ("python3", "-m", "sglang_router.launch_router")
+ANY_ADDRESS = "0.0.0.0"
+KV_TYPES: dict[int, Literal["fp8_e4m3", "auto"]] = {8: "fp8_e4m3"}
+
+DISPATCH = "SGLANG_DEEPEP_NUM_MAX_DISPATCH_TOKENS_PER_RANK"
+QUEUE_DEPTH = "NVSHMEM_QP_DEPTH"
+LEAST_QUEUE_DEPTH = 1024
+"""Default of NVSHMEM; DeepEP needs twice the dispatched tokens and two more. [1]"""
+
+LEAST_DISPATCH = 128
+"""Default of SGLang. [token]"""
+
+
+class ServerOptions(Options):
+    """Options of ``sglang.launch_server`` that recipes set."""
+
+    model_path: Annotated[Text, Field(alias="--model-path")]
+    served_model_name: Annotated[Text, Field(alias="--served-model-name")]
+    trust_remote_code: Annotated[Flag, Field(alias="--trust-remote-code")] = None
+    host: Annotated[Text, Field(alias="--host")]
+    port: Annotated[Port, Field(alias="--port")]
+    nnodes: Annotated[Count, Field(alias="--nnodes")] = 1
+    node_rank: Annotated[Text | None, Field(alias="--node-rank")] = None
+    dist_init_addr: Annotated[Text | None, Field(alias="--dist-init-addr")] = None
+    tp_size: Annotated[Count, Field(alias="--tp-size")]
+    attn_dp_size: Annotated[Count, Field(alias="--attn-dp-size")] = 1
+    ep_size: Annotated[Count, Field(alias="--ep-size")] = 1
+    moe_a2a_backend: Annotated[
+        Literal["none", "deepep", "mooncake", "nixl", "mori", "flashinfer", "megamoe"] | None,
+        Field(alias="--moe-a2a-backend"),
+    ] = None
+    deepep_mode: Annotated[
+        Literal["auto", "normal", "low_latency"] | None, Field(alias="--deepep-mode")
+    ] = None
+    moe_runner_backend: Annotated[Text | None, Field(alias="--moe-runner-backend")] = None
+    moe_dense_tp_size: Annotated[Count | None, Field(alias="--moe-dense-tp-size")] = None
+    enable_dp_lm_head: Annotated[Flag, Field(alias="--enable-dp-lm-head")] = None
+    enable_eplb: Annotated[Flag, Field(alias="--enable-eplb")] = None
+    ep_num_redundant_experts: Annotated[
+        CountOrZero | None, Field(alias="--ep-num-redundant-experts")
+    ] = None
+    quantization: Annotated[Text | None, Field(alias="--quantization")] = None
+    kv_cache_dtype: Annotated[
+        Literal["auto", "fp8_e4m3", "fp8_e5m2", "bf16"] | None, Field(alias="--kv-cache-dtype")
+    ] = None
+    context_length: Annotated[Count, Field(alias="--context-length")]
+    max_running_requests: Annotated[Count, Field(alias="--max-running-requests")]
+    mem_fraction_static: Annotated[Share | None, Field(alias="--mem-fraction-static")] = None
+    cuda_graph_max_bs_decode: Annotated[Count | None, Field(alias="--cuda-graph-max-bs-decode")] = (
+        None
+    )
+    disable_radix_cache: Annotated[Flag, Field(alias="--disable-radix-cache")] = None
+    speculative_algorithm: Annotated[
+        Literal["EAGLE", "NEXTN"] | None, Field(alias="--speculative-algorithm")
+    ] = None
+    speculative_num_steps: Annotated[Count | None, Field(alias="--speculative-num-steps")] = None
+    speculative_eagle_topk: Annotated[Count | None, Field(alias="--speculative-eagle-topk")] = None
+    speculative_num_draft_tokens: Annotated[
+        Count | None, Field(alias="--speculative-num-draft-tokens")
+    ] = None
+    disaggregation_mode: Annotated[
+        Literal["prefill", "decode"], Field(alias="--disaggregation-mode")
+    ]
+    disaggregation_transfer_backend: Annotated[
+        Literal["mooncake", "nixl", "ascend", "mori", "mooncake_tcp"],
+        Field(alias="--disaggregation-transfer-backend"),
+    ] = "mooncake"
+    disaggregation_bootstrap_port: Annotated[
+        Port | None, Field(alias="--disaggregation-bootstrap-port")
+    ] = None
+
+    shell_fields: ClassVar[frozenset[str]] = frozenset({"node_rank", "dist_init_addr"})
+
+
+class PairRouterOptions(RouterOptions):
+    """Options of ``sglang_router.launch_router``."""
+
+    pd_disaggregation: Annotated[Flag, Field(alias="--pd-disaggregation")]
+
+
+def sglang_files(recipe: Recipe) -> dict[str, str]:
+    """Write launch scripts of both roles, of the router and of the benchmark."""
+    files = {f"{role}.sh": _worker_script(recipe, role) for role in ROLES}
+    bootstrap = str(bootstrap_port())
+    urls = {
+        role: [f"http://{host}:{PORTS[role]}" for host in worker_hosts(recipe, role)]
+        for role in ROLES
+    }
+    router = PairRouterOptions(
+        pd_disaggregation=True,
+        prefill=[[url, bootstrap] for url in urls["prefill"]],
+        decode=[[url] for url in urls["decode"]],
+        host=ANY_ADDRESS,
+        port=ROUTER_PORT,
+    )
+    files["router.sh"] = script("Joins the workers behind one address.", ROUTER, router.lines())
+    files["benchmark.sh"] = benchmark_script(recipe)
+    return files
+
+
+def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
+    """Derive the options of a worker."""
+    engine, config, served = load_engine("sglang"), recipe.config, recipe.served
+    gpus, nodes = recipe.gpus(role), lay_out(recipe).spread[role].nodes
+    attention_dp = _attention_dp(recipe, role)
+    ranks = gpus if attention_dp else 1
+    slack = int(engine.settings["sequence_slack"].value)
+    longest = served.isl + slack + (served.osl if role == "decode" else 0)
+    prefill_batch = max(int(engine.settings["prefill_tokens"].value) // served.isl, 1)
+    batch = config.max_batch if role == "decode" else prefill_batch
+    content: dict[str, object] = {
+        "model_path": recipe.settings.model_path,
+        "served_model_name": recipe.settings.served_name,
+        "host": ANY_ADDRESS,
+        "port": PORTS[role],
+        "nnodes": nodes,
+        "node_rank": "$NODE_RANK" if nodes > 1 else None,
+        "dist_init_addr": f"$LEADER:{LEADER_PORT}" if nodes > 1 else None,
+        "tp_size": gpus,
+        "attn_dp_size": ranks,
+        "ep_size": gpus if role == "prefill" else config.decode_ep,
+        **_exchange(recipe, role, engine),
+        "moe_dense_tp_size": 1 if attention_dp else None,
+        "enable_dp_lm_head": True if attention_dp else None,
+        "quantization": "modelopt_fp4" if served.expert_format == "nvfp4" else None,
+        "kv_cache_dtype": KV_TYPES.get(served.kv_bits, "auto"),
+        "context_length": longest,
+        "max_running_requests": batch * ranks,
+        "mem_fraction_static": engine.settings["memory_fraction"].value,
+        "cuda_graph_max_bs_decode": batch if role == "decode" else None,
+        "disable_radix_cache": True,
+        **_drafts(config.mtp_depth),
+        "disaggregation_mode": role,
+        "disaggregation_transfer_backend": "nixl",
+        "disaggregation_bootstrap_port": (bootstrap_port() if role == "prefill" else None),
+    }
+    if role == "decode" and config.eplb_slots:
+        content["enable_eplb"] = True
+        content["ep_num_redundant_experts"] = config.eplb_slots - served.experts
+    return ServerOptions.model_validate(content)
+
+
+def _attention_dp(recipe: Recipe, role: RoleName) -> bool:
+    if recipe.gpus(role) == 1:
+        return False
+    return role == "prefill" or recipe.config.decode_attention == "dp"
+
+
+def bootstrap_port() -> int:
+    """Port at which decode finds the cache of prefill, unless told otherwise."""
+    return int(load_engine("sglang").settings["bootstrap_port"].value)
+
+
+def dispatched_tokens(recipe: Recipe) -> int:
+    """Tokens that a decode rank hands on in one step [token]."""
+    return recipe.config.max_batch * (1 + recipe.config.mtp_depth)
+
+
+def _exchange(recipe: Recipe, role: RoleName, engine: Engine) -> dict[str, object]:
+    """Choose how tokens reach their experts.
+
+    DeepEP's low-latency kernels serve decode steps small enough for them; its normal kernels serve
+    prefill, FP4 apart. All else gathers the tokens on every rank.
+    """
+    config, served = recipe.config, recipe.served
+    wide = _attention_dp(recipe, role) and (
+        role == "prefill" or config.decode_ep == recipe.gpus(role)
+    )
+    if not wide:
+        return {"moe_a2a_backend": "none"}
+    if role == "prefill":
+        if served.precision == "fp4":
+            return {"moe_a2a_backend": "none"}
+        return {"moe_a2a_backend": "deepep", "deepep_mode": "normal"}
+    tokens = dispatched_tokens(recipe)
+    if served.expert_format == "mxfp4" or tokens > engine.settings["dispatch_tokens"].value:
+        return {"moe_a2a_backend": "none"}
+    runner = "flashinfer_cutedsl" if served.expert_format == "nvfp4" else None
+    return {
+        "moe_a2a_backend": "deepep",
+        "deepep_mode": "low_latency",
+        "moe_runner_backend": runner,
+    }
+
+
+def _drafts(depth: int) -> dict[str, object]:
+    if not depth:
+        return {}
+    return {
+        "speculative_algorithm": "EAGLE",
+        "speculative_num_steps": depth,
+        "speculative_eagle_topk": 1,
+        "speculative_num_draft_tokens": depth + 1,
+    }
+
+
+def _worker_script(recipe: Recipe, role: RoleName) -> str:
+    options = server_options(recipe, role)
+    before = [] if options.nnodes == 1 else [RANK_GUARD, LEADER_GUARD]
+    if options.deepep_mode == "low_latency":
+        tokens = max(dispatched_tokens(recipe), LEAST_DISPATCH)
+        depth = max(2 * (tokens + 1), LEAST_QUEUE_DEPTH)
+        before += [f"export {DISPATCH}={tokens}", f"export {QUEUE_DEPTH}={depth}"]
+    comment = (
+        f"Starts one {role} worker of {options.tp_size} GPUs; "
+        f"run it on each of its {options.nnodes} nodes."
+    )
+    return script(comment, SERVER, options.lines(), before)
+
+
+def read_sglang(parsed: Parsed, files: Mapping[str, str]) -> None:
+    """Read the scripts."""
+    router = read_router(parsed, files, ROUTER, PairRouterOptions)
+    for role in ROLES:
+        name = f"{role}.sh"
+        command = program_of(parsed, files, name, SERVER)
+        if command is None:
+            continue
+        words, exports = command
+        options = options_of(parsed, name, words, ServerOptions, load_engine("sglang"))
+        if options is None:
+            continue
+        parsed.commands[role] = (name, options)
+        parsed.environment[role] = exports
+        parsed.workers[role] = _worker(parsed, role, name, options, router.get(role))
+    read_load(parsed, files)
+
+
+def _worker(
+    parsed: Parsed, role: RoleName, name: str, options: ServerOptions, replicas: Setting | None
+) -> Worker:
+    machine, experts = parsed.recipe.machine, parsed.recipe.served.experts
+    ranks = options.attn_dp_size
+
+    def setting(option: str, value: object) -> Setting:
+        return Setting(f"{name}: {option}", value)
+
+    per_node, rest = divmod(options.tp_size, options.nnodes)
+    split, uneven = divmod(options.tp_size, options.ep_size)
+    slots = experts + (options.ep_num_redundant_experts or 0) if options.enable_eplb else 0
+    batch, odd = divmod(options.max_running_requests, ranks)
+    graph = options.cuda_graph_max_bs_decode
+    return Worker(
+        role=role,
+        replicas=replicas,
+        nodes=setting("--nnodes", options.nnodes),
+        gpus_per_node=setting("--nnodes", per_node if not rest else machine.gpus_per_node + 1),
+        world=setting("--tp-size", options.tp_size),
+        tp=setting("--tp-size", options.tp_size),
+        ep=setting("--ep-size", options.ep_size),
+        moe_tp=setting("--ep-size", 0 if uneven else split),
+        attention_dp=setting("--attn-dp-size", ranks > 1),
+        batch=setting(
+            "--max-running-requests", options.max_running_requests / ranks if odd else batch
+        ),
+        tokens=None,
+        sequence=setting("--context-length", options.context_length),
+        depth=setting("--speculative-num-steps", options.speculative_num_steps or 0),
+        slots=setting("--ep-num-redundant-experts", slots),
+        graph=setting("--cuda-graph-max-bs-decode", graph) if graph else None,
+        model=setting("--model-path", options.model_path),
+    )

@@ -1,0 +1,138 @@
+"""The TensorRT-LLM options that serve a configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moeplan.recipes.engine_file import EngineFile
+from moeplan.recipes.recipe import ROLES, Recipe, RoleName
+from presets.engines import Engine, load_engine
+
+KV_TYPES = {8: "fp8", 16: "auto", 4: "nvfp4"}
+"""Name of a cache type by its bits."""
+
+
+def engine_files(recipe: Recipe) -> dict[RoleName, EngineFile]:
+    """Derive the engine files of both roles.
+
+    Raises
+    ------
+    InputError
+        Where the engine has no back-end for the experts.
+    """
+    built = {"prefill": _prefill(recipe), "decode": _decode(recipe)}
+    return {role: EngineFile.model_validate(built[role]) for role in ROLES}
+
+
+def _prefill(recipe: Recipe) -> dict[str, Any]:
+    engine = load_engine("trtllm")
+    gpus = recipe.gpus("prefill")
+    longest = recipe.served.isl + _setting(engine, "sequence_slack")
+    tokens = max(_setting(engine, "prefill_tokens"), _whole_blocks(longest, engine))
+    return {
+        "tensor_parallel_size": gpus,
+        "pipeline_parallel_size": 1,
+        "moe_expert_parallel_size": gpus,
+        "moe_tensor_parallel_size": 1,
+        "enable_attention_dp": gpus > 1,
+        "max_batch_size": max(tokens // recipe.served.isl, 1),
+        "max_num_tokens": tokens,
+        "max_seq_len": longest,
+        "disable_overlap_scheduler": True,  # not offered on a worker that only prefills
+        "cuda_graph_config": None,
+        **_shared(recipe, engine, engine.settings["prefill_kv_fraction"].value),
+        "moe_config": _experts(recipe, engine, "prefill", "dp", gpus),
+        "print_iter_log": True,
+    }
+
+
+def _decode(recipe: Recipe) -> dict[str, Any]:
+    engine, config = load_engine("trtllm"), recipe.config
+    gpus, ep = config.decode_gpus_per_worker, config.decode_ep
+    attention_dp = config.decode_attention == "dp"
+    fraction = f"decode_{config.decode_attention}_kv_fraction"
+    slack = _setting(engine, "sequence_slack")
+    content = {
+        "tensor_parallel_size": gpus,
+        "pipeline_parallel_size": 1,
+        "moe_expert_parallel_size": ep,
+        "moe_tensor_parallel_size": gpus // ep,
+        "enable_attention_dp": attention_dp,
+        "max_batch_size": config.max_batch,
+        "max_num_tokens": config.max_batch * (1 + config.mtp_depth),
+        "max_seq_len": recipe.served.isl + recipe.served.osl + slack,
+        "cuda_graph_config": {
+            "enable_padding": True,
+            "batch_sizes": graph_batches(config.max_batch),
+        },
+        **_shared(recipe, engine, engine.settings[fraction].value),
+        "moe_config": _experts(recipe, engine, "decode", config.decode_attention, ep),
+        "print_iter_log": True,
+        "stream_interval": _setting(engine, "stream_interval"),
+    }
+    if attention_dp and config.mtp_depth:
+        content["enable_lm_head_tp_in_adp"] = True
+    machine = recipe.machine
+    if (
+        not attention_dp
+        and machine.generation == "blackwell"
+        and 1 < gpus <= machine.gpus_per_domain
+    ):
+        content["allreduce_strategy"] = "MNNVL"
+    if config.eplb_slots:
+        content["moe_config"]["load_balancer"] = {
+            "num_slots": config.eplb_slots,
+            "layer_updates_per_iter": _setting(engine, "layer_updates_per_iter"),
+        }
+    return content
+
+
+def graph_batches(largest: int) -> list[int]:
+    """Batches whose steps are recorded: powers of two, and the largest.
+
+    Examples
+    --------
+    >>> graph_batches(30)
+    [1, 2, 4, 8, 16, 30]
+    """
+    return [2**power for power in range(largest.bit_length()) if 2**power < largest] + [largest]
+
+
+def _shared(recipe: Recipe, engine: Engine, kv_fraction: float) -> dict[str, Any]:
+    """Parts that both roles hold, with equal drafts and an equal transceiver."""
+    longest = recipe.served.isl + _setting(engine, "sequence_slack")
+    buffer = max(_setting(engine, "transceiver_tokens"), _whole_blocks(longest, engine))
+    content: dict[str, Any] = {
+        "kv_cache_config": {
+            "dtype": KV_TYPES.get(recipe.served.kv_bits, "auto"),
+            "enable_block_reuse": False,
+            "free_gpu_memory_fraction": kv_fraction,
+            "tokens_per_block": _setting(engine, "tokens_per_block"),
+        },
+        "cache_transceiver_config": {"backend": "DEFAULT", "max_tokens_in_buffer": buffer},
+    }
+    if recipe.config.mtp_depth:
+        key = engine.releases_of(recipe.engine_release).traits["depth_key"]
+        content["speculative_config"] = {"decoding_type": "MTP", key: recipe.config.mtp_depth}
+    return content
+
+
+def _experts(
+    recipe: Recipe, engine: Engine, role: RoleName, attention: str, ep: int
+) -> dict[str, Any]:
+    machine, expert_format = recipe.machine, recipe.served.expert_format
+    backend = engine.moe_backend(role, expert_format, machine.generation, attention, ep)
+    content: dict[str, Any] = {"backend": backend}
+    if role == "decode" and expert_format == "nvfp4":
+        content["use_low_precision_moe_combine"] = True
+    return content
+
+
+def _whole_blocks(tokens: int, engine: Engine) -> int:
+    """Round up to whole blocks of the KV cache [token]."""
+    block = _setting(engine, "tokens_per_block")
+    return -(-tokens // block) * block
+
+
+def _setting(engine: Engine, name: str) -> int:
+    return int(engine.settings[name].value)

@@ -1,0 +1,318 @@
+"""The launch commands of vLLM."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from moeplan.recipes.command_line import (
+    Count,
+    CountOrZero,
+    Flag,
+    FromJson,
+    JsonPart,
+    Options,
+    Port,
+    Share,
+    Text,
+    script,
+)
+from moeplan.recipes.launch import (
+    LEADER_GUARD,
+    LEADER_PORT,
+    PORTS,
+    RANK_GUARD,
+    ROUTER_PORT,
+    RouterOptions,
+    benchmark_script,
+    read_load,
+    read_router,
+    worker_hosts,
+)
+from moeplan.recipes.parsed import Finding, Parsed, Setting, Worker
+from moeplan.recipes.placement import lay_out
+from moeplan.recipes.reading import options_of, program_of
+from moeplan.recipes.recipe import ROLES, Recipe, RoleName
+from presets import InputError
+from presets.engines import load_engine
+
+SERVER = ("vllm", "serve")
+ROUTER = ("vllm-router",)
+ANY_ADDRESS = "0.0.0.0"
+SIDE_CHANNEL = "VLLM_NIXL_SIDE_CHANNEL_HOST"
+HEADLESS = 'if [ "$NODE_RANK" -gt 0 ]; then set -- --headless "$@"; fi'
+
+All2All = Literal[
+    "allgather_reducescatter",
+    "deepep_high_throughput",
+    "deepep_low_latency",
+    "deepep_v2",
+    "flashinfer_nvlink_one_sided",
+    "flashinfer_nvlink_two_sided",
+    "nixl_ep",
+]
+
+
+class Drafts(JsonPart):
+    """How tokens are drafted."""
+
+    method: Literal["mtp"]
+    num_speculative_tokens: Annotated[int, Field(ge=1)]
+
+
+class Eplb(JsonPart):
+    """How experts are copied."""
+
+    num_redundant_experts: Annotated[int, Field(ge=0)] = 0
+    window_size: Annotated[int, Field(ge=1)] | None = None
+    step_interval: Annotated[int, Field(ge=1)] | None = None
+
+
+class Transfer(JsonPart):
+    """How the KV cache moves."""
+
+    kv_connector: str
+    kv_role: Literal["kv_both", "kv_producer", "kv_consumer"]
+    kv_load_failure_policy: Literal["fail", "recompute"] | None = None
+
+
+class Compilation(JsonPart):
+    """What is recorded."""
+
+    cudagraph_mode: str
+
+
+class ServerOptions(Options):
+    """Options of ``vllm serve`` that recipes set; expert parallelism has no size of its own."""
+
+    served_model_name: Annotated[Text, Field(alias="--served-model-name")]
+    host: Annotated[Text, Field(alias="--host")]
+    port: Annotated[Port, Field(alias="--port")]
+    nnodes: Annotated[Count, Field(alias="--nnodes")] = 1
+    node_rank: Annotated[Text | None, Field(alias="--node-rank")] = None
+    master_addr: Annotated[Text | None, Field(alias="--master-addr")] = None
+    master_port: Annotated[Port | None, Field(alias="--master-port")] = None
+    tensor_parallel_size: Annotated[Count, Field(alias="--tensor-parallel-size")] = 1
+    data_parallel_size: Annotated[Count, Field(alias="--data-parallel-size")] = 1
+    data_parallel_size_local: Annotated[Count | None, Field(alias="--data-parallel-size-local")] = (
+        None
+    )
+    enable_expert_parallel: Annotated[Flag, Field(alias="--enable-expert-parallel")] = None
+    all2all_backend: Annotated[All2All | None, Field(alias="--all2all-backend")] = None
+    enable_eplb: Annotated[Flag, Field(alias="--enable-eplb")] = None
+    eplb_config: Annotated[Eplb | None, FromJson, Field(alias="--eplb-config")] = None
+    speculative_config: Annotated[Drafts | None, FromJson, Field(alias="--speculative-config")] = (
+        None
+    )
+    kv_cache_dtype: Annotated[
+        Literal["auto", "fp8", "fp8_e4m3", "bfloat16"] | None, Field(alias="--kv-cache-dtype")
+    ] = None
+    max_model_len: Annotated[Count, Field(alias="--max-model-len")]
+    max_num_seqs: Annotated[Count, Field(alias="--max-num-seqs")]
+    max_num_batched_tokens: Annotated[Count, Field(alias="--max-num-batched-tokens")]
+    gpu_memory_utilization: Annotated[Share | None, Field(alias="--gpu-memory-utilization")] = None
+    max_cudagraph_capture_size: Annotated[
+        CountOrZero | None, Field(alias="--max-cudagraph-capture-size")
+    ] = None
+    compilation_config: Annotated[
+        Compilation | None, FromJson, Field(alias="--compilation-config")
+    ] = None
+    enforce_eager: Annotated[Flag, Field(alias="--enforce-eager")] = None
+    no_enable_prefix_caching: Annotated[Flag, Field(alias="--no-enable-prefix-caching")] = None
+    stream_interval: Annotated[Count | None, Field(alias="--stream-interval")] = None
+    kv_transfer_config: Annotated[Transfer, FromJson, Field(alias="--kv-transfer-config")]
+
+    shell_fields: ClassVar[frozenset[str]] = frozenset({"node_rank", "master_addr"})
+
+
+class PairRouterOptions(RouterOptions):
+    """Options of ``vllm-router``."""
+
+    vllm_pd_disaggregation: Annotated[Flag, Field(alias="--vllm-pd-disaggregation")]
+    policy: Annotated[Text | None, Field(alias="--policy")] = None
+
+
+def vllm_files(recipe: Recipe) -> dict[str, str]:
+    """Write launch scripts of both roles, of the router and of the benchmark.
+
+    Raises
+    ------
+    InputError
+        Where EP is narrower than the worker.
+    """
+    files = {f"{role}.sh": _worker_script(recipe, role) for role in ROLES}
+    urls = {
+        role: [[f"http://{host}:{PORTS[role]}"] for host in worker_hosts(recipe, role)]
+        for role in ROLES
+    }
+    router = PairRouterOptions(
+        vllm_pd_disaggregation=True,
+        prefill=urls["prefill"],
+        decode=urls["decode"],
+        host=ANY_ADDRESS,
+        port=ROUTER_PORT,
+        policy="round_robin",
+    )
+    files["router.sh"] = script("Joins the workers behind one address.", ROUTER, router.lines())
+    files["benchmark.sh"] = benchmark_script(recipe)
+    return files
+
+
+def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
+    """Derive the options of a worker.
+
+    Raises
+    ------
+    InputError
+        Where EP is narrower than the worker, which vLLM has no option for.
+    """
+    engine, config, served = load_engine("vllm"), recipe.config, recipe.served
+    gpus, spread = recipe.gpus(role), lay_out(recipe).spread[role]
+    if role == "decode" and config.decode_ep not in (1, gpus):
+        raise InputError(
+            f"check experts: decode_ep {config.decode_ep} cannot be set; vLLM spreads experts over "
+            f"all {gpus} ranks of a worker"
+        )
+    attention_dp = gpus > 1 and (role == "prefill" or config.decode_attention == "dp")
+    expert_parallel = gpus > 1 and (role == "prefill" or config.decode_ep == gpus)
+    slack = int(engine.settings["sequence_slack"].value)
+    longest = served.isl + slack + (served.osl if role == "decode" else 0)
+    drafted = 1 + config.mtp_depth
+    tokens = config.max_batch * drafted
+    batch = config.max_batch
+    if role == "prefill":
+        tokens = max(int(engine.settings["prefill_tokens"].value), longest)
+        batch = max(tokens // served.isl, 1)
+    several = spread.nodes > 1
+    return ServerOptions.model_validate(
+        {
+            "served_model_name": recipe.settings.served_name,
+            "host": ANY_ADDRESS,
+            "port": PORTS[role],
+            "nnodes": spread.nodes,
+            "node_rank": "$NODE_RANK" if several else None,
+            "master_addr": "$LEADER" if several else None,
+            "master_port": LEADER_PORT if several else None,
+            "tensor_parallel_size": 1 if attention_dp else gpus,
+            "data_parallel_size": gpus if attention_dp else 1,
+            "data_parallel_size_local": spread.gpus_per_node if attention_dp else None,
+            "enable_expert_parallel": True if expert_parallel else None,
+            "all2all_backend": _exchange(recipe, role) if attention_dp else None,
+            **_copies(recipe, role),
+            "speculative_config": _drafts(config.mtp_depth),
+            "kv_cache_dtype": "fp8" if served.kv_bits == 8 else "auto",
+            "max_model_len": longest,
+            "max_num_seqs": batch,
+            "max_num_batched_tokens": tokens,
+            "gpu_memory_utilization": engine.settings["memory_fraction"].value,
+            "max_cudagraph_capture_size": tokens if role == "decode" else None,
+            "compilation_config": (
+                Compilation(cudagraph_mode="FULL_DECODE_ONLY") if role == "decode" else None
+            ),
+            "enforce_eager": True if role == "prefill" else None,
+            "no_enable_prefix_caching": True,
+            "stream_interval": (
+                int(engine.settings["stream_interval"].value) if role == "decode" else None
+            ),
+            "kv_transfer_config": Transfer(
+                kv_connector="NixlConnector", kv_role="kv_both", kv_load_failure_policy="fail"
+            ),
+        }
+    )
+
+
+def _exchange(recipe: Recipe, role: RoleName) -> All2All:
+    """Choose the all-to-all of a worker whose attention is replicated."""
+    machine, gpus = recipe.machine, recipe.gpus(role)
+    if role == "prefill":
+        return "allgather_reducescatter"
+    inside = machine.gpus_per_node < gpus <= machine.gpus_per_domain
+    return "flashinfer_nvlink_one_sided" if inside else "deepep_low_latency"
+
+
+def _copies(recipe: Recipe, role: RoleName) -> dict[str, object]:
+    if role == "prefill" or not recipe.config.eplb_slots:
+        return {}
+    copies = recipe.config.eplb_slots - recipe.served.experts
+    return {"enable_eplb": True, "eplb_config": Eplb(num_redundant_experts=copies)}
+
+
+def _drafts(depth: int) -> Drafts | None:
+    return Drafts(method="mtp", num_speculative_tokens=depth) if depth else None
+
+
+def _worker_script(recipe: Recipe, role: RoleName) -> str:
+    options = server_options(recipe, role)
+    before = [f'export {SIDE_CHANNEL}="$(hostname -i)"']
+    if options.nnodes > 1:
+        before = [RANK_GUARD, LEADER_GUARD, *before, HEADLESS]
+    comment = (
+        f"Starts one {role} worker of {recipe.gpus(role)} GPUs; "
+        f"run it on each of its {options.nnodes} nodes."
+    )
+    program = [*SERVER, recipe.settings.model_path]
+    return script(comment, program, options.lines(), before)
+
+
+def read_vllm(parsed: Parsed, files: Mapping[str, str]) -> None:
+    """Read the scripts."""
+    router = read_router(parsed, files, ROUTER, PairRouterOptions)
+    for role in ROLES:
+        name = f"{role}.sh"
+        command = program_of(parsed, files, name, SERVER)
+        if command is None:
+            continue
+        words, parsed.environment[role] = command
+        model = Setting(f"{name}: model", words[0] if words else "")
+        if not words or words[0].startswith("--"):
+            parsed.findings.append(Finding("schema", model.field, "is missing after vllm serve"))
+        options = options_of(parsed, name, words[1:], ServerOptions, load_engine("vllm"))
+        if options is not None:
+            if options.nnodes > 1 and "--headless" not in files[name]:
+                problem = "is missing; only the first node of a worker serves"
+                parsed.findings.append(Finding("options", f"{name}: --headless", problem))
+            parsed.commands[role] = (name, options)
+            parsed.workers[role] = _worker(parsed, name, options, model, router.get(role))
+    read_load(parsed, files)
+
+
+def _worker(
+    parsed: Parsed, name: str, options: ServerOptions, model: Setting, replicas: Setting | None
+) -> Worker:
+    experts = parsed.recipe.served.experts
+    tp, dp = options.tensor_parallel_size, options.data_parallel_size
+    world = tp * dp
+
+    def setting(option: str, value: object) -> Setting:
+        return Setting(f"{name}: {option}", value)
+
+    size = "--data-parallel-size" if dp > 1 else "--tensor-parallel-size"
+    local = options.data_parallel_size_local
+    per_node = setting("--data-parallel-size-local", tp * local) if local else None
+    if per_node is None and world % options.nnodes == 0:
+        per_node = setting("--nnodes", world // options.nnodes)
+    ep = world if options.enable_expert_parallel else 1
+    eplb = options.eplb_config or Eplb()
+    slots = experts + eplb.num_redundant_experts if options.enable_eplb else 0
+    drafts, graph = options.speculative_config, options.max_cudagraph_capture_size
+    depth = drafts.num_speculative_tokens if drafts else 0
+    return Worker(
+        role="prefill" if name == "prefill.sh" else "decode",
+        replicas=replicas,
+        nodes=setting("--nnodes", options.nnodes),
+        gpus_per_node=per_node,
+        world=setting(size, world),
+        tp=setting(size, world),
+        ep=setting("--enable-expert-parallel", ep),
+        moe_tp=setting("--enable-expert-parallel", world // ep),
+        attention_dp=setting("--data-parallel-size", dp > 1),
+        batch=setting("--max-num-seqs", options.max_num_seqs),
+        tokens=setting("--max-num-batched-tokens", options.max_num_batched_tokens),
+        sequence=setting("--max-model-len", options.max_model_len),
+        depth=setting("--speculative-config", depth),
+        slots=setting("--eplb-config", slots),
+        graph=setting("--max-cudagraph-capture-size", graph // (1 + depth)) if graph else None,
+        model=model,
+    )

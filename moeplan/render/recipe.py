@@ -1,0 +1,125 @@
+"""What ``moeplan recipe`` wrote, found and compared, as tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from moeplan.recipes.checks import Result, failures
+from moeplan.recipes.diff import Change
+from moeplan.recipes.recipe import Recipe
+from moeplan.recipes.writing import recipe_names
+from moeplan.render.common import (
+    DASH,
+    configuration_rows,
+    count,
+    figure,
+    heading,
+    pairs,
+    paragraph,
+    table,
+)
+from presets.engines import load_engine
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def written(recipe: Recipe, folder: str) -> list[RenderableType]:
+    """Say what was written."""
+    engine = load_engine(recipe.engine)
+    return [
+        heading(f"Recipe of format {recipe.format} in {folder}"),
+        paragraph(
+            f"{recipe.served.model} in {recipe.served.precision} on {recipe.machine.title}, with "
+            f"{engine.title} {recipe.engine_release}; every check passed."
+        ),
+        "",
+        pairs([*configuration_rows(recipe.config), ("GPUs", count(recipe.config.gpus, "GPU"))]),
+        "",
+        paragraph(f"Files: {', '.join(recipe_names(recipe))}."),
+        paragraph("README.md has the commands to apply, check and benchmark it."),
+    ]
+
+
+def summary(recipe: Recipe, folder: str) -> dict[str, Any]:
+    """Content of ``recipe --json``."""
+    return {"output": folder, "files": list(recipe_names(recipe)), "recipe": recipe.to_json()}
+
+
+def check_report(recipe: Recipe, folder: str, results: list[Result]) -> list[RenderableType]:
+    """List every check and what it found."""
+    failed = len(failures(results))
+    outcome = count(failed, "problem") if failed else "every check passes"
+    rows = [[result.check.name, result.status, result.check.rule] for result in results]
+    parts: list[RenderableType] = [
+        heading(f"{folder}, {recipe.format}: {outcome}"),
+        table("Check", "Result", "Demands that", left=3, wrap=(2,), rows=rows),
+    ]
+    found = [
+        [finding.check, finding.field, finding.problem]
+        for result in results
+        for finding in result.findings
+    ]
+    if found:
+        parts += [
+            "",
+            heading("Found"),
+            table("Check", "Field", "Problem", left=3, wrap=(1, 2), rows=found),
+        ]
+    return parts
+
+
+def check_summary(recipe: Recipe, results: list[Result]) -> dict[str, Any]:
+    """Content of ``recipe check --json``."""
+    return {
+        "status": "failed" if failures(results) else "passed",
+        "format": recipe.format,
+        "checks": [
+            {
+                "name": result.check.name,
+                "rule": result.check.rule,
+                "status": result.status,
+                "findings": [
+                    {
+                        "field": finding.field,
+                        "problem": finding.problem,
+                        "severity": finding.severity,
+                    }
+                    for finding in result.findings
+                ],
+            }
+            for result in results
+        ],
+    }
+
+
+def diff_report(
+    first: str, second: str, changes: list[Change], failing: list[str]
+) -> list[RenderableType]:
+    """Lay out what changes."""
+    notes: list[RenderableType] = [
+        paragraph(f"{folder} fails a check: its files are not what its configuration says.")
+        for folder in failing
+    ]
+    if not changes:
+        same = f"{first} and {second} are of one configuration, machine and engine."
+        return [paragraph(same), *notes]
+    rows = [
+        [change.part, change.key, _shown(change.before), _shown(change.after)] for change in changes
+    ]
+    return [
+        heading(f"From {first} to {second}"),
+        table("Part", "What", "From", "To", left=2, wrap=(1, 2, 3), rows=rows),
+        *notes,
+    ]
+
+
+def diff_summary(changes: list[Change], failing: list[str]) -> dict[str, Any]:
+    """Content of ``recipe diff --json``."""
+    return {"changes": [change._asdict() for change in changes], "failing": failing}
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return DASH
+    return figure(value) if isinstance(value, float) else str(value)

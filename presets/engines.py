@@ -1,0 +1,251 @@
+"""Inference engines: which release takes which options, and which image ships it."""
+
+import re
+from functools import lru_cache
+from typing import Literal
+
+from pydantic import Field
+
+from presets.errors import InputError, shown, unknown_name
+from presets.facts import Fact, Provenance, Record, Text
+from presets.files import DATA, read_preset
+
+FOLDER = DATA / "engines"
+
+ENGINE_NAMES = ("sglang", "trtllm", "vllm")
+
+RELEASE = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:rc(\d+))?(?:\.post(\d+))?", re.ASCII)
+"""A release as PyPI writes it: 1.3.0rc29, 0.5.10.post1."""
+
+
+class EngineReleases(Provenance):
+    """Releases that take the same keys and options.
+
+    Attributes
+    ----------
+    first, last : str, str or None
+        The range, both included; without `last` it is open.
+    traits : dict
+        What differs between ranges, such as the name of an option.
+    moe_backends : tuple of str
+        MoE back-ends that can be chosen.
+    """
+
+    first: Text
+    last: Text | None = None
+    traits: dict[str, Text]
+    moe_backends: tuple[Text, ...]
+
+
+class MoeBackend(Provenance):
+    """Which MoE back-end serves which experts.
+
+    Attributes
+    ----------
+    role : {"prefill", "decode"}
+    expert_format, generation, attention : str
+        Of the weights, of the GPU, of the worker.
+    narrowest_ep : int
+        From this width on. [GPU]
+    backend : str
+    """
+
+    role: Literal["prefill", "decode"]
+    expert_format: Literal["nvfp4", "mxfp4", "fp8", "bf16"]
+    generation: Literal["hopper", "blackwell"]
+    attention: Literal["tp", "dp"]
+    narrowest_ep: int
+    backend: Text
+
+
+class EngineOptions(Provenance):
+    """Names that an engine takes, as options or as keys of its file."""
+
+    names: tuple[Text, ...]
+
+
+class Engine(Record):
+    """One engine.
+
+    Attributes
+    ----------
+    name, title : str
+        Name of the preset, and the name in print.
+    default_release : str
+        What is written for where nothing else is said.
+    image, tag : str
+        Container repository, and its tag with "{release}" in it.
+    releases : tuple of EngineReleases
+        The ranges that are known, oldest first.
+    settings : dict of Fact
+        What recipes set besides the configuration.
+    moe_backends : tuple of MoeBackend
+        Choices, the widest EP last.
+    refused : dict
+        Options that it no longer takes, and what to give instead.
+    options : EngineOptions
+        Names that the newest range takes.
+    """
+
+    name: Text
+    title: Text
+    default_release: Text
+    image: Text
+    tag: Text
+    releases: tuple[EngineReleases, ...]
+    settings: dict[str, Fact]
+    moe_backends: tuple[MoeBackend, ...] = ()
+    refused: dict[str, Text] = Field(default_factory=dict)
+    options: EngineOptions
+
+    def releases_of(self, release: str) -> EngineReleases:
+        """Find the range that a release belongs to.
+
+        Raises
+        ------
+        InputError
+            Where it is no release, or belongs to no range that is known.
+        """
+        number = release_number(release)
+        for known in self.releases:
+            upper = known.last is None or number <= release_number(known.last, after=True)
+            if release_number(known.first) <= number and upper:
+                return known
+        ranges = ", ".join(
+            f"{known.first} to {known.last}" if known.last else f"{known.first} and later"
+            for known in self.releases
+        )
+        raise InputError(f"{self.title} {shown(release)} is not known; valid: {ranges}")
+
+    def moe_backend(
+        self, role: str, expert_format: str, generation: str, attention: str, ep: int
+    ) -> str:
+        """Choose the MoE back-end of a worker.
+
+        Raises
+        ------
+        InputError
+            Where none serves such experts.
+        """
+        fitting = [
+            choice.backend
+            for choice in self.moe_backends
+            if (choice.role, choice.expert_format, choice.generation, choice.attention)
+            == (role, expert_format, generation, attention)
+            and choice.narrowest_ep <= ep
+        ]
+        if not fitting:
+            raise InputError(
+                f"precision: {self.title} has no MoE back-end for {expert_format} on {generation}"
+            )
+        return fitting[-1]
+
+
+class DynamoRelease(Provenance):
+    """One release of Dynamo, and the engine releases that its images ship."""
+
+    name: Text
+    engines: dict[str, Text]
+
+
+class Architecture(Provenance):
+    """Processor of the servers of a machine, as Kubernetes names it."""
+
+    value: Literal["amd64", "arm64"]
+
+
+class Dynamo(Record):
+    """Dynamo on Kubernetes.
+
+    Attributes
+    ----------
+    image : str
+        Container repository of the TensorRT-LLM runtime; tags are releases.
+    default_release : str
+    aiperf_release : str
+        Release of the load generator whose options are written.
+    releases : tuple of DynamoRelease
+        The newest first.
+    limits : dict of Fact
+        What admission refuses beyond.
+    architectures : dict of Architecture
+        By machine.
+    """
+
+    image: Text
+    default_release: Text
+    aiperf_release: Text
+    releases: tuple[DynamoRelease, ...]
+    limits: dict[str, Fact]
+    architectures: dict[str, Architecture]
+
+    def shipping(self, engine: str, release: str) -> DynamoRelease | None:
+        """Find the release whose image ships an engine release; None where none is known to."""
+        return next((each for each in self.releases if each.engines.get(engine) == release), None)
+
+
+def release_number(release: str, after: bool = False) -> tuple[int, ...]:
+    """Turn a release into a number that orders releases.
+
+    Parameters
+    ----------
+    release : str
+        Such as "1.3.0rc29".
+    after : bool
+        Stand behind its post-releases as well.
+
+    Raises
+    ------
+    InputError
+        Where it is no release.
+
+    Examples
+    --------
+    >>> release_number("1.3.0rc9") < release_number("1.3.0rc29") < release_number("1.3.0")
+    True
+    >>> release_number("1.2.0rc6.post1") <= release_number("1.2.0rc6", after=True)
+    True
+    """
+    match = RELEASE.fullmatch(release) if len(release) <= 40 else None
+    if match is None:
+        raise InputError(f"release {shown(release)} is not valid; give one, such as 1.3.0rc29")
+    major, minor, patch, candidate, post = match.groups()
+    last = 10**9
+    return (
+        int(major),
+        int(minor),
+        int(patch),
+        last if candidate is None else int(candidate),
+        last if after else int(post or 0),
+    )
+
+
+@lru_cache
+def load_engine(name: str) -> Engine:
+    """Load an engine by name.
+
+    Raises
+    ------
+    UnknownNameError
+        Where no engine has the name.
+
+    Examples
+    --------
+    >>> load_engine("trtllm").releases_of("1.3.0rc29").traits["depth_key"]
+    'max_draft_len'
+    """
+    if name not in ENGINE_NAMES:
+        raise unknown_name("engine", name, ENGINE_NAMES)
+    return read_preset(FOLDER / f"{name}.toml", Engine)
+
+
+@lru_cache
+def load_dynamo() -> Dynamo:
+    """Load what is known of Dynamo.
+
+    Examples
+    --------
+    >>> load_dynamo().architectures["gb200"].value
+    'arm64'
+    """
+    return read_preset(FOLDER / "dynamo.toml", Dynamo)

@@ -1,0 +1,76 @@
+"""Recipes of measured and of searched configurations, made once."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import moeplan
+from moeplan.options import Options
+from moeplan.recipes.question import Request, recipe_for_configuration, recipe_of
+from moeplan.recipes.recipe import ENGINE_OF, Format, Recipe
+from moeplan.recipes.writing import recipe_files
+from moeplan.scenario import cluster_of, gpus_needed
+from presets import published_rows
+
+TARGETS = (
+    *(10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0, 110.0, 120.0, 125.0),
+    *(130.0, 140.0, 150.0, 160.0, 175.0, 190.0, 200.0, 220.0, 240.0, 260.0, 280.0, 300.0),
+)
+MACHINES = ("b200", "b300", "gb200", "gb300", "h200")
+
+
+@cache
+def answers(sku: str) -> tuple[moeplan.Best, ...]:
+    """Best of each target that the machine meets; searched once."""
+    return tuple(row for row in moeplan.curve(sku, TARGETS).rows if row.config is not None)
+
+
+@cache
+def published(format_name: Format) -> tuple[Recipe, ...]:
+    """Recipes of the 20 published configurations."""
+    options = Options(engine=ENGINE_OF[format_name])
+    found = []
+    for row in published_rows():
+        content = {name: getattr(row, name) for name in moeplan.Configuration.model_fields}
+        configuration = moeplan.Configuration(**content)
+        found.append(
+            recipe_for_configuration(row.sku, configuration, options, Request(format_name))
+        )
+    return tuple(found)
+
+
+@cache
+def searched(sku: str, format_name: Format) -> tuple[Recipe, ...]:
+    """Recipes of the best answers of a machine."""
+    options = Options()
+    made = []
+    for answer in answers(sku):
+        assert answer.config is not None
+        cluster = cluster_of(sku, options, gpus_needed(answer.config, sku))
+        made.append(recipe_of(cluster, answer, options, Request(format_name)))
+    return tuple(made)
+
+
+Files = dict[str, str]
+
+
+@cache
+def every_recipe(format_name: Format) -> tuple[tuple[Recipe, Files], ...]:
+    """Published and searched, on all machines, each with its files."""
+    found = published(format_name)
+    for sku in MACHINES:
+        found += searched(sku, format_name)
+    return tuple((recipe, recipe_files(recipe)) for recipe in found)
+
+
+@cache
+def good(format_name: Format, sku: str = "gb200") -> tuple[Recipe, Files]:
+    """A recipe over several nodes with drafts and copied experts, and its files."""
+    recipe = next(
+        each
+        for each in searched(sku, format_name)
+        if each.config.decode_gpus_per_worker > 8
+        and each.config.eplb_slots
+        and each.config.mtp_depth
+    )
+    return recipe, recipe_files(recipe)

@@ -1,0 +1,240 @@
+"""What is written where: placement, engines and the way back to validate."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import moeplan
+from costmodel.results import Configuration
+from moeplan.options import Options
+from moeplan.recipes.checks import CHECKS, failures
+from moeplan.recipes.placement import lay_out
+from moeplan.recipes.question import Request, recipe_for_configuration
+from moeplan.recipes.recipe import FORMATS, Format, Recipe
+from moeplan.recipes.sglang import DISPATCH, QUEUE_DEPTH
+from moeplan.recipes.writing import ROW, check_files, recipe_files
+from tests.recipes.samples import every_recipe, good, searched
+
+PROFILE = (
+    '{"time_to_first_token": {"avg": 250.5}, "inter_token_latency": {"avg": 8.0}, '
+    '"total_token_throughput": {"avg": 200000}}'
+)
+
+
+def recipe_of_shape(sku: str, format_name: Format, model: str = "", **changes: Any) -> Recipe:
+    content: dict[str, Any] = {
+        "prefill_workers": 1,
+        "prefill_gpus_per_worker": 4,
+        "decode_workers": 1,
+        "decode_gpus_per_worker": 8,
+        "decode_ep": 8,
+        "decode_attention": "dp",
+        "max_batch": 16,
+        "mtp_depth": 1,
+        "eplb_slots": 0,
+        "concurrency": 100,
+    } | changes
+    options = Options(model=model) if model else Options()
+    return recipe_for_configuration(sku, Configuration(**content), options, Request(format_name))
+
+
+def passing(recipe: Recipe) -> dict[str, str]:
+    files = recipe_files(recipe)
+    assert not failures(check_files(recipe, files))
+    return files
+
+
+def test_workers_of_one_server_need_no_compute_domain() -> None:
+    for recipe, files in every_recipe("dynamo"):
+        if recipe.machine.gpus_per_domain > recipe.machine.gpus_per_node:
+            continue
+        assert not {"compute-domain.yaml", "topology.yaml"} & set(files)
+        assert "topologyConstraint" not in files["deployment.yaml"]
+
+
+def test_workers_over_servers_of_one_domain_share_memory() -> None:
+    for recipe, files in every_recipe("dynamo"):
+        if recipe.machine.gpus_per_domain == recipe.machine.gpus_per_node:
+            continue
+        layout = lay_out(recipe)
+        assert layout.pack == "deployment"
+        assert {"compute-domain.yaml", "topology.yaml"} <= set(files)
+        workers = yaml.safe_load(files["deployment.yaml"])["spec"]["components"][1:]
+        for worker in workers:
+            spec = worker["podTemplate"]["spec"]
+            gpus = int(spec["containers"][0]["resources"]["limits"]["nvidia.com/gpu"])
+            assert ("resourceClaims" in spec) == (gpus == 4)
+            nodes = worker.get("multinode", {}).get("nodeCount", 1)
+            assert gpus * nodes == recipe.gpus(worker["type"])
+
+
+def test_a_deployment_over_two_domains_packs_each_worker() -> None:
+    recipe = recipe_of_shape(
+        "gb200", "dynamo", decode_workers=2, decode_gpus_per_worker=64, decode_ep=64
+    )
+    files = passing(recipe)
+    deployment = yaml.safe_load(files["deployment.yaml"])["spec"]
+    assert deployment["topologyConstraint"] == {"clusterTopologyName": "nvlink-domains"}
+    prefill, decode = deployment["components"][1:]
+    assert decode["topologyConstraint"] == {"packDomain": "nvlink-domain"}
+    assert "topologyConstraint" not in prefill
+    spoilt = yaml.safe_load(files["deployment.yaml"])
+    del spoilt["spec"]["components"][2]["topologyConstraint"]
+    found = failures(check_files(recipe, files | {"deployment.yaml": yaml.safe_dump(spoilt)}))
+    assert [each.check for each in found] == ["topology"]
+
+
+def test_a_worker_over_two_domains_packs_nothing() -> None:
+    recipe = recipe_of_shape("gb200", "dynamo", decode_gpus_per_worker=128, decode_ep=128)
+    assert lay_out(recipe).pack is None
+    assert "topology.yaml" not in passing(recipe)
+
+
+def test_small_workers_alone_share_no_memory() -> None:
+    recipe = recipe_of_shape(
+        "gb300", "dynamo", prefill_gpus_per_worker=2, decode_gpus_per_worker=4, decode_ep=4
+    )
+    assert lay_out(recipe).claiming == ()
+    assert "compute-domain.yaml" not in passing(recipe)
+
+
+@pytest.mark.parametrize("name", ["dynamo", "trtllm", "slurm", "sglang", "vllm"])
+@pytest.mark.parametrize(
+    ("sku", "model", "changes"),
+    [
+        (
+            "h100",
+            "",
+            {"decode_gpus_per_worker": 16, "decode_ep": 16, "prefill_gpus_per_worker": 16},
+        ),
+        ("h200", "", {"decode_attention": "tp", "decode_ep": 1, "prefill_gpus_per_worker": 8}),
+        (
+            "gb300",
+            "gpt-oss-120b",
+            {
+                "decode_gpus_per_worker": 1,
+                "decode_ep": 1,
+                "mtp_depth": 0,
+                "prefill_gpus_per_worker": 1,
+                "prefill_workers": 3,
+            },
+        ),
+        ("b300", "kimi-k2", {"mtp_depth": 0, "prefill_gpus_per_worker": 8}),
+        (
+            "b200",
+            "qwen3-235b-a22b",
+            {"mtp_depth": 0, "decode_attention": "tp", "decode_ep": 1, "decode_gpus_per_worker": 4},
+        ),
+    ],
+)
+def test_other_shapes_and_models(
+    name: Format, sku: str, model: str, changes: dict[str, Any]
+) -> None:
+    assert passing(recipe_of_shape(sku, name, model, **changes))
+
+
+def test_older_engines_get_their_own_names() -> None:
+    recipe, _ = good("trtllm")
+    old = recipe.model_copy(update={"engine_release": "1.2.0rc6"})
+    files = passing(old)
+    assert "num_nextn_predict_layers" in files["prefill.yaml"]
+    assert "--extra_llm_api_options decode.yaml" in files["decode.sh"]
+    spoilt = files | {"decode.yaml": files["decode.yaml"].replace("CUTEDSL", "WIDEEP")}
+    assert not failures(check_files(old, spoilt))
+    assert failures(check_files(recipe, spoilt))
+
+
+def test_low_latency_kernels_get_steps_that_they_take() -> None:
+    wide = next(
+        each for each in searched("gb200", "sglang") if each.config.decode_gpus_per_worker == 32
+    )
+    # 600 tokens of a rank: more than the kernels' default, less than their most.
+    changes = {"max_batch": 300, "mtp_depth": 1, "concurrency": 9600}
+    recipe = wide.model_copy(update={"config": wide.config.model_copy(update=changes)})
+    files = recipe_files(recipe)
+    script = files["decode.sh"]
+    tokens = recipe.config.max_batch * (1 + recipe.config.mtp_depth)
+    assert f"export {DISPATCH}={tokens}\n" in script
+    assert f"export {QUEUE_DEPTH}={2 * (tokens + 1)}\n" in script
+    for old, new, field in (
+        (f"{DISPATCH}={tokens}", f"{DISPATCH}={tokens - 1}", DISPATCH),
+        (f"{DISPATCH}={tokens}", f"{DISPATCH}=2048", DISPATCH),
+        (f"{DISPATCH}={tokens}", f"{DISPATCH}=many", DISPATCH),
+        (f"{QUEUE_DEPTH}={2 * (tokens + 1)}", f"{QUEUE_DEPTH}=1024", QUEUE_DEPTH),
+    ):
+        spoilt = files | {"decode.sh": script.replace(old, new)}
+        found = failures(check_files(recipe, spoilt))
+        assert [each.check for each in found] == ["dispatch"]
+        assert field in found[0].field
+    changes = {"max_batch": 1024, "mtp_depth": 1, "concurrency": 32768}
+    many = wide.model_copy(update={"config": wide.config.model_copy(update=changes)})
+    assert "--moe-a2a-backend none" in recipe_files(many)["decode.sh"]
+
+
+def test_measured_figures_go_back_to_validate(tmp_path: Path) -> None:
+    recipe, files = good("dynamo")
+    (head,), (cells,) = ([row] for row in csv.reader(files[ROW].splitlines()))
+    measured = {"ttft_ms": "250.5", "tpot_ms": "8.0", "total_tok_s_per_gpu": "5000"}
+    path = tmp_path / "measured.csv"
+    path.write_text(
+        "\n".join([",".join([*head, *measured]), ",".join([*cells, *measured.values()])]) + "\n"
+    )
+    validation = moeplan.validate(path)
+    line = validation.lines()[0]
+    assert recipe.prediction is not None
+    assert line["predicted_tpot_ms"] == pytest.approx(recipe.prediction.tpot_ms, rel=0.2)
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+def test_the_commands_of_the_readme_make_that_row(tmp_path: Path) -> None:
+    _, files = good("dynamo")
+    for name, text in (files | {"profile_export_aiperf.json": PROFILE}).items():
+        (tmp_path / name).write_text(text)
+    found = re.search(r"^jq .*?> measured.csv$", files["README.md"], re.MULTILINE | re.DOTALL)
+    assert found is not None
+    subprocess.run(["/bin/sh", "-c", found.group()], cwd=tmp_path, check=True)
+    assert moeplan.validate(tmp_path / "measured.csv").lines()
+
+
+def test_the_readme_says_what_a_reader_needs(format_name: Format) -> None:
+    for recipe, files in every_recipe(format_name)[::20]:
+        text = files["README.md"]
+        assert recipe.prediction is not None
+        for wanted in (
+            "## Configuration",
+            "## Prediction",
+            "90 % interval",
+            "## Machine and placement",
+            "## Apply",
+            "## Is it healthy",
+            "## Benchmark",
+            "moeplan validate measured.csv",
+            f"{recipe.config.concurrency} requests",
+            f"{recipe.prediction.tok_s_per_user:,.1f}",
+            "not on" if recipe.engine != "trtllm" else "## Apply",
+            "Extrapolated, in:" if recipe.prediction.origin == "extrapolated" else "Modelled",
+        ):
+            assert wanted in text
+        assert text.count("```") % 2 == 0
+
+
+def test_a_recipe_without_a_prediction_says_so() -> None:
+    recipe, _ = good("slurm")
+    files = recipe_files(recipe.model_copy(update={"prediction": None}))
+    assert "None was made." in files["README.md"]
+
+
+def test_the_document_lists_every_check() -> None:
+    text = Path(__file__).parents[2].joinpath("docs", "recipes.md").read_text("utf-8")
+    for check in CHECKS:
+        formats = ", ".join(f"`{each}`" for each in check.formats)
+        told = "all" if check.formats == FORMATS else formats
+        assert f"| `{check.name}` | {told} | {check.rule} |" in text
