@@ -21,7 +21,7 @@ from costmodel.results import Configuration, Prediction
 class Result(BaseModel):
     """Base of all answers: frozen, no unknown field, no NaN and no infinity."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     def to_json(self) -> dict[str, Any]:
         """Content as ``--json`` prints it."""

@@ -1,41 +1,89 @@
 """Facts: machines, models, measurements and the user's cluster, each checked as it is loaded.
 
-Nothing is read before it is asked for.
+Nothing is read before it is asked for, and no module imported.
 """
 
-from presets.catalogue import load_model, model_names
-from presets.cluster import ClusterSpec, ScaleOut, default_cluster, load_cluster
-from presets.errors import (
-    DataFileError,
-    InfeasibleError,
-    InputError,
-    MoeplanError,
-    UnknownNameError,
-    unknown_name,
-)
-from presets.facts import Alternative, Fact, Provenance
-from presets.hardware import Hardware, hardware_names, load_hardware
-from presets.measurements import (
-    allreduce_rows,
-    alltoall_rows,
-    engine_settings_rows,
-    iso_rows,
-    load_columns,
-    measurement_sources,
-    published_rows,
-    read_serving_rows,
-    serving_rows,
-)
-from presets.model import GqaAttention, MlaAttention, Model, Precision, Precisions
-from presets.parameters import attention_parameters, total_parameters
-from presets.rows import (
-    AllReduceRow,
-    AllToAllRow,
-    EngineSettingsRow,
-    IsoRow,
-    PublishedRow,
-    ServingRow,
-)
+from typing import TYPE_CHECKING
+
+from presets.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from presets.catalogue import load_model, model_names
+    from presets.cluster import ClusterSpec, ScaleOut, default_cluster, load_cluster
+    from presets.errors import (
+        DataFileError,
+        InfeasibleError,
+        InputError,
+        MoeplanError,
+        UnknownNameError,
+        unknown_name,
+    )
+    from presets.facts import Alternative, Fact, Provenance
+    from presets.hardware import Hardware, hardware_names, load_hardware
+    from presets.measurements import (
+        allreduce_rows,
+        alltoall_rows,
+        engine_settings_rows,
+        iso_rows,
+        load_columns,
+        measurement_sources,
+        published_rows,
+        read_serving_rows,
+        serving_rows,
+    )
+    from presets.model import GqaAttention, MlaAttention, Model, Precision, Precisions
+    from presets.parameters import attention_parameters, total_parameters
+    from presets.rows import (
+        AllReduceRow,
+        AllToAllRow,
+        EngineSettingsRow,
+        IsoRow,
+        PublishedRow,
+        ServingRow,
+    )
+
+_MODULE_OF = {
+    "AllReduceRow": "presets.rows",
+    "AllToAllRow": "presets.rows",
+    "Alternative": "presets.facts",
+    "ClusterSpec": "presets.cluster",
+    "DataFileError": "presets.errors",
+    "EngineSettingsRow": "presets.rows",
+    "Fact": "presets.facts",
+    "GqaAttention": "presets.model",
+    "Hardware": "presets.hardware",
+    "InfeasibleError": "presets.errors",
+    "InputError": "presets.errors",
+    "IsoRow": "presets.rows",
+    "MlaAttention": "presets.model",
+    "Model": "presets.model",
+    "MoeplanError": "presets.errors",
+    "Precision": "presets.model",
+    "Precisions": "presets.model",
+    "Provenance": "presets.facts",
+    "PublishedRow": "presets.rows",
+    "ScaleOut": "presets.cluster",
+    "ServingRow": "presets.rows",
+    "UnknownNameError": "presets.errors",
+    "allreduce_rows": "presets.measurements",
+    "alltoall_rows": "presets.measurements",
+    "attention_parameters": "presets.parameters",
+    "default_cluster": "presets.cluster",
+    "engine_settings_rows": "presets.measurements",
+    "hardware_names": "presets.hardware",
+    "iso_rows": "presets.measurements",
+    "load_cluster": "presets.cluster",
+    "load_columns": "presets.measurements",
+    "load_hardware": "presets.hardware",
+    "load_model": "presets.catalogue",
+    "measurement_sources": "presets.measurements",
+    "model_names": "presets.catalogue",
+    "published_rows": "presets.measurements",
+    "read_serving_rows": "presets.measurements",
+    "serving_rows": "presets.measurements",
+    "total_parameters": "presets.parameters",
+    "unknown_name": "presets.errors",
+}
 
 __all__ = [
     "AllReduceRow",
@@ -79,3 +127,5 @@ __all__ = [
     "total_parameters",
     "unknown_name",
 ]
+
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

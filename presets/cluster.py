@@ -10,7 +10,6 @@ from presets.errors import DataFileError, closest_hint, shown
 from presets.facts import Alternative, Fact, Record, Text
 from presets.files import validated
 from presets.hardware import Hardware, hardware_names, load_hardware
-from presets.yaml_file import read_yaml
 
 Gpus = Annotated[int, Field(ge=1, le=65_536)]
 Amount = Annotated[float, Field(gt=0, le=1e9)]
@@ -152,6 +151,9 @@ def load_cluster(path: str | Path) -> ClusterSpec:
     DataFileError
         Where the file is malformed, or a key is unknown, missing or out of range.
     """
+    # Most questions name a machine: the YAML library is loaded for a file only.
+    from presets.yaml_file import read_yaml
+
     path = Path(path)
     content = read_yaml(path)
     if not isinstance(content, dict):

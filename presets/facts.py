@@ -22,9 +22,12 @@ Text = Annotated[
 
 
 class Record(BaseModel):
-    """Base of all that is loaded: frozen, no unknown field, no NaN and no infinity."""
+    """Base of all that is loaded: frozen, no unknown field, no NaN and no infinity.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    What a command does not load it does not pay for: schemas are built at first use.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class Alternative(Record):

@@ -1,18 +1,25 @@
 import subprocess
 import sys
-from types import ModuleType
+
+import pytest
 
 import presets
 
 
-def test_all_is_sorted_and_names_every_public_member() -> None:
-    public = {
-        name
-        for name, value in vars(presets).items()
-        if not name.startswith("_") and not isinstance(value, ModuleType)
-    }
+def test_all_is_sorted_and_complete() -> None:
     assert presets.__all__ == sorted(presets.__all__)
-    assert set(presets.__all__) == public
+    assert set(presets.__all__) == set(presets._MODULE_OF)
+    assert set(presets.__all__) <= set(dir(presets))
+
+
+@pytest.mark.parametrize("name", presets.__all__)
+def test_every_name_can_be_imported(name: str) -> None:
+    assert getattr(presets, name).__name__ == name
+
+
+def test_an_unknown_name_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match="module 'presets' has no attribute 'load_modle'"):
+        _ = presets.load_modle
 
 
 def test_import_reads_no_data_and_pulls_in_no_heavy_library() -> None:
