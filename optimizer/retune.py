@@ -21,10 +21,9 @@ from costmodel.serving import (
     Benchmark,
     Network,
     Steady,
-    benchmark,
+    benchmark_of,
     decode_rate,
     join_prefill,
-    ranks,
     serve,
 )
 from optimizer.limits import Limits
@@ -188,17 +187,7 @@ def _full(network: Network, slots: FloatArray, whole: bool = True) -> _Run:
 def _run(network: Network, steady: Steady, slots: FloatArray, whole: bool = True) -> _Run:
     users = np.ceil(steady.users) if whole else steady.users
     with np.errstate(invalid="ignore"):  # a wait without end has no throughput
-        result = benchmark(
-            steady,
-            network.workers.mtp_depth,
-            network.prefill,
-            network.fleet,
-            network.workload,
-            network.fleet.gpus(network.workers),
-            slots * ranks(network.workers),
-            users,
-            network.calibration,
-        )
+        result = benchmark_of(network, steady, slots, users)
     return _Run(result, users)
 
 
