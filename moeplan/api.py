@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,29 +10,12 @@ from typing import TYPE_CHECKING
 
 from costmodel.calibration import read_calibration, shipped_calibration
 from costmodel.predictions import predict as predict_configurations
-from costmodel.results import Configuration, Predicted, Scenario
-from moeplan.measured import measured_point, why_not_measured
+from costmodel.results import Configuration, Scenario
+from moeplan.answers import best_of, comparison_row, deployment_of, summary_of
+from moeplan.measured import measured_point
 from moeplan.numbers import positive_number
 from moeplan.options import DEFAULTS, Options
-from moeplan.results import (
-    Best,
-    Billed,
-    Comparison,
-    ComparisonRow,
-    Conflict,
-    Curve,
-    Deployment,
-    Links,
-    Measured,
-    Modelled,
-    Objective,
-    Pair,
-    PredictedDeployment,
-    Ratio,
-    RunnerUp,
-    ScenarioSummary,
-    Search,
-)
+from moeplan.results import Best, Comparison, Curve, Measured, PredictedDeployment
 from moeplan.scenario import (
     calibration_of,
     cluster_of,
@@ -42,7 +24,6 @@ from moeplan.scenario import (
     scenario_of,
 )
 from presets import (
-    ClusterSpec,
     InputError,
     ServingRow,
     load_hardware,
@@ -50,7 +31,6 @@ from presets import (
     read_serving_rows,
 )
 from presets.files import validated
-from topology import group_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,9 +119,9 @@ def curve(
         by_gpu = [*solve(goal=replace(goal, billing="gpu"))]
     return Curve(
         sku=cluster.sku,
-        scenario=_summary(scenario),
+        scenario=summary_of(scenario),
         rows=tuple(
-            _best(answer, other, scenario, cluster, prefill_cluster)
+            best_of(answer, other, scenario, cluster, prefill_cluster)
             for answer, other in zip(answers, by_gpu, strict=True)
         ),
     )
@@ -179,7 +159,7 @@ def compare(
         raise InputError(f"machines: {given} is not valid; give two or more different machines")
     curves = {sku: curve(sku, targets, _options_of(sku, options), space=space).rows for sku in skus}
     rows = [
-        _comparison_row(target, {sku: curves[sku][place] for sku in skus})
+        comparison_row(target, {sku: curves[sku][place] for sku in skus})
         for place, target in enumerate(targets)
     ]
     return Comparison(rows=tuple(rows), skus=tuple(skus))
@@ -210,9 +190,9 @@ def predict(
     calibration = calibration_of(options)
     predicted = predict_configurations([configuration], scenario, cluster, calibration)[0]
     return PredictedDeployment(
-        **dict(_deployment(predicted, cluster)),
+        **dict(deployment_of(predicted, cluster)),
         sku=cluster.sku,
-        scenario=_summary(scenario),
+        scenario=summary_of(scenario),
         title=cluster.hardware().title,
         price_usd_per_hour=cluster.hardware().price_usd_per_hour.value,
     )
@@ -305,149 +285,3 @@ def _predictable_rows(path: Path | str) -> tuple[ServingRow, ...]:
 
 def _options_of(sku: str, options: Options | Mapping[str, Options]) -> Options:
     return options if isinstance(options, Options) else options.get(sku, DEFAULTS)
-
-
-def _summary(scenario: Scenario) -> ScenarioSummary:
-    return ScenarioSummary(
-        model=scenario.model.name,
-        precision=scenario.precision,
-        isl=scenario.isl,
-        osl=scenario.osl,
-        engine=scenario.engine,
-    )
-
-
-def _best(
-    answer: Answer,
-    by_gpu: Answer | None,
-    scenario: Scenario,
-    cluster: ClusterSpec,
-    prefill_cluster: ClusterSpec | None,
-) -> Best:
-    """Put an answer of the search beside what was measured."""
-    target, winner, failed = answer.limits.target, answer.predicted, answer.infeasibility
-    mixed = prefill_cluster is not None
-    return Best(
-        status=answer.status,
-        sku=cluster.sku,
-        target_tok_s_per_user=target,
-        scenario=_summary(scenario),
-        config=winner.configuration if winner else None,
-        prediction=winner.prediction if winner else None,
-        measured=None if mixed else measured_point(scenario, cluster, target),
-        search=Search(
-            candidates=answer.search.candidates,
-            status=answer.search.status,
-            gap=answer.search.gap,
-            seconds=round(answer.search.seconds, 3),
-            feasible=answer.search.feasible,
-            pruned=answer.search.pruned,
-            bound=answer.search.bound if answer.goal.objective == "cost" else None,
-        ),
-        runners_up=tuple(
-            RunnerUp(config=other.configuration, prediction=other.prediction, lost_by=other.lost_by)
-            for other in answer.runners_up
-        ),
-        breakdown_ms=winner.breakdown_ms if winner else None,
-        objective=_objective(answer),
-        prefill_sku=prefill_cluster.sku if prefill_cluster else None,
-        billing=_billed(answer, by_gpu),
-        reason=answer.reason or None,
-        conflicts=tuple(
-            Conflict(limit=each.limit, asked=each.asked, needed=each.needed)
-            for each in (failed.conflicts if failed else ())
-        ),
-        nearest_target_tok_s_per_user=failed.highest_target if failed else None,
-        deployment=_deployment(winner, cluster) if winner else None,
-        not_measured=(
-            "the published rows ran prefill and decode on one machine"
-            if mixed
-            else why_not_measured(scenario, cluster, target)
-        ),
-        title=cluster.hardware().title,
-        price_usd_per_hour=cluster.hardware().price_usd_per_hour.value,
-    )
-
-
-def _objective(answer: Answer) -> Objective:
-    from optimizer.value import UNITS
-
-    name, value = answer.goal.objective, answer.value
-    return Objective(
-        name=name,
-        amount=value.amount if value else None,
-        unit=UNITS[name],
-        replicas=value.replicas if value else None,
-    )
-
-
-def _billed(answer: Answer, by_gpu: Answer | None) -> Billed | None:
-    bill = answer.value.bill if answer.value else None
-    if bill is None or by_gpu is None:
-        return None
-    return Billed(
-        replicas=bill.replicas,
-        charged_gpus=bill.charged,
-        used_gpus=bill.used,
-        stranded_gpus=bill.stranded,
-        best_by_gpu=by_gpu.configuration,
-        usd_per_m_total_tokens_by_gpu=(
-            by_gpu.prediction.usd_per_m_total_tokens if by_gpu.prediction else None
-        ),
-    )
-
-
-def _deployment(predicted: Predicted, cluster: ClusterSpec) -> Deployment:
-    return Deployment(
-        config=predicted.configuration,
-        prediction=predicted.prediction,
-        breakdown_ms=predicted.breakdown_ms,
-        batch_in_flight=predicted.batch_in_flight,
-        prefill_load=predicted.prefill_load,
-        links=_links(cluster, predicted.configuration.decode_gpus_per_worker),
-    )
-
-
-def _links(cluster: ClusterSpec, gpus: int) -> Links:
-    path = group_table(cluster, [gpus])[gpus]
-    rate = path.per_gpu_rate
-    return Links(
-        gpus=gpus,
-        domains=path.domains,
-        bottleneck=path.bottleneck,
-        all_to_all_gb_s=rate / 1e9 if math.isfinite(rate) else None,
-        latency_us=1e6 * path.latency,
-    )
-
-
-def _comparison_row(target: float, answers: dict[str, Best]) -> ComparisonRow:
-    pairs = {
-        sku: Pair(measured=answer.measured, modelled=_modelled(answer))
-        for sku, answer in answers.items()
-    }
-    first, second = list(pairs.values())[:2]
-    return ComparisonRow(
-        target_tok_s_per_user=target,
-        pairs=pairs,
-        ratio=Ratio(
-            measured_throughput=_over(first.measured, second.measured, "total_tok_s_per_gpu"),
-            measured_cost=_over(second.measured, first.measured, "usd_per_m_total_tokens"),
-            modelled_throughput=_over(first.modelled, second.modelled, "total_tok_s_per_gpu"),
-            modelled_cost=_over(second.modelled, first.modelled, "usd_per_m_total_tokens"),
-        ),
-        answers=answers,
-    )
-
-
-def _modelled(answer: Best) -> Modelled | None:
-    if answer.prediction is None or answer.config is None:
-        return None
-    return Modelled(**answer.prediction.model_dump(), config=answer.config)
-
-
-def _over(
-    top: Measured | Modelled | None, bottom: Measured | Modelled | None, field: str
-) -> float | None:
-    if top is None or bottom is None:
-        return None
-    return float(getattr(top, field) / getattr(bottom, field))

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from costmodel.results import Configuration, Prediction
-from moeplan.results import Result
+from moeplan.shown import Result
 
 UNITS = {
     "nic_bandwidth": "GB/s",

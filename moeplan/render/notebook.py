@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from moeplan.output import PLAIN_WIDTH
 from moeplan.render import best, compare, curve, predict
 from moeplan.render.common import heading, paragraph
-from moeplan.results import Best, Comparison, Curve, PredictedDeployment, Shown
+from moeplan.results import Best, Comparison, Curve, PredictedDeployment
+from moeplan.shown import Shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import moeplan
-from moeplan.results import Shown
+from moeplan.shown import Shown
 
 if TYPE_CHECKING:
     from optimizer import Space

@@ -1,0 +1,179 @@
+"""From what the rooms find to the records that the public functions give."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from costmodel.results import Predicted, Scenario
+from moeplan.measured import measured_point, why_not_measured
+from moeplan.results import (
+    Best,
+    Billed,
+    ComparisonRow,
+    Conflict,
+    Deployment,
+    Links,
+    Measured,
+    Modelled,
+    Objective,
+    Pair,
+    Ratio,
+    RunnerUp,
+    ScenarioSummary,
+    Search,
+)
+from presets import ClusterSpec
+from topology import group_table
+
+if TYPE_CHECKING:
+    from optimizer import Answer
+
+
+def summary_of(scenario: Scenario) -> ScenarioSummary:
+    """Name what is served."""
+    return ScenarioSummary(
+        model=scenario.model.name,
+        precision=scenario.precision,
+        isl=scenario.isl,
+        osl=scenario.osl,
+        engine=scenario.engine,
+    )
+
+
+def best_of(
+    answer: Answer,
+    by_gpu: Answer | None,
+    scenario: Scenario,
+    cluster: ClusterSpec,
+    prefill_cluster: ClusterSpec | None,
+) -> Best:
+    """Put an answer of the search beside what was measured."""
+    target, winner, failed = answer.limits.target, answer.predicted, answer.infeasibility
+    mixed = prefill_cluster is not None
+    return Best(
+        status=answer.status,
+        sku=cluster.sku,
+        target_tok_s_per_user=target,
+        scenario=summary_of(scenario),
+        config=winner.configuration if winner else None,
+        prediction=winner.prediction if winner else None,
+        measured=None if mixed else measured_point(scenario, cluster, target),
+        search=Search(
+            candidates=answer.search.candidates,
+            status=answer.search.status,
+            gap=answer.search.gap,
+            seconds=round(answer.search.seconds, 3),
+            feasible=answer.search.feasible,
+            pruned=answer.search.pruned,
+            bound=answer.search.bound if answer.goal.objective == "cost" else None,
+        ),
+        runners_up=tuple(
+            RunnerUp(config=other.configuration, prediction=other.prediction, lost_by=other.lost_by)
+            for other in answer.runners_up
+        ),
+        breakdown_ms=winner.breakdown_ms if winner else None,
+        objective=_objective(answer),
+        prefill_sku=prefill_cluster.sku if prefill_cluster else None,
+        billing=_billed(answer, by_gpu),
+        reason=answer.reason or None,
+        conflicts=tuple(
+            Conflict(limit=each.limit, asked=each.asked, needed=each.needed)
+            for each in (failed.conflicts if failed else ())
+        ),
+        nearest_target_tok_s_per_user=failed.highest_target if failed else None,
+        deployment=deployment_of(winner, cluster) if winner else None,
+        not_measured=(
+            "the published rows ran prefill and decode on one machine"
+            if mixed
+            else why_not_measured(scenario, cluster, target)
+        ),
+        title=cluster.hardware().title,
+        price_usd_per_hour=cluster.hardware().price_usd_per_hour.value,
+    )
+
+
+def _objective(answer: Answer) -> Objective:
+    from optimizer.value import UNITS
+
+    name, value = answer.goal.objective, answer.value
+    return Objective(
+        name=name,
+        amount=value.amount if value else None,
+        unit=UNITS[name],
+        replicas=value.replicas if value else None,
+    )
+
+
+def _billed(answer: Answer, by_gpu: Answer | None) -> Billed | None:
+    bill = answer.value.bill if answer.value else None
+    if bill is None or by_gpu is None:
+        return None
+    return Billed(
+        replicas=bill.replicas,
+        charged_gpus=bill.charged,
+        used_gpus=bill.used,
+        stranded_gpus=bill.stranded,
+        best_by_gpu=by_gpu.configuration,
+        usd_per_m_total_tokens_by_gpu=(
+            by_gpu.prediction.usd_per_m_total_tokens if by_gpu.prediction else None
+        ),
+    )
+
+
+def deployment_of(predicted: Predicted, cluster: ClusterSpec) -> Deployment:
+    """Put a prediction beside the links of its decode worker."""
+    return Deployment(
+        config=predicted.configuration,
+        prediction=predicted.prediction,
+        breakdown_ms=predicted.breakdown_ms,
+        batch_in_flight=predicted.batch_in_flight,
+        prefill_load=predicted.prefill_load,
+        links=_links(cluster, predicted.configuration.decode_gpus_per_worker),
+    )
+
+
+def _links(cluster: ClusterSpec, gpus: int) -> Links:
+    path = group_table(cluster, [gpus])[gpus]
+    rate = path.per_gpu_rate
+    return Links(
+        gpus=gpus,
+        domains=path.domains,
+        bottleneck=path.bottleneck,
+        all_to_all_gb_s=rate / 1e9 if math.isfinite(rate) else None,
+        latency_us=1e6 * path.latency,
+    )
+
+
+def comparison_row(target: float, answers: dict[str, Best]) -> ComparisonRow:
+    """Put the answers of several machines at one target side by side."""
+    pairs = {
+        sku: Pair(measured=answer.measured, modelled=_modelled(answer))
+        for sku, answer in answers.items()
+    }
+    first, second = list(pairs.values())[:2]
+    return ComparisonRow(
+        target_tok_s_per_user=target,
+        pairs=pairs,
+        ratio=Ratio(
+            measured_throughput=_over(first.measured, second.measured, "total_tok_s_per_gpu"),
+            measured_cost=_over(second.measured, first.measured, "usd_per_m_total_tokens"),
+            modelled_throughput=_over(first.modelled, second.modelled, "total_tok_s_per_gpu"),
+            modelled_cost=_over(second.modelled, first.modelled, "usd_per_m_total_tokens"),
+        ),
+        answers=answers,
+    )
+
+
+def _modelled(answer: Best) -> Modelled | None:
+    if answer.prediction is None or answer.config is None:
+        return None
+    return Modelled(**answer.prediction.model_dump(), config=answer.config)
+
+
+def _over(
+    top: Measured | Modelled | None, bottom: Measured | Modelled | None, field: str
+) -> float | None:
+    if top is None or bottom is None:
+        return None
+    return float(getattr(top, field) / getattr(bottom, field))
