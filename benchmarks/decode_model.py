@@ -43,6 +43,7 @@ def evaluate(states: int, block: int) -> float:
             attention_dp=attention_dp[part],
             mtp_depth=depth[part],
             eplb_slots=np.asarray(288.0),
+            trtllm_experts=np.asarray(False),
             context=workload.context,
         )
         total = decode_step(machine, counts, workers, paths, requests[part], calibration).total

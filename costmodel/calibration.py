@@ -100,6 +100,7 @@ class Calibration:
     cache_efficiency: float
     expert_efficiency_fp4: float
     expert_efficiency_fp8: float
+    expert_efficiency_fp8_trtllm: float
     dense_efficiency: float
     attention_efficiency: float
     attention_efficiency_hopper: float
@@ -147,7 +148,6 @@ class Calibration:
     first_token_time: float
     prefill_wait: float
     prefill_imbalance: float
-    routing_skew: float
     # accepted drafts per step at each depth [1]
     acceptance_1: float
     acceptance_2: float

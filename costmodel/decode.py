@@ -244,7 +244,7 @@ def expert_time(
 
     shards = workers.gpus / workers.ep  # EP below the worker's size splits each expert by tp
     bandwidth = machine.hbm_rate * calibration.hbm_efficiency
-    rate = _expert_rate(machine, calibration)
+    rate = _expert_rate(machine, workers, calibration)
     read = distinct * model.expert_bytes / shards / bandwidth
     work = 2.0 * rows * model.expert_params / shards / rate
     power = calibration.roofline_exponent
@@ -316,7 +316,7 @@ def dense_mlp_time(
 ) -> FloatArray:
     """MLP of one dense layer [s]."""
     read = model.dense_mlp_bytes / (machine.hbm_rate * calibration.hbm_efficiency)
-    work = 2.0 * tokens * model.dense_mlp_params / _expert_rate(machine, calibration)
+    work = 2.0 * tokens * model.dense_mlp_params / _expert_rate(machine, workers, calibration)
     return np.asarray((read + work) / _tp(workers))
 
 
@@ -351,8 +351,13 @@ def _by_generation(
     return np.where(machine.blackwell, blackwell, hopper)
 
 
-def _expert_rate(machine: MachineArrays, calibration: Calibration) -> FloatArray:
+def _expert_rate(
+    machine: MachineArrays, workers: WorkerArrays, calibration: Calibration
+) -> FloatArray:
     """Rate that expert GEMMs reach [FLOP/s]."""
-    return machine.flops_experts * np.where(
-        machine.fp4, calibration.expert_efficiency_fp4, calibration.expert_efficiency_fp8
+    fp8 = np.where(
+        workers.trtllm_experts,
+        calibration.expert_efficiency_fp8_trtllm,
+        calibration.expert_efficiency_fp8,
     )
+    return machine.flops_experts * np.where(machine.fp4, calibration.expert_efficiency_fp4, fp8)

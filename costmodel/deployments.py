@@ -21,6 +21,7 @@ from costmodel.inputs import (
 from costmodel.memory import batch_limit, prefill_limit
 from costmodel.prefill import prefill_worker
 from costmodel.results import Case, Configuration, Scenario
+from costmodel.runs import frontends_of, has_trtllm_experts
 from costmodel.serving import Benchmark, Fleet, Network, serve
 from costmodel.workload import Workload
 from presets import ClusterSpec, Model, ServingRow, default_cluster, load_hardware, load_model
@@ -99,6 +100,7 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
             mtp_depth=column["mtp_depth"],
             eplb_slots=column["eplb_slots"],
             context=workload.context,
+            trtllm_experts=np.array([_trtllm_experts(case) for case in cases]),
         ),
         paths=stack(
             [_paths(case.cluster, case.configuration.decode_gpus_per_worker) for case in cases]
@@ -108,7 +110,10 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
         ),
         decode_nic_rate=np.array([case.cluster.hardware().nic_rate.value for case in cases]),
         fleet=Fleet(
-            column["prefill_workers"], column["prefill_gpus_per_worker"], column["decode_workers"]
+            column["prefill_workers"],
+            column["prefill_gpus_per_worker"],
+            column["decode_workers"],
+            np.array([_frontends(case) for case in cases]),
         ),
         workload=workload,
         max_batch=column["max_batch"],
@@ -170,6 +175,21 @@ def run(deployments: Deployments, calibration: Calibration) -> Benchmark:
 
 def _machine(case: Case, cluster: ClusterSpec) -> MachineArrays:
     return _machine_of(cluster, case.scenario.model, case.scenario.precision)
+
+
+def _frontends(case: Case) -> float:
+    return float(frontends_of(case.cluster.sku, case.scenario.precision))
+
+
+def _trtllm_experts(case: Case) -> bool:
+    scenario, chosen = case.scenario, case.configuration
+    return has_trtllm_experts(
+        case.cluster.sku,
+        scenario.precision,
+        scenario.isl,
+        chosen.decode_attention,
+        chosen.mtp_depth,
+    )
 
 
 @lru_cache

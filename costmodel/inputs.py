@@ -79,6 +79,7 @@ class WorkerArrays:
     attention_dp: BoolArray
     mtp_depth: FloatArray
     eplb_slots: FloatArray
+    trtllm_experts: BoolArray  # FP8 expert GEMMs by kernels of TRTLLM, not of DeepGEMM
     context: FloatArray  # mean tokens in the KV cache of a request in flight
 
 

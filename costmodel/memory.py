@@ -72,6 +72,7 @@ def prefill_limit(
         attention_dp=np.ones_like(gpus, dtype=np.bool_),
         mtp_depth=none,
         eplb_slots=none,
+        trtllm_experts=np.zeros_like(gpus, dtype=np.bool_),
         context=inputs.context,
     )
     return batch_limit(machine, model, workers, inputs, calibration)

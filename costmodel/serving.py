@@ -42,6 +42,7 @@ class Fleet:
     prefill_workers: FloatArray
     prefill_gpus_per_worker: FloatArray
     decode_workers: FloatArray
+    frontends: FloatArray  # that route requests, each for itself
 
     def gpus(self, workers: WorkerArrays) -> FloatArray:
         """All GPUs of the deployment."""
@@ -130,13 +131,7 @@ def decode_rate(
 
 def steady_state(network: Network, requests: FloatArray, max_batch: FloatArray) -> Steady:
     """Solve the network when each rank (dp) or worker (tp) holds ``requests`` in decode."""
-    batch = batch_met(
-        requests,
-        max_batch,
-        ranks(network.workers),
-        network.fleet.decode_workers,
-        network.calibration,
-    )
+    batch = batch_met(requests, max_batch, ranks(network.workers), network.fleet)
     decode = decode_rate(
         network.machine,
         network.model,
@@ -156,19 +151,30 @@ def batch_met(
     requests: FloatArray,
     max_batch: FloatArray,
     ranks_of_worker: FloatArray,
-    decode_workers: FloatArray,
-    calibration: Calibration,
+    fleet: Fleet,
 ) -> FloatArray:
     """Count the requests in flight that a request meets on its rank (dp) or worker (tp) [1].
 
-    Were requests at random among K workers, a worker would hold ``n ~ Poisson``-like numbers of
-    variance ``mean (1 - 1/K)``, and a request, more often on a full worker, would meet
-    ``E[n^2] / E[n] = mean + (1 - 1/K)``; ``routing_skew`` is the calibrated share of that. Slots
-    bound it, and a request meets at least itself.
+    Where workers hold n requests of some mean and variance, a request, more often on a full worker,
+    meets ``E[n^2] / E[n] = mean + variance / mean``. Slots bound it, and a request meets at least
+    itself.
     """
-    more = calibration.routing_skew * (1.0 - 1.0 / decode_workers) / ranks_of_worker
+    of_worker = requests * ranks_of_worker
+    more = routing_variance(of_worker, fleet) / of_worker / ranks_of_worker
     met = np.maximum(requests, np.minimum(max_batch, requests + more))
     return np.maximum(met, 1.0 / ranks_of_worker)
+
+
+def routing_variance(mean: FloatArray, fleet: Fleet) -> FloatArray:
+    """Variance of the requests that a decode worker has, of the given mean [1].
+
+    Each frontend sends its requests round the K workers in turn, so that of its own no worker has
+    more than one above another: a variance of ``p (1 - p)`` for a fraction p, 1/6 over all p. With
+    F frontends that do not know of each other these add up, one of them apart, which alone would
+    keep the workers in turn. It is no more than that of requests at random, ``mean (1 - 1/K)``.
+    """
+    at_random = mean * (1.0 - 1.0 / fleet.decode_workers)
+    return np.asarray(np.minimum(at_random, (fleet.frontends - 1.0) / 6.0))
 
 
 def join_prefill(
@@ -307,7 +313,7 @@ def benchmark(
     decoding = fleet.decode_workers * steady.decode.in_flight
     with np.errstate(invalid="ignore"):
         past_prefill = np.floor(concurrency - steady.request_rate * steady.prefill_seconds)
-    busy = share_of_slots(slots, fleet.decode_workers, np.fmax(past_prefill, decoding), calibration)
+    busy = share_of_slots(slots, fleet, np.fmax(past_prefill, decoding))
     request_rate = steady.request_rate * busy
     decode_seconds = steady.decode.decode_seconds
     ttft = np.maximum(concurrency / request_rate - decode_seconds, steady.prefill_seconds)
@@ -329,23 +335,19 @@ def benchmark(
     )
 
 
-def share_of_slots(
-    slots: FloatArray, decode_workers: FloatArray, users: FloatArray, calibration: Calibration
-) -> FloatArray:
+def share_of_slots(slots: FloatArray, fleet: Fleet, users: FloatArray) -> FloatArray:
     """Share of the slots in use, of those that a perfect router would use [1].
 
     ``users`` are those past prefill: in decode, or waiting for a slot.
 
-    A router that does not wait for a free slot leaves some worker short while another has a queue.
-    Were each of N users at a random one of K workers, a worker would have about
-    ``n ~ N(N/K, N/K (1 - 1/K))`` users and ``E[min(n, slots)]`` slots in use; ``routing_skew`` is
-    the calibrated share of that loss.
+    Frontends that do not wait for a free slot leave some worker short while another has a queue. A
+    worker has about ``n ~ N(N/K, variance)`` of N users, the variance that of `routing_variance`,
+    and ``E[min(n, slots)]`` slots in use.
     """
-    mean = users / decode_workers
-    deviation = np.sqrt(mean * (1.0 - 1.0 / decode_workers)) + 1e-9
+    mean = users / fleet.decode_workers
+    deviation = np.sqrt(routing_variance(mean, fleet)) + 1e-9
     above = (mean - slots) / deviation
     density = np.exp(-0.5 * above**2) / np.sqrt(2.0 * np.pi)
     probability = 1.0 / (1.0 + np.exp(-1.702 * np.clip(above, -40.0, 40.0)))  # normal, within 0.01
     overflow = deviation * np.maximum(density + above * probability, 0.0)
-    lost = 1.0 - np.minimum((mean - overflow) / np.minimum(mean, slots), 1.0)
-    return np.asarray(1.0 - calibration.routing_skew * lost)
+    return np.asarray(np.minimum((mean - overflow) / np.minimum(mean, slots), 1.0))

@@ -126,8 +126,7 @@ def _decode_bytes(
         steady.decode.requests,
         slots,
         ranks(network.workers),
-        network.fleet.decode_workers,
-        network.calibration,
+        network.fleet,
     )
     hand_over = _hand_over(network) * steady.decode.request_rate / network.workers.gpus
     if case.configuration.decode_attention == "dp":

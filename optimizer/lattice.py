@@ -166,7 +166,10 @@ def benchmarks(
     )
     sizes = options.gpus[pairs.option].astype(np.float64)
     fleet = Fleet(
-        pairs.prefill_workers.astype(np.float64), sizes, pairs.decode_workers.astype(np.float64)
+        pairs.prefill_workers.astype(np.float64),
+        sizes,
+        pairs.decode_workers.astype(np.float64),
+        states.facts.frontends,
     )
     workload = scenario.workload
     with np.errstate(invalid="ignore"):  # a wait without end has no throughput

@@ -23,6 +23,7 @@ from costmodel.inputs import (
 from costmodel.memory import batch_limit, prefill_limit
 from costmodel.prefill import Prefill, prefill_worker
 from costmodel.results import Scenario
+from costmodel.runs import frontends_of, has_trtllm_experts
 from costmodel.serving import DecodeRate, decode_rate
 from costmodel.workload import Workload
 from optimizer.confidence import promised_share
@@ -40,6 +41,7 @@ class Facts:
 
     machine: MachineArrays
     model: ModelArrays
+    frontends: FloatArray  # that route requests
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ def facts_of(scenario: Scenario, cluster: ClusterSpec) -> Facts:
     return Facts(
         machine_arrays(cluster.hardware(), scenario.model, scenario.precision),
         model_arrays(scenario.model, scenario.precision),
+        np.asarray(float(frontends_of(cluster.sku, scenario.precision))),
     )
 
 
@@ -139,7 +142,7 @@ def decode_states(
             f"decode_gpus {space.decode_gpus}: no decode worker of the space runs "
             f"{scenario.model.name} on {cluster.gpus} GPUs of {cluster.sku}"
         )
-    workers = _workers(shapes, workload)
+    workers = _workers(shapes, scenario, cluster)
     limits = batch_limit(facts.machine, facts.model, workers, workload, calibration)
     grid = batch_grid(space)
     batches = [_batches(grid, float(limit)) for limit in np.broadcast_to(limits, len(shapes))]
@@ -249,7 +252,7 @@ def _batches(grid: IntArray, limit: float) -> IntArray:
     return np.append(fitting, largest) if largest >= 1 else fitting
 
 
-def _workers(shapes: list[Shape], workload: Workload) -> WorkerArrays:
+def _workers(shapes: list[Shape], scenario: Scenario, cluster: ClusterSpec) -> WorkerArrays:
     gpus = np.array([float(shape.gpus) for shape in shapes])
     return WorkerArrays(
         gpus=gpus,
@@ -257,7 +260,8 @@ def _workers(shapes: list[Shape], workload: Workload) -> WorkerArrays:
         attention_dp=np.array([shape.attention == "dp" for shape in shapes]),
         mtp_depth=np.array([float(shape.mtp_depth) for shape in shapes]),
         eplb_slots=np.array([float(shape.eplb_slots) for shape in shapes]),
-        context=np.asarray(workload.context),
+        trtllm_experts=np.array([_trtllm_experts(one, scenario, cluster) for one in shapes]),
+        context=np.asarray(scenario.workload.context),
     )
 
 
@@ -287,6 +291,12 @@ def _promised(
         for batches in (np.ones_like(largest), largest + 1)
     )
     return np.where(batch > largest[shape], outside[shape], inside[shape])
+
+
+def _trtllm_experts(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
+    return has_trtllm_experts(
+        cluster.sku, scenario.precision, scenario.isl, shape.attention, shape.mtp_depth
+    )
 
 
 def _paths(cluster: ClusterSpec, sizes: list[int]) -> PathArrays:

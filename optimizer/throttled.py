@@ -92,6 +92,7 @@ def throttle(
             cells.fleet.prefill_workers.astype(np.float64),
             options.gpus[option].astype(np.float64),
             cells.fleet.decode_workers.astype(np.float64),
+            states.facts.frontends,
         ),
         workload=workload,
         calibration=calibration,

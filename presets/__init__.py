@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         measurement_sources,
         published_rows,
         read_serving_rows,
+        run_settings,
         serving_rows,
     )
     from presets.model import GqaAttention, MlaAttention, Model, Precision, Precisions
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         EngineSettingsRow,
         IsoRow,
         PublishedRow,
+        RunSettingsRow,
         ServingRow,
     )
 
@@ -49,6 +51,7 @@ _MODULE_OF = {
     "ClusterSpec": "presets.cluster",
     "DataFileError": "presets.errors",
     "EngineSettingsRow": "presets.rows",
+    "RunSettingsRow": "presets.rows",
     "Fact": "presets.facts",
     "GqaAttention": "presets.model",
     "Hardware": "presets.hardware",
@@ -70,6 +73,7 @@ _MODULE_OF = {
     "attention_parameters": "presets.parameters",
     "default_cluster": "presets.cluster",
     "engine_settings_rows": "presets.measurements",
+    "run_settings": "presets.measurements",
     "hardware_names": "presets.hardware",
     "iso_rows": "presets.measurements",
     "load_cluster": "presets.cluster",
@@ -105,6 +109,7 @@ __all__ = [
     "Precisions",
     "Provenance",
     "PublishedRow",
+    "RunSettingsRow",
     "ScaleOut",
     "ServingRow",
     "UnknownNameError",
@@ -123,6 +128,7 @@ __all__ = [
     "model_names",
     "published_rows",
     "read_serving_rows",
+    "run_settings",
     "serving_rows",
     "total_parameters",
     "unknown_name",

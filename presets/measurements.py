@@ -20,6 +20,7 @@ from presets.rows import (
     EngineSettingsRow,
     IsoRow,
     PublishedRow,
+    RunSettingsRow,
     ServingRow,
 )
 
@@ -84,6 +85,36 @@ def allreduce_rows() -> tuple[AllReduceRow, ...]:
 def engine_settings_rows() -> tuple[EngineSettingsRow, ...]:
     """Load the engine settings behind the FP4 rows on B200 and GB200."""
     return read_rows(FOLDER / "engine_settings.csv", EngineSettingsRow)
+
+
+@lru_cache
+def run_settings_rows() -> tuple[RunSettingsRow, ...]:
+    """Load how the runs behind measured rows were set up, the particular before the general."""
+    return read_rows(FOLDER / "run_settings.csv", RunSettingsRow)
+
+
+@lru_cache
+def run_settings(
+    sku: str, precision: str, isl: int | None, decode_attention: str, mtp_depth: int | None
+) -> RunSettingsRow | None:
+    """How measured runs of a kind were set up; None where there are none.
+
+    An `isl` or `mtp_depth` of None asks for what holds for all.
+
+    Examples
+    --------
+    >>> run_settings("b200", "fp8", 8192, "dp", 0).moe_backend
+    'TRTLLM'
+    >>> run_settings("b200", "fp8", 1024, "dp", 0).moe_backend
+    'DEEPGEMM'
+    """
+    asked = {"sku": sku, "precision": precision, "decode_attention": decode_attention}
+    asked_or_any = {"isl": isl, "mtp_depth": mtp_depth}
+    for row in run_settings_rows():
+        same = all(getattr(row, key) == value for key, value in asked.items())
+        if same and all(getattr(row, key) in (None, value) for key, value in asked_or_any.items()):
+            return row
+    return None
 
 
 _TABLES = {

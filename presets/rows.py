@@ -134,6 +134,31 @@ class ServingRow(ConfigurationRow):
     tok_s_per_user: Amount | None = None
 
 
+class RunSettingsRow(_MachineRow):
+    """How the runs behind measured rows were set up; a blank key holds for all.
+
+    Attributes
+    ----------
+    sku, precision : str
+    isl : int or None
+        [token]
+    mtp_depth : int or None
+        [1]
+    decode_attention : {"tp", "dp"}
+    moe_backend : str or None
+        What computes the experts of decode; None where recipes differ.
+    frontends : int
+        That route requests, each for itself. [1]
+    """
+
+    precision: PrecisionName
+    isl: Count | None = None
+    mtp_depth: CountOrZero | None = None
+    decode_attention: Literal["tp", "dp"]
+    moe_backend: Text | None = None
+    frontends: Count
+
+
 class IsoRow(Record):
     """The published comparison at one interactivity; None where it says nothing.
 

@@ -21,6 +21,7 @@ ROUND = {
     "cache_efficiency": 0.25,
     "expert_efficiency_fp4": 0.5,
     "expert_efficiency_fp8": 0.25,
+    "expert_efficiency_fp8_trtllm": 0.125,
     "dense_efficiency": 0.4,
     "attention_efficiency": 0.5,
     "attention_efficiency_hopper": 0.8,
@@ -72,7 +73,6 @@ ROUND = {
     "first_token_time": 0.1,
     "prefill_wait": 0.5,
     "prefill_imbalance": 0.1,
-    "routing_skew": 0.5,
     "acceptance_1": 0.75,
     "acceptance_2": 1.25,
     "acceptance_3": 1.5,
@@ -195,6 +195,7 @@ def dp_workers() -> WorkerArrays:
         attention_dp=np.asarray(True),
         mtp_depth=number(0),
         eplb_slots=number(0),
+        trtllm_experts=np.asarray(False),
         context=number(1000),
     )
 
@@ -208,6 +209,7 @@ def tp_workers() -> WorkerArrays:
         attention_dp=np.asarray(False),
         mtp_depth=number(0),
         eplb_slots=number(0),
+        trtllm_experts=np.asarray(False),
         context=number(1000),
     )
 
@@ -262,7 +264,7 @@ def network(
         workers=dp_workers,
         paths=inside,
         prefill=prefill,
-        fleet=Fleet(number(1), number(2), number(2)),
+        fleet=Fleet(number(1), number(2), number(2), number(4)),
         workload=workload,
         calibration=plain,
     )

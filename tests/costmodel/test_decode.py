@@ -262,6 +262,7 @@ def step_of(
         attention_dp=np.asarray(dp),
         mtp_depth=array(depth),
         eplb_slots=array(0),
+        trtllm_experts=np.asarray(False),
         context=array(1500),
     )
     counts = model_arrays(R1, precision)
@@ -341,6 +342,7 @@ def candidates(
         attention_dp=dp,
         mtp_depth=chance.integers(0, 4, count).astype(float),
         eplb_slots=np.where(chance.random(count) < 0.5, 288.0, 0.0),
+        trtllm_experts=chance.random(count) < 0.5,
         context=np.asarray(1400.0),
     )
     return workers, paths, chance.integers(1, 1024, count).astype(float)

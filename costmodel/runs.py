@@ -1,0 +1,33 @@
+"""How measured runs of a kind were set up, as far as the model feels it.
+
+Predictions take after them, so that they compare with measurements: the kernels of the experts,
+and how many frontends route requests.
+"""
+
+from __future__ import annotations
+
+from presets import run_settings
+
+
+def frontends_of(sku: str, precision: str) -> int:
+    """Frontends that routed requests in runs on a machine; 1 where none are known.
+
+    >>> frontends_of("gb200", "fp4"), frontends_of("b300", "fp4")
+    (10, 1)
+    """
+    settings = run_settings(sku, precision, None, "tp", None)
+    return 1 if settings is None else settings.frontends
+
+
+def has_trtllm_experts(
+    sku: str, precision: str, isl: int, decode_attention: str, mtp_depth: int
+) -> bool:
+    """Tell whether decode workers compute FP8 experts by kernels of TRTLLM, not of DeepGEMM.
+
+    >>> has_trtllm_experts("b300", "fp8", 1024, "dp", 0)
+    True
+    """
+    if precision != "fp8":
+        return False
+    settings = run_settings(sku, precision, isl, decode_attention, mtp_depth)
+    return settings is not None and settings.moe_backend == "TRTLLM"
