@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from costmodel.results import Predicted, Scenario
 from moeplan.measured import measured_point, why_not_measured
+from moeplan.placement import placement_of
 from moeplan.results import (
     Best,
     Billed,
@@ -28,6 +29,7 @@ from topology import group_table
 
 if TYPE_CHECKING:
     from optimizer import Answer
+    from optimizer.ground import Ground
 
 
 def summary_of(scenario: Scenario) -> ScenarioSummary:
@@ -49,8 +51,12 @@ def best_of(
     prefill_cluster: ClusterSpec | None,
 ) -> Best:
     """Put an answer of the search beside what was measured."""
+    from optimizer.ground import Ground
+
     target, winner, failed = answer.limits.target, answer.predicted, answer.infeasibility
     mixed = prefill_cluster is not None
+    ground = Ground(cluster, prefill_cluster, answer.limits.max_gpus)
+    deployment = deployment_of(winner, ground, _replicas(answer)) if winner else None
     return Best(
         status=answer.status,
         sku=cluster.sku,
@@ -74,6 +80,7 @@ def best_of(
         ),
         breakdown_ms=winner.breakdown_ms if winner else None,
         objective=_objective(answer),
+        placement=deployment.placement if deployment else (),
         prefill_sku=prefill_cluster.sku if prefill_cluster else None,
         billing=_billed(answer, by_gpu),
         reason=answer.reason or None,
@@ -82,7 +89,7 @@ def best_of(
             for each in (failed.conflicts if failed else ())
         ),
         nearest_target_tok_s_per_user=failed.highest_target if failed else None,
-        deployment=deployment_of(winner, cluster) if winner else None,
+        deployment=deployment,
         not_measured=(
             "the published rows ran prefill and decode on one machine"
             if mixed
@@ -105,6 +112,14 @@ def _objective(answer: Answer) -> Objective:
     )
 
 
+def _replicas(answer: Answer) -> int:
+    """Count the copies that an answer puts side by side: those of the bill, or of the rate."""
+    value = answer.value
+    if value is None:
+        return 1
+    return value.bill.replicas if value.bill else value.replicas or 1
+
+
 def _billed(answer: Answer, by_gpu: Answer | None) -> Billed | None:
     bill = answer.value.bill if answer.value else None
     if bill is None or by_gpu is None:
@@ -121,15 +136,22 @@ def _billed(answer: Answer, by_gpu: Answer | None) -> Billed | None:
     )
 
 
-def deployment_of(predicted: Predicted, cluster: ClusterSpec) -> Deployment:
-    """Put a prediction beside the links of its decode worker."""
+def deployment_of(predicted: Predicted, ground: Ground, replicas: int = 1) -> Deployment:
+    """Put a prediction beside the links of its decode worker, and where its workers stand.
+
+    Raises
+    ------
+    InputError
+        If they find no room.
+    """
     return Deployment(
         config=predicted.configuration,
         prediction=predicted.prediction,
         breakdown_ms=predicted.breakdown_ms,
         batch_in_flight=predicted.batch_in_flight,
         prefill_load=predicted.prefill_load,
-        links=_links(cluster, predicted.configuration.decode_gpus_per_worker),
+        links=_links(ground.cluster, predicted.configuration.decode_gpus_per_worker),
+        placement=placement_of(predicted.configuration, ground, replicas),
     )
 
 

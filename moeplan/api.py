@@ -185,12 +185,14 @@ def predict(
     InputError
         Where the configuration does not fit the cluster, the model or the memory.
     """
+    from optimizer.ground import Ground
+
     cluster = cluster_of(sku, options, gpus_needed(configuration, sku))
     scenario = scenario_of(options, cluster)
     calibration = calibration_of(options)
     predicted = predict_configurations([configuration], scenario, cluster, calibration)[0]
     return PredictedDeployment(
-        **dict(deployment_of(predicted, cluster)),
+        **dict(deployment_of(predicted, Ground(cluster))),
         sku=cluster.sku,
         scenario=summary_of(scenario),
         title=cluster.hardware().title,

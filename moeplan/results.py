@@ -197,11 +197,63 @@ class Links(Result):
     latency_us: float
 
 
+class PlacedWorker(Result):
+    """One worker, or the part of it that lies in one NVLink domain.
+
+    Attributes
+    ----------
+    role : {"prefill", "decode"}
+    replica, worker : int
+        Which copy of the deployment, and which worker of its role there, from 1. [1]
+    gpus, of_gpus : int
+        Those in this domain, and those of the whole worker. [GPU]
+    gpu_numbers : tuple of int
+        Numbers of the GPUs in the cluster, from 0 through its domains and servers.
+    links_as_priced : bool
+        Whether the worker's links are those that the prediction takes for its size; a worker over
+        several domains may lie otherwise on the leaf switches.
+    """
+
+    role: Literal["prefill", "decode"]
+    replica: int
+    worker: int
+    gpus: int
+    of_gpus: int
+    gpu_numbers: tuple[int, ...]
+    links_as_priced: bool
+
+
+class Domain(Result):
+    """One NVLink domain that workers stand in.
+
+    Attributes
+    ----------
+    sku : str
+    domain : int
+        Its number in the cluster of that machine, from 1. [1]
+    gpus, free_gpus : int
+        All of them, and those that no worker has. [GPU]
+    workers : tuple of PlacedWorker
+        By role, replica and number, prefill first.
+    unit : {"domain", "server"}
+        What it is called: a domain of one server is a server.
+    """
+
+    sku: str
+    domain: int
+    gpus: int
+    free_gpus: int
+    workers: tuple[PlacedWorker, ...]
+    unit: Annotated[Literal["domain", "server"], Field(exclude=True)] = "domain"
+
+
 class Deployment(Result):
     """A configuration with its prediction and what its decode step spends its time on.
 
     Attributes
     ----------
+    placement : tuple of Domain
+        Where every worker stands: the NVLink domains in use, those of decode first.
     breakdown_ms : dict
         Parts of a step; "exposed_communication" is the sum of those that are links. [ms]
     batch_in_flight : float
@@ -216,6 +268,7 @@ class Deployment(Result):
     batch_in_flight: float
     prefill_load: float
     links: Links
+    placement: tuple[Domain, ...]
 
 
 class Best(Shown):
@@ -225,6 +278,9 @@ class Best(Shown):
     ----------
     status : {"optimal", "infeasible"}
     objective : Objective
+    placement : tuple of Domain
+        The NVLink domains in use with the workers in each; all replicas under billing by domain
+        and under the objective "gpus".
     prefill_sku : str or None
         Machine of the prefill workers where it is another; in JSON only then.
     billing : Billed or None
@@ -248,6 +304,7 @@ class Best(Shown):
     runners_up: tuple[RunnerUp, ...]
     breakdown_ms: dict[str, float] | None
     objective: Objective
+    placement: tuple[Domain, ...] = ()
     prefill_sku: str | None = None
     billing: Billed | None = None
     reason: str | None = None

@@ -128,9 +128,20 @@ def calibration_of(options: Options) -> Calibration:
 
 
 def gpus_needed(configuration: Configuration, sku: str | None) -> int:
-    """Size a cluster that holds a configuration, each worker in whole NVLink domains [GPU]."""
+    """Size a cluster in whose NVLink domains all workers find room [GPU].
+
+    Raises
+    ------
+    InputError
+        Where the machine is unknown, or no cluster that can be described has room.
+    """
     if sku is None:
         return configuration.gpus
+    from optimizer.placement import roomy
+
+    decode = configuration.decode_gpus_per_worker, configuration.decode_workers
+    prefill = configuration.prefill_gpus_per_worker, configuration.prefill_workers
     domain = int(load_hardware(sku).gpus_per_domain.value)
-    largest = max(configuration.decode_gpus_per_worker, configuration.prefill_gpus_per_worker)
-    return max(configuration.gpus, -(-largest // domain) * domain)
+    largest = max(decode[0], prefill[0])
+    least = max(configuration.gpus, -(-largest // domain) * domain)
+    return roomy(default_cluster(sku, least), decode, prefill).gpus

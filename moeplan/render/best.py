@@ -18,6 +18,7 @@ from moeplan.render.common import (
     served,
     table,
 )
+from moeplan.render.placement import placement_rows
 from moeplan.render.predict import breakdown, figures_table, origin_sentence
 from moeplan.results import Best, Search
 
@@ -50,6 +51,7 @@ def report(answer: Best) -> list[RenderableType]:
                 *configuration_rows(deployment.config),
                 ("GPUs", f"{gpus} at ${answer.price_usd_per_hour:.2f} per GPU-hour{prefill_price}"),
                 *objective_rows(answer),
+                *placement_rows(answer.placement),
             ]
         ),
         *bill_sentences(answer),
@@ -83,9 +85,9 @@ def bill_sentences(answer: Best) -> list[RenderableType]:
     if bill is None or answer.config is None:
         return []
     copies = count(bill.replicas, "replica")
-    verb = "fills" if bill.replicas == 1 else "fill"
-    text = f"Charged are whole NVLink domains: {copies} {verb} {bill.used_gpus} of "
-    text += f"{bill.charged_gpus} GPUs and leave {bill.stranded_gpus} stranded."
+    fill, leave = ("fills", "leaves") if bill.replicas == 1 else ("fill", "leave")
+    text = f"Charged are whole NVLink domains: {copies} {fill} {bill.used_gpus} of "
+    text += f"{bill.charged_gpus} GPUs and {leave} {bill.stranded_gpus} stranded."
     if bill.best_by_gpu is not None:
         label = configuration_label(bill.best_by_gpu)
         cost = dollars(bill.usd_per_m_total_tokens_by_gpu)

@@ -45,6 +45,7 @@ BEST = [
     "runners_up",
     "breakdown_ms",
     "objective",
+    "placement",
 ]
 SEARCH = ["candidates", "status", "gap", "seconds", "feasible", "pruned", "bound"]
 
