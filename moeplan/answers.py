@@ -49,14 +49,18 @@ def best_of(
     scenario: Scenario,
     cluster: ClusterSpec,
     prefill_cluster: ClusterSpec | None,
+    given_gpus: int | None = None,
 ) -> Best:
-    """Put an answer of the search beside what was measured."""
+    """Put an answer of the search beside what was measured.
+
+    The cluster has `given_gpus` where a user described it; None means as many as it takes. [GPU]
+    """
     from optimizer.ground import Ground
 
     target, winner, failed = answer.limits.target, answer.predicted, answer.infeasibility
     mixed = prefill_cluster is not None
     ground = Ground(cluster, prefill_cluster, answer.limits.max_gpus)
-    deployment = deployment_of(winner, ground, _replicas(answer)) if winner else None
+    deployment = deployment_of(winner, ground, _replicas(answer, ground)) if winner else None
     return Best(
         status=answer.status,
         sku=cluster.sku,
@@ -97,6 +101,9 @@ def best_of(
         ),
         title=cluster.hardware().title,
         price_usd_per_hour=cluster.hardware().price_usd_per_hour.value,
+        prefill_price_usd_per_hour=ground.prefill_on.hardware().price_usd_per_hour.value,
+        max_gpus=answer.limits.max_gpus,
+        given_gpus=given_gpus,
     )
 
 
@@ -112,12 +119,21 @@ def _objective(answer: Answer) -> Objective:
     )
 
 
-def _replicas(answer: Answer) -> int:
-    """Count the copies that an answer puts side by side: those of the bill, or of the rate."""
-    value = answer.value
-    if value is None:
+def _replicas(answer: Answer, ground: Ground) -> int:
+    """Count the copies that an answer puts side by side: those of the bill, or of the rate.
+
+    The replicas of a rate are counted by their GPUs alone. Where they find no room side by side
+    they would stand apart: then one is placed.
+    """
+    value, config = answer.value, answer.configuration
+    if value is None or config is None:
         return 1
-    return value.bill.replicas if value.bill else value.replicas or 1
+    if value.bill is not None:
+        return value.bill.replicas
+    copies = value.replicas or 1
+    decode = config.decode_gpus_per_worker, copies * config.decode_workers
+    prefill = config.prefill_gpus_per_worker, copies * config.prefill_workers
+    return copies if ground.has_room(decode, prefill) else 1
 
 
 def _billed(answer: Answer, by_gpu: Answer | None) -> Billed | None:

@@ -113,6 +113,7 @@ def curve(
         prefill_cluster=prefill_cluster,
     )
     answers = solve(goal=goal)
+    given_gpus = None if options.cluster is None else cluster.gpus
     # What would be best if only GPUs that serve were paid, to say what the bill changes.
     by_gpu: list[Answer | None] = [None] * len(answers)
     if goal.billing == "domain":
@@ -121,7 +122,7 @@ def curve(
         sku=cluster.sku,
         scenario=summary_of(scenario),
         rows=tuple(
-            best_of(answer, other, scenario, cluster, prefill_cluster)
+            best_of(answer, other, scenario, cluster, prefill_cluster, given_gpus)
             for answer, other in zip(answers, by_gpu, strict=True)
         ),
     )

@@ -314,6 +314,9 @@ class Best(Shown):
     not_measured: Annotated[str | None, Field(exclude=True)] = None
     title: Annotated[str, Field(exclude=True)] = ""
     price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0
+    prefill_price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0
+    max_gpus: Annotated[int, Field(exclude=True)] = 0
+    given_gpus: Annotated[int | None, Field(exclude=True)] = None
 
     def _gist(self) -> str:
         asked = f"{self.sku} at {self.target_tok_s_per_user:g} tok/s/user"

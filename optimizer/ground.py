@@ -41,6 +41,11 @@ class Ground:
         return self.cluster.gpus + (self.prefill_cluster.gpus if self.prefill_cluster else 0)
 
     @property
+    def budget(self) -> int:
+        """GPUs that may be taken, and are there [GPU]."""
+        return min(self.max_gpus, self.all_gpus)
+
+    @property
     def prices(self) -> tuple[int, int]:
         """Price of one GPU of prefill and of decode [1e-6 USD/h]."""
         prefill, decode = (

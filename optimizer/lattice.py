@@ -32,6 +32,7 @@ from optimizer.states import (
     take_rate,
 )
 from optimizer.throttled import Cells, throttle, throttled_cells
+from optimizer.value import serves
 
 BLOCK = 1 << 16
 """Deployments evaluated at a time: arrays of half a megabyte stay in the cache. [1]"""
@@ -57,8 +58,8 @@ class Lattice:
     evaluated : int
         Those whose decode worker is fast enough to be looked at. [1]
     feasible : array of int
-        Deployments of each state that meet every limit but the target, with full slots; 0 where
-        not evaluated. [1]
+        Deployments of each state that meet every limit but the target, with full slots, and whose
+        replicas serve the rate where one is asked for; 0 where not evaluated. [1]
     front : Entries
         Deployments with full slots that none as fast and as light beats in throughput.
     by_structure : Entries
@@ -111,8 +112,10 @@ def evaluate(
     """
     states = decode_states(space, scenario, ground, calibration, limits.min_confidence)
     options = prefill_options(space, scenario, ground, calibration)
-    columns = all_columns(space, states, options, ground, goal or Goal())
-    gather = _Gather(states, options, scenario, calibration, limits, slowest)
+    goal = goal or Goal()
+    columns = all_columns(space, states, options, ground, goal)
+    asked = goal.rate, ground.budget
+    gather = _Gather(states, options, scenario, calibration, limits, slowest, asked)
     candidates = 0
     # Also the first batch of a shape that is too slow with full slots: with fewer it may do.
     looked_at = np.maximum(states.speed, speed_before(states)) >= slowest
@@ -209,10 +212,12 @@ class _Gather:
         calibration: Calibration,
         limits: Limits,
         slowest: float,
+        asked: tuple[float | None, int],
     ) -> None:
         self.states, self.options = states, options
         self.scenario, self.calibration = scenario, calibration
         self.limits, self.slowest = limits, slowest
+        self.rate, self.budget = asked
         self.max_ttft = math.inf if limits.max_ttft is None else limits.max_ttft
         self.front: list[Entries] = []
         self.by_structure: list[Entries] = []
@@ -270,9 +275,22 @@ class _Gather:
         good = in_time & (self.states.speed[block] >= self.slowest)[:, None]
         self.shortest_ttft[block] = ttft.min(axis=1)
         self.evaluated += good.size
-        self.feasible[block] = np.count_nonzero(good, axis=1)
         users = filling if asked is None else np.full_like(filling, float(asked))
-        return np.where(good, result.total_tok_s_per_gpu * pairs.gpus, 0.0), users, overfull
+        throughput = np.where(good, result.total_tok_s_per_gpu * pairs.gpus, 0.0)
+        self.feasible[block] = self._count(throughput, pairs)
+        return throughput, users, overfull
+
+    def _count(self, throughput: FloatArray, pairs: Columns) -> IntArray:
+        """Count the deployments of each row that meet the limits, a rate among them.
+
+        One that misses the rate stays: others ask how much of it can be served.
+        """
+        good = throughput > 0.0
+        if self.rate is not None:
+            row, column = np.nonzero(good)
+            found, gpus = throughput[row, column], pairs.gpus[column]
+            good[row, column] = serves(self.rate, found, gpus, self.budget, self.scenario)
+        return np.asarray(np.count_nonzero(good, axis=1))
 
     def _throttled(self) -> Entries:
         """Evaluate deployments with fewer requests in flight than slots."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from costmodel.economics import tokens_per_joule
-from costmodel.inputs import FloatArray
+from costmodel.inputs import BoolArray, FloatArray
 from costmodel.results import Predicted, Scenario
 from optimizer.billing import Bill
 from optimizer.goal import Goal, Objective
@@ -64,6 +64,25 @@ def replicas_for(rate: float, throughput: FloatArray, scenario: Scenario) -> Int
     # A copy that misses the rate by less than a millionth serves it.
     copies = np.ceil(rate * tokens / throughput * (1.0 - 1e-6))
     return np.asarray(np.maximum(copies, 1.0)).astype(np.int64)
+
+
+def serves(
+    rate: float, throughput: FloatArray, gpus: IntArray, budget: int, scenario: Scenario
+) -> BoolArray:
+    """Whether copies of a deployment serve a request rate within a GPU budget.
+
+    Parameters
+    ----------
+    rate : float
+        [1/s]
+    throughput : array of float
+        Input and output tokens of one copy. [token/s]
+    gpus : array of int
+        Of one copy. [GPU]
+    budget : int
+        [GPU]
+    """
+    return np.asarray(replicas_for(rate, throughput, scenario) * gpus <= budget)
 
 
 def at_bill(predicted: Predicted, bill: Bill | None, ground: Ground) -> Predicted:

@@ -65,6 +65,7 @@ def command(
     concurrency: given.Concurrency = None,
     min_confidence: given.MinConfidence = None,
     prefill_sku: given.PrefillSku = None,
+    prefill_price: given.PrefillPrice = None,
     price: given.Price = None,
     cluster: given.Cluster = None,
     calibration: given.Calibration = None,
@@ -86,7 +87,7 @@ def command(
         model, precision, isl, osl, engine, cluster, calibration, price, max_gpus, max_ttft
     )
     options = given.with_goal(
-        options, objective, billing, rate, concurrency, min_confidence, prefill_sku
+        options, objective, billing, rate, concurrency, min_confidence, prefill_sku, prefill_price
     )
     path = None if next_rows is None else _checked(next_rows, robust, sku, options)
     answer = api.best(sku, wanted, options)

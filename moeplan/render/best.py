@@ -41,7 +41,10 @@ def report(answer: Best) -> list[RenderableType]:
     assert deployment is not None  # the caller prints the reason instead
     target = f"{answer.target_tok_s_per_user:g} tok/s/user"
     gpus = count(deployment.config.gpus, "GPU")
-    prefill_price = f", prefill on {answer.prefill_sku}" if answer.prefill_sku else ""
+    prefill_price = ""
+    if answer.prefill_sku:
+        prefill_price = f", prefill on {answer.prefill_sku} at "
+        prefill_price += f"${answer.prefill_price_usd_per_hour:.2f}"
     return [
         heading(f"{answer.title}: {BEST[answer.objective.name]} at {target} or more"),
         paragraph(served(answer.scenario)),
@@ -64,6 +67,7 @@ def report(answer: Best) -> list[RenderableType]:
         "",
         *runners_up(answer),
         paragraph(search_sentence(answer.search)),
+        *[paragraph(note) for note in budget_notes(answer)],
     ]
 
 
@@ -76,6 +80,9 @@ def objective_rows(answer: Best) -> list[tuple[str, str]]:
     if objective.replicas is not None:
         copies = count(objective.replicas, "replica")
         text = f"{count(round(objective.amount), 'GPU')} in {copies} serve the rate"
+        placed = max(each.replica for domain in answer.placement for each in domain.workers)
+        if placed < objective.replicas:
+            text += "; side by side they find no room, so one is placed"
     return [("Objective", text)]
 
 
@@ -152,6 +159,16 @@ def runners_up(answer: Best) -> list[RenderableType]:
     return [
         heading("Runners-up, the best of each other structure"),
         table(*columns, left=2, wrap=(0, 1), rows=rows),
+    ]
+
+
+def budget_notes(answer: Best) -> list[str]:
+    """Say that the search left GPUs of a described cluster out, where it did."""
+    if answer.given_gpus is None or answer.given_gpus <= answer.max_gpus:
+        return []
+    return [
+        f"Searched up to {answer.max_gpus:,} of the cluster's {answer.given_gpus:,} GPUs; "
+        "--max-gpus raises it."
     ]
 
 

@@ -15,13 +15,13 @@ from costmodel.results import Configuration
 from moeplan.placement import placement_of
 from moeplan.render.placement import placement_lines
 from moeplan.results import Domain, PlacedWorker
+from optimizer import Space
 from optimizer.ground import Ground
 from optimizer.placement import packs, roomy
 from presets import ClusterSpec, InputError, default_cluster
 from topology import group_table
 
 if TYPE_CHECKING:
-    from optimizer import Space
     from tests.moeplan.conftest import BestOf, Command
 
 SIZES = st.sampled_from([1, 2, 3, 4, 5, 8, 12, 16, 20, 32, 64, 72])
@@ -354,3 +354,22 @@ def test_room_is_made_with_the_fewest_domains(
     fewer = cluster.gpus - domain
     if fewer >= smallest.gpus:
         assert not packs(cluster.model_copy(update={"gpus": fewer}), decode, prefill)
+
+
+def test_replicas_of_a_rate_stand_side_by_side_where_they_find_room() -> None:
+    # A domain of 12 holds one worker of 8: 48 GPUs hold two replicas, not three.
+    space = Space(prefill_workers=(1,), prefill_gpus=(8,), decode_workers=(1,), decode_gpus=(8,))
+    content = {"sku": "gb200", "gpus": 48, "gpus_per_domain": 12}
+    cluster = ClusterSpec.model_validate(content)
+    options = moeplan.Options(cluster=cluster, objective="throughput")
+    one = moeplan.best("gb200", 75.0, options, space=space)
+    assert one.prediction is not None
+    rate = one.prediction.total_tok_s_per_gpu * 16 / (0.9 * 2048)
+    for share, copies, placed in ((1.9, 2, 2), (2.9, 3, 1)):
+        options = moeplan.Options(cluster=cluster, objective="gpus", rate=share * rate)
+        found = moeplan.best("gb200", 75.0, options, space=space)
+        assert found.objective.replicas == copies
+        replicas = {worker.replica for domain in found.placement for worker in domain.workers}
+        assert replicas == set(range(1, placed + 1))
+        text = " ".join(found._repr_html_().split())
+        assert ("they find no room, so one is placed" in text) is (placed < copies)
