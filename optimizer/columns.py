@@ -9,9 +9,10 @@ from itertools import product
 import numpy as np
 
 from optimizer.goal import Goal
-from optimizer.ground import MICRO, Ground
+from optimizer.ground import Ground
 from optimizer.space import Space
 from optimizer.states import DecodeStates, IntArray, PrefillOptions
+from optimizer.value import weights_of
 from presets import InputError
 
 
@@ -87,36 +88,11 @@ def _columns(
     ]
     table = np.array(found, dtype=np.int64).reshape(-1, 5).T
     decode, prefill, option, prefill_gpus, decode_gpus = table
-    weight = _weight(found, size, sizes, ground, goal)
+    pairs = [((size, each[0]), (sizes[each[2]], each[1])) for each in found]
+    weight = weights_of(goal, ground, pairs)
     columns = Columns(decode, prefill, option, prefill_gpus, decode_gpus, weight)
     order = np.lexsort((columns.option, columns.prefill_workers, columns.gpus, columns.weight))
     return take_columns(columns, order)
-
-
-def _weight(
-    found: list[tuple[int, int, int, int, int]],
-    size: int,
-    prefill_sizes: list[int],
-    ground: Ground,
-    goal: Goal,
-) -> IntArray:
-    """Weigh one replica of each: what the objective divides by."""
-    one = round(1.0 / MICRO)
-    units = {"throughput": (one, one), "gpus": (one, one), "power": ground.watts}
-    prefill_unit, decode_unit = units.get(goal.objective, ground.prices)
-    if goal.billing == "gpu" or goal.objective == "power":
-        weights = [
-            prefill_unit * prefill_gpus + decode_unit * decode_gpus
-            for _, _, _, prefill_gpus, decode_gpus in found
-        ]
-        return np.array(weights, dtype=np.int64)
-    weights = []
-    for decode, prefill, option, _, _ in found:
-        bill = ground.bill((size, decode), (prefill_sizes[option], prefill))
-        assert bill is not None  # one replica finds room
-        charged = prefill_unit * bill.prefill_gpus + decode_unit * bill.decode_gpus
-        weights.append(round(charged / bill.replicas))
-    return np.array(weights, dtype=np.int64)
 
 
 def take_columns(columns: Columns, index: IntArray) -> Columns:

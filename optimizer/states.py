@@ -25,7 +25,7 @@ from costmodel.prefill import Prefill, prefill_worker
 from costmodel.results import Scenario
 from costmodel.serving import DecodeRate, decode_rate
 from costmodel.workload import Workload
-from optimizer.confidence import promised_share
+from optimizer.confidence import promise_of
 from optimizer.ground import Ground
 from optimizer.space import Shape, Space, allowed_shapes, batch_grid
 from presets import ClusterSpec, InputError
@@ -153,10 +153,9 @@ def decode_states(
     paths = _paths(cluster, [entry.gpus for entry in shapes])
     rate = _rate(facts, take(workers, shape), take(paths, shape), workload, batch, calibration)
     gpus = np.array([entry.gpus for entry in shapes])[shape]
-    promised = np.ones(len(shape))
-    if confidence is not None:
-        most = max(space.prefill_gpus)
-        promised = _promised(shapes, shape, batch, most, scenario, ground, calibration, confidence)
+    most = max(space.prefill_gpus)
+    promise = promise_of(shapes, most, scenario, ground, calibration, confidence)
+    promised = promise.take(shape).share(batch)
     order = np.lexsort((batch, shape, rate.tpot / promised, gpus))
     return DecodeStates(
         shapes=tuple(shapes),
@@ -259,34 +258,6 @@ def _workers(shapes: list[Shape], workload: Workload) -> WorkerArrays:
         eplb_slots=np.array([float(shape.eplb_slots) for shape in shapes]),
         context=np.asarray(workload.context),
     )
-
-
-def _promised(
-    shapes: list[Shape],
-    shape: IntArray,
-    batch: IntArray,
-    prefill_gpus: int,
-    scenario: Scenario,
-    ground: Ground,
-    calibration: Calibration,
-    confidence: float,
-) -> FloatArray:
-    """Share of the median that each state promises; only a batch outside the data changes it."""
-    coverage = calibration.coverage
-    modes = {"dp": coverage.max_batch_dp[1], "tp": coverage.max_batch_tp[1]}
-    largest = np.array([modes[entry.attention] for entry in shapes])
-    inside, outside = (
-        promised_share(
-            list(zip(shapes, batches.tolist(), strict=True)),
-            prefill_gpus,
-            scenario,
-            ground,
-            calibration,
-            confidence,
-        )
-        for batches in (np.ones_like(largest), largest + 1)
-    )
-    return np.where(batch > largest[shape], outside[shape], inside[shape])
 
 
 def _paths(cluster: ClusterSpec, sizes: list[int]) -> PathArrays:

@@ -25,6 +25,7 @@ EXAMPLES = given.examples(
     "moeplan best --sku gb200 --prefill-sku b200 --target 100 --objective power",
     "moeplan best --sku gb200 --target 125 --explain",
     "moeplan best --sku b200 --target 60 --robust --next-rows measure.csv",
+    "moeplan best --sku gb200 --target 125 --billing domain --concurrency 500 --robust",
 )
 
 Explain = Annotated[
@@ -35,8 +36,8 @@ Robust = Annotated[
     bool,
     typer.Option(
         "--robust",
-        help="Add how often the answer stays best where the constants are uncertain, and what to "
-        "measure next.",
+        help="Add how often the answer stays best where the constants are uncertain, what choosing "
+        "it costs in the unit of the objective, and what to measure next.",
     ),
 ]
 NextRows = Annotated[
