@@ -119,6 +119,20 @@ def _weight(
     return np.array(weights, dtype=np.int64)
 
 
+def rivals(pairs: Columns, options: PrefillOptions) -> IntArray:
+    """Find for each column of prefill tp the one that differs in nothing but dp; -1 where none is.
+
+    Only one whose prefill takes at least as many requests counts: where its TTFT will do, it makes
+    the column needless.
+    """
+    dp, gpus = options.attention_dp[pairs.option], options.gpus[pairs.option]
+    capacity = options.prefill.capacity[pairs.option]
+    fleets = list(zip(pairs.decode_workers, pairs.prefill_workers, gpus, strict=True))
+    place = {fleet: column for column, fleet in enumerate(fleets) if dp[column]}
+    found = np.array([place.get(fleet, -1) for fleet in fleets], dtype=np.int64)
+    return np.where(~dp & (capacity[found] >= capacity), found, -1)
+
+
 def take_columns(columns: Columns, index: IntArray) -> Columns:
     """Keep the chosen columns."""
     return Columns(**{name: values[index] for name, values in vars(columns).items()})
