@@ -127,7 +127,8 @@ def rivals(pairs: Columns, options: PrefillOptions) -> IntArray:
     """
     dp, gpus = options.attention_dp[pairs.option], options.gpus[pairs.option]
     capacity = options.prefill.capacity[pairs.option]
-    fleets = list(zip(pairs.decode_workers, pairs.prefill_workers, gpus, strict=True))
+    counts = pairs.decode_workers, pairs.prefill_workers, gpus
+    fleets = list(zip(*(values.tolist() for values in counts), strict=True))
     place = {fleet: column for column, fleet in enumerate(fleets) if dp[column]}
     found = np.array([place.get(fleet, -1) for fleet in fleets], dtype=np.int64)
     return np.where(~dp & (capacity[found] >= capacity), found, -1)

@@ -242,7 +242,8 @@ class _Gather:
 
     def _rivals(self, pairs: Columns) -> IntArray:
         """Columns whose TTFT within the limit makes others needless; -1 for those that stay."""
-        if self.limits.concurrency is not None:  # then a shorter TTFT gives more in any case
+        # With given users a shorter TTFT gives more in any case.
+        if self.limits.concurrency is not None or self.options.attention_dp.all():
             return np.full(len(pairs), -1)
         return rivals(pairs, self.options)
 
@@ -278,7 +279,9 @@ class _Gather:
         ttft = np.where(runs, result.ttft_mean, np.inf)
         in_time = runs & (ttft <= self.max_ttft)
         # With a given number of users more slots shorten their wait; else they bring more users.
-        needless = (rival >= 0) & in_time[:, rival]
+        compared = np.flatnonzero(rival >= 0)
+        needless = np.zeros_like(in_time)
+        needless[:, compared] = in_time[:, rival[compared]]
         overfull = ~(in_time if asked is None else runs) & ~needless
         good = in_time & ~needless & (self.states.speed[block] >= self.slowest)[:, None]
         self.shortest_ttft[block] = ttft.min(axis=1)
