@@ -14,6 +14,8 @@ from costmodel.calibration import Calibration
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Predicted, Scenario
 from optimizer import Answer, Limits, Space, allowed_shapes, best, curve
+from optimizer.next_rows import row_of
+from optimizer.retune import fleet_of, retuning_of, with_settings
 from optimizer.space import batch_grid
 from presets import default_cluster
 
@@ -163,3 +165,22 @@ def test_only_shared_prefill_may_be_asked_for(long: Scenario, calibration: Calib
     assert mode(answer) == "tp"
     # It costs GPUs that dp does not need.
     assert throughput(answer) < throughput(best(long, GB200, Limits(60.0), calibration, DP_ONLY))
+
+
+def test_a_shared_fleet_is_retuned_and_measured_as_it_is(
+    long: Scenario, calibration: Calibration
+) -> None:
+    limits = Limits(60.0, max_ttft=0.5)
+    answer = best(long, GB200, limits, calibration, BOTH)
+    assert answer.configuration is not None
+    assert answer.configuration.prefill_attention == "tp"
+    fleet = fleet_of(answer.configuration)
+    retuned = retuning_of([fleet], long, GB200, limits, BOTH).under(calibration)
+    (setting,) = with_settings([fleet], retuned)
+    assert setting is not None
+    assert setting.prefill_attention == "tp"
+    (again,) = predict([setting], long, GB200, calibration)
+    found = float(retuned.total_tok_s_per_gpu[0])
+    assert again.prediction.total_tok_s_per_gpu == pytest.approx(found, rel=1e-6)
+    assert found >= throughput(answer) * (1 - 1e-6)
+    assert row_of(setting, long, GB200).prefill_attention == "tp"
