@@ -292,6 +292,7 @@ def _robustness(found: Found, rows: tuple[NextRow, ...], asked: Question) -> Rob
         ),
         independent=not asked.file.correlations,
         min_confidence=asked.limits.min_confidence,
+        rows_can_say=not cluster_differs(asked.cluster) and asked.prefill_cluster is None,
     )
 
 

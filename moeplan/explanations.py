@@ -179,3 +179,4 @@ class Robustness(Result):
     measure_next: tuple[NextMeasurement, ...]
     independent: Annotated[bool, Field(exclude=True)] = False  # no correlations in the calibration
     min_confidence: Annotated[float | None, Field(exclude=True)] = None  # as asked
+    rows_can_say: Annotated[bool, Field(exclude=True)] = True  # --next-rows can write the rows

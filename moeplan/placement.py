@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from moeplan.results import Domain, PlacedWorker
+from moeplan.domains import Domain, PlacedWorker
 from topology import group_path, group_table
 from topology.cluster import cached_cluster, read_layout
 

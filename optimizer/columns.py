@@ -8,6 +8,7 @@ from itertools import product
 
 import numpy as np
 
+from costmodel.inputs import FloatArray
 from optimizer.goal import Goal
 from optimizer.ground import Ground
 from optimizer.space import Space
@@ -95,6 +96,21 @@ def _columns(
     return take_columns(columns, order)
 
 
+def rivals(pairs: Columns, options: PrefillOptions) -> IntArray:
+    """Find for each column of prefill tp the one that differs in nothing but dp; -1 where none is.
+
+    Only one whose prefill takes at least as many requests counts: where its TTFT will do, it makes
+    the column needless.
+    """
+    dp, gpus = options.attention_dp[pairs.option], options.gpus[pairs.option]
+    capacity = options.prefill.capacity[pairs.option]
+    counts = pairs.decode_workers, pairs.prefill_workers, gpus
+    fleets = list(zip(*(values.tolist() for values in counts), strict=True))
+    place = {fleet: column for column, fleet in enumerate(fleets) if dp[column]}
+    found = np.array([place.get(fleet, -1) for fleet in fleets], dtype=np.int64)
+    return np.where(~dp & (capacity[found] >= capacity), found, -1)
+
+
 def take_columns(columns: Columns, index: IntArray) -> Columns:
     """Keep the chosen columns."""
     return Columns(**{name: values[index] for name, values in vars(columns).items()})
@@ -110,3 +126,16 @@ def level_starts(pairs: Columns) -> IntArray:
     """First column of every level: columns of one weight and one number of GPUs."""
     changed = (np.diff(pairs.weight) != 0) | (np.diff(pairs.gpus) != 0)
     return np.concatenate([[0], np.flatnonzero(changed) + 1])
+
+
+def first_at(
+    throughput: FloatArray, best: FloatArray, row: IntArray, level: IntArray, starts: IntArray
+) -> IntArray:
+    """First column of a level that reaches the best of its row there."""
+    ends = np.append(starts[1:], throughput.shape[1])
+    column = np.empty(len(row), dtype=np.int64)
+    for number in sorted(set(level.tolist())):
+        chosen = np.flatnonzero(level == number)
+        part = throughput[row[chosen], starts[number] : ends[number]]
+        column[chosen] = starts[number] + np.argmax(part, axis=1)
+    return column

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from moeplan.domains import Domain
 from moeplan.placement import placement_of
 from moeplan.recipes.recipe import ROLES, Machine, Recipe, RoleName
-from moeplan.results import Domain
 from optimizer.ground import Ground
 from optimizer.placement import Group, packs, roomy
 from presets import ClusterSpec, InputError

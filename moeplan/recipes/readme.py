@@ -96,7 +96,11 @@ def _configuration(recipe: Recipe) -> str:
         "## Configuration\n\n"
         + rows(
             ("what", "value"),
-            ("prefill", f"{config.prefill_workers} x {config.prefill_gpus_per_worker} GPUs"),
+            (
+                "prefill",
+                f"{config.prefill_workers} x {config.prefill_gpus_per_worker} GPUs, attention "
+                f"{config.prefill_attention}",
+            ),
             (
                 "decode",
                 f"{config.decode_workers} x {config.decode_gpus_per_worker} GPUs, EP "

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
+from moeplan.domains import Domain, PlacedWorker
 from moeplan.render.common import count
-from moeplan.results import Domain, PlacedWorker
 
 Kind = tuple[str, int, int]
 """Role of a worker, its GPUs in a domain, and all its GPUs."""

@@ -144,13 +144,15 @@ def next_part(found: Robustness) -> list[RenderableType]:
     columns = ("Untested configuration", "Users", "Expected gain", "Changes the choice in")
     said = (
         f"Expected gain: {MADE_MOST[found.objective]}, once its figures are known and the choice "
-        "is made again. --next-rows FILE.csv writes these rows for `moeplan validate`."
+        "is made again."
     )
     if all(one.expected_gain == 0.0 for one in found.measure_next):
         said = (
             "No single measurement is expected to lead to a better choice; these come first among "
-            "those that are untested. --next-rows FILE.csv writes them for `moeplan validate`."
+            "those that are untested."
         )
+    if found.rows_can_say:
+        said += " --next-rows FILE.csv writes these rows for `moeplan validate`."
     return [table(*columns, rows=rows), paragraph(said)]
 
 

@@ -220,6 +220,9 @@ def test_robustness_follows_the_question(objective: str, space: Space) -> None:
     confident = "ask for the target with probability 0.9, as the search does" in text
     assert confident == (options.min_confidence is not None)
     assert f"Regret is {render_robust.MADE_MOST[objective]} given away" in text
+    # It is refused where prefill stands on another machine.
+    assert found.measure_next
+    assert ("--next-rows" in text) == (options.prefill_sku is None)
     assert max(map(len, printed(render_robust.report(found)).splitlines())) <= 100
     assert "…" not in text
 

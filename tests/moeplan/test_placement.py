@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import moeplan
 from costmodel.results import Configuration
+from moeplan.domains import Domain, PlacedWorker
 from moeplan.placement import placement_of
 from moeplan.render.placement import placement_lines
-from moeplan.results import Domain, PlacedWorker
 from optimizer import Space
 from optimizer.ground import Ground
 from optimizer.placement import packs, roomy

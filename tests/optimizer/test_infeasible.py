@@ -49,7 +49,7 @@ def test_a_ttft_out_of_reach_names_the_shortest(
     assert (conflict.limit, conflict.asked) == ("max_ttft", 0.001)
     assert conflict.needed is not None
     assert found.highest_target is None
-    assert answer.reason.startswith("TTFT 0.001 s is out of reach: the TTFT would have to be 0.2")
+    assert answer.reason.startswith("TTFT 0.001 s is out of reach: the TTFT would have to be 0.18")
     assert answer.reason.endswith("no target works with the other limits")
     works = Limits(50.0, max_ttft=conflict.needed * (1 + 1e-9))
     assert best(scenario, cluster, works, calibration, small_space).status == "optimal"

@@ -46,6 +46,7 @@ def alone(fleet: Configuration) -> Space:
         decode_workers=(fleet.decode_workers,),
         decode_gpus=(fleet.decode_gpus_per_worker,),
         attention=(fleet.decode_attention,),
+        prefill_attention=(fleet.prefill_attention,),
         mtp_depths=(fleet.mtp_depth,),
         batch_ratio=1.0005,
     )
