@@ -71,6 +71,7 @@ class Coverage(BaseModel):
     tp_gpus: tuple[int, int]  # per worker with attention tp inside one NVLink domain
     max_batch_dp: tuple[int, int]  # per rank
     max_batch_tp: tuple[int, int]  # per worker
+    prefill_attentions: tuple[str, ...] = ("dp",)  # modes of the prefill workers
 
 
 @dataclass(frozen=True)

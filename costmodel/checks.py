@@ -48,6 +48,12 @@ def check_shape(
             f"decode_gpus_per_worker {gpus} must divide the {model.attention.heads} attention "
             "heads under decode_attention tp"
         )
+    prefill = configuration.prefill_gpus_per_worker
+    if configuration.prefill_attention == "tp" and model.attention.heads % prefill:
+        raise InputError(
+            f"prefill_gpus_per_worker {prefill} must divide the {model.attention.heads} attention "
+            "heads under prefill_attention tp"
+        )
     if configuration.mtp_depth and not model.draft_layers:
         raise InputError(
             f"mtp_depth {configuration.mtp_depth} needs draft layers; {model.name} has none, use 0"
@@ -64,7 +70,7 @@ def check_memory(case: Case, limit: float, prefill_limit: float) -> None:
     limit
         Requests whose KV cache fits, per rank (dp) or worker (tp). [1]
     prefill_limit
-        Inputs whose KV cache fits on one rank of a prefill worker. [1]
+        Inputs whose KV cache fits, per rank of a prefill worker (dp) or worker (tp). [1]
 
     Raises
     ------

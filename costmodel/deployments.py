@@ -11,6 +11,7 @@ import numpy as np
 from costmodel.calibration import Calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
 from costmodel.inputs import (
+    BoolArray,
     FloatArray,
     MachineArrays,
     ModelArrays,
@@ -39,6 +40,7 @@ class Deployments:
     workers: WorkerArrays
     paths: PathArrays
     prefill_paths: PathArrays
+    prefill_dp: BoolArray  # whether each rank of a prefill worker takes requests of its own
     decode_nic_rate: FloatArray  # of a decode GPU [B/s]
     fleet: Fleet
     workload: Workload
@@ -82,13 +84,14 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
     column = {
         name: np.array([float(getattr(case.configuration, name)) for case in cases])
         for name in names
-        if name != "decode_attention"
+        if name not in ("prefill_attention", "decode_attention")
     }
     workload = Workload(
         np.array([float(case.scenario.isl) for case in cases]),
         np.array([float(case.scenario.osl) for case in cases]),
     )
     attention_dp = np.array([case.configuration.decode_attention == "dp" for case in cases])
+    prefill_dp = np.array([case.configuration.prefill_attention == "dp" for case in cases])
     return Deployments(
         machine=stack([_machine(case, case.cluster) for case in cases]),
         prefill_machine=stack([_machine(case, case.prefill_on) for case in cases]),
@@ -108,6 +111,7 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
         prefill_paths=stack(
             [_paths(case.prefill_on, case.configuration.prefill_gpus_per_worker) for case in cases]
         ),
+        prefill_dp=prefill_dp,
         decode_nic_rate=np.array([case.cluster.hardware().nic_rate.value for case in cases]),
         fleet=Fleet(
             column["prefill_workers"],
@@ -131,6 +135,7 @@ def network_of(deployments: Deployments, calibration: Calibration) -> Network:
         deployments.workload,
         calibration,
         deployments.decode_nic_rate,
+        attention_dp=deployments.prefill_dp,
     )
     return Network(
         machine=deployments.machine,
@@ -156,13 +161,14 @@ def memory_limit(deployments: Deployments, calibration: Calibration) -> FloatArr
 
 
 def prefill_memory_limit(deployments: Deployments, calibration: Calibration) -> FloatArray:
-    """Count the inputs whose KV cache fits on one rank of a prefill worker [1]."""
+    """Count the inputs whose KV cache fits, per prefill rank (dp) or worker (tp) [1]."""
     return prefill_limit(
         deployments.prefill_machine,
         deployments.model,
         deployments.fleet.prefill_gpus_per_worker,
         deployments.workload,
         calibration,
+        deployments.prefill_dp,
     )
 
 

@@ -13,6 +13,9 @@ from costmodel.results import Case
 from presets import ClusterSpec, ScaleOut
 
 MODEL_WEIGHT = 3  # a model that was never measured counts as so many things outside the data
+PREFILL_MODE = "prefill attention "
+"""How the reason begins that leaves the decode step alone: it widens TTFT and throughput only."""
+
 IntervalClass = Literal["fp4", "fp8", "crossing"]
 
 
@@ -28,12 +31,15 @@ def interval_widths(
     kind: IntervalClass, reasons: Sequence[str], calibration: Calibration
 ) -> dict[str, float]:
     """Half-widths of the 90 % intervals, of the logarithm, wider for each extrapolation."""
-    weight = sum(MODEL_WEIGHT if reason.startswith("model ") else 1 for reason in reasons)
-    widening = calibration.extrapolation_widening**weight
-    tpot: float = getattr(calibration.tpot_half_width, kind)
+    weights = {reason: MODEL_WEIGHT if reason.startswith("model ") else 1 for reason in reasons}
+    widening = calibration.extrapolation_widening ** sum(weights.values())
+    of_decode = sum(w for reason, w in weights.items() if not reason.startswith(PREFILL_MODE))
+    tpot = (
+        getattr(calibration.tpot_half_width, kind) * calibration.extrapolation_widening**of_decode
+    )
     return {
-        "tpot": tpot * widening,
-        "iteration": tpot * widening,
+        "tpot": tpot,
+        "iteration": tpot,
         "ttft": getattr(calibration.ttft_half_width, kind) * widening,
         "throughput": getattr(calibration.throughput_half_width, kind) * widening,
     }
@@ -73,6 +79,11 @@ def extrapolations(case: Case, coverage: Coverage) -> tuple[str, ...]:
         ),
         f"{prefill} GPUs per prefill worker across NVLink domains": (
             prefill > prefill_domain and prefill_on.sku not in coverage.crossing_skus
+        ),
+        f"{PREFILL_MODE}tp over {prefill} GPUs": (
+            configuration.prefill_attention == "tp"
+            and prefill > 1
+            and "tp" not in coverage.prefill_attentions
         ),
         f"{decode} GPUs per decode worker": not _inside(decode, coverage.decode_gpus),
         f"attention tp over {decode} GPUs": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, WorkerArrays
+from costmodel.inputs import BoolArray, FloatArray, MachineArrays, ModelArrays, WorkerArrays
 from costmodel.workload import Workload
 
 
@@ -61,18 +61,29 @@ def prefill_limit(
     gpus: FloatArray,
     workload: Workload,
     calibration: Calibration,
+    attention_dp: BoolArray | bool = True,
 ) -> FloatArray:
-    """Count inputs whose cache fits on one rank of a prefill worker [1]; below 1 none runs."""
+    """Count inputs whose cache fits, per rank of a prefill worker (dp) or worker (tp) [1].
+
+    Below 1 none runs.
+    """
     # A prefill worker keeps the inputs only; the shortest output stands for the first token.
     inputs = Workload(workload.isl, np.ones_like(workload.isl))
+    workers = input_workers(gpus, attention_dp, inputs)
+    return batch_limit(machine, model, workers, inputs, calibration)
+
+
+def input_workers(
+    gpus: FloatArray, attention_dp: BoolArray | bool, inputs: Workload
+) -> WorkerArrays:
+    """Describe prefill workers as decode workers are: EP over all GPUs, neither drafts nor EPLB."""
     none = np.zeros_like(gpus)
-    workers = WorkerArrays(
+    return WorkerArrays(
         gpus=gpus,
         ep=gpus,
-        attention_dp=np.ones_like(gpus, dtype=np.bool_),
+        attention_dp=np.broadcast_to(attention_dp, gpus.shape),
         mtp_depth=none,
         eplb_slots=none,
         trtllm_experts=np.zeros_like(gpus, dtype=np.bool_),
         context=inputs.context,
     )
-    return batch_limit(machine, model, workers, inputs, calibration)

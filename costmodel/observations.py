@@ -63,8 +63,8 @@ def configuration_key(row: ServingRow) -> tuple[object, ...]:
     """Tell what makes two rows measurements of the same thing."""
     return (
         row.sku, row.model, row.precision, row.isl, row.osl, row.mtp_depth, row.prefill_workers,
-        row.prefill_gpus_per_worker, row.decode_workers, row.decode_gpus_per_worker, row.decode_ep,
-        row.decode_attention, row.concurrency,
+        row.prefill_gpus_per_worker, row.prefill_attention, row.decode_workers,
+        row.decode_gpus_per_worker, row.decode_ep, row.decode_attention, row.concurrency,
     )  # fmt: skip
 
 

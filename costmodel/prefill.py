@@ -1,4 +1,8 @@
-"""Prefill workers: seconds per token, requests per second, and the hand-over of the KV cache."""
+"""Prefill workers: seconds per token, requests per second, and the hand-over of the KV cache.
+
+Under attention dp each rank of a worker takes requests of its own and the experts' all-to-all joins
+them; under tp the ranks split the heads and share every request.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,9 @@ import numpy as np
 
 from costmodel.calibration import Calibration
 from costmodel.collectives import ranks_hit, wire_efficiency
-from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays
+from costmodel.decode import attention_reduce_time
+from costmodel.inputs import BoolArray, FloatArray, MachineArrays, ModelArrays, PathArrays
+from costmodel.memory import input_workers
 from costmodel.workload import Workload
 
 
@@ -16,9 +22,10 @@ from costmodel.workload import Workload
 class Prefill:
     """What one prefill worker does; shapes broadcast."""
 
-    seconds_per_token: FloatArray  # on one GPU [s]
+    seconds_per_token: FloatArray  # on one rank (dp) or the whole worker (tp) [s]
     latency: FloatArray  # of one request alone, hand-over and first token included [s]
     capacity: FloatArray  # requests per second of the worker
+    servers: FloatArray  # that each take a request of their own: ranks (dp) or the worker (tp) [1]
 
 
 def prefill_worker(
@@ -29,40 +36,108 @@ def prefill_worker(
     workload: Workload,
     calibration: Calibration,
     receiving_nic_rate: FloatArray | None = None,
+    attention_dp: BoolArray | bool = True,
 ) -> Prefill:
     """Rate and latency of prefill workers.
 
     Parameters
     ----------
     gpus
-        GPUs of one worker; attention dp, so that one request runs on one rank. [1]
+        GPUs of one worker. [1]
     paths
         Links between the worker's own GPUs.
     receiving_nic_rate
         Of a decode GPU where that is another machine. [B/s]
+    attention_dp
+        Whether one request runs on one rank; else all ranks of the worker share it.
 
     Notes
     -----
     Compute-bound: ``2 active parameters`` and the attention products per token over calibrated
-    shares of the peak rates, plus the bytes of the all-to-all of the MoE layers; the rank with most
-    work sets the pace of all that step together.
+    shares of the peak rates, plus what the worker's links take.
     """
-    linear = 2.0 * model.active_params / (machine.flops_experts * calibration.prefill_efficiency)
-    products = model.layers * model.heads * model.prefill_score_value_dim * workload.input_tokens
-    attention = products / (machine.flops_attention * calibration.prefill_attention_efficiency)
-    copies = ranks_hit(gpus, model.top_k) * (model.dispatch_bytes + model.combine_bytes)
-    wire = copies * paths.seconds_per_pair_byte / wire_efficiency(paths, calibration)
-    exchange = np.where(gpus > 1, model.moe_layers * wire, 0.0)
-    spread = np.sqrt(2.0 * np.log(np.maximum(gpus, 1.0)))  # expected maximum of normal draws
-    slowest = 1.0 + calibration.prefill_imbalance * spread
-    seconds = (linear + attention + exchange) * slowest
+    dp = np.broadcast_to(attention_dp, gpus.shape)
+    split = split_seconds(machine, model, gpus, paths, workload, calibration)
+    own = replicated_seconds(machine, model, gpus, paths, workload, calibration)
+    seconds = np.where(dp, own, split)
     alone = workload.input_tokens * seconds
     slower = np.minimum(
         paths.nic_rate, paths.nic_rate if receiving_nic_rate is None else receiving_nic_rate
     )
     hand_over = workload.input_tokens * model.layers * model.kv_bytes / slower
+    servers = np.where(dp, gpus, 1.0)
     return Prefill(
         seconds_per_token=seconds,
         latency=calibration.first_token_time + alone + hand_over,
-        capacity=gpus / alone,
+        capacity=servers / alone,
+        servers=servers,
     )
+
+
+def replicated_seconds(
+    machine: MachineArrays,
+    model: ModelArrays,
+    gpus: FloatArray,
+    paths: PathArrays,
+    workload: Workload,
+    calibration: Calibration,
+) -> FloatArray:
+    """Time of one token on one rank under attention dp [s].
+
+    Each MoE layer sends a token to the ranks that hold its experts and back; the rank with most
+    work sets the pace of all that step together.
+    """
+    linear = 2.0 * model.active_params / _flops(machine, calibration)
+    attention = _attention_seconds(machine, model, workload, calibration)
+    copies = ranks_hit(gpus, model.top_k) * (model.dispatch_bytes + model.combine_bytes)
+    wire = copies * paths.seconds_per_pair_byte / wire_efficiency(paths, calibration)
+    exchange = np.where(gpus > 1, model.moe_layers * wire, 0.0)
+    slowest = 1.0 + calibration.prefill_imbalance * _spread(gpus)
+    return np.asarray((linear + attention + exchange) * slowest)
+
+
+def split_seconds(
+    machine: MachineArrays,
+    model: ModelArrays,
+    gpus: FloatArray,
+    paths: PathArrays,
+    workload: Workload,
+    calibration: Calibration,
+) -> FloatArray:
+    """Time of one token on all ranks of a worker under attention tp [s].
+
+    Each rank works on all tokens of a request: on its heads, on its share of every dense matrix and
+    on the experts that it holds, of which one rank has more tokens than the mean, as at decode. Of
+    the attention projections some are not split. Two all-reduces per layer join the ranks; a
+    request is one message.
+    """
+    whole = model.layers * model.attention_params_whole
+    routed = model.moe_layers * model.top_k * model.expert_params
+    hottest = 1.0 + calibration.expert_spread * _spread(gpus) * np.sqrt(gpus / model.experts)
+    params = whole + (model.active_params - whole + routed * (hottest - 1.0)) / gpus
+    linear = 2.0 * params / _flops(machine, calibration)
+    attention = _attention_seconds(machine, model, workload, calibration) / gpus
+    workers = input_workers(gpus, False, workload)
+    tokens = workload.input_tokens
+    reduce = attention_reduce_time(machine, model, workers, tokens, paths, calibration)
+    return np.asarray(linear + attention + 2.0 * model.layers * reduce / tokens)
+
+
+def _flops(machine: MachineArrays, calibration: Calibration) -> FloatArray:
+    """Rate of the matrix products [FLOP/s]."""
+    return np.asarray(machine.flops_experts * calibration.prefill_efficiency)
+
+
+def _attention_seconds(
+    machine: MachineArrays, model: ModelArrays, workload: Workload, calibration: Calibration
+) -> FloatArray:
+    """Time of the attention products of one token over all heads [s]."""
+    products = model.layers * model.heads * model.prefill_score_value_dim * workload.input_tokens
+    return np.asarray(
+        products / (machine.flops_attention * calibration.prefill_attention_efficiency)
+    )
+
+
+def _spread(gpus: FloatArray) -> FloatArray:
+    """Expect the maximum of as many normal draws as ranks, in standard deviations [1]."""
+    return np.asarray(np.sqrt(2.0 * np.log(np.maximum(gpus, 1.0))))

@@ -33,12 +33,17 @@ class Scenario(BaseModel):
 
 
 class Configuration(BaseModel):
-    """One deployment; `max_batch` is per rank under attention dp, per worker under tp."""
+    """One deployment; `max_batch` is per rank under attention dp, per worker under tp.
+
+    Under `prefill_attention` dp each rank of a prefill worker takes requests of its own, under tp
+    all ranks share each.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     prefill_workers: Count
     prefill_gpus_per_worker: Count
+    prefill_attention: Literal["tp", "dp"] = "dp"
     decode_workers: Count
     decode_gpus_per_worker: Count
     decode_ep: Count
@@ -66,8 +71,9 @@ class Configuration(BaseModel):
     @property
     def label(self) -> str:
         """Short name: prefill and decode workers x GPUs, attention, batch and draft depth."""
+        split = "tp " if self.prefill_attention == "tp" else ""
         return (
-            f"{self.prefill_workers}x{self.prefill_gpus_per_worker}P "
+            f"{self.prefill_workers}x{self.prefill_gpus_per_worker}P {split}"
             f"{self.decode_workers}x{self.decode_gpus_per_worker}D {self.decode_attention} "
             f"batch {self.max_batch} mtp {self.mtp_depth}"
         )

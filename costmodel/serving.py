@@ -187,9 +187,9 @@ def join_prefill(
     """Put prefill workers before decode workers: their load, their wait and the users it takes."""
     request_rate = fleet.decode_workers * decode.request_rate
     load = request_rate / (fleet.prefill_workers * prefill.capacity)
-    gpus = fleet.prefill_workers * fleet.prefill_gpus_per_worker
+    servers = fleet.prefill_workers * prefill.servers
     service = workload.input_tokens * prefill.seconds_per_token
-    seconds = prefill.latency + prefill_wait(load, gpus, service, calibration)
+    seconds = prefill.latency + prefill_wait(load, servers, service, calibration)
     return Steady(
         decode=decode,
         request_rate=request_rate,
@@ -200,18 +200,18 @@ def join_prefill(
 
 
 def prefill_wait(
-    load: FloatArray, gpus: FloatArray, service: FloatArray, calibration: Calibration
+    load: FloatArray, servers: FloatArray, service: FloatArray, calibration: Calibration
 ) -> FloatArray:
-    """Mean wait for a prefill rank [s]; infinite from a load of 1.
+    """Mean wait for a prefill rank (dp) or worker (tp) [s]; infinite from a load of 1.
 
     Parameters
     ----------
     load
         Share of the prefill capacity in use. [1]
-    gpus
-        Ranks that serve, all prefill workers together. [1]
+    servers
+        Ranks (dp) or workers (tp) that each serve a request, all together. [1]
     service
-        Time of one request on one rank. [s]
+        Time of one request on one of them. [s]
 
     Notes
     -----
@@ -221,7 +221,7 @@ def prefill_wait(
     """
     busy = np.minimum(load, 1.0)
     with np.errstate(divide="ignore"):
-        queue = busy ** (np.sqrt(2.0 * (gpus + 1.0)) - 1.0) / (2.0 * gpus * (1.0 - busy))
+        queue = busy ** (np.sqrt(2.0 * (servers + 1.0)) - 1.0) / (2.0 * servers * (1.0 - busy))
     return service * (calibration.prefill_wait * busy + queue)
 
 

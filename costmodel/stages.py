@@ -272,6 +272,14 @@ def coverage_of(rows: Sequence[ServingRow]) -> Coverage:
         tp_gpus=_tp_gpus(rows),
         max_batch_dp=_batches(rows, "dp"),
         max_batch_tp=_batches(rows, "tp"),
+        prefill_attentions=tuple(
+            sorted(
+                {
+                    "dp" if row.prefill_gpus_per_worker == 1 else row.prefill_attention
+                    for row in rows
+                }
+            )
+        ),
     )
 
 
@@ -300,7 +308,7 @@ def joined_coverage(first: Coverage, second: Coverage) -> Coverage:
         return (min(pair[0] for pair in known), max(pair[1] for pair in known)) if known else (0, 0)
 
     values: dict[str, object] = {"rows": first.rows + second.rows}
-    for name in ("skus", "crossing_skus", "models", "precisions", "engines"):
+    for name in ("skus", "crossing_skus", "models", "precisions", "engines", "prefill_attentions"):
         values[name] = tuple(sorted({*getattr(first, name), *getattr(second, name)}))
     for name in ("isl", "osl", "decode_gpus", "tp_gpus", "max_batch_dp", "max_batch_tp"):
         values[name] = span(getattr(first, name), getattr(second, name))

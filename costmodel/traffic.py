@@ -24,6 +24,8 @@ from topology import group_table
 NUDGE = 1e-6
 """Relative change of a rate from which the slope of time is taken. [1]"""
 
+LINKS = ("nvlink", "nic")
+
 ONE = np.ones(())
 
 
@@ -89,10 +91,11 @@ def traffic_of(case: Case, calibration: Calibration) -> Traffic:
     slots = np.minimum(deployments.max_batch, np.maximum(memory_limit(deployments, calibration), 1))
     rates, prefill_rates = _rates(case.cluster), _rates(case.prefill_on)
     decode = _decode_bytes(case, network, steady, slots)
-    prefill = _prefill_bytes(case, network)
+    prefill = _prefill_bytes(case, network, deployments.prefill_paths)
     step = _number(steady.decode.step.total)
-    gpus = case.configuration.prefill_workers * case.configuration.prefill_gpus_per_worker
-    requests = _number(steady.request_rate) / gpus  # per second and prefill GPU
+    # Requests that a prefill GPU works on: its own (dp), or all of its worker (tp). [1/s]
+    servers = case.configuration.prefill_workers * network.prefill.servers
+    requests = _number(steady.request_rate / servers)
     return Traffic(
         decode={name: LinkUse(size, size / step, rates[name]) for name, size in decode.items()},
         prefill={
@@ -132,7 +135,7 @@ def _decode_bytes(
     if case.configuration.decode_attention == "dp":
         links = _exchanged(case, network, batch)
     else:
-        links = {name: _reduced(network, batch, name) for name in ("nvlink", "nic")}
+        links = {name: _reduced(network, batch, name) for name in LINKS}
     return {
         "nvlink": links["nvlink"],
         "nic": links["nic"] + _number(hand_over * steady.decode.step.total),
@@ -140,14 +143,22 @@ def _decode_bytes(
     }
 
 
-def _prefill_bytes(case: Case, network: Network) -> dict[str, float]:
+def _prefill_bytes(case: Case, network: Network, paths: PathArrays) -> dict[str, float]:
     """Bytes of one request and GPU by kind of link [B]."""
     model, gpus = network.model, case.configuration.prefill_gpus_per_worker
+    tokens, hand_over = network.workload.input_tokens, _number(_hand_over(network))
+    if case.configuration.prefill_attention == "tp":
+        # All GPUs work on each request, and one of them hands it over.
+        group = np.asarray(float(gpus))
+        size = 2.0 * model.hidden * tokens
+        once = {name: _reduced_once(network, size, name, group, paths) for name in LINKS}
+        links = {name: _number(2.0 * model.layers * moved) for name, moved in once.items()}
+        return links | {"nic": links["nic"] + hand_over / gpus}
     copies = ranks_hit(np.asarray(float(gpus)), model.top_k) if gpus > 1 else 0.0
     token = model.moe_layers * copies * (model.dispatch_bytes + model.combine_bytes)
-    each = _number(network.workload.input_tokens * token)
-    links = {name: each * count for name, count in peers(case.prefill_on, gpus).items()}
-    return links | {"nic": links["nic"] + _number(_hand_over(network))}
+    sent = _number(tokens * token)
+    links = {name: sent * count for name, count in peers(case.prefill_on, gpus).items()}
+    return links | {"nic": links["nic"] + hand_over}
 
 
 def _hand_over(network: Network) -> FloatArray:
@@ -180,22 +191,25 @@ def _exchanged(case: Case, network: Network, batch: FloatArray) -> dict[str, flo
 def _reduced(network: Network, batch: FloatArray, link: str) -> float:
     """All-reduces of one step, two in each layer and draft [B]."""
     model, workers = network.model, network.workers
+    once = partial(_reduced_once, network, link=link, gpus=workers.gpus, paths=network.paths)
     size = 2.0 * model.hidden * batch  # BF16 activations of one token per request
-    layers = _reduced_once(network, size * (1.0 + workers.mtp_depth), link) * model.layers
-    drafts = _reduced_once(network, 2.0 * size, link) * workers.mtp_depth
+    layers = once(size * (1.0 + workers.mtp_depth)) * model.layers
+    drafts = once(2.0 * size) * workers.mtp_depth
     return _number(2.0 * (layers + drafts))
 
 
-def _reduced_once(network: Network, size: FloatArray, link: str) -> FloatArray:
+def _reduced_once(
+    network: Network, size: FloatArray, link: str, gpus: FloatArray, paths: PathArrays
+) -> FloatArray:
     """Bytes of one all-reduce over one kind of link [B].
 
     They are the slope of its time in the link's inverse rate. What else enters the slope, shares of
     the rate that are reached, is that of two GPUs, who move the message once.
     """
     domains = 1.0 if link == "nvlink" else 2.0
-    pair = replace(network.paths, domains=np.asarray(domains))
+    pair = replace(paths, domains=np.asarray(domains))
     once = _slope(network, size, 2.0 * ONE, pair, link)
-    return size * _slope(network, size, network.workers.gpus, network.paths, link) / once
+    return size * _slope(network, size, gpus, paths, link) / once
 
 
 def _slope(

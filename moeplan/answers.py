@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from costmodel.results import Predicted, Scenario
 from moeplan.measured import measured_point, why_not_measured
+from moeplan.placement import placement_of
 from moeplan.results import (
     Best,
     Billed,
@@ -28,6 +29,7 @@ from topology import group_table
 
 if TYPE_CHECKING:
     from optimizer import Answer
+    from optimizer.ground import Ground
 
 
 def summary_of(scenario: Scenario) -> ScenarioSummary:
@@ -47,10 +49,18 @@ def best_of(
     scenario: Scenario,
     cluster: ClusterSpec,
     prefill_cluster: ClusterSpec | None,
+    given_gpus: int | None = None,
 ) -> Best:
-    """Put an answer of the search beside what was measured."""
+    """Put an answer of the search beside what was measured.
+
+    The cluster has `given_gpus` where a user described it; None means as many as it takes. [GPU]
+    """
+    from optimizer.ground import Ground
+
     target, winner, failed = answer.limits.target, answer.predicted, answer.infeasibility
     mixed = prefill_cluster is not None
+    ground = Ground(cluster, prefill_cluster, answer.limits.max_gpus)
+    deployment = deployment_of(winner, ground, _replicas(answer, ground)) if winner else None
     return Best(
         status=answer.status,
         sku=cluster.sku,
@@ -74,6 +84,7 @@ def best_of(
         ),
         breakdown_ms=winner.breakdown_ms if winner else None,
         objective=_objective(answer),
+        placement=deployment.placement if deployment else (),
         prefill_sku=prefill_cluster.sku if prefill_cluster else None,
         billing=_billed(answer, by_gpu),
         reason=answer.reason or None,
@@ -82,7 +93,7 @@ def best_of(
             for each in (failed.conflicts if failed else ())
         ),
         nearest_target_tok_s_per_user=failed.highest_target if failed else None,
-        deployment=deployment_of(winner, cluster) if winner else None,
+        deployment=deployment,
         not_measured=(
             "the published rows ran prefill and decode on one machine"
             if mixed
@@ -90,6 +101,9 @@ def best_of(
         ),
         title=cluster.hardware().title,
         price_usd_per_hour=cluster.hardware().price_usd_per_hour.value,
+        prefill_price_usd_per_hour=ground.prefill_on.hardware().price_usd_per_hour.value,
+        max_gpus=answer.limits.max_gpus,
+        given_gpus=given_gpus,
     )
 
 
@@ -103,6 +117,23 @@ def _objective(answer: Answer) -> Objective:
         unit=UNITS[name],
         replicas=value.replicas if value else None,
     )
+
+
+def _replicas(answer: Answer, ground: Ground) -> int:
+    """Count the copies that an answer puts side by side: those of the bill, or of the rate.
+
+    The replicas of a rate are counted by their GPUs alone. Where they find no room side by side
+    they would stand apart: then one is placed.
+    """
+    value, config = answer.value, answer.configuration
+    if value is None or config is None:
+        return 1
+    if value.bill is not None:
+        return value.bill.replicas
+    copies = value.replicas or 1
+    decode = config.decode_gpus_per_worker, copies * config.decode_workers
+    prefill = config.prefill_gpus_per_worker, copies * config.prefill_workers
+    return copies if ground.has_room(decode, prefill) else 1
 
 
 def _billed(answer: Answer, by_gpu: Answer | None) -> Billed | None:
@@ -121,15 +152,22 @@ def _billed(answer: Answer, by_gpu: Answer | None) -> Billed | None:
     )
 
 
-def deployment_of(predicted: Predicted, cluster: ClusterSpec) -> Deployment:
-    """Put a prediction beside the links of its decode worker."""
+def deployment_of(predicted: Predicted, ground: Ground, replicas: int = 1) -> Deployment:
+    """Put a prediction beside the links of its decode worker, and where its workers stand.
+
+    Raises
+    ------
+    InputError
+        If they find no room.
+    """
     return Deployment(
         config=predicted.configuration,
         prediction=predicted.prediction,
         breakdown_ms=predicted.breakdown_ms,
         batch_in_flight=predicted.batch_in_flight,
         prefill_load=predicted.prefill_load,
-        links=_links(cluster, predicted.configuration.decode_gpus_per_worker),
+        links=_links(ground.cluster, predicted.configuration.decode_gpus_per_worker),
+        placement=placement_of(predicted.configuration, ground, replicas),
     )
 
 

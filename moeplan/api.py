@@ -113,6 +113,7 @@ def curve(
         prefill_cluster=prefill_cluster,
     )
     answers = solve(goal=goal)
+    given_gpus = None if options.cluster is None else cluster.gpus
     # What would be best if only GPUs that serve were paid, to say what the bill changes.
     by_gpu: list[Answer | None] = [None] * len(answers)
     if goal.billing == "domain":
@@ -121,7 +122,7 @@ def curve(
         sku=cluster.sku,
         scenario=summary_of(scenario),
         rows=tuple(
-            best_of(answer, other, scenario, cluster, prefill_cluster)
+            best_of(answer, other, scenario, cluster, prefill_cluster, given_gpus)
             for answer, other in zip(answers, by_gpu, strict=True)
         ),
     )
@@ -185,12 +186,14 @@ def predict(
     InputError
         Where the configuration does not fit the cluster, the model or the memory.
     """
+    from optimizer.ground import Ground
+
     cluster = cluster_of(sku, options, gpus_needed(configuration, sku))
     scenario = scenario_of(options, cluster)
     calibration = calibration_of(options)
     predicted = predict_configurations([configuration], scenario, cluster, calibration)[0]
     return PredictedDeployment(
-        **dict(deployment_of(predicted, cluster)),
+        **dict(deployment_of(predicted, Ground(cluster))),
         sku=cluster.sku,
         scenario=summary_of(scenario),
         title=cluster.hardware().title,

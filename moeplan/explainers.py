@@ -6,7 +6,7 @@ Each is found by its own function from the answer and the options that it was as
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,21 +40,6 @@ if TYPE_CHECKING:
     from optimizer.shadow import ShadowPrice as Price
 
 Progress = Callable[[], None]
-
-FOLLOWED = (
-    "model",
-    "precision",
-    "isl",
-    "osl",
-    "engine",
-    "max_gpus",
-    "max_ttft",
-    "price",
-    "cluster",
-    "calibration",
-)
-"""Options that draws of the constants follow. Any other must be at its default: an answer to one
-question is not tried by another."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +143,6 @@ def robustness(
     from optimizer.next_rows import next_rows
     from optimizer.robust import holdings, try_draws
 
-    _check_followed(options)
     asked = _question(answer, options)
     where = asked.scenario, asked.cluster
     trials = try_draws(
@@ -170,10 +154,12 @@ def robustness(
         draws=draws,
         seed=seed,
         progress=progress,
+        goal=asked.goal,
+        prefill_cluster=asked.prefill_cluster,
     )
     measured = [*serving_rows(), *map(serving_row_of, published_rows())]
-    rows = next_rows(trials, *where, asked.file, measured, seed)
-    return _robustness(holdings(trials, seed), rows, independent=not asked.file.correlations)
+    rows = next_rows(trials, *where, asked.file, measured, seed, asked.prefill_cluster)
+    return _robustness(holdings(trials, seed), rows, asked)
 
 
 def robust_steps(draws: int = 200) -> int:
@@ -191,7 +177,7 @@ def next_row_lines(
     Raises
     ------
     InputError
-        Where the cluster is none that a row can name.
+        Where the question is none that a row can tell.
     """
     from optimizer.next_rows import row_of
 
@@ -203,29 +189,24 @@ def next_row_lines(
 
 
 def check_rows_can_say(sku: str | None, options: Options = DEFAULTS) -> None:
-    """Refuse a cluster whose links or memory no row of measurements could tell.
+    """Refuse what no row of measurements could tell: other links, memory or machines of prefill.
 
     Raises
     ------
     InputError
         Naming the option.
     """
-    if cluster_differs(cluster_of(sku, options)):
+    cluster = cluster_of(sku, options)
+    if cluster_differs(cluster):
         raise InputError(
             "--next-rows: the cluster file changes links or memory of its machine, which a row of "
             "measurements cannot say; leave --next-rows out, or ask about the machine as it is"
         )
-
-
-def _check_followed(options: Options) -> None:
-    """Refuse options that draws of the constants do not look at."""
-    for option in fields(options):
-        value = getattr(options, option.name)
-        if option.name not in FOLLOWED and value != option.default:
-            raise InputError(
-                f"{option.name}: {shown(value)} is not valid with --robust, which does not "
-                f"look at it; leave it at {shown(option.default)}"
-            )
+    if prefill_cluster_of(cluster, options) is not None:
+        raise InputError(
+            f"--next-rows: a row of measurements names one machine and cannot say that prefill "
+            f"runs on {shown(options.prefill_sku)}; leave --next-rows or --prefill-sku out"
+        )
 
 
 def _question(answer: Best, options: Options) -> Question:
@@ -281,11 +262,16 @@ def _price(price: Price) -> ShadowPrice:
     )
 
 
-def _robustness(found: Found, rows: tuple[NextRow, ...], independent: bool) -> Robustness:
+def _robustness(found: Found, rows: tuple[NextRow, ...], asked: Question) -> Robustness:
+    from optimizer.value import UNITS as OBJECTIVE_UNITS
+
     return Robustness(
         draws=found.draws,
         feasible_draws=found.feasible,
         seed=found.seed,
+        objective=asked.goal.objective,
+        unit=OBJECTIVE_UNITS[asked.goal.objective],
+        reaches_target=found.reaches,
         shortlist=found.fleets,
         as_configured=_holding(found.configured),
         retuned=_holding(found.retuned),
@@ -304,7 +290,9 @@ def _robustness(found: Found, rows: tuple[NextRow, ...], independent: bool) -> R
             )
             for row in rows
         ),
-        independent=independent,
+        independent=not asked.file.correlations,
+        min_confidence=asked.limits.min_confidence,
+        rows_can_say=not cluster_differs(asked.cluster) and asked.prefill_cluster is None,
     )
 
 
@@ -315,4 +303,5 @@ def _holding(held: Held) -> Holding:
         meets_limits=held.meets,
         expected_regret=held.regret,
         regret_95=held.worst_regret,
+        expected_regret_in_unit=held.loss,
     )

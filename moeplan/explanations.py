@@ -92,8 +92,11 @@ class Holding(Result):
     stays_best, within_1_percent, meets_limits : float
         Shares of the draws. [1]
     expected_regret, regret_95 : float or None
-        What it gives less per dollar than the best of each draw, where it meets the limits: mean,
-        and what 5 % of the draws exceed. None where it never meets them. [1]
+        What it falls short of the best of each draw, as a share of the best, where it meets the
+        limits: mean, and what 5 % of the draws exceed. Of tokens per second and dollar, GPU or
+        watt, as the objective has it. None where it never meets them. [1]
+    expected_regret_in_unit : float or None
+        The mean in the unit of the objective.
     """
 
     stays_best: float
@@ -101,6 +104,7 @@ class Holding(Result):
     meets_limits: float
     expected_regret: float | None
     regret_95: float | None
+    expected_regret_in_unit: float | None = None
 
 
 class Challenger(Result):
@@ -126,7 +130,7 @@ class NextMeasurement(Result):
     Attributes
     ----------
     expected_gain : float
-        Rise of throughput per dollar of what is then chosen, as a share. [1]
+        Rise of what is made best, in what is then chosen, as a share. [1]
     changes_choice : float
         Share of draws in which its figures lead to another fleet. [1]
     """
@@ -145,6 +149,11 @@ class Robustness(Result):
         Draws, and those in which anything meets the limits. [1]
     seed, shortlist : int
         Seed, and how many fleets are compared. [1]
+    objective, unit : str
+        What is made best, and in what it counts.
+    reaches_target : float or None
+        Share of draws in which the median interactivity of the winner as it is meets the target,
+        whatever else is asked. [1]
     as_configured : Holding
         The winner with its batch and users.
     retuned : Holding
@@ -159,6 +168,9 @@ class Robustness(Result):
     feasible_draws: int
     seed: int
     shortlist: int
+    objective: str = "cost"
+    unit: str = "USD per million tokens"
+    reaches_target: float | None = None
     as_configured: Holding
     retuned: Holding
     structure: Holding
@@ -166,3 +178,5 @@ class Robustness(Result):
     on_average: OnAverage | None
     measure_next: tuple[NextMeasurement, ...]
     independent: Annotated[bool, Field(exclude=True)] = False  # no correlations in the calibration
+    min_confidence: Annotated[float | None, Field(exclude=True)] = None  # as asked
+    rows_can_say: Annotated[bool, Field(exclude=True)] = True  # --next-rows can write the rows

@@ -52,8 +52,9 @@ class Options:
         Probability with which the target must be met; None asks it of the median. [1]
     prefill_sku : str or None
         Machine of the prefill workers; None takes that of decode.
-    price : float or None
-        Price of a GPU; None takes that of the machine or the cluster. [USD/h]
+    price, prefill_price : float or None
+        Price of a GPU, and of one of prefill where that has its own machine; None takes that of the
+        machine or the cluster. [USD/h]
     cluster : ClusterSpec, Path, str or None
         The cluster, or a file that describes it; None takes the machine as its preset has it.
     calibration : Path, str or None
@@ -74,6 +75,7 @@ class Options:
     min_confidence: float | None = None
     prefill_sku: str | None = None
     price: float | None = None
+    prefill_price: float | None = None
     cluster: ClusterSpec | Path | str | None = None
     calibration: Path | str | None = None
 

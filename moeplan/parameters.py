@@ -96,6 +96,15 @@ Price = Annotated[
         "--price", metavar="USD", help="Price per GPU-hour. [default: that of the machine]"
     ),
 ]
+PrefillPrice = Annotated[
+    str | None,
+    typer.Option(
+        "--prefill-price",
+        metavar="USD",
+        help="Price per GPU-hour of the machine of --prefill-sku; --price is then that of decode "
+        "alone. [default: that of the machine]",
+    ),
+]
 Cluster = Annotated[
     str | None,
     typer.Option("--cluster", metavar="FILE", help="YAML file that describes the cluster."),
@@ -162,6 +171,7 @@ def with_goal(
     concurrency: str | None,
     min_confidence: str | None,
     prefill_sku: str | None,
+    prefill_price: str | None = None,
 ) -> Options:
     """Add to the options of a question what is made best, and for whom.
 
@@ -186,6 +196,9 @@ def with_goal(
         concurrency=users,
         min_confidence=sure,
         prefill_sku=prefill_sku,
+        prefill_price=(
+            None if prefill_price is None else numbers.price("--prefill-price", prefill_price)
+        ),
     )
 
 

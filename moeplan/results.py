@@ -14,6 +14,7 @@ from pydantic import (
 )
 
 from costmodel.results import Configuration, Prediction
+from moeplan.domains import Domain
 from moeplan.shown import Result, Shown
 
 
@@ -202,6 +203,8 @@ class Deployment(Result):
 
     Attributes
     ----------
+    placement : tuple of Domain
+        Where every worker stands: the NVLink domains in use, those of decode first.
     breakdown_ms : dict
         Parts of a step; "exposed_communication" is the sum of those that are links. [ms]
     batch_in_flight : float
@@ -216,6 +219,7 @@ class Deployment(Result):
     batch_in_flight: float
     prefill_load: float
     links: Links
+    placement: tuple[Domain, ...]
 
 
 class Best(Shown):
@@ -225,6 +229,9 @@ class Best(Shown):
     ----------
     status : {"optimal", "infeasible"}
     objective : Objective
+    placement : tuple of Domain
+        The NVLink domains in use with the workers in each; all replicas under billing by domain
+        and under the objective "gpus".
     prefill_sku : str or None
         Machine of the prefill workers where it is another; in JSON only then.
     billing : Billed or None
@@ -248,6 +255,7 @@ class Best(Shown):
     runners_up: tuple[RunnerUp, ...]
     breakdown_ms: dict[str, float] | None
     objective: Objective
+    placement: tuple[Domain, ...] = ()
     prefill_sku: str | None = None
     billing: Billed | None = None
     reason: str | None = None
@@ -257,6 +265,9 @@ class Best(Shown):
     not_measured: Annotated[str | None, Field(exclude=True)] = None
     title: Annotated[str, Field(exclude=True)] = ""
     price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0
+    prefill_price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0
+    max_gpus: Annotated[int, Field(exclude=True)] = 0
+    given_gpus: Annotated[int | None, Field(exclude=True)] = None
 
     def _gist(self) -> str:
         asked = f"{self.sku} at {self.target_tok_s_per_user:g} tok/s/user"

@@ -58,11 +58,7 @@ def cluster_of(sku: str | None, options: Options, needed_gpus: int = 0) -> Clust
                 f"--sku: {shown(sku)} is not the machine of the cluster, {cluster.sku!r}; "
                 "leave one of the two out"
             )
-    if options.price is None:
-        return cluster
-    price = checked_price("price", options.price)
-    content = cluster.model_dump() | {"price_usd_per_hour": price}
-    return validated(ClusterSpec, content)
+    return _at_price(cluster, "price", options.price)
 
 
 def prefill_cluster_of(cluster: ClusterSpec, options: Options) -> ClusterSpec | None:
@@ -71,12 +67,26 @@ def prefill_cluster_of(cluster: ClusterSpec, options: Options) -> ClusterSpec | 
     Raises
     ------
     InputError
-        Where the machine is unknown.
+        Where the machine is unknown, or a price is given for one that is no other.
     """
-    if options.prefill_sku is None:
-        return None
-    name = load_hardware(options.prefill_sku).name
-    return None if name == cluster.sku else default_cluster(name, max(MAX_GPUS, options.max_gpus))
+    name = cluster.sku if options.prefill_sku is None else load_hardware(options.prefill_sku).name
+    if name != cluster.sku:
+        there = default_cluster(name, max(MAX_GPUS, options.max_gpus))
+        return _at_price(there, "prefill_price", options.prefill_price)
+    if options.prefill_price is not None:
+        raise InputError(
+            f"prefill_price {shown(options.prefill_price)} is not valid where prefill stands on "
+            f"the machine of decode, {name}; give price for both, or another machine as prefill_sku"
+        )
+    return None
+
+
+def _at_price(cluster: ClusterSpec, field: str, price: float | None) -> ClusterSpec:
+    """Set the price of a cluster's GPUs, if one is given."""
+    if price is None:
+        return cluster
+    content = cluster.model_dump() | {"price_usd_per_hour": checked_price(field, price)}
+    return validated(ClusterSpec, content)
 
 
 def scenario_of(
@@ -128,9 +138,20 @@ def calibration_of(options: Options) -> Calibration:
 
 
 def gpus_needed(configuration: Configuration, sku: str | None) -> int:
-    """Size a cluster that holds a configuration, each worker in whole NVLink domains [GPU]."""
+    """Size a cluster in whose NVLink domains all workers find room [GPU].
+
+    Raises
+    ------
+    InputError
+        Where the machine is unknown, or no cluster that can be described has room.
+    """
     if sku is None:
         return configuration.gpus
+    from optimizer.placement import roomy
+
+    decode = configuration.decode_gpus_per_worker, configuration.decode_workers
+    prefill = configuration.prefill_gpus_per_worker, configuration.prefill_workers
     domain = int(load_hardware(sku).gpus_per_domain.value)
-    largest = max(configuration.decode_gpus_per_worker, configuration.prefill_gpus_per_worker)
-    return max(configuration.gpus, -(-largest // domain) * domain)
+    largest = max(decode[0], prefill[0])
+    least = max(configuration.gpus, -(-largest // domain) * domain)
+    return roomy(default_cluster(sku, least), decode, prefill).gpus

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-from optimizer.placement import packs
+from optimizer.placement import NOBODY, Group, packs
 from presets import ClusterSpec
-
-Group = tuple[int, int]
-"""Size of one worker [GPU], and how many."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +83,8 @@ def whole_domains(
         many = (decode[0], decode[1] * replicas)
         more = (prefill[0], prefill[1] * replicas)
         apart = prefill_cluster is not None
-        here = charged_gpus(cluster, many, (1, 0) if apart else more)
-        there = charged_gpus(prefill_cluster, more, (1, 0)) if prefill_cluster else 0
+        here = charged_gpus(cluster, many, NOBODY if apart else more)
+        there = charged_gpus(prefill_cluster, more, NOBODY) if prefill_cluster else 0
         if here is None or there is None:
             break
         bill = Bill(replicas, there, here, replicas * gpus)

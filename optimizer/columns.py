@@ -8,10 +8,12 @@ from itertools import product
 
 import numpy as np
 
+from costmodel.inputs import FloatArray
 from optimizer.goal import Goal
-from optimizer.ground import MICRO, Ground
+from optimizer.ground import Ground
 from optimizer.space import Space
 from optimizer.states import DecodeStates, IntArray, PrefillOptions
+from optimizer.value import weights_of
 from presets import InputError
 
 
@@ -87,36 +89,26 @@ def _columns(
     ]
     table = np.array(found, dtype=np.int64).reshape(-1, 5).T
     decode, prefill, option, prefill_gpus, decode_gpus = table
-    weight = _weight(found, size, sizes, ground, goal)
+    pairs = [((size, each[0]), (sizes[each[2]], each[1])) for each in found]
+    weight = weights_of(goal, ground, pairs)
     columns = Columns(decode, prefill, option, prefill_gpus, decode_gpus, weight)
     order = np.lexsort((columns.option, columns.prefill_workers, columns.gpus, columns.weight))
     return take_columns(columns, order)
 
 
-def _weight(
-    found: list[tuple[int, int, int, int, int]],
-    size: int,
-    prefill_sizes: list[int],
-    ground: Ground,
-    goal: Goal,
-) -> IntArray:
-    """Weigh one replica of each: what the objective divides by."""
-    one = round(1.0 / MICRO)
-    units = {"throughput": (one, one), "gpus": (one, one), "power": ground.watts}
-    prefill_unit, decode_unit = units.get(goal.objective, ground.prices)
-    if goal.billing == "gpu" or goal.objective == "power":
-        weights = [
-            prefill_unit * prefill_gpus + decode_unit * decode_gpus
-            for _, _, _, prefill_gpus, decode_gpus in found
-        ]
-        return np.array(weights, dtype=np.int64)
-    weights = []
-    for decode, prefill, option, _, _ in found:
-        bill = ground.bill((size, decode), (prefill_sizes[option], prefill))
-        assert bill is not None  # one replica finds room
-        charged = prefill_unit * bill.prefill_gpus + decode_unit * bill.decode_gpus
-        weights.append(round(charged / bill.replicas))
-    return np.array(weights, dtype=np.int64)
+def rivals(pairs: Columns, options: PrefillOptions) -> IntArray:
+    """Find for each column of prefill tp the one that differs in nothing but dp; -1 where none is.
+
+    Only one whose prefill takes at least as many requests counts: where its TTFT will do, it makes
+    the column needless.
+    """
+    dp, gpus = options.attention_dp[pairs.option], options.gpus[pairs.option]
+    capacity = options.prefill.capacity[pairs.option]
+    counts = pairs.decode_workers, pairs.prefill_workers, gpus
+    fleets = list(zip(*(values.tolist() for values in counts), strict=True))
+    place = {fleet: column for column, fleet in enumerate(fleets) if dp[column]}
+    found = np.array([place.get(fleet, -1) for fleet in fleets], dtype=np.int64)
+    return np.where(~dp & (capacity[found] >= capacity), found, -1)
 
 
 def take_columns(columns: Columns, index: IntArray) -> Columns:
@@ -134,3 +126,16 @@ def level_starts(pairs: Columns) -> IntArray:
     """First column of every level: columns of one weight and one number of GPUs."""
     changed = (np.diff(pairs.weight) != 0) | (np.diff(pairs.gpus) != 0)
     return np.concatenate([[0], np.flatnonzero(changed) + 1])
+
+
+def first_at(
+    throughput: FloatArray, best: FloatArray, row: IntArray, level: IntArray, starts: IntArray
+) -> IntArray:
+    """First column of a level that reaches the best of its row there."""
+    ends = np.append(starts[1:], throughput.shape[1])
+    column = np.empty(len(row), dtype=np.int64)
+    for number in sorted(set(level.tolist())):
+        chosen = np.flatnonzero(level == number)
+        part = throughput[row[chosen], starts[number] : ends[number]]
+        column[chosen] = starts[number] + np.argmax(part, axis=1)
+    return column

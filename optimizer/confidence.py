@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 from costmodel.calibration import Calibration
 from costmodel.inputs import FloatArray
@@ -16,6 +18,62 @@ from optimizer.space import Shape
 
 ONE_SIDED = 0.95
 """Share of cases above the low end of a 90 % interval. [1]"""
+
+
+@dataclass(frozen=True)
+class Promise:
+    """Share of the median interactivity that counts against a target, by shape and batch.
+
+    Attributes
+    ----------
+    inside, outside : array of float
+        Of each shape, with a batch inside and outside the data of the calibration. [1]
+    largest : array of float
+        Largest batch inside. [1]
+    """
+
+    inside: FloatArray
+    outside: FloatArray
+    largest: FloatArray
+
+    def share(self, batch: FloatArray | NDArray[np.int64]) -> FloatArray:
+        """Share at a batch of each shape [1]."""
+        return np.where(batch > self.largest, self.outside, self.inside)
+
+    def take(self, index: NDArray[np.int64]) -> Promise:
+        """Keep the chosen shapes."""
+        return Promise(self.inside[index], self.outside[index], self.largest[index])
+
+
+def promise_of(
+    shapes: Sequence[Shape],
+    prefill_gpus: int,
+    scenario: Scenario,
+    ground: Ground,
+    calibration: Calibration,
+    confidence: float | None,
+) -> Promise:
+    """Promise of each shape: the whole median without a confidence.
+
+    Parameters are those of `promised_share`.
+    """
+    coverage = calibration.coverage
+    modes = {"dp": coverage.max_batch_dp[1], "tp": coverage.max_batch_tp[1]}
+    largest = np.array([modes[shape.attention] for shape in shapes])
+    if confidence is None:
+        return Promise(np.ones(len(shapes)), np.ones(len(shapes)), largest)
+    inside, outside = (
+        promised_share(
+            list(zip(shapes, batches.tolist(), strict=True)),
+            prefill_gpus,
+            scenario,
+            ground,
+            calibration,
+            confidence,
+        )
+        for batches in (np.ones_like(largest), largest + 1)
+    )
+    return Promise(inside, outside, largest)
 
 
 def promised_share(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optimizer.billing import Bill, Group, whole_domains
-from optimizer.placement import packs
+from optimizer.billing import Bill, whole_domains
+from optimizer.placement import NOBODY, Group, PlacedWorker, packs, place_workers
 from presets import ClusterSpec
 
 MICRO = 1e-6
@@ -41,6 +41,11 @@ class Ground:
         return self.cluster.gpus + (self.prefill_cluster.gpus if self.prefill_cluster else 0)
 
     @property
+    def budget(self) -> int:
+        """GPUs that may be taken, and are there [GPU]."""
+        return min(self.max_gpus, self.all_gpus)
+
+    @property
     def prices(self) -> tuple[int, int]:
         """Price of one GPU of prefill and of decode [1e-6 USD/h]."""
         prefill, decode = (
@@ -64,7 +69,23 @@ class Ground:
             return False
         if self.prefill_cluster is None:
             return packs(self.cluster, decode, prefill)
-        return packs(self.cluster, decode, (1, 0)) and packs(self.prefill_cluster, prefill, (1, 0))
+        here = packs(self.cluster, decode, NOBODY)
+        return here and packs(self.prefill_cluster, prefill, NOBODY)
+
+    def place(self, decode: Group, prefill: Group, replicas: int = 1) -> tuple[PlacedWorker, ...]:
+        """Place workers as `has_room` and `bill` count on it, decode first.
+
+        Raises
+        ------
+        InputError
+            If they find no room.
+        """
+        if self.prefill_cluster is None:
+            return place_workers(self.cluster, decode, prefill, replicas)
+        return (
+            *place_workers(self.cluster, decode, NOBODY, replicas),
+            *place_workers(self.prefill_cluster, NOBODY, prefill, replicas),
+        )
 
     def bill(self, decode: Group, prefill: Group) -> Bill | None:
         """Charge whole domains."""

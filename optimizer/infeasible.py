@@ -12,12 +12,16 @@ import numpy as np
 
 from costmodel.inputs import FloatArray
 from optimizer.entries import Entries, joined
+from optimizer.fewest import fewest_gpus
 from optimizer.lattice import Lattice
 from optimizer.limits import Limits
 from optimizer.question import Question
-from optimizer.value import replicas_for
+from topology.cluster import MAX_GPUS
 
 LimitName = Literal["target", "max_ttft", "concurrency", "rate", "max_gpus"]
+
+TTFT_STEP = 1.005
+"""Ratio within which a TTFT is found by bisection. [1]"""
 
 PART_NAMES = {
     "projection": "attention projections",
@@ -45,8 +49,9 @@ class Conflict:
     asked : float
         [token/s], [s], [1], [1/s] or [GPU]
     needed : float or None
-        What it would have to be, the others of the set kept: the highest target, concurrency or
-        rate, the shortest TTFT, the fewest GPUs; None where nothing would do.
+        What it would have to be, the others of the set kept, or all others where a rate is in the
+        set: the highest target, concurrency or rate, the shortest TTFT, the fewest GPUs; None where
+        nothing would do.
     """
 
     limit: LimitName
@@ -137,40 +142,61 @@ class _Relaxed:
             "max_ttft": self.limits.max_ttft,
             "concurrency": self.limits.concurrency,
             "rate": self.question.goal.rate,
-            "max_gpus": self.limits.max_gpus,
+            "max_gpus": self.budget(["max_gpus"]),
         }
         return {name: float(value) for name, value in values.items() if value is not None}
 
-    def lattice(self, kept: Sequence[LimitName], users: int | None = None) -> Lattice:
-        """Evaluate the space with the kept limits alone; `users` take the place of concurrency."""
-        limits = replace(
-            self.limits,
-            max_ttft=self.limits.max_ttft if "max_ttft" in kept else None,
-            concurrency=users or (self.limits.concurrency if "concurrency" in kept else None),
-            max_gpus=self.budget(kept),
-        )
-        key = limits, self.limits.target if "target" in kept else 0.0
+    def lattice(
+        self, kept: Sequence[LimitName], users: int | None = None, ttft: float | None = None
+    ) -> Lattice:
+        """Evaluate the space with the kept limits alone; `users` and `ttft` replace theirs."""
+        limits = self.kept_limits(kept)
+        users, ttft = users or limits.concurrency, ttft or limits.max_ttft
+        key = replace(limits, concurrency=users, max_ttft=ttft), self.slowest(kept)
         if key not in self.seen:
             self.seen[key] = self.question.lattice(*key)
         return self.seen[key]
 
+    def kept_limits(self, kept: Sequence[LimitName]) -> Limits:
+        """Limits of which some are kept; the target is that of `slowest`."""
+        return replace(
+            self.limits,
+            max_ttft=self.limits.max_ttft if "max_ttft" in kept else None,
+            concurrency=self.limits.concurrency if "concurrency" in kept else None,
+            max_gpus=self.budget(kept),
+        )
+
+    def slowest(self, kept: Sequence[LimitName]) -> float:
+        """Target where it is kept, else 0 [token/s]."""
+        return self.limits.target if "target" in kept else 0.0
+
     def budget(self, kept: Sequence[LimitName]) -> int:
         """GPUs to take: those of the limit where it is kept, else all there are."""
-        return self.limits.max_gpus if "max_gpus" in kept else self.question.ground.all_gpus
+        ground = self.question.ground
+        return min(self.limits.max_gpus, ground.all_gpus) if "max_gpus" in kept else ground.all_gpus
 
-    def meeting(self, kept: Sequence[LimitName], users: int | None = None) -> Entries:
-        """Deployments that meet the kept limits, as far as they can be best."""
-        lattice = self.lattice(kept, users)
+    def meeting(
+        self, kept: Sequence[LimitName], users: int | None = None, ttft: float | None = None
+    ) -> Entries:
+        """Deployments that meet the kept limits, as far as they can be best.
+
+        Without a budget there are always enough replicas to serve a rate.
+        """
+        lattice = self.lattice(kept, users, ttft)
         entries = joined([lattice.front, lattice.throttled])
         if "target" in kept:
             entries = entries.take(entries.speed >= self.limits.target)
-        if "rate" in kept:
-            entries = self.question.serving(entries, self.budget(kept))
+        if "rate" in kept and "max_gpus" in kept:
+            entries = self.question.serving(entries)
         return entries
 
     def needed(self, name: LimitName, together: Sequence[LimitName]) -> float | None:
-        """Find what a limit would have to be, the others of a set kept; None: nothing does."""
-        others = [other for other in together if other != name]
+        """Find what a limit would have to be, the others of a set kept; None: nothing does.
+
+        With a rate all others are kept: how much can be served depends on each of them.
+        """
+        kept = list(self.asked()) if "rate" in together else together
+        others = [other for other in kept if other != name]
         if name == "max_ttft":
             return self.shortest_ttft(others)
         if name == "concurrency":
@@ -182,19 +208,37 @@ class _Relaxed:
             return float(entries.speed.max())
         rate, scenario = self.question.goal.rate, self.question.scenario
         if name == "max_gpus":
-            gpus = entries.gpus
-            if rate is not None and "rate" in others:
-                gpus = gpus * replicas_for(rate, entries.throughput, scenario)
-            return float(gpus.min())
+            if rate is None or "rate" not in others:
+                return float(entries.gpus.min())
+            limits, slowest = self.kept_limits(others), self.slowest(others)
+            return fewest_gpus(self.question, rate, limits, slowest)
         tokens = scenario.workload.input_tokens + scenario.workload.output_tokens
         return float((self.budget(others) // entries.gpus * entries.throughput / tokens).max())
 
     def shortest_ttft(self, others: Sequence[LimitName]) -> float | None:
-        """Shortest mean TTFT: of the users that are asked for, else of one alone [s]."""
+        """Shortest mean TTFT: of the users that are asked for, else of one alone [s].
+
+        With a rate, that at which it can be served.
+        """
+        if "rate" in others:
+            return self.shortest_ttft_at_rate(others)
         lattice = self.lattice(others, None if "concurrency" in others else 1)
         fast = lattice.states.speed >= (self.limits.target if "target" in others else 0.0)
         shortest = float(lattice.shortest_ttft[fast].min(initial=math.inf))
         return shortest if math.isfinite(shortest) else None
+
+    def shortest_ttft_at_rate(self, others: Sequence[LimitName]) -> float | None:
+        """Shortest limit on TTFT at which the others are met, by bisection [s]."""
+        low = high = float(self.limits.max_ttft or 1.0)
+        if not len(self.meeting(others)):
+            return None
+        while not len(self.meeting(others, ttft=high)):
+            low, high = high, 2.0 * high
+        while high > TTFT_STEP * low:
+            middle = math.sqrt(low * high)
+            met = len(self.meeting(others, ttft=middle)) > 0
+            low, high = (low, middle) if met else (middle, high)
+        return high
 
     def most_users(self, others: Sequence[LimitName]) -> float | None:
         """Most users that the other limits allow, by bisection [1]."""
@@ -224,7 +268,9 @@ def explain_infeasibility(found: Infeasibility) -> str:
         text = f"{said[0]} is out of reach: {_way_out(found.conflicts[0])}"
     else:
         ways = "; or ".join(_way_out(conflict) for conflict in found.conflicts)
-        text = f"{' and '.join(said)} cannot be met together: {ways}"
+        rest = "with all other limits kept " if "rate" in names else ""
+        listed = f"{', '.join(said[:-1])} and {said[-1]}"
+        text = f"{listed} cannot be met together: {rest}{ways}"
     if found.highest_target is None:
         return f"{text}; no target works with the other limits"
     if "target" in names and found.conflicts[0].needed == found.highest_target:
@@ -240,28 +286,55 @@ def _said(conflict: Conflict, limits: Limits) -> str:
         "max_ttft": f"TTFT {value} s",
         "concurrency": f"concurrency {value}",
         "rate": f"{value} requests/s",
-        "max_gpus": f"a budget of {value} GPUs",
+        "max_gpus": (
+            f"the {value} GPUs of the cluster"
+            if conflict.asked < limits.max_gpus
+            else f"a budget of {value} GPUs"
+        ),
     }[conflict.limit]
 
 
 def _way_out(conflict: Conflict) -> str:
     """Say what a limit would have to be."""
-    name, written = WAYS[conflict.limit]
-    if conflict.needed is None:
+    limit, needed = conflict.limit, conflict.needed
+    name = WAYS[limit]
+    if needed is None and limit == "max_gpus":
+        return f"the {name} would have to be more than {MAX_GPUS:,} GPUs"
+    if needed is None:
         return f"no {name} would do"
-    if conflict.limit == "target":
-        return f"the {name} would have to be {_floored(conflict.needed)} tok/s/user"
-    return f"the {name} would have to be {written.format(conflict.needed)}"
+    written = {
+        "target": f"{_floored(needed)} tok/s/user",
+        "max_ttft": f"{_significant(needed, 3, up=True):g} s",
+        "concurrency": f"{needed:.0f}",
+        "rate": f"{_significant(needed, 4):g} requests/s",
+        "max_gpus": f"{needed:.0f} GPUs",
+    }[limit]
+    return f"the {name} would have to be {written}"
 
 
-WAYS: dict[LimitName, tuple[str, str]] = {
-    "target": ("target", ""),
-    "max_ttft": ("TTFT", "{:.3g} s"),
-    "concurrency": ("concurrency", "{:.0f}"),
-    "rate": ("rate", "{:.4g} requests/s"),
-    "max_gpus": ("budget", "{:.0f} GPUs"),
+WAYS: dict[LimitName, str] = {
+    "target": "target",
+    "max_ttft": "TTFT",
+    "concurrency": "concurrency",
+    "rate": "rate",
+    "max_gpus": "budget",
 }
-"""Names of limits, and how what they would have to be is written."""
+"""Limits in words."""
+
+
+def _significant(value: float, digits: int, *, up: bool = False) -> float:
+    """Round to significant digits so that asking for it works: down, or up.
+
+    Examples
+    --------
+    >>> _significant(79.9768, 4), _significant(0.20532, 3, up=True)
+    (79.97, 0.206)
+    """
+    places = digits - 1 - math.floor(math.log10(value))
+    scaled = value * 10.0**places
+    # A last digit that is exact but for rounding stays.
+    whole = math.ceil(scaled - 1e-9) if up else math.floor(scaled + 1e-9)
+    return round(whole / 10.0**places, max(places, 0))
 
 
 def _promise(limits: Limits) -> str:

@@ -17,7 +17,7 @@ from costmodel.inputs import BoolArray, FloatArray
 from costmodel.prefill import Prefill
 from costmodel.results import Configuration, Scenario
 from costmodel.serving import MOST_LOAD, Benchmark, Fleet, benchmark, join_prefill
-from optimizer.columns import Columns, all_columns, join_columns, level_starts
+from optimizer.columns import Columns, all_columns, first_at, join_columns, level_starts, rivals
 from optimizer.entries import Entries, joined
 from optimizer.goal import Goal
 from optimizer.ground import Ground
@@ -29,9 +29,11 @@ from optimizer.states import (
     PrefillOptions,
     decode_states,
     prefill_options,
+    speed_before,
     take_rate,
 )
-from optimizer.throttled import Cells, throttle, throttled_cells
+from optimizer.throttled import LOAD_TOLERANCE, Cells, throttle, throttled_cells
+from optimizer.value import serves
 
 BLOCK = 1 << 16
 """Deployments evaluated at a time: arrays of half a megabyte stay in the cache. [1]"""
@@ -57,8 +59,8 @@ class Lattice:
     evaluated : int
         Those whose decode worker is fast enough to be looked at. [1]
     feasible : array of int
-        Deployments of each state that meet every limit but the target, with full slots; 0 where
-        not evaluated. [1]
+        Deployments of each state that meet every limit but the target, with full slots, and whose
+        replicas serve the rate where one is asked for; 0 where not evaluated. [1]
     front : Entries
         Deployments with full slots that none as fast and as light beats in throughput.
     by_structure : Entries
@@ -110,9 +112,12 @@ def evaluate(
         If no deployment of the space fits the cluster, its memory and the GPU budget.
     """
     states = decode_states(space, scenario, ground, calibration, limits.min_confidence)
-    options = prefill_options(space, scenario, ground, calibration)
-    columns = all_columns(space, states, options, ground, goal or Goal())
-    gather = _Gather(states, options, scenario, calibration, limits, slowest)
+    ttft_counts = limits.max_ttft is not None or limits.concurrency is not None
+    options = prefill_options(space, scenario, ground, calibration, ttft_counts)
+    goal = goal or Goal()
+    columns = all_columns(space, states, options, ground, goal)
+    asked = goal.rate, ground.budget
+    gather = _Gather(states, options, scenario, calibration, limits, slowest, asked)
     candidates = 0
     # Also the first batch of a shape that is too slow with full slots: with fewer it may do.
     looked_at = np.maximum(states.speed, speed_before(states)) >= slowest
@@ -123,18 +128,6 @@ def evaluate(
         if len(pairs) and len(rows):
             gather.add_size(rows, pairs)
     return gather.lattice(columns, candidates)
-
-
-def speed_before(states: DecodeStates) -> FloatArray:
-    """Interactivity of the next smaller batch of the same shape; infinite for the first [token/s].
-
-    A state with fewer requests in flight than slots is slower than that.
-    """
-    before = np.full(len(states), np.inf)
-    order = np.lexsort((states.batch, states.shape))
-    same = states.shape[order][1:] == states.shape[order][:-1]
-    before[order[1:][same]] = states.speed[order[:-1][same]]
-    return before
 
 
 def benchmarks(
@@ -187,9 +180,11 @@ def configuration_of(lattice: Lattice, state: int, column: int, users: int) -> C
     """Write one deployment of the lattice as a configuration."""
     shape = lattice.states.shape_of(state)
     pairs = lattice.columns[shape.gpus]
+    option = pairs.option[column]
     return Configuration(
         prefill_workers=int(pairs.prefill_workers[column]),
-        prefill_gpus_per_worker=int(lattice.options.gpus[pairs.option[column]]),
+        prefill_gpus_per_worker=int(lattice.options.gpus[option]),
+        prefill_attention="dp" if lattice.options.attention_dp[option] else "tp",
         decode_workers=int(pairs.decode_workers[column]),
         decode_gpus_per_worker=shape.gpus,
         decode_ep=shape.gpus,
@@ -212,30 +207,42 @@ class _Gather:
         calibration: Calibration,
         limits: Limits,
         slowest: float,
+        asked: tuple[float | None, int],
     ) -> None:
         self.states, self.options = states, options
         self.scenario, self.calibration = scenario, calibration
         self.limits, self.slowest = limits, slowest
+        self.rate, self.budget = asked
         self.max_ttft = math.inf if limits.max_ttft is None else limits.max_ttft
         self.front: list[Entries] = []
         self.by_structure: list[Entries] = []
         self.overfull: list[Cells] = []
+        self.rivals: list[IntArray] = []
         self.evaluated = 0
         self.feasible = np.zeros(len(states), dtype=np.int64)
         self.shortest_ttft = np.full(len(states), np.inf)
 
     def add_size(self, rows: IntArray, pairs: Columns) -> None:
         """Evaluate all deployments of one size of decode worker."""
-        starts = level_starts(pairs)
+        starts, rival = level_starts(pairs), self._rivals(pairs)
         best_above = np.zeros(len(starts))
         step = max(1, BLOCK // len(pairs))
         overfull = np.zeros((len(rows), len(pairs)), dtype=np.bool_)
         for first in range(0, len(rows), step):
             block = rows[first : first + step]
-            throughput, users, overfull[first : first + step] = self._evaluated(block, pairs)
+            throughput, users, overfull[first : first + step] = self._evaluated(block, pairs, rival)
             best_above = self._keep_front(block, pairs, throughput, users, starts, best_above)
             self._keep_structures(block, pairs, throughput, users)
-        self.overfull.append(throttled_cells(self.states, rows, overfull, pairs))
+        cells = throttled_cells(self.states, rows, overfull, pairs)
+        self.overfull.append(cells)
+        self.rivals.append(rival[cells.column])
+
+    def _rivals(self, pairs: Columns) -> IntArray:
+        """Columns whose TTFT within the limit makes others needless; -1 for those that stay."""
+        # With given users a shorter TTFT gives more in any case.
+        if self.limits.concurrency is not None or self.options.attention_dp.all():
+            return np.full(len(pairs), -1)
+        return rivals(pairs, self.options)
 
     def lattice(self, columns: dict[int, Columns], candidates: int) -> Lattice:
         """Put the collected parts together."""
@@ -254,7 +261,7 @@ class _Gather:
         )
 
     def _evaluated(
-        self, block: IntArray, pairs: Columns
+        self, block: IntArray, pairs: Columns, rival: IntArray
     ) -> tuple[FloatArray, FloatArray, BoolArray]:
         """Throughput of block x pairs [token/s], users, and where slots cannot be kept full.
 
@@ -269,13 +276,29 @@ class _Gather:
         ttft = np.where(runs, result.ttft_mean, np.inf)
         in_time = runs & (ttft <= self.max_ttft)
         # With a given number of users more slots shorten their wait; else they bring more users.
-        overfull = ~(in_time if asked is None else runs)
-        good = in_time & (self.states.speed[block] >= self.slowest)[:, None]
+        compared = np.flatnonzero(rival >= 0)
+        needless = np.zeros_like(in_time)
+        needless[:, compared] = in_time[:, rival[compared]]
+        overfull = ~(in_time if asked is None else runs) & ~needless
+        good = in_time & ~needless & (self.states.speed[block] >= self.slowest)[:, None]
         self.shortest_ttft[block] = ttft.min(axis=1)
         self.evaluated += good.size
-        self.feasible[block] = np.count_nonzero(good, axis=1)
         users = filling if asked is None else np.full_like(filling, float(asked))
-        return np.where(good, result.total_tok_s_per_gpu * pairs.gpus, 0.0), users, overfull
+        throughput = np.where(good, result.total_tok_s_per_gpu * pairs.gpus, 0.0)
+        self.feasible[block] = self._count(throughput, pairs)
+        return throughput, users, overfull
+
+    def _count(self, throughput: FloatArray, pairs: Columns) -> IntArray:
+        """Count the deployments of each row that meet the limits, a rate among them.
+
+        One that misses the rate stays: others ask how much of it can be served.
+        """
+        good = throughput > 0.0
+        if self.rate is not None:
+            row, column = np.nonzero(good)
+            found, gpus = throughput[row, column], pairs.gpus[column]
+            good[row, column] = serves(self.rate, found, gpus, self.budget, self.scenario)
+        return np.asarray(np.count_nonzero(good, axis=1))
 
     def _throttled(self) -> Entries:
         """Evaluate deployments with fewer requests in flight than slots."""
@@ -307,7 +330,16 @@ class _Gather:
         )
         good = (found.speed >= self.slowest) & (users <= MOST_USERS)
         np.minimum.at(self.shortest_ttft, state[good], result.ttft_mean[good])
-        return found.take(good & (result.ttft_mean <= self.max_ttft))
+        in_time = result.ttft_mean <= self.max_ttft
+        fed = in_time & (result.steady.prefill_load >= MOST_LOAD * (1.0 - LOAD_TOLERANCE))
+        return found.take(good & in_time & ~self._needless(found, fed))
+
+    def _needless(self, found: Entries, fed: BoolArray) -> BoolArray:
+        """Tell those whose rival, bound by its prefill and not by TTFT, is in time."""
+        rival = np.concatenate(self.rivals)
+        width = int(found.column.max()) + 1
+        enough = (found.state * width + found.column)[fed]
+        return np.asarray((rival >= 0) & np.isin(found.state * width + rival, enough))
 
     def _keep_front(
         self,
@@ -326,7 +358,7 @@ class _Gather:
         left = np.zeros_like(best)
         left[:, 1:] = reached[1:, :-1]
         row, level = np.nonzero(best > np.maximum(reached[:-1], left))
-        column = _first_at(throughput, best, row, level, starts)
+        column = first_at(throughput, best, row, level, starts)
         self.front.append(self._entries(block, row, column, throughput, users, pairs))
         last: FloatArray = reached[-1]
         return last
@@ -363,16 +395,3 @@ class _Gather:
             speed=self.states.speed[state],
             users=users[row, column],
         )
-
-
-def _first_at(
-    throughput: FloatArray, best: FloatArray, row: IntArray, level: IntArray, starts: IntArray
-) -> IntArray:
-    """First column of a level that reaches the best of its row there."""
-    ends = np.append(starts[1:], throughput.shape[1])
-    column = np.empty(len(row), dtype=np.int64)
-    for number in sorted(set(level.tolist())):
-        chosen = np.flatnonzero(level == number)
-        part = throughput[row[chosen], starts[number] : ends[number]]
-        column[chosen] = starts[number] + np.argmax(part, axis=1)
-    return column

@@ -31,7 +31,7 @@ class NextRow:
     ----------
     configuration : Configuration
     gain : float
-        Expected rise of throughput per dollar of what is then chosen, as a share. [1]
+        Expected rise of the worth of what is then chosen, as a share. [1]
     changes : float
         Share of draws in which its figures lead to another fleet. [1]
     """
@@ -48,6 +48,7 @@ def next_rows(
     file: CalibrationFile,
     measured: Sequence[ServingRow],
     seed: int = SEED,
+    prefill_cluster: ClusterSpec | None = None,
 ) -> tuple[NextRow, ...]:
     """Choose untested configurations of distinct structures, the most informative first.
 
@@ -55,7 +56,7 @@ def next_rows(
     ----------
     trials : Trials
         Draws and shortlist.
-    scenario, cluster, file, seed
+    scenario, cluster, file, seed, prefill_cluster
         Those of the trials.
     measured : sequence of ServingRow
         What was measured: none of these is proposed.
@@ -63,13 +64,14 @@ def next_rows(
     Notes
     -----
     Value of information by regression: were the figures of a configuration known, each fleet would
-    be expected to give what a straight line through the other draws says, and the fleet of the
-    highest expectation would be chosen. The gain is what that choice gives in the draw that was
-    left out, over what the best fleet on average gives. The figures are TPOT, TTFT and throughput,
+    be expected to be worth what a straight line through the other draws says, and the fleet of the
+    highest expectation would be chosen. The gain is what that choice is worth in the draw that was
+    left out, over what the best fleet on average is. The figures are TPOT, TTFT and throughput,
     taken as known exactly and as telling of the constants alone: noise of a run and what the model
     itself has wrong are left out.
     """
-    tested = {configuration_key(row) for row in measured}
+    # Every row ran prefill and decode on one machine.
+    tested = set() if prefill_cluster else {configuration_key(row) for row in measured}
     offered = [
         configuration
         for configuration in trials.answers
@@ -78,7 +80,7 @@ def next_rows(
     if not offered or not trials.best.any():
         return ()
     constants = draw_constants(file, len(trials.best), seed)
-    cases = [Case(each, scenario, cluster) for each in offered]
+    cases = [Case(each, scenario, cluster, prefill_cluster) for each in offered]
     result = run(deployments_of(cases), drawn(file, constants))
     shape = len(trials.best), len(offered)
     figures = np.log(

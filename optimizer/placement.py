@@ -1,11 +1,104 @@
-"""Whether the workers of a deployment find room in the NVLink domains."""
+"""Where the workers of a deployment stand, and whether they find room in the NVLink domains."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 from presets import ClusterSpec, InputError
-from topology import pack_workers
+from topology import Placement, pack_workers
+from topology.cluster import MAX_GPUS
+
+Group = tuple[int, int]
+"""Size of one worker [GPU], and how many."""
+
+NOBODY: Group = (1, 0)
+"""The group of a role that stands elsewhere."""
+
+Role = Literal["prefill", "decode"]
+
+
+@dataclass(frozen=True)
+class PlacedWorker:
+    """One worker and the GPUs that it gets.
+
+    Attributes
+    ----------
+    role : {"prefill", "decode"}
+    replica, number : int
+        Which copy of the deployment, and which worker of its role there, from 1. [1]
+    cluster : ClusterSpec
+        Where it stands.
+    placement : Placement
+        Its GPUs and NVLink domains.
+    """
+
+    role: Role
+    replica: int
+    number: int
+    cluster: ClusterSpec
+    placement: Placement
+
+
+def place_workers(
+    cluster: ClusterSpec, decode: Group, prefill: Group, replicas: int = 1
+) -> tuple[PlacedWorker, ...]:
+    """Place the workers of a deployment, or of copies of it, side by side.
+
+    A deployment is searched, charged and printed on this placement: `packs` says whether there is
+    one.
+
+    Parameters
+    ----------
+    cluster : ClusterSpec
+        The cluster, empty.
+    decode, prefill : tuple of int
+        Size of one worker [GPU] and how many in one copy.
+    replicas : int
+        Copies. [1]
+
+    Returns
+    -------
+    tuple of PlacedWorker
+        Decode first, replica by replica.
+
+    Raises
+    ------
+    InputError
+        If they find no room.
+
+    Examples
+    --------
+    >>> from presets import default_cluster
+    >>> for each in place_workers(default_cluster("b200", 16), (8, 1), (4, 2)):
+    ...     print(each.role, each.number, each.placement.domains, each.placement.gpus[0])
+    decode 1 (0,) 0
+    prefill 1 (1,) 8
+    prefill 2 (1,) 12
+    """
+    both: tuple[tuple[Role, Group], ...] = (("decode", decode), ("prefill", prefill))
+    roles = [(role, group) for role, group in both if group[1]]
+    names = [
+        (role, replica, number)
+        for role, (_, count) in roles
+        for replica in range(1, replicas + 1)
+        for number in range(1, count + 1)
+    ]
+    sizes = _sizes((decode[0], decode[1] * replicas), (prefill[0], prefill[1] * replicas))
+    try:
+        placed = pack_workers(cluster, sizes)
+    except InputError:
+        wanted = " and ".join(
+            f"{replicas * count} x {size} GPUs of {role}" for role, (size, count) in roles
+        )
+        raise InputError(
+            f"configuration: {wanted} find no room side by side in the NVLink domains of the "
+            f"cluster, {cluster.gpus} GPUs of {cluster.sku}"
+        ) from None
+    return tuple(
+        PlacedWorker(*name, cluster, each) for name, each in zip(names, placed, strict=True)
+    )
 
 
 @lru_cache
@@ -24,7 +117,7 @@ def leaves_no_gap(cluster: ClusterSpec, size: int) -> bool:
 
 
 @lru_cache(maxsize=65536)
-def packs(cluster: ClusterSpec, decode: tuple[int, int], prefill: tuple[int, int]) -> bool:
+def packs(cluster: ClusterSpec, decode: Group, prefill: Group) -> bool:
     """Whether all workers of a deployment can stand side by side.
 
     Parameters
@@ -48,9 +141,38 @@ def packs(cluster: ClusterSpec, decode: tuple[int, int], prefill: tuple[int, int
         return False
     if leaves_no_gap(cluster, decode[0]) and leaves_no_gap(cluster, prefill[0]):
         return True
-    sizes = [decode[0]] * decode[1] + [prefill[0]] * prefill[1]
     try:
-        pack_workers(cluster, sizes)
+        pack_workers(cluster, _sizes(decode, prefill))
     except InputError:
         return False
     return True
+
+
+def roomy(cluster: ClusterSpec, decode: Group, prefill: Group) -> ClusterSpec:
+    """Give a cluster more NVLink domains, as few as it takes for a deployment to find room.
+
+    Raises
+    ------
+    InputError
+        If no cluster that can be described has room.
+
+    Examples
+    --------
+    The second worker of 64 finds no room in the 60 GPUs beside a rack.
+
+    >>> from presets import default_cluster
+    >>> roomy(default_cluster("gb200", 132), (64, 2), (4, 1)).gpus
+    144
+    """
+    if packs(cluster, decode, prefill):
+        return cluster
+    domain = int(cluster.hardware().gpus_per_domain.value)
+    vast = cluster.model_copy(update={"gpus": MAX_GPUS // domain * domain})
+    placed = pack_workers(vast, _sizes(decode, prefill))
+    # Each takes the first domain with room, so the domains beyond the last make no difference.
+    last = max(worker.domains[-1] for worker in placed)
+    return cluster.model_copy(update={"gpus": (last + 1) * domain})
+
+
+def _sizes(decode: Group, prefill: Group) -> list[int]:
+    return [decode[0]] * decode[1] + [prefill[0]] * prefill[1]

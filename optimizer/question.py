@@ -12,7 +12,7 @@ from optimizer.ground import Ground
 from optimizer.lattice import Lattice, evaluate
 from optimizer.limits import Limits
 from optimizer.space import Space
-from optimizer.value import replicas_for
+from optimizer.value import serves
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Question:
             self.space, self.scenario, ground, self.calibration, limits, self.goal, slowest
         )
 
-    def serving(self, entries: Entries, max_gpus: int | None = None) -> Entries:
+    def serving(self, entries: Entries) -> Entries:
         """Entries whose replicas serve the asked rate within the GPU budget; all without a rate."""
-        if self.goal.rate is None:
+        rate, budget = self.goal.rate, self.ground.budget
+        if rate is None:
             return entries
-        replicas = replicas_for(self.goal.rate, entries.throughput, self.scenario)
-        most = self.ground.max_gpus if max_gpus is None else max_gpus
-        return entries.take(replicas * entries.gpus <= most)
+        good = serves(rate, entries.throughput, entries.gpus, budget, self.scenario)
+        return entries.take(good)

@@ -20,16 +20,16 @@ from costmodel.serving import (
     MOST_LOAD,
     Benchmark,
     Network,
-    Steady,
     benchmark_of,
     decode_rate,
     join_prefill,
     serve,
 )
+from optimizer.confidence import Promise, promise_of
+from optimizer.ground import Ground
 from optimizer.limits import Limits
-from optimizer.space import Space
+from optimizer.space import Shape, Space
 from optimizer.throttled import fed_users
-from presets import ClusterSpec
 
 SETTINGS = {"max_batch": 1, "concurrency": 1}
 """What a configuration has beside its fleet."""
@@ -86,6 +86,7 @@ class Retuning:
     deployments: Deployments
     limits: Limits
     largest_batch: int
+    promise: Promise
 
     def under(self, calibration: Calibration) -> Retuned:
         """Retune under a calibration, or under many: constants of shape ``(draws, 1)``.
@@ -95,14 +96,15 @@ class Retuning:
         As in the search: as many slots as meet the limits all full, or one slot more with as many
         users as prefill feeds, whichever gives more. TPOT, the load of prefill and TTFT are taken
         to rise with the batch, so that bisection finds the most slots. Under a limit on TTFT
-        fewer are tried as well: users come whole, and so TTFT does not rise smoothly.
+        fewer are tried as well: users come whole, and so TTFT does not rise smoothly. With a given
+        number of users more slots shorten their wait, so that a limit on TTFT bounds none of this.
         """
         network = network_of(self.deployments, calibration)
         memory = memory_limit(self.deployments, calibration)
         most = np.floor(np.minimum(memory, self.largest_batch))
         full = self._most_slots(network, most, whole=False)
         found = _better(self._full(network, full), self._fed(network, np.minimum(full + 1.0, most)))
-        if self.limits.max_ttft is None:
+        if self.limits.max_ttft is None or self.limits.concurrency is not None:
             return found
         found = _better(found, self._fed(network, full))
         found = _better(found, self._full(network, self._most_slots(network, most, whole=True)))
@@ -113,32 +115,43 @@ class Retuning:
 
     def _most_slots(self, network: Network, most: FloatArray, whole: bool) -> FloatArray:
         """Find by bisection the most slots that meet the limits all full; `whole` as in `_full`."""
+        asked = self.limits.concurrency
+        meets = self._meets if asked is None else self._keeps_up
         low, high = np.zeros_like(most), most
         for _ in range(self.largest_batch.bit_length()):
             middle = np.ceil((low + high) / 2.0)
-            fits = (middle > 0) & self._meets(_full(network, np.maximum(middle, 1.0), whole))
+            slots = np.maximum(middle, 1.0)
+            fits = (middle > 0) & meets(_full(network, slots, asked, whole), slots)
             low = np.where(fits, middle, low)
             high = np.where(fits, high, np.maximum(middle - 1.0, 0.0))
         return low
 
     def _full(self, network: Network, slots: FloatArray) -> Retuned:
         """Fill all slots; without a slot nothing runs."""
-        run = _full(network, np.maximum(slots, 1.0))
-        return _retuned(run, slots, self._meets(run) & (slots > 0))
+        one = np.maximum(slots, 1.0)
+        run = _full(network, one, self.limits.concurrency)
+        return _retuned(run, slots, self._meets(run, one) & (slots > 0))
 
     def _fed(self, network: Network, slots: FloatArray) -> Retuned:
-        """Fill as many slots as prefill feeds."""
-        one = np.maximum(slots, 1.0)
-        users = fed_users(network, one, self.limits.max_ttft)
+        """Fill as many slots as prefill feeds, or as the given users take."""
+        one, asked = np.maximum(slots, 1.0), self.limits.concurrency
+        if asked is None:
+            users = fed_users(network, one, self.limits.max_ttft)
+        else:
+            users = np.full_like(one, float(asked))
         run = _Run(serve(network, one, users), users)
-        return _retuned(run, slots, self._meets(run) & (slots > 0))
+        return _retuned(run, slots, self._meets(run, one) & (slots > 0))
 
-    def _meets(self, run: _Run) -> BoolArray:
+    def _meets(self, run: _Run, slots: FloatArray) -> BoolArray:
         """Whether every limit is met."""
         longest = math.inf if self.limits.max_ttft is None else self.limits.max_ttft
-        fast = run.result.tpot_median <= 1.0 / self.limits.target
+        return np.asarray(self._keeps_up(run, slots) & (run.result.ttft_mean <= longest))
+
+    def _keeps_up(self, run: _Run, slots: FloatArray) -> BoolArray:
+        """Whether steps are fast enough, and prefill and the users keep their slots full."""
+        fast = run.result.tpot_median <= self.promise.share(slots) / self.limits.target
         fed = run.result.steady.prefill_load <= MOST_LOAD
-        return np.asarray(fast & fed & (run.result.ttft_mean <= longest))
+        return np.asarray(fast & fed & (run.result.steady.users <= run.users))
 
 
 @dataclass(frozen=True)
@@ -152,23 +165,45 @@ class _Run:
 def retuning_of(
     fleets: Sequence[Configuration],
     scenario: Scenario,
-    cluster: ClusterSpec,
+    ground: Ground,
     limits: Limits,
+    calibration: Calibration,
     space: Space | None = None,
 ) -> Retuning:
     """Look up the facts of fleets; GPU budget and placement are taken to hold.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        Of the intervals by which a target is met with confidence.
+
+    Other parameters are those of the search.
 
     Raises
     ------
     InputError
         If a worker does not fit the cluster, or the model is not offered at the precision.
     """
-    cases = [Case(fleet, scenario, cluster) for fleet in fleets]
-    return Retuning(deployments_of(cases), limits, (space or Space()).largest_batch)
+    chosen = space or Space()
+    cases = [Case(fleet, scenario, ground.cluster, ground.prefill_cluster) for fleet in fleets]
+    shapes = [
+        Shape(
+            fleet.decode_gpus_per_worker, fleet.decode_attention, fleet.mtp_depth, fleet.eplb_slots
+        )
+        for fleet in fleets
+    ]
+    most = max(chosen.prefill_gpus)
+    promise = promise_of(shapes, most, scenario, ground, calibration, limits.min_confidence)
+    return Retuning(deployments_of(cases), limits, chosen.largest_batch, promise)
 
 
-def _full(network: Network, slots: FloatArray, whole: bool = True) -> _Run:
-    """Benchmark with all slots in use; `whole` rounds the users up, as a run must."""
+def _full(
+    network: Network, slots: FloatArray, asked: int | None = None, whole: bool = True
+) -> _Run:
+    """Benchmark with all slots in use, by as many users as that takes unless some are asked for.
+
+    `whole` rounds the users up, as a run must.
+    """
     decode = decode_rate(
         network.machine,
         network.model,
@@ -181,11 +216,10 @@ def _full(network: Network, slots: FloatArray, whole: bool = True) -> _Run:
     steady = join_prefill(
         decode, network.prefill, network.fleet, network.workload, network.calibration
     )
-    return _run(network, steady, slots, whole)
-
-
-def _run(network: Network, steady: Steady, slots: FloatArray, whole: bool = True) -> _Run:
-    users = np.ceil(steady.users) if whole else steady.users
+    if asked is not None:
+        users = np.full_like(steady.users, float(asked))
+    else:
+        users = np.ceil(steady.users) if whole else steady.users
     with np.errstate(invalid="ignore"):  # a wait without end has no throughput
         result = benchmark_of(network, steady, slots, users)
     return _Run(result, users)

@@ -7,22 +7,24 @@ the answer is compared with the best of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 
 from costmodel.calibration import Calibration, CalibrationFile
-from costmodel.deployments import deployments_of, run
+from costmodel.deployments import Deployments, deployments_of, run
 from costmodel.draws import draw_constants, drawn, single
 from costmodel.inputs import BoolArray, FloatArray
 from costmodel.results import Case, Configuration, Scenario
+from optimizer.goal import Goal
+from optimizer.ground import Ground
 from optimizer.limits import Limits
-from optimizer.placement import packs
-from optimizer.retune import fleet_of, retuning_of, with_settings
-from optimizer.search import Answer, curve
+from optimizer.retune import Retuning, retuning_of, with_settings
+from optimizer.shortlist import Progress, shortlist
 from optimizer.space import Space
+from optimizer.states import IntArray
+from optimizer.worth import Worth, worth_of
 from presets import ClusterSpec
 
 DRAWS = 200
@@ -33,9 +35,6 @@ SEED = 0
 
 SCOUTS = 8
 """Draws under which the whole space is searched for fleets that the shortlist should have. [1]"""
-
-FAN = (0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15)
-"""Targets, over the one asked for, whose answers the shortlist has. [1]"""
 
 BLOCK = 10
 """Draws evaluated at a time: arrays stay in the cache, and progress shows. [1]"""
@@ -48,8 +47,6 @@ NEAR = 0.01
 
 CHALLENGERS = 3
 """How many other fleets are named. [1]"""
-
-Progress = Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -65,22 +62,29 @@ class Trials:
     settings : tuple of (Configuration or None)
         Each with the batch and users that suit it best under the values of the fit; None where none
         meets the limits.
+    worth : Worth
+        What the objective makes of throughput.
     retuned : array of float
-        Throughput of each fleet at the batch and users that suit it best, 0 where none meets the
+        Worth of each fleet at the batch and users that suit it best, 0 where none meets the
         limits; shape ``(draws, fleets)``. [token/s per GPU]
     configured : array of float
-        Throughput of the winner as answered, whether or not it meets the limits; shape
-        ``(draws,)``. [token/s per GPU]
+        Worth of the winner as answered, whether or not it meets the limits; shape ``(draws,)``.
+        [token/s per GPU]
     meets : array of bool
         Whether it does; shape ``(draws,)``.
+    reaches : array of bool
+        Whether its median interactivity meets the target, whatever else is asked; shape
+        ``(draws,)``.
     """
 
     winner: Configuration
     fleets: tuple[Configuration, ...]
     settings: tuple[Configuration | None, ...]
+    worth: Worth
     retuned: FloatArray
     configured: FloatArray
     meets: BoolArray
+    reaches: BoolArray
 
     @property
     def answers(self) -> tuple[Configuration, ...]:
@@ -89,7 +93,7 @@ class Trials:
 
     @property
     def best(self) -> FloatArray:
-        """Best throughput of each draw, shape ``(draws,)`` [token/s per GPU]."""
+        """Best worth of each draw, shape ``(draws,)`` [token/s per GPU]."""
         found = np.max(self.retuned, axis=1, initial=0.0)
         return np.asarray(np.maximum(found, np.where(self.meets, self.configured, 0.0)))
 
@@ -101,16 +105,18 @@ class Holding:
     Attributes
     ----------
     best : float
-        Share of draws in which nothing of the shortlist gives more per dollar. [1]
+        Share of draws in which nothing of the shortlist is worth more. [1]
     near : float
-        Share of draws in which nothing gives `NEAR` more. [1]
+        Share of draws in which nothing is worth `NEAR` more. [1]
     meets : float
         Share of draws in which it meets the limits. [1]
     regret : float or None
-        Mean of what it gives less than the best, as a share of the best, over the draws in which it
-        meets the limits; None where it never does. [1]
+        Mean of what it is worth less than the best, as a share of the best, over the draws in which
+        it meets the limits; None where it never does. [1]
     worst_regret : float or None
         The same, exceeded in 5 % of those draws. [1]
+    loss : float or None
+        Mean of the regret in the unit of the objective.
     """
 
     best: float
@@ -118,6 +124,7 @@ class Holding:
     meets: float
     regret: float | None
     worst_regret: float | None
+    loss: float | None
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,9 @@ class Robustness:
         Draws, and those in which anything of the shortlist meets the limits. [1]
     seed, fleets : int
         [1]
+    reaches : float
+        Share of draws in which the median interactivity of the winner as answered meets the target,
+        whatever else is asked. [1]
     configured : Holding
         The winner as answered: its batch and users stay.
     retuned : Holding
@@ -139,14 +149,15 @@ class Robustness:
     challengers : tuple of (Configuration, float)
         Other fleets and the share of draws in which they are best, most often first.
     on_average : tuple of (Configuration, float) or None
-        The fleet that gives most on average over the draws, and by how much more than the winner's,
-        as a share of that; None where it is the winner's. [1]
+        The fleet that is worth most on average over the draws, and by how much more than the
+        winner's, as a share of that; None where it is the winner's. [1]
     """
 
     draws: int
     feasible: int
     seed: int
     fleets: int
+    reaches: float
     configured: Holding
     retuned: Holding
     structure: Holding
@@ -162,6 +173,8 @@ def try_draws(
     file: CalibrationFile,
     space: Space | None = None,
     *,
+    goal: Goal | None = None,
+    prefill_cluster: ClusterSpec | None = None,
     draws: int = DRAWS,
     seed: int = SEED,
     progress: Progress | None = None,
@@ -172,7 +185,7 @@ def try_draws(
     ----------
     winner : Configuration
         What the search answers under the values of `file`.
-    scenario, cluster, limits, space
+    scenario, cluster, limits, space, goal, prefill_cluster
         As in the search.
     file : CalibrationFile
         Constants with their standard errors and correlations.
@@ -186,31 +199,37 @@ def try_draws(
     InputError
         As the search does.
     """
+    ground, asked = Ground(cluster, prefill_cluster, limits.max_gpus), goal or Goal()
     constants = draw_constants(file, draws, seed)
     advance = progress or (lambda: None)
-    calibrations = [single(file, constants, draw) for draw in range(min(SCOUTS, draws))]
-    fleets = shortlist(winner, scenario, cluster, limits, file, calibrations, space, advance)
-    retuning = retuning_of(fleets, scenario, cluster, limits, space)
-    settings = with_settings(fleets, retuning.under(file.calibration))
-    alone = deployments_of([Case(winner, scenario, cluster)])
-    throughput, configured, meets = [], [], []
+    scouts = [single(file, constants, draw) for draw in range(min(SCOUTS, draws))]
+    fleets = shortlist(
+        winner, scenario, ground, limits, asked, [file.calibration, *scouts], space, advance
+    )
+    retuning = retuning_of(fleets, scenario, ground, limits, file.calibration, space)
+    worth = worth_of(fleets, asked, scenario, ground)
+    as_it_is = _as_it_is(winner, worth, limits, retuning, file.calibration)
+    retuned: list[FloatArray] = []
+    configured: list[FloatArray] = []
+    meets: list[BoolArray] = []
+    reaches: list[BoolArray] = []
     for calibration, size in _blocks(file, constants, draws):
-        value = retuning.under(calibration).total_tok_s_per_gpu
-        throughput.append(np.broadcast_to(value, (size, len(fleets))))
-        result = run(alone, calibration)
-        fits = (result.tpot_median <= 1.0 / limits.target) & (
-            result.ttft_mean <= (math.inf if limits.max_ttft is None else limits.max_ttft)
-        )
-        configured.append(np.broadcast_to(result.total_tok_s_per_gpu, (size, 1))[:, 0])
+        value = worth.of(retuning.under(calibration).total_tok_s_per_gpu)
+        given, fits, fast = as_it_is.under(calibration)
+        retuned.append(np.broadcast_to(value, (size, len(fleets))))
+        configured.append(np.broadcast_to(given, (size, 1))[:, 0])
         meets.append(np.broadcast_to(fits, (size, 1))[:, 0])
+        reaches.append(np.broadcast_to(fast, (size, 1))[:, 0])
         advance()
     return Trials(
         winner,
         fleets,
-        settings,
-        np.concatenate(throughput),
+        with_settings(fleets, retuning.under(file.calibration)),
+        worth,
+        np.concatenate(retuned),
         np.concatenate(configured),
         np.concatenate(meets),
+        np.concatenate(reaches),
     )
 
 
@@ -219,33 +238,60 @@ def steps_of(draws: int = DRAWS) -> int:
     return 1 + min(SCOUTS, draws) + math.ceil(draws / BLOCK)
 
 
-def shortlist(
-    winner: Configuration,
-    scenario: Scenario,
-    cluster: ClusterSpec,
-    limits: Limits,
-    file: CalibrationFile,
-    calibrations: Sequence[Calibration],
-    space: Space | None = None,
-    progress: Progress = lambda: None,
-) -> tuple[Configuration, ...]:
-    """Fleets that may be best under some draw, the winner's first.
+@dataclass(frozen=True)
+class _AsItIs:
+    """The winner with its batch and users, whatever the constants.
 
-    Every winner and runner-up of the whole space, at targets around the one asked for and under
-    some draws, and each of these fleets with one worker more or less of either role.
+    Attributes
+    ----------
+    deployments : Deployments
+        The winner alone.
+    worth : Worth
+        Of it alone.
+    limits : Limits
+    promised : array of float
+        Share of its median interactivity that counts against the target. [1]
+    replicas : array of int
+        That serve a rate under the values of the fit; 1 without a rate. [1]
     """
-    found = [winner]
-    targets = [limits.target * factor for factor in FAN]
-    found += _named(curve(scenario, cluster, targets, limits, file.calibration, space))
-    progress()
-    for calibration in calibrations:
-        found += _named(curve(scenario, cluster, [limits.target], limits, calibration, space))
-        progress()
-    chosen = space or Space()
-    fleets = dict.fromkeys(fleet_of(each) for each in found)
-    for fleet in list(fleets):
-        fleets |= dict.fromkeys(_neighbours(fleet, cluster, limits, chosen))
-    return tuple(fleets)
+
+    deployments: Deployments
+    worth: Worth
+    limits: Limits
+    promised: FloatArray
+    replicas: IntArray
+
+    def under(self, calibration: Calibration) -> tuple[FloatArray, BoolArray, BoolArray]:
+        """Say what it is worth, whether it meets the limits and rate, and whether the target alone.
+
+        The target alone is that of the median.
+        """
+        result = run(self.deployments, calibration)
+        worth = self.worth.of(result.total_tok_s_per_gpu, self.replicas)
+        longest = math.inf if self.limits.max_ttft is None else self.limits.max_ttft
+        reaches = result.tpot_median <= 1.0 / self.limits.target
+        promises = result.tpot_median <= self.promised / self.limits.target
+        meets = promises & (result.ttft_mean <= longest) & (worth > 0.0)
+        return worth, np.asarray(meets), np.asarray(reaches)
+
+
+def _as_it_is(
+    winner: Configuration,
+    worth: Worth,
+    limits: Limits,
+    retuning: Retuning,
+    calibration: Calibration,
+) -> _AsItIs:
+    ground = worth.ground
+    case = Case(winner, worth.scenario, ground.cluster, ground.prefill_cluster)
+    alone, own = deployments_of([case]), worth_of([winner], worth.goal, worth.scenario, ground)
+    return _AsItIs(
+        alone,
+        own,
+        limits,
+        retuning.promise.take(np.array([0])).share(np.array([winner.max_batch])),
+        own.replicas(run(alone, calibration).total_tok_s_per_gpu),
+    )
 
 
 def holdings(trials: Trials, seed: int = SEED) -> Robustness:
@@ -261,9 +307,10 @@ def holdings(trials: Trials, seed: int = SEED) -> Robustness:
         feasible=int(np.count_nonzero(best)),
         seed=seed,
         fleets=len(trials.fleets),
-        configured=_holding(configured, best),
-        retuned=_holding(retuned, best),
-        structure=_holding(alike, best),
+        reaches=float(np.mean(trials.reaches)),
+        configured=_holding(configured, best, trials.worth),
+        retuned=_holding(retuned, best, trials.worth),
+        structure=_holding(alike, best, trials.worth),
         challengers=_challengers(trials),
         on_average=_on_average(trials, retuned),
     )
@@ -278,16 +325,18 @@ def structure(configuration: Configuration) -> tuple[object, ...]:
     )
 
 
-def _holding(value: FloatArray, best: FloatArray) -> Holding:
+def _holding(value: FloatArray, best: FloatArray, worth: Worth) -> Holding:
     """Compare what is chosen with the best of each draw; 0 where a limit is missed."""
     meets = value > 0
     regret = 1.0 - value[meets] / best[meets]
+    loss = np.abs(worth.amount(best[meets]) - worth.amount(value[meets]))
     return Holding(
         best=float(np.mean(meets & (value >= (1.0 - EQUAL) * best))),
         near=float(np.mean(meets & (value * (1.0 + NEAR) >= best))),
         meets=float(np.mean(meets)),
         regret=float(regret.mean()) if len(regret) else None,
         worst_regret=float(np.quantile(regret, 0.95)) if len(regret) else None,
+        loss=float(loss.mean()) if len(regret) else None,
     )
 
 
@@ -305,35 +354,12 @@ def _challengers(trials: Trials) -> tuple[tuple[Configuration, float], ...]:
 
 
 def _on_average(trials: Trials, winner: FloatArray) -> tuple[Configuration, float] | None:
-    """Find the fleet that gives most on average; a draw in which it meets no limit counts as 0."""
+    """Find the fleet worth most on average; a draw in which it meets no limit counts as 0."""
     mean, own = trials.retuned.mean(axis=0), float(winner.mean())
     place = int(mean.argmax())
     if own == 0.0 or mean[place] <= (1.0 + EQUAL) * own:
         return None
     return trials.settings[place] or trials.fleets[place], float(mean[place] / own - 1.0)
-
-
-def _named(answers: Sequence[Answer]) -> list[Configuration]:
-    """Winners and runners-up of answers."""
-    found = [answer.configuration for answer in answers if answer.configuration]
-    return found + [other.configuration for answer in answers for other in answer.runners_up]
-
-
-def _neighbours(
-    fleet: Configuration, cluster: ClusterSpec, limits: Limits, space: Space
-) -> Iterator[Configuration]:
-    """Give a fleet with one worker more or less of either role, where the space has it."""
-    for prefill, decode in product((-1, 0, 1), repeat=2):
-        workers = fleet.prefill_workers + prefill, fleet.decode_workers + decode
-        if workers[0] not in space.prefill_workers or workers[1] not in space.decode_workers:
-            continue
-        other = fleet.model_copy(
-            update={"prefill_workers": workers[0], "decode_workers": workers[1]}
-        )
-        sizes = fleet.prefill_gpus_per_worker, fleet.decode_gpus_per_worker
-        fits = packs(cluster, (sizes[1], workers[1]), (sizes[0], workers[0]))
-        if other.gpus <= limits.max_gpus and fits:
-            yield other
 
 
 def _blocks(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
@@ -36,8 +36,8 @@ class Space:
         How many workers. [1]
     prefill_gpus, decode_gpus : tuple of int
         Sizes of one worker; EP is the size of a decode worker. [GPU]
-    attention : tuple of {"tp", "dp"}
-        Attention of decode workers.
+    attention, prefill_attention : tuple of {"tp", "dp"}
+        Attention of decode workers, and of prefill workers.
     mtp_depths : tuple of int
         Draft tokens verified per step. [1]
     largest_batch : int
@@ -51,6 +51,7 @@ class Space:
     decode_workers: tuple[int, ...] = tuple(range(1, 17))
     decode_gpus: tuple[int, ...] = (4, 8, 16, 32, 64, 72)
     attention: tuple[Attention, ...] = ("tp", "dp")
+    prefill_attention: tuple[Attention, ...] = ("tp", "dp")
     mtp_depths: tuple[int, ...] = (0, 1, 2, 3)
     largest_batch: int = 1024
     batch_ratio: float = 1.01
@@ -60,8 +61,10 @@ class Space:
         for name in ("prefill_workers", "prefill_gpus", "decode_workers", "decode_gpus"):
             _check_grid(name, getattr(self, name), 1, LARGEST_COUNT)
         _check_grid("mtp_depths", self.mtp_depths, 0, DEEPEST_DRAFT)
-        if not self.attention or not set(self.attention) <= {"tp", "dp"}:
-            raise InputError(f"attention {self.attention!r} is not valid; give 'tp', 'dp' or both")
+        for name in ("attention", "prefill_attention"):
+            modes = getattr(self, name)
+            if not modes or not set(modes) <= {"tp", "dp"}:
+                raise InputError(f"{name} {modes!r} is not valid; give 'tp', 'dp' or both")
         if self.largest_batch < 1:
             raise InputError(f"largest_batch {self.largest_batch} is not valid; give 1 or more")
         if not 1.0 < self.batch_ratio < math.inf:
@@ -70,7 +73,7 @@ class Space:
 
 @dataclass(frozen=True, order=True)
 class Shape:
-    """One decode worker without its batch.
+    """One worker without its batch; prefill workers have neither drafts nor EPLB.
 
     Attributes
     ----------
@@ -170,6 +173,22 @@ def allowed_shapes(space: Space, scenario: Scenario, cluster: ClusterSpec) -> li
     return [
         shape
         for shape in all_shapes(space, scenario)
+        if broken_rule(shape, scenario, cluster) is None
+    ]
+
+
+def prefill_shapes(
+    space: Space, sizes: Sequence[int], scenario: Scenario, cluster: ClusterSpec
+) -> list[Shape]:
+    """Prefill workers of some sizes that break no rule, the smallest first, dp before tp.
+
+    One GPU has nobody to share a request with: tp would be dp.
+    """
+    return [
+        shape
+        for gpus, attention in product(sorted(sizes), sorted(set(space.prefill_attention)))
+        if gpus > 1 or attention == "dp"
+        for shape in [Shape(gpus, attention, 0, 0)]
         if broken_rule(shape, scenario, cluster) is None
     ]
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from costmodel.calibration import Calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
 from costmodel.inputs import (
+    BoolArray,
     FloatArray,
     MachineArrays,
     ModelArrays,
@@ -26,9 +27,9 @@ from costmodel.results import Scenario
 from costmodel.runs import frontends_of, has_trtllm_experts
 from costmodel.serving import DecodeRate, decode_rate
 from costmodel.workload import Workload
-from optimizer.confidence import promised_share
+from optimizer.confidence import promise_of
 from optimizer.ground import Ground
-from optimizer.space import Shape, Space, allowed_shapes, batch_grid
+from optimizer.space import Shape, Space, allowed_shapes, batch_grid, prefill_shapes
 from presets import ClusterSpec, InputError
 from topology import group_table
 
@@ -98,9 +99,20 @@ class DecodeStates:
 
 @dataclass(frozen=True)
 class PrefillOptions:
-    """Prefill workers by size, the smallest first; one entry each."""
+    """Prefill workers, the smallest first and dp before tp; one entry each.
+
+    Attributes
+    ----------
+    gpus : array of int
+        [GPU]
+    attention_dp : array of bool
+        Whether each rank takes requests of its own.
+    prefill : Prefill
+        What one worker does.
+    """
 
     gpus: IntArray
+    attention_dp: BoolArray
     prefill: Prefill
 
 
@@ -156,10 +168,9 @@ def decode_states(
     paths = _paths(cluster, [entry.gpus for entry in shapes])
     rate = _rate(facts, take(workers, shape), take(paths, shape), workload, batch, calibration)
     gpus = np.array([entry.gpus for entry in shapes])[shape]
-    promised = np.ones(len(shape))
-    if confidence is not None:
-        most = max(space.prefill_gpus)
-        promised = _promised(shapes, shape, batch, most, scenario, ground, calibration, confidence)
+    most = max(space.prefill_gpus)
+    promise = promise_of(shapes, most, scenario, ground, calibration, confidence)
+    promised = promise.take(shape).share(batch)
     order = np.lexsort((batch, shape, rate.tpot / promised, gpus))
     return DecodeStates(
         shapes=tuple(shapes),
@@ -173,10 +184,34 @@ def decode_states(
     )
 
 
+def speed_before(states: DecodeStates) -> FloatArray:
+    """Interactivity of the next smaller batch of the same shape; infinite for the first [token/s].
+
+    A state with fewer requests in flight than slots is slower than that.
+    """
+    before = np.full(len(states), np.inf)
+    order = np.lexsort((states.batch, states.shape))
+    same = states.shape[order][1:] == states.shape[order][:-1]
+    before[order[1:][same]] = states.speed[order[:-1][same]]
+    return before
+
+
 def prefill_options(
-    space: Space, scenario: Scenario, ground: Ground, calibration: Calibration
+    space: Space,
+    scenario: Scenario,
+    ground: Ground,
+    calibration: Calibration,
+    ttft_counts: bool = False,
 ) -> PrefillOptions:
     """Rate every prefill worker whose memory holds the weights and the cache of one request.
+
+    Parameters
+    ----------
+    space, scenario, ground, calibration
+        What is searched, served, on what, and how it is predicted.
+    ttft_counts : bool
+        Whether a shorter TTFT counts besides the capacity, as under a limit on it or with a given
+        number of users. What another mode of the same size makes needless is left out.
 
     Raises
     ------
@@ -185,52 +220,70 @@ def prefill_options(
     """
     cluster = ground.prefill_on
     facts = facts_of(scenario, cluster)
-    sizes = fitting_sizes(space.prefill_gpus, facts, scenario, cluster, calibration)
-    if not sizes:
-        # Weights too large for every size of the space: the next sizes that hold them.
+    shapes = fitting_shapes(space, space.prefill_gpus, facts, scenario, cluster, calibration)
+    if not shapes:
+        # Weights too large for every size of the space: the next size that holds them.
         largest = max(space.prefill_gpus)
         wider = [largest * 2**power for power in range(1, 5)]
-        sizes = fitting_sizes(wider, facts, scenario, cluster, calibration)[:1]
-    if not sizes:
+        shapes = fitting_shapes(space, wider, facts, scenario, cluster, calibration)
+        shapes = [shape for shape in shapes if shape.gpus == shapes[0].gpus]
+    if not shapes:
         raise InputError(
             f"prefill_gpus {space.prefill_gpus}: no prefill worker of the space has memory for "
             f"{scenario.model.name} at {scenario.precision} and one request of {scenario.isl} "
             f"tokens on {cluster.sku}"
         )
-    gpus = np.array(sizes, dtype=np.int64)
+    gpus = np.array([shape.gpus for shape in shapes], dtype=np.int64)
+    attention_dp = np.array([shape.attention == "dp" for shape in shapes])
     prefill = prefill_worker(
         facts.machine,
         facts.model,
         gpus.astype(np.float64),
-        _paths(cluster, sizes),
+        _paths(cluster, gpus.tolist()),
         scenario.workload,
         calibration,
         np.asarray(ground.cluster.hardware().nic_rate.value),
+        attention_dp,
     )
-    return PrefillOptions(gpus, prefill)
+    kept = ~_needless(gpus, attention_dp, prefill, ttft_counts)
+    return PrefillOptions(gpus[kept], attention_dp[kept], take(prefill, kept))
 
 
-def fitting_sizes(
-    offered: Sequence[int],
+def fitting_shapes(
+    space: Space,
+    sizes: Sequence[int],
     facts: Facts,
     scenario: Scenario,
     cluster: ClusterSpec,
     calibration: Calibration,
-) -> list[int]:
-    """Sizes of prefill worker that divide the experts and hold weights and one request, rising."""
-    sizes = [
-        gpus
-        for gpus in sorted(offered)
-        if gpus <= cluster.gpus and scenario.model.experts % gpus == 0
-    ]
+) -> list[Shape]:
+    """Prefill workers of some sizes that an engine runs and that hold weights and one request."""
+    shapes = prefill_shapes(space, sizes, scenario, cluster)
     limits = prefill_limit(
         facts.machine,
         facts.model,
-        np.array(sizes, dtype=np.float64),
+        np.array([float(shape.gpus) for shape in shapes]),
         scenario.workload,
         calibration,
+        np.array([shape.attention == "dp" for shape in shapes], dtype=np.bool_),
     ).tolist()
-    return [gpus for gpus, limit in zip(sizes, limits, strict=True) if limit >= 1.0]
+    return [shape for shape, limit in zip(shapes, limits, strict=True) if limit >= 1.0]
+
+
+def _needless(
+    gpus: IntArray, attention_dp: BoolArray, prefill: Prefill, ttft_counts: bool
+) -> BoolArray:
+    """Tell tp workers that dp ones of their size match in all that counts.
+
+    Decode hands every request on at one rate, so that without a limit that TTFT enters a fleet
+    gives what its slots and the capacity of its prefill allow. A dp worker that takes at least as
+    many requests, and where TTFT counts takes no longer for one, also lets none wait longer.
+    """
+    other = attention_dp[:, None] & (gpus[:, None] == gpus)
+    other = other & (prefill.capacity[:, None] >= prefill.capacity)
+    if ttft_counts:
+        other = other & (prefill.latency[:, None] <= prefill.latency)
+    return np.asarray(~attention_dp & other.any(axis=0))
 
 
 def take_rate(rate: DecodeRate, index: IntArray | slice) -> DecodeRate:
@@ -263,34 +316,6 @@ def _workers(shapes: list[Shape], scenario: Scenario, cluster: ClusterSpec) -> W
         trtllm_experts=np.array([_trtllm_experts(one, scenario, cluster) for one in shapes]),
         context=np.asarray(scenario.workload.context),
     )
-
-
-def _promised(
-    shapes: list[Shape],
-    shape: IntArray,
-    batch: IntArray,
-    prefill_gpus: int,
-    scenario: Scenario,
-    ground: Ground,
-    calibration: Calibration,
-    confidence: float,
-) -> FloatArray:
-    """Share of the median that each state promises; only a batch outside the data changes it."""
-    coverage = calibration.coverage
-    modes = {"dp": coverage.max_batch_dp[1], "tp": coverage.max_batch_tp[1]}
-    largest = np.array([modes[entry.attention] for entry in shapes])
-    inside, outside = (
-        promised_share(
-            list(zip(shapes, batches.tolist(), strict=True)),
-            prefill_gpus,
-            scenario,
-            ground,
-            calibration,
-            confidence,
-        )
-        for batches in (np.ones_like(largest), largest + 1)
-    )
-    return np.where(batch > largest[shape], outside[shape], inside[shape])
 
 
 def _trtllm_experts(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:

@@ -43,6 +43,8 @@ class ConfigurationRow(_MachineRow):
         [1]
     prefill_gpus_per_worker, decode_gpus_per_worker : int
         [GPU]
+    prefill_attention : {"tp", "dp"}
+        "dp", a rank for each request, where a table has no such column.
     decode_ep : int
         GPUs that share one copy of the routed experts; 1 where experts are split by tp. [GPU]
     decode_attention : {"tp", "dp"}
@@ -62,6 +64,7 @@ class ConfigurationRow(_MachineRow):
     mtp_depth: Annotated[int, Field(ge=0, le=16)]
     prefill_workers: Count
     prefill_gpus_per_worker: Count
+    prefill_attention: Literal["tp", "dp"] = "dp"
     decode_workers: Count
     decode_gpus_per_worker: Count
     decode_ep: Count

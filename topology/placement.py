@@ -118,7 +118,8 @@ def pack_workers(spec: ClusterSpec, sizes: Sequence[int]) -> tuple[Placement, ..
     ]
     free = _free_servers(layout)
     placed: list[list[int]] = [[] for _ in sizes]
-    pieces.sort(key=lambda entry: (-entry[0], entry[1]))
+    # Of equal pieces those of the larger worker come first: its domains then share leaf switches.
+    pieces.sort(key=lambda entry: (-entry[0], -sizes[entry[1]], entry[1]))
     for size, equal in groupby(pieces, key=lambda entry: entry[0]):
         domain = 0
         for _, worker in equal:

@@ -25,6 +25,7 @@ EXAMPLES = given.examples(
     "moeplan best --sku gb200 --prefill-sku b200 --target 100 --objective power",
     "moeplan best --sku gb200 --target 125 --explain",
     "moeplan best --sku b200 --target 60 --robust --next-rows measure.csv",
+    "moeplan best --sku gb200 --target 125 --billing domain --concurrency 500 --robust",
 )
 
 Explain = Annotated[
@@ -35,8 +36,8 @@ Robust = Annotated[
     bool,
     typer.Option(
         "--robust",
-        help="Add how often the answer stays best where the constants are uncertain, and what to "
-        "measure next.",
+        help="Add how often the answer stays best where the constants are uncertain, what choosing "
+        "it costs in the unit of the objective, and what to measure next.",
     ),
 ]
 NextRows = Annotated[
@@ -65,6 +66,7 @@ def command(
     concurrency: given.Concurrency = None,
     min_confidence: given.MinConfidence = None,
     prefill_sku: given.PrefillSku = None,
+    prefill_price: given.PrefillPrice = None,
     price: given.Price = None,
     cluster: given.Cluster = None,
     calibration: given.Calibration = None,
@@ -86,7 +88,7 @@ def command(
         model, precision, isl, osl, engine, cluster, calibration, price, max_gpus, max_ttft
     )
     options = given.with_goal(
-        options, objective, billing, rate, concurrency, min_confidence, prefill_sku
+        options, objective, billing, rate, concurrency, min_confidence, prefill_sku, prefill_price
     )
     path = None if next_rows is None else _checked(next_rows, robust, sku, options)
     answer = api.best(sku, wanted, options)

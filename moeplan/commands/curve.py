@@ -26,6 +26,7 @@ def command(
     concurrency: given.Concurrency = None,
     min_confidence: given.MinConfidence = None,
     prefill_sku: given.PrefillSku = None,
+    prefill_price: given.PrefillPrice = None,
     price: given.Price = None,
     cluster: given.Cluster = None,
     calibration: given.Calibration = None,
@@ -47,7 +48,7 @@ def command(
         model, precision, isl, osl, engine, cluster, calibration, price, max_gpus, max_ttft
     )
     options = given.with_goal(
-        options, objective, billing, rate, concurrency, min_confidence, prefill_sku
+        options, objective, billing, rate, concurrency, min_confidence, prefill_sku, prefill_price
     )
     answer = api.curve(sku, wanted, options)
     if as_json:

@@ -72,7 +72,9 @@ CHECKS: tuple[Check, ...] = (
     ),
     Check("slots", "EP divides the expert slots, at least one per expert", checks_engine.slots),
     Check(
-        "attention", "attention is as configured, and tp divides the heads", checks_engine.attention
+        "attention",
+        "attention of both roles is as configured, and tp divides the heads",
+        checks_engine.attention,
     ),
     Check("batch", "the largest batch is that of the configuration", checks_engine.batch),
     Check(

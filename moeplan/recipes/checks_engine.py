@@ -121,11 +121,9 @@ def attention(parsed: Parsed) -> Breaches:
     """Attention is replicated or split as configured; what is split divides the heads."""
     heads = parsed.recipe.served.heads
     for worker in workers_of(parsed):
-        if worker.role == "decode":
-            wanted = parsed.recipe.config.decode_attention == "dp"
-            single = worker.world.value == 1
-            if not single:
-                yield from differs(worker.attention_dp, wanted, "as the configuration has")
+        if worker.world.value > 1:
+            wanted = parsed.recipe.attention_dp(worker.role)
+            yield from differs(worker.attention_dp, wanted, "as the configuration has")
         if not worker.attention_dp.value and heads % worker.tp.value:
             yield (
                 worker.attention_dp.field,

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from moeplan.domains import Domain
+from moeplan.placement import placement_of
 from moeplan.recipes.recipe import ROLES, Machine, Recipe, RoleName
+from optimizer.ground import Ground
+from optimizer.placement import Group, packs, roomy
 from presets import ClusterSpec, InputError
-from topology import pack_workers
 
 
 @dataclass(frozen=True)
@@ -97,19 +100,34 @@ def lay_out(recipe: Recipe) -> Layout:
     return Layout(spread, whole, "worker" if inside else None)
 
 
+def place_recipe(recipe: Recipe) -> tuple[Domain, ...]:
+    """Place the workers of a recipe as the search does, in as few NVLink domains as hold them.
+
+    Raises
+    ------
+    InputError
+        Where no cluster that can be described has room.
+    """
+    ground = Ground(roomy(_one_domain(recipe), *_groups(recipe)))
+    return placement_of(recipe.config, ground)
+
+
 def _fits_one_domain(recipe: Recipe) -> bool:
     """Whether all workers find room in one NVLink domain."""
+    return packs(_one_domain(recipe), *_groups(recipe))
+
+
+def _groups(recipe: Recipe) -> tuple[Group, Group]:
+    """Workers of decode and of prefill."""
+    prefill, decode = ((recipe.gpus(role), recipe.workers(role)) for role in ROLES)
+    return decode, prefill
+
+
+def _one_domain(recipe: Recipe) -> ClusterSpec:
     machine = recipe.machine
-    if recipe.config.gpus > machine.gpus_per_domain:
-        return False
-    domain = ClusterSpec(
+    return ClusterSpec(
         sku=machine.sku,
         gpus=machine.gpus_per_domain,
         gpus_per_domain=machine.gpus_per_domain,
         gpus_per_node=machine.gpus_per_node,
     )
-    try:
-        pack_workers(domain, [recipe.gpus(r) for r in ROLES for _ in range(recipe.workers(r))])
-    except InputError:
-        return False
-    return True

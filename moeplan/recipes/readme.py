@@ -7,9 +7,10 @@ import shlex
 
 from moeplan.recipes.dynamo import image_release
 from moeplan.recipes.launch import PORTS, ROUTER_PORT
-from moeplan.recipes.placement import lay_out
+from moeplan.recipes.placement import lay_out, place_recipe
 from moeplan.recipes.recipe import ROLES, Recipe, RoleName
 from moeplan.render.common import count
+from moeplan.render.placement import placement_lines
 from presets.engines import load_dynamo, load_engine
 
 PROFILE = "profile_export_aiperf.json"
@@ -95,7 +96,11 @@ def _configuration(recipe: Recipe) -> str:
         "## Configuration\n\n"
         + rows(
             ("what", "value"),
-            ("prefill", f"{config.prefill_workers} x {config.prefill_gpus_per_worker} GPUs"),
+            (
+                "prefill",
+                f"{config.prefill_workers} x {config.prefill_gpus_per_worker} GPUs, attention "
+                f"{config.prefill_attention}",
+            ),
             (
                 "decode",
                 f"{config.decode_workers} x {config.decode_gpus_per_worker} GPUs, EP "
@@ -164,7 +169,11 @@ def _placement(recipe: Recipe) -> str:
             "- workers smaller than a server share servers and claim no channel of the compute "
             "domain: their KV cache moves by NIC"
         )
-    return "## Machine and placement\n\n" + "\n".join([lines[0], "", *lines[1:]])
+    places = [f"- {line}" for line in placement_lines(place_recipe(recipe))]
+    found = "Side by side, as the search places them on an empty cluster:"
+    return "## Machine and placement\n\n" + "\n".join(
+        [lines[0], "", *lines[1:], "", found, "", *places]
+    )
 
 
 def _dynamo(recipe: Recipe) -> list[str]:

@@ -163,6 +163,10 @@ class Recipe(Part):
         """GPUs of one worker of a role."""
         return int(getattr(self.config, f"{role}_gpus_per_worker"))
 
+    def attention_dp(self, role: RoleName) -> bool:
+        """Whether each rank of a worker takes requests of its own; one GPU has no other."""
+        return self.gpus(role) > 1 and getattr(self.config, f"{role}_attention") == "dp"
+
     def to_json(self) -> dict[str, Any]:
         """Content of `recipe.json`."""
         return self.model_dump(mode="json")

@@ -140,7 +140,7 @@ def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
     """Derive the options of a worker."""
     engine, config, served = load_engine("sglang"), recipe.config, recipe.served
     gpus, nodes = recipe.gpus(role), lay_out(recipe).spread[role].nodes
-    attention_dp = _attention_dp(recipe, role)
+    attention_dp = recipe.attention_dp(role)
     ranks = gpus if attention_dp else 1
     slack = int(engine.settings["sequence_slack"].value)
     longest = served.isl + slack + (served.osl if role == "decode" else 0)
@@ -178,12 +178,6 @@ def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
     return ServerOptions.model_validate(content)
 
 
-def _attention_dp(recipe: Recipe, role: RoleName) -> bool:
-    if recipe.gpus(role) == 1:
-        return False
-    return role == "prefill" or recipe.config.decode_attention == "dp"
-
-
 def bootstrap_port() -> int:
     """Port at which decode finds the cache of prefill, unless told otherwise."""
     return int(load_engine("sglang").settings["bootstrap_port"].value)
@@ -201,7 +195,7 @@ def _exchange(recipe: Recipe, role: RoleName, engine: Engine) -> dict[str, objec
     prefill, FP4 apart. All else gathers the tokens on every rank.
     """
     config, served = recipe.config, recipe.served
-    wide = _attention_dp(recipe, role) and (
+    wide = recipe.attention_dp(role) and (
         role == "prefill" or config.decode_ep == recipe.gpus(role)
     )
     if not wide:

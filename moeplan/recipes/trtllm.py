@@ -34,13 +34,14 @@ def _prefill(recipe: Recipe) -> dict[str, Any]:
         "pipeline_parallel_size": 1,
         "moe_expert_parallel_size": gpus,
         "moe_tensor_parallel_size": 1,
-        "enable_attention_dp": gpus > 1,
+        "enable_attention_dp": recipe.attention_dp("prefill"),
         "max_batch_size": max(tokens // recipe.served.isl, 1),
         "max_num_tokens": tokens,
         "max_seq_len": longest,
         "disable_overlap_scheduler": True,  # not offered on a worker that only prefills
         "cuda_graph_config": None,
         **_shared(recipe, engine, engine.settings["prefill_kv_fraction"].value),
+        # Its steps are as long under tp: the back-ends of dp serve them.
         "moe_config": _experts(recipe, engine, "prefill", "dp", gpus),
         "print_iter_log": True,
     }

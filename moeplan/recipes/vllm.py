@@ -175,7 +175,7 @@ def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
             f"check experts: decode_ep {config.decode_ep} cannot be set; vLLM spreads experts over "
             f"all {gpus} ranks of a worker"
         )
-    attention_dp = gpus > 1 and (role == "prefill" or config.decode_attention == "dp")
+    attention_dp = recipe.attention_dp(role)
     expert_parallel = gpus > 1 and (role == "prefill" or config.decode_ep == gpus)
     slack = int(engine.settings["sequence_slack"].value)
     longest = served.isl + slack + (served.osl if role == "decode" else 0)

@@ -18,6 +18,7 @@ from moeplan.render.common import (
     served,
     table,
 )
+from moeplan.render.placement import placement_rows
 from moeplan.render.predict import breakdown, figures_table, origin_sentence
 from moeplan.results import Best, Search
 
@@ -40,7 +41,10 @@ def report(answer: Best) -> list[RenderableType]:
     assert deployment is not None  # the caller prints the reason instead
     target = f"{answer.target_tok_s_per_user:g} tok/s/user"
     gpus = count(deployment.config.gpus, "GPU")
-    prefill_price = f", prefill on {answer.prefill_sku}" if answer.prefill_sku else ""
+    prefill_price = ""
+    if answer.prefill_sku:
+        prefill_price = f", prefill on {answer.prefill_sku} at "
+        prefill_price += f"${answer.prefill_price_usd_per_hour:.2f}"
     return [
         heading(f"{answer.title}: {BEST[answer.objective.name]} at {target} or more"),
         paragraph(served(answer.scenario)),
@@ -50,6 +54,7 @@ def report(answer: Best) -> list[RenderableType]:
                 *configuration_rows(deployment.config),
                 ("GPUs", f"{gpus} at ${answer.price_usd_per_hour:.2f} per GPU-hour{prefill_price}"),
                 *objective_rows(answer),
+                *placement_rows(answer.placement),
             ]
         ),
         *bill_sentences(answer),
@@ -62,6 +67,7 @@ def report(answer: Best) -> list[RenderableType]:
         "",
         *runners_up(answer),
         paragraph(search_sentence(answer.search)),
+        *[paragraph(note) for note in budget_notes(answer)],
     ]
 
 
@@ -74,6 +80,9 @@ def objective_rows(answer: Best) -> list[tuple[str, str]]:
     if objective.replicas is not None:
         copies = count(objective.replicas, "replica")
         text = f"{count(round(objective.amount), 'GPU')} in {copies} serve the rate"
+        placed = max(each.replica for domain in answer.placement for each in domain.workers)
+        if placed < objective.replicas:
+            text += "; side by side they find no room, so one is placed"
     return [("Objective", text)]
 
 
@@ -83,9 +92,9 @@ def bill_sentences(answer: Best) -> list[RenderableType]:
     if bill is None or answer.config is None:
         return []
     copies = count(bill.replicas, "replica")
-    verb = "fills" if bill.replicas == 1 else "fill"
-    text = f"Charged are whole NVLink domains: {copies} {verb} {bill.used_gpus} of "
-    text += f"{bill.charged_gpus} GPUs and leave {bill.stranded_gpus} stranded."
+    fill, leave = ("fills", "leaves") if bill.replicas == 1 else ("fill", "leave")
+    text = f"Charged are whole NVLink domains: {copies} {fill} {bill.used_gpus} of "
+    text += f"{bill.charged_gpus} GPUs and {leave} {bill.stranded_gpus} stranded."
     if bill.best_by_gpu is not None:
         label = configuration_label(bill.best_by_gpu)
         cost = dollars(bill.usd_per_m_total_tokens_by_gpu)
@@ -150,6 +159,16 @@ def runners_up(answer: Best) -> list[RenderableType]:
     return [
         heading("Runners-up, the best of each other structure"),
         table(*columns, left=2, wrap=(0, 1), rows=rows),
+    ]
+
+
+def budget_notes(answer: Best) -> list[str]:
+    """Say that the search left GPUs of a described cluster out, where it did."""
+    if answer.given_gpus is None or answer.given_gpus <= answer.max_gpus:
+        return []
+    return [
+        f"Searched up to {answer.max_gpus:,} of the cluster's {answer.given_gpus:,} GPUs; "
+        "--max-gpus raises it."
     ]
 
 

@@ -170,11 +170,12 @@ def configuration_rows(configuration: Configuration) -> list[tuple[str, str]]:
     """Spell out a configuration."""
     copies = f", {configuration.eplb_slots} expert slots (EPLB)" if configuration.eplb_slots else ""
     holder = "rank" if configuration.decode_attention == "dp" else "worker"
+    shared = ", attention tp" if configuration.prefill_attention == "tp" else ""
     return [
         (
             "Prefill",
             f"{count(configuration.prefill_workers, 'worker')} x "
-            f"{count(configuration.prefill_gpus_per_worker, 'GPU')}",
+            f"{count(configuration.prefill_gpus_per_worker, 'GPU')}{shared}",
         ),
         (
             "Decode",

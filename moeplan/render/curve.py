@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from costmodel.results import Configuration, Prediction
 from moeplan.measured import hole_of
-from moeplan.render.best import BEST
+from moeplan.render.best import BEST, budget_notes
 from moeplan.render.common import (
     DASH,
     configuration_label,
@@ -45,7 +45,7 @@ def report(curve: Curve) -> list[RenderableType]:
         paragraph(served(curve.scenario)),
         "",
         table(*columns, left=2, wrap=(1,), rows=[_cells(row) for row in curve.rows]),
-        *[paragraph(note) for note in notes(curve.rows)],
+        *[paragraph(note) for note in [*notes(curve.rows), *budget_notes(curve.rows[0])]],
     ]
 
 

@@ -20,6 +20,7 @@ from moeplan.render.common import (
     span,
     table,
 )
+from moeplan.render.placement import placement_rows
 from moeplan.results import Deployment, Measured, PredictedDeployment
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def report(answer: PredictedDeployment) -> list[RenderableType]:
             [
                 *configuration_rows(answer.config),
                 ("GPUs", f"{gpus} at ${answer.price_usd_per_hour:.2f} per GPU-hour"),
+                *placement_rows(answer.placement),
             ]
         ),
         "",

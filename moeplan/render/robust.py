@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from moeplan.render.common import (
+    DASH,
     configuration_label,
     count,
     heading,
@@ -17,6 +19,24 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from moeplan.explanations import Robustness
+
+MADE_MOST = {
+    "cost": "throughput per dollar",
+    "throughput": "throughput per GPU",
+    "output-cost": "output tokens per dollar",
+    "power": "tokens per joule",
+    "gpus": "rate per GPU",
+}
+"""What each objective makes most of, and regret is a share of."""
+
+SHORT_UNITS = {
+    "cost": "$/M",
+    "throughput": "tok/s/GPU",
+    "output-cost": "$/M out",
+    "power": "token/J",
+    "gpus": "GPUs",
+}
+"""Units of the objectives, as short as a column takes them."""
 
 
 def report(found: Robustness) -> list[RenderableType]:
@@ -47,6 +67,7 @@ def holdings_part(found: Robustness) -> list[RenderableType]:
             percent(held.meets_limits),
             share(held.expected_regret),
             share(held.regret_95),
+            small(held.expected_regret_in_unit),
         ]
         for name, held in readings.items()
     ]
@@ -57,18 +78,27 @@ def holdings_part(found: Robustness) -> list[RenderableType]:
         "Meets\nlimits",
         "Expected\nregret",
         "Exceeded\nin 5 %",
+        f"Expected,\n{SHORT_UNITS[found.objective]}",
     )
     parts: list[RenderableType] = [
         table(*columns, rows=rows),
         paragraph(
             f"Compared with {count(found.shortlist, 'fleet')}, each retuned in each draw (seed "
-            f"{found.seed}). Regret is throughput per dollar given away, over the draws in which "
-            "the limits are met. Errors of the model that no constant mends are not drawn."
+            f"{found.seed}). Regret is {MADE_MOST[found.objective]} given away, over the draws "
+            "in which the limits are met. Errors of the model that no constant mends are not drawn."
         ),
     ]
     if found.feasible_draws < found.draws:
         missed = found.draws - found.feasible_draws
         parts.append(paragraph(f"In {count(missed, 'draw')} nothing meets the limits."))
+    if found.min_confidence is not None:
+        parts.append(
+            paragraph(
+                "Limits of a draw ask for the target with probability "
+                f"{found.min_confidence:g}, as the search does; the median interactivity of this "
+                f"configuration alone meets it in {percent(found.reaches_target)} of the draws."
+            )
+        )
     if found.independent:
         parts.append(
             paragraph(
@@ -113,14 +143,16 @@ def next_part(found: Robustness) -> list[RenderableType]:
     ]
     columns = ("Untested configuration", "Users", "Expected gain", "Changes the choice in")
     said = (
-        "Expected gain: throughput per dollar, once its figures are known and the choice is made "
-        "again. --next-rows FILE.csv writes these rows for `moeplan validate`."
+        f"Expected gain: {MADE_MOST[found.objective]}, once its figures are known and the choice "
+        "is made again."
     )
     if all(one.expected_gain == 0.0 for one in found.measure_next):
         said = (
             "No single measurement is expected to lead to a better choice; these come first among "
-            "those that are untested. --next-rows FILE.csv writes them for `moeplan validate`."
+            "those that are untested."
         )
+    if found.rows_can_say:
+        said += " --next-rows FILE.csv writes these rows for `moeplan validate`."
     return [table(*columns, rows=rows), paragraph(said)]
 
 
@@ -132,4 +164,19 @@ def share(value: float | None) -> str:
     >>> share(0.00123), share(None)
     ('0.12 %', '-')
     """
-    return "-" if value is None else f"{100.0 * value:.2f} %"
+    return DASH if value is None else f"{100.0 * value:.2f} %"
+
+
+def small(value: float | None) -> str:
+    """Write a small figure with two significant digits, to a millionth at most.
+
+    Examples
+    --------
+    >>> small(121.4), small(0.0602), small(0.00005495), small(0.0), small(None)
+    ('121', '0.060', '0.000055', '0', '-')
+    """
+    if value is None:
+        return DASH
+    if value < 1e-6:
+        return "0"
+    return f"{value:,.{min(6, max(0, 1 - math.floor(math.log10(value))))}f}"

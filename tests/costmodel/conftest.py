@@ -256,7 +256,10 @@ def network(
 ) -> Network:
     """One prefill worker of 2 GPUs, 100 requests/s, before two decode workers of 4 GPUs."""
     prefill = Prefill(
-        seconds_per_token=number(2 / 100 / 900), latency=number(0.15), capacity=number(100)
+        seconds_per_token=number(2 / 100 / 900),
+        latency=number(0.15),
+        capacity=number(100),
+        servers=number(2),
     )
     return Network(
         machine=machine,

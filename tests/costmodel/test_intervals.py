@@ -55,6 +55,7 @@ def changed(**values: object) -> Configuration:
             {"sku": "b200"},
             "16 GPUs per prefill worker across NVLink domains",
         ),
+        ({"prefill_attention": "tp"}, {}, {}, "prefill attention tp over 4 GPUs"),
         ({"max_batch": 2048}, {}, {}, "batch 2048 under attention dp"),
         (
             {"max_batch": 2048, "decode_ep": 1, "decode_attention": "tp"},
@@ -88,6 +89,24 @@ def test_each_attention_mode_has_batches_of_its_own(plain: Calibration) -> None:
     for values, outside in (({}, False), (split, True)):
         found = extrapolations(Case(changed(max_batch=64, **values), SCENARIO, GB200), coverage)
         assert bool(found) is outside
+
+
+def test_shared_prefill_is_inside_the_data_once_measured(plain: Calibration) -> None:
+    measured = plain.coverage.model_copy(update={"prefill_attentions": ("dp", "tp")})
+    case = Case(changed(prefill_attention="tp"), SCENARIO, GB200)
+    assert extrapolations(case, plain.coverage)
+    assert extrapolations(case, measured) == ()
+    one = Case(
+        changed(prefill_attention="tp", prefill_gpus_per_worker=1), SCENARIO, GB200
+    )  # shares with none
+    assert extrapolations(one, plain.coverage) == ()
+
+
+def test_shared_prefill_leaves_tpot_alone(plain: Calibration) -> None:
+    reason = "prefill attention tp over 4 GPUs"
+    widths = interval_widths("fp4", (reason,), plain)
+    assert widths == pytest.approx({"tpot": 0.1, "iteration": 0.1, "ttft": 1.0, "throughput": 0.4})
+    assert interval_widths("fp4", (reason, "a"), plain)["tpot"] == pytest.approx(0.2)
 
 
 def test_each_extrapolation_widens_the_intervals(plain: Calibration) -> None:

@@ -109,6 +109,17 @@ def test_prefill_keeps_inputs_only(
     assert prefill_limit(small, model, np.asarray(4.0), workload, plain) == 0
 
 
+def test_shared_prefill_splits_weights(
+    machine: MachineArrays, model: ModelArrays, workload: Workload, plain: Calibration
+) -> None:
+    own, shared = (
+        prefill_limit(machine, model, np.asarray(4.0), workload, plain, dp) for dp in (True, False)
+    )
+    # 3/4 of the split projections of 5 layers, of the shared experts and of the dense layer less.
+    saved = 0.75 * (5 * 6e6 * 2 + 4 * 1e6 + 4e6)
+    assert shared - own == pytest.approx(saved * 0.5 / (900.9 * 5 * 50))
+
+
 def test_limit_is_zero_where_the_weights_do_not_fit(
     machine: MachineArrays,
     model: ModelArrays,

@@ -75,6 +75,11 @@ def test_rows_of_one_configuration_share_one_weight() -> None:
     assert observations_of(rows).weight == pytest.approx([1 / 3, 1, 1 / 3, 1 / 3])
 
 
+def test_shared_prefill_is_another_configuration() -> None:
+    shared = row(0).model_copy(update={"prefill_attention": "tp"})
+    assert configuration_key(shared) != configuration_key(row(0))
+
+
 def test_what_was_measured_does_not_make_another_configuration() -> None:
     key = configuration_key(row(0))
     assert configuration_key(row(0, tpot_ms=1.0, total_tok_s_per_gpu=5.0)) == key

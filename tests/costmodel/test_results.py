@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from costmodel.calibration import Calibration, load_calibration
 from costmodel.checks import check_memory, check_shape
-from costmodel.deployments import deployments_of, memory_limit
+from costmodel.deployments import deployments_of, memory_limit, network_of
 from costmodel.predictions import breakdowns, predict
 from costmodel.results import Case, Configuration, Prediction, Scenario
 from presets import ClusterSpec, InputError, default_cluster, load_model
@@ -43,6 +43,7 @@ def test_configuration_has_the_keys_of_the_contract() -> None:
     assert list(Configuration.model_fields) == [
         "prefill_workers",
         "prefill_gpus_per_worker",
+        "prefill_attention",
         "decode_workers",
         "decode_gpus_per_worker",
         "decode_ep",
@@ -54,6 +55,51 @@ def test_configuration_has_the_keys_of_the_contract() -> None:
     ]
     assert USUAL.gpus == 2 * 4 + 2 * 8
     assert USUAL.label == "2x4P 2x8D dp batch 16 mtp 1"
+    assert changed(prefill_attention="tp").label == "2x4P tp 2x8D dp batch 16 mtp 1"
+
+
+def test_prefill_attention_may_be_left_out() -> None:
+    values = USUAL.model_dump()
+    assert values.pop("prefill_attention") == "dp"
+    assert Configuration.model_validate(values) == USUAL
+
+
+def test_shared_prefill_is_extrapolated_and_answers_sooner(plain: Calibration) -> None:
+    inputs = SCENARIO.model_copy(update={"isl": 8192})
+    few = {"concurrency": 4, "max_batch": 1}
+    own, shared = (
+        predict([changed(prefill_attention=mode, **few)], inputs, GB200, plain)[0].prediction
+        for mode in ("dp", "tp")
+    )
+    assert shared.ttft_ms < own.ttft_ms
+    assert own.extrapolated_in == ()
+    assert (shared.origin, shared.extrapolated_in) == (
+        "extrapolated",
+        ("prefill attention tp over 4 GPUs",),
+    )
+
+    def width(prediction: Prediction, name: str) -> float:
+        low, high = prediction.interval_90[name]
+        return high / low
+
+    for name in ("ttft_ms", "total_tok_s_per_gpu", "usd_per_m_total_tokens"):
+        assert width(shared, name) > width(own, name)
+    # Decode runs as it did.
+    for name in ("tpot_ms", "tok_s_per_user"):
+        assert width(shared, name) == pytest.approx(width(own, name))
+
+
+def test_shared_prefill_has_one_server_per_worker(plain: Calibration) -> None:
+    own, shared = (
+        predict([changed(prefill_attention=mode)], SCENARIO, GB200, plain)[0]
+        for mode in ("dp", "tp")
+    )
+    case = Case(changed(prefill_attention="tp"), SCENARIO, GB200)
+    network = network_of(deployments_of([case]), plain)
+    assert network.prefill.servers.tolist() == [1.0]
+    one = float(network.prefill.seconds_per_token[0]) * 0.9 * 1024
+    assert float(network.prefill.capacity[0]) == pytest.approx(1.0 / one)
+    assert shared.prefill_load > own.prefill_load
 
 
 @pytest.mark.parametrize(
@@ -63,6 +109,8 @@ def test_configuration_has_the_keys_of_the_contract() -> None:
         ("max_batch", 1.5),
         ("max_batch", "16"),
         ("decode_attention", "ep"),
+        ("prefill_attention", "ep"),
+        ("prefill_attention", None),
         ("mtp_depth", 4),
         ("eplb_slots", -1),
         ("concurrency", 10_000_000),
@@ -169,6 +217,11 @@ def test_b200_beyond_its_island_is_extrapolated(plain: Calibration) -> None:
             "decode_gpus_per_worker 24 must divide the 128 attention heads "
             "under decode_attention tp",
         ),
+        (
+            {"prefill_gpus_per_worker": 12, "prefill_attention": "tp"},
+            "prefill_gpus_per_worker 12 must divide the 128 attention heads "
+            "under prefill_attention tp",
+        ),
     ],
 )
 def test_shapes_that_no_engine_starts(
@@ -185,6 +238,8 @@ def test_shapes_that_engines_start() -> None:
         {"eplb_slots": 288},
         {"decode_attention": "tp", "decode_ep": 1},
         {"decode_attention": "tp", "decode_ep": 4},
+        {"prefill_attention": "tp"},
+        {"prefill_gpus_per_worker": 12},
         {"decode_workers": 8},  # all 72 GPUs
     ):
         check_shape(changed(**values), R1, GB200)

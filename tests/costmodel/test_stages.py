@@ -308,3 +308,13 @@ def test_joining_all_machines_gives_the_whole() -> None:
     for part in parts[1:]:
         joined = joined_coverage(joined, part)
     assert joined == SHIPPED.coverage
+
+
+def test_coverage_knows_how_prefill_ran() -> None:
+    shared = ROWS[0].model_copy(update={"prefill_attention": "tp"})
+    alone = shared.model_copy(update={"prefill_gpus_per_worker": 1})
+    assert SHIPPED.coverage.prefill_attentions == ("dp",)
+    assert coverage_of([shared]).prefill_attentions == ("tp",)
+    assert coverage_of([alone]).prefill_attentions == ("dp",)
+    joined = joined_coverage(SHIPPED.coverage, coverage_of([shared]))
+    assert joined.prefill_attentions == ("dp", "tp")

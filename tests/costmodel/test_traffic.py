@@ -132,3 +132,15 @@ def test_a_step_is_never_shorter_than_its_bytes_take(calibration: Calibration) -
         assert float(step.total[0]) > sum(load.moved / load.rate for load in found.values())
         assert all(math.isfinite(load.moved) for load in found.values())
     assert np.isfinite(step.total).all()
+
+
+def test_a_shared_request_is_reduced_twice_a_layer(calibration: Calibration) -> None:
+    one = case("gb200", prefill_attention="tp", prefill_workers=2, concurrency=8)
+    found = traffic_of(one, calibration)
+    # 0.9 x 1024 tokens of 7168 BF16 values, 3/4 of them twice, in 61 layers.
+    size = 0.9 * 1024 * 7168 * 2
+    assert found.prefill["nvlink"].moved == pytest.approx(2 * 61 * 2 * 0.75 * size, rel=1e-4)
+    # One NIC of the four hands the cache over.
+    assert found.prefill["nic"].moved == pytest.approx(0.9 * 1024 * 61 * 576 / 4)
+    sent = 2 * 4 * found.prefill["nic"].in_use
+    assert 8 * found.decode["nic"].in_use == pytest.approx(sent, rel=1e-6)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CONFIG = [
     "prefill_workers",
     "prefill_gpus_per_worker",
+    "prefill_attention",
     "decode_workers",
     "decode_gpus_per_worker",
     "decode_ep",
@@ -45,6 +46,7 @@ BEST = [
     "runners_up",
     "breakdown_ms",
     "objective",
+    "placement",
 ]
 SEARCH = ["candidates", "status", "gap", "seconds", "feasible", "pruned", "bound"]
 
@@ -221,7 +223,8 @@ def test_predict_takes_yaml(
     path = tmp_path / "config.yaml"
     path.write_text("\n".join(f"{key}: {value}" for key, value in configuration.items()))
     run = command("predict", "--sku", "b200", "--config", str(path), "--json")
-    assert run.json["config"] == configuration
+    # A file without the mode of prefill means dp; what is printed says so.
+    assert run.json["config"] == configuration | {"prefill_attention": "dp"}
     parts = dict(run.json["breakdown_ms"])
     exposed = parts.pop("exposed_communication")
     links = parts["dispatch"] + parts["combine"] + parts["all_reduce"]

@@ -192,14 +192,53 @@ def test_explain_of_the_library(best_of: BestOf, space: Space) -> None:
     assert render_explain.new_answer(more_users, answer) == "the same with 77 users"
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [("billing", "domain"), ("concurrency", 100), ("prefill_sku", "b200"), ("min_confidence", 0.9)],
-)
-def test_what_draws_do_not_follow_is_refused(best_of: BestOf, option: str, value: Any) -> None:
-    options = Options(**{option: value})
-    with pytest.raises(InputError, match=f"{option}: .* is not valid with --robust"):
-        robustness(best_of("gb200", 75.0), options)
+QUESTIONS = {
+    "throughput": Options(objective="throughput", prefill_sku="b200"),
+    "output-cost": Options(objective="output-cost"),
+    "power": Options(objective="power", concurrency=300),
+    "gpus": Options(objective="gpus", rate=20.0),
+    "cost": Options(billing="domain", prefill_sku="b200", min_confidence=0.9),
+}
+
+
+@pytest.mark.parametrize("objective", QUESTIONS)
+def test_robustness_follows_the_question(objective: str, space: Space) -> None:
+    options = QUESTIONS[objective]
+    answer = moeplan.best("gb200", 75.0, options, space=space)
+    found = robustness(answer, options, space=space, draws=10)
+    assert found == robustness(answer, options, space=space, draws=10)
+    said = found.to_json()
+    assert (said["objective"], said["unit"]) == (objective, answer.objective.unit)
+    assert answer.objective.amount is not None
+    for reading in ("as_configured", "retuned", "structure"):
+        held = said[reading]
+        assert held["meets_limits"] > 0.0
+        assert 0.0 <= held["expected_regret"] <= held["regret_95"] + 0.5 < 1.0
+        # A share of the best is at most that share of what is paid, or of what is given.
+        assert 0.0 <= held["expected_regret_in_unit"] <= 0.5 * answer.objective.amount
+    text = " ".join(printed(render_robust.report(found)).split())
+    confident = "ask for the target with probability 0.9, as the search does" in text
+    assert confident == (options.min_confidence is not None)
+    assert f"Regret is {render_robust.MADE_MOST[objective]} given away" in text
+    # It is refused where prefill stands on another machine.
+    assert found.measure_next
+    assert ("--next-rows" in text) == (options.prefill_sku is None)
+    assert max(map(len, printed(render_robust.report(found)).splitlines())) <= 100
+    assert "…" not in text
+
+
+def test_what_is_lost_in_the_unit_of_the_objective(space: Space) -> None:
+    """Half of the tokens are output, so a dollar buys half as many of them."""
+    cost, output = (
+        robustness(
+            moeplan.best("gb200", 75.0, options, space=space), options, space=space, draws=10
+        ).as_configured
+        for options in (Options(), Options(objective="output-cost"))
+    )
+    assert cost.expected_regret_in_unit is not None
+    assert cost.expected_regret_in_unit > 0.0
+    assert output.expected_regret_in_unit == pytest.approx(2.0 * cost.expected_regret_in_unit)
+    assert output.expected_regret == pytest.approx(cost.expected_regret)
 
 
 def test_shadow_prices_follow_the_goal(space: Space) -> None:
@@ -259,6 +298,9 @@ def test_next_rows_are_refused_before_any_work(command: Command, tmp_path: Path)
         "give the path of a file": ["--robust", "--next-rows", " "],
         "which a row of measurements cannot say": [
             "--robust", "--next-rows", str(tmp_path / "x.csv"), "--cluster", str(cluster),
+        ],
+        "cannot say that prefill runs on 'gb200'": [
+            "--robust", "--next-rows", str(tmp_path / "x.csv"), "--prefill-sku", "gb200",
         ],
     }  # fmt: skip
     for part, arguments in cases.items():

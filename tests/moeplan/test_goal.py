@@ -43,7 +43,31 @@ def test_prefill_on_another_machine_is_named(command: Command) -> None:
     assert content["prefill_sku"] == "b200"
     assert content["measured"] is None
     assert "prefill on b200 before decode on gb200" in content["prediction"]["extrapolated_in"]
-    assert "prefill on b200" in command(*asked, "--objective", "power").out
+    assert "prefill on b200 at $1.95" in command(*asked, "--objective", "power").out
+    assert "prefill on b200 at $1.00" in command(*asked, "--prefill-price", "1").out
+
+
+def test_each_machine_has_its_own_price(space: Space) -> None:
+    def cost(price: float | None, prefill_price: float | None) -> float:
+        options = moeplan.Options(
+            prefill_sku="b200",
+            price=price,
+            prefill_price=prefill_price,
+            objective="throughput",  # so that prices do not change the answer
+        )
+        found = moeplan.best("gb200", 75.0, options, space=space)
+        assert found.prediction is not None
+        assert found.config is not None
+        gpus = found.config.prefill_gpus, found.config.decode_gpus
+        prices = found.prefill_price_usd_per_hour, found.price_usd_per_hour
+        dear = sum(number * price for number, price in zip(gpus, prices, strict=True))
+        million = found.prediction.total_tok_s_per_gpu * 3600e-6 * found.config.gpus
+        assert found.prediction.usd_per_m_total_tokens == pytest.approx(dear / million)
+        return found.prediction.usd_per_m_total_tokens
+
+    assert cost(4.0, 6.0) == pytest.approx(2.0 * cost(2.0, 3.0))
+    assert cost(2.0, 3.0) > cost(2.0, 1.0)
+    assert cost(2.21, 1.95) == pytest.approx(cost(None, None))
 
 
 def test_prefill_on_the_same_machine_is_the_default(space: Space) -> None:
@@ -74,6 +98,8 @@ def test_users_and_confidence_are_kept(space: Space) -> None:
         (("--concurrency", "2.5"), "--concurrency: '2.5' is not valid"),
         (("--min-confidence", "1.2"), "min_confidence 1.2 is not valid; give 0.5 to 0.999"),
         (("--prefill-sku", "b2000"), "unknown hardware 'b2000'; did you mean 'b200'?"),
+        (("--prefill-price", "-1", "--prefill-sku", "b200"), "--prefill-price: '-1' is not valid"),
+        (("--prefill-price", "1"), "prefill_price 1.0 is not valid where prefill stands on the"),
     ],
 )
 def test_bad_goals(command: Command, arguments: tuple[str, ...], message: str) -> None:

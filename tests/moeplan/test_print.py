@@ -121,6 +121,19 @@ def test_best_at_a_published_row(best_of: BestOf, capsys: pytest.CaptureFixture[
     assert "Note:" not in text
 
 
+def test_gpus_that_were_not_searched_are_counted(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text("sku: b200\ngpus: 144\n")
+    note = "Searched up to 72 of the cluster's 144 GPUs; --max-gpus raises it."
+    asked = ("--cluster", str(path))
+    assert note in command("best", "--target", "125", *asked).out
+    assert note in command("curve", "--targets", "125", *asked).out
+    assert "Searched up" not in command("best", "--target", "125", *asked, "--max-gpus", "144").out
+    # A machine without a cluster file has as many GPUs as it takes.
+    plain = command("best", "--sku", "b200", "--target", "125", "--max-gpus", "40").out
+    assert "Searched up" not in plain
+
+
 def test_best_without_measurements(command: Command) -> None:
     run = command("best", "--sku", "h200", "--target", "30")
     assert run.status == 0

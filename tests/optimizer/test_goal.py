@@ -40,6 +40,7 @@ def enumerated(
         Configuration(
             prefill_workers=prefill,
             prefill_gpus_per_worker=4,
+            prefill_attention=shared,
             decode_workers=decode,
             decode_gpus_per_worker=gpus,
             decode_ep=gpus,
@@ -49,8 +50,8 @@ def enumerated(
             eplb_slots=slots,
             concurrency=users,
         )
-        for prefill, decode, gpus, attention, depth, batch in product(
-            (1, 2), (1, 2), (8, 16, 32), MODES, (0, 2), batch_grid(SMALL).tolist()
+        for prefill, shared, decode, gpus, attention, depth, batch in product(
+            (1, 2), MODES, (1, 2), (8, 16, 32), MODES, (0, 2), batch_grid(SMALL).tolist()
         )
         for slots in ((0, 288) if attention == "dp" and gpus >= 16 else (0,))
     ]

@@ -49,7 +49,7 @@ def test_a_ttft_out_of_reach_names_the_shortest(
     assert (conflict.limit, conflict.asked) == ("max_ttft", 0.001)
     assert conflict.needed is not None
     assert found.highest_target is None
-    assert answer.reason.startswith("TTFT 0.001 s is out of reach: the TTFT would have to be 0.2")
+    assert answer.reason.startswith("TTFT 0.001 s is out of reach: the TTFT would have to be 0.17")
     assert answer.reason.endswith("no target works with the other limits")
     works = Limits(50.0, max_ttft=conflict.needed * (1 + 1e-9))
     assert best(scenario, cluster, works, calibration, small_space).status == "optimal"
@@ -114,14 +114,79 @@ def test_the_nearest_target_is_named(scenario: Scenario, calibration: Calibratio
 def test_a_rate_beyond_all_gpus(scenario: Scenario, calibration: Calibration) -> None:
     cluster = default_cluster("gb200", 72)
     goal = Goal("gpus", rate=3000.0)
-    answer = best(scenario, cluster, Limits(50.0, 64), calibration, ONE_WORKER, goal=goal)
+    limits = Limits(50.0, 64)
+    answer = best(scenario, cluster, limits, calibration, ONE_WORKER, goal=goal)
     assert answer.infeasibility is not None
-    (conflict,) = answer.infeasibility.conflicts
-    assert (conflict.limit, conflict.asked) == ("rate", 3000.0)
-    assert conflict.needed is not None
-    assert "3000 requests/s is out of reach" in answer.reason
-    works = Goal("gpus", rate=conflict.needed)
-    assert best(scenario, cluster, Limits(1.0, 72), calibration, ONE_WORKER, goal=works).predicted
+    rate, budget = answer.infeasibility.conflicts
+    assert (rate.limit, rate.asked) == ("rate", 3000.0)
+    assert (budget.limit, budget.asked) == ("max_gpus", 64.0)
+    assert rate.needed is not None
+    assert budget.needed is not None
+    assert answer.reason.startswith(
+        "3000 requests/s and a budget of 64 GPUs cannot be met together: with all other limits "
+        "kept the rate would have to be "
+    )
+    assert f"; or the budget would have to be {budget.needed:.0f} GPUs" in answer.reason
+
+    def found(rate: float, gpus: int) -> bool:
+        racks = default_cluster("gb200", max(72, gpus))
+        asked, wanted = replace(limits, max_gpus=gpus), Goal("gpus", rate=rate)
+        return (
+            best(scenario, racks, asked, calibration, ONE_WORKER, goal=wanted).predicted is not None
+        )
+
+    assert found(rate.needed, 64)
+    assert not found(rate.needed * 1.001, 64)
+    assert found(3000.0, int(budget.needed))
+    assert not found(3000.0, int(budget.needed) - 1)
+
+
+def test_a_rate_beyond_the_cluster_names_its_gpus(
+    scenario: Scenario, calibration: Calibration
+) -> None:
+    prefill = default_cluster("b200", 16)
+    answer = best(
+        scenario,
+        default_cluster("gb200", 40),
+        Limits(50.0, 72),
+        calibration,
+        ONE_WORKER,
+        goal=Goal("gpus", rate=1000.0),
+        prefill_cluster=prefill,
+    )
+    assert "1000 requests/s and the 56 GPUs of the cluster cannot be met" in answer.reason
+    vast = best(
+        scenario,
+        default_cluster("gb200", 72),
+        Limits(50.0),
+        calibration,
+        ONE_WORKER,
+        goal=Goal("gpus", rate=1e6),
+    )
+    assert "the budget would have to be more than 65,536 GPUs" in vast.reason
+
+
+def test_a_rate_and_a_ttft(scenario: Scenario, calibration: Calibration) -> None:
+    """What each limit would have to be works with all others kept."""
+    cluster, goal = default_cluster("b200", 72), Goal("gpus", rate=80.0)
+    space = Space(
+        prefill_workers=(1, 2, 4), decode_workers=(1, 2, 4, 8), decode_gpus=(8,), batch_ratio=1.1
+    )
+    limits = Limits(100.0, max_ttft=0.3)
+    found = best(scenario, cluster, limits, calibration, space, goal=goal).infeasibility
+    assert found is not None
+    needed = {each.limit: each.needed for each in found.conflicts}
+    assert set(needed) == {"target", "max_ttft", "rate", "max_gpus"}
+    target, ttft = needed["target"], needed["max_ttft"]
+    assert target is not None
+    assert ttft is not None
+    for changed, works in (
+        (replace(limits, target=target), True),
+        (replace(limits, max_ttft=ttft), True),
+        (replace(limits, max_ttft=ttft / 1.006), False),
+    ):
+        answer = best(scenario, cluster, changed, calibration, space, goal=goal)
+        assert (answer.status == "optimal") is works
 
 
 def test_prefill_that_cannot_keep_one_slot_full_throttles_its_users(

@@ -13,9 +13,11 @@ from costmodel.draws import draw_constants, single
 from costmodel.observations import configuration_key
 from costmodel.results import Configuration, Scenario
 from costmodel.validation import validate
-from optimizer import Limits, Space, best
+from optimizer import Goal, Limits, Space, best
+from optimizer.ground import Ground
 from optimizer.next_rows import gain_of, next_rows, row_of
 from optimizer.robust import Trials, holdings, steps_of, structure, try_draws
+from optimizer.worth import worth_of
 from presets import InputError, default_cluster, load_model, serving_rows
 
 SCENARIO = Scenario(model=load_model("deepseek-r1-0528"))
@@ -119,7 +121,14 @@ def made(retuned: list[list[float]], configured: list[float], meets: list[bool])
     )
     fleets = (winner(), *others)
     return Trials(
-        winner(), fleets, fleets, np.array(retuned), np.array(configured), np.array(meets)
+        winner(),
+        fleets,
+        fleets,
+        worth_of(fleets, Goal(), SCENARIO, Ground(B200)),
+        np.array(retuned),
+        np.array(configured),
+        np.array(meets),
+        np.array(meets),
     )
 
 

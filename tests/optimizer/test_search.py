@@ -11,7 +11,7 @@ from costmodel.inputs import FloatArray
 from costmodel.predictions import predict
 from costmodel.results import Case, Configuration, Predicted, Scenario
 from costmodel.serving import MOST_LOAD, Network, steady_state
-from optimizer import Limits, Space, allowed_shapes, best, curve
+from optimizer import Goal, Limits, Space, allowed_shapes, best, curve
 from optimizer.space import batch_grid
 from presets import ClusterSpec, InputError, default_cluster
 
@@ -79,6 +79,13 @@ def users_that_prefill_feeds(case: Case, calibration: Calibration) -> float:
     return users_and_load(network, np.array([batch]), slots)[0][0]
 
 
+def request_rate(each: Predicted, scenario: Scenario) -> float:
+    """Requests that a deployment serves, by its tokens [1/s]."""
+    workload = scenario.workload
+    tokens = float(workload.input_tokens + workload.output_tokens)
+    return each.prediction.total_tok_s_per_gpu * each.configuration.gpus / tokens
+
+
 def dearness(each: Predicted) -> tuple[float, int]:
     return each.prediction.usd_per_m_total_tokens, each.configuration.gpus
 
@@ -106,6 +113,20 @@ def test_search_equals_enumeration(sku: str, scenario: Scenario, calibration: Ca
             first.prediction.usd_per_m_total_tokens, rel=1e-8
         )
         assert answer.configuration == first.configuration
+    for rate in (20.0, 100.0):
+        answer = best(
+            scenario, cluster, Limits(60.0), calibration, space, goal=Goal("gpus", rate=rate)
+        )
+        taken = [
+            copies * each.configuration.gpus
+            for each in every
+            if each.prediction.tok_s_per_user >= 60.0
+            for copies in [math.ceil(rate / request_rate(each, scenario))]
+            if copies * each.configuration.gpus <= 72
+        ]
+        assert 0 < answer.search.feasible == len(taken)
+        assert answer.value is not None
+        assert answer.value.amount == min(taken)
 
 
 @pytest.mark.parametrize("sku", ["gb200", "b200"])

@@ -9,7 +9,7 @@ from costmodel.counts import model_arrays
 from costmodel.results import Scenario
 from optimizer import Shape, Space, allowed_shapes, broken_rule
 from optimizer.ground import Ground
-from optimizer.space import batch_grid
+from optimizer.space import batch_grid, prefill_shapes
 from optimizer.states import decode_states, prefill_options
 from presets import InputError, default_cluster
 
@@ -62,6 +62,8 @@ def test_shapes_of_the_full_space(scenario: Scenario) -> None:
         {"prefill_workers": (1.5,)},
         {"mtp_depths": (4,)},
         {"attention": ("ep",)},
+        {"prefill_attention": ()},
+        {"prefill_attention": ("dp", "ep")},
         {"largest_batch": 0},
         {"batch_ratio": 1.0},
     ],
@@ -113,6 +115,37 @@ def test_prefill_workers_must_hold_the_weights(
     """R1 in FP4 takes some 400 GB: three GPUs of 180 GB or more."""
     options = prefill_options(Space(), scenario, Ground(RACK), calibration)
     assert options.gpus.tolist() == [4, 8]
+
+
+def test_shared_prefill_needs_company_and_heads_that_divide(scenario: Scenario) -> None:
+    found = prefill_shapes(Space(), (8, 1, 2), scenario, RACK)
+    named = [(shape.gpus, shape.attention) for shape in found]
+    assert named == [(1, "dp"), (2, "dp"), (2, "tp"), (8, "dp"), (8, "tp")]
+    odd = scenario.model.attention.model_copy(update={"heads": 12})
+    few = scenario.model_copy(
+        update={"model": scenario.model.model_copy(update={"attention": odd})}
+    )
+    named = [(s.gpus, s.attention) for s in prefill_shapes(Space(), (4, 8), few, RACK)]
+    assert named == [(4, "dp"), (4, "tp"), (8, "dp")]
+    only = Space(prefill_attention=("tp",))
+    assert [s.attention for s in prefill_shapes(only, (1, 4), scenario, RACK)] == ["tp"]
+
+
+def test_shared_prefill_is_an_option_where_ttft_counts(
+    scenario: Scenario, calibration: Calibration
+) -> None:
+    options = prefill_options(Space(), scenario, Ground(RACK), calibration, ttft_counts=True)
+    assert options.gpus.tolist() == [4, 4, 8, 8]
+    assert options.attention_dp.tolist() == [True, False, True, False]
+    assert np.all(options.prefill.latency[1::2] < options.prefill.latency[::2])
+    assert np.all(options.prefill.capacity[1::2] < options.prefill.capacity[::2])
+    # Over slow links it neither takes more requests nor answers sooner.
+    slow = RACK.model_copy(update={"nvlink_gb_s": 20.0})
+    options = prefill_options(Space(), scenario, Ground(slow), calibration, ttft_counts=True)
+    assert options.attention_dp.all()
+    only = Space(prefill_attention=("tp",))
+    options = prefill_options(only, scenario, Ground(slow), calibration, ttft_counts=True)
+    assert not options.attention_dp.any()
 
 
 def test_no_prefill_worker_fits(scenario: Scenario, calibration: Calibration) -> None:

@@ -6,6 +6,7 @@ import csv
 import re
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ import moeplan
 from costmodel.results import Configuration
 from moeplan.options import Options
 from moeplan.recipes.checks import CHECKS, failures
-from moeplan.recipes.placement import lay_out
+from moeplan.recipes.placement import lay_out, place_recipe
 from moeplan.recipes.question import Request, recipe_for_configuration
-from moeplan.recipes.recipe import FORMATS, Format, Recipe
+from moeplan.recipes.recipe import FORMATS, Format, Recipe, RoleName
 from moeplan.recipes.sglang import DISPATCH, QUEUE_DEPTH
 from moeplan.recipes.writing import ROW, check_files, recipe_files
-from tests.recipes.samples import every_recipe, good, searched
+from moeplan.render.placement import placement_lines
+from tests.recipes.samples import answers, every_recipe, good, searched
 
 PROFILE = (
     '{"time_to_first_token": {"avg": 250.5}, "inter_token_latency": {"avg": 8.0}, '
@@ -96,6 +98,32 @@ def test_a_worker_over_two_domains_packs_nothing() -> None:
     recipe = recipe_of_shape("gb200", "dynamo", decode_gpus_per_worker=128, decode_ep=128)
     assert lay_out(recipe).pack is None
     assert "topology.yaml" not in passing(recipe)
+
+
+def test_files_and_answer_agree_on_where_workers_stand() -> None:
+    for sku in ("b200", "gb200"):
+        for answer, recipe in zip(answers(sku), searched(sku, "dynamo"), strict=True):
+            layout, node = lay_out(recipe), recipe.machine.gpus_per_node
+            assert place_recipe(recipe) == answer.placement
+            one = len(answer.placement) == 1 and recipe.machine.nodes_per_domain > 1
+            assert (layout.pack == "deployment") is one
+            servers: dict[tuple[RoleName, int], list[int]] = {}
+            for domain in answer.placement:
+                for worker in domain.workers:
+                    found = servers.setdefault((worker.role, worker.worker), [])
+                    found += [gpu // node for gpu in worker.gpu_numbers]
+            for (role, _), numbers in servers.items():
+                spread = layout.spread[role]
+                counted = set(Counter(numbers).values())
+                assert (len(set(numbers)), counted) == (spread.nodes, {spread.gpus_per_node})
+            readme = recipe_files(recipe)["README.md"]
+            assert all(f"- {line}\n" in readme for line in placement_lines(answer.placement))
+
+
+def test_a_deployment_over_two_domains_is_not_packed_into_one() -> None:
+    recipe = recipe_of_shape("gb200", "dynamo", decode_workers=3, decode_gpus_per_worker=32)
+    assert [domain.free_gpus for domain in place_recipe(recipe)] == [4, 40]
+    assert lay_out(recipe).pack == "worker"
 
 
 def test_small_workers_alone_share_no_memory() -> None:

@@ -60,6 +60,11 @@ def test_rest_of_a_large_worker_leaves_room_for_whole_domains() -> None:
     assert other.domains == (1,)
 
 
+def test_a_worker_over_domains_stands_before_those_that_fill_one() -> None:
+    one, two = pack_workers(B200, [8, 16])
+    assert (two.domains, one.domains) == ((0, 1), (2,))
+
+
 def test_large_worker_takes_whole_servers() -> None:
     # 6 GPUs take two trays of four; two GPUs of the second are left for a small worker.
     six, two, four = pack_workers(default_cluster("gb200", 72), [6, 2, 4])

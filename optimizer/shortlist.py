@@ -1,0 +1,86 @@
+"""Fleets that may be best under some draw of the constants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+
+from costmodel.calibration import Calibration
+from costmodel.results import Configuration, Scenario
+from optimizer.goal import Goal
+from optimizer.ground import Ground
+from optimizer.limits import Limits
+from optimizer.retune import fleet_of
+from optimizer.search import Answer, curve
+from optimizer.space import Space
+
+FAN = (0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15)
+"""Targets, over the one asked for, whose answers the shortlist has. [1]"""
+
+Progress = Callable[[], None]
+
+
+def shortlist(
+    winner: Configuration,
+    scenario: Scenario,
+    ground: Ground,
+    limits: Limits,
+    goal: Goal,
+    calibrations: Sequence[Calibration],
+    space: Space | None = None,
+    progress: Progress = lambda: None,
+) -> tuple[Configuration, ...]:
+    """Fleets that may be best under some draw, the winner's first.
+
+    Every winner and runner-up of the whole space, at targets around the one asked for under the
+    first calibration and at that target under the others, and each of these fleets with one worker
+    more or less of either role.
+
+    Parameters
+    ----------
+    calibrations : sequence of Calibration
+        Values of the fit, and some draws.
+    progress : callable
+        Called after each of them.
+
+    Other parameters are those of the search.
+    """
+    chosen = space or Space()
+    found = [winner]
+    for place, calibration in enumerate(calibrations):
+        targets = [limits.target] if place else [limits.target * factor for factor in FAN]
+        answers = curve(
+            scenario,
+            ground.cluster,
+            targets,
+            limits,
+            calibration,
+            chosen,
+            goal=goal,
+            prefill_cluster=ground.prefill_cluster,
+        )
+        found += _named(answers)
+        progress()
+    fleets = dict.fromkeys(fleet_of(each) for each in found)
+    for fleet in list(fleets):
+        fleets |= dict.fromkeys(_neighbours(fleet, ground, chosen))
+    return tuple(fleets)
+
+
+def _named(answers: Sequence[Answer]) -> list[Configuration]:
+    """Winners and runners-up of answers."""
+    found = [answer.configuration for answer in answers if answer.configuration]
+    return found + [other.configuration for answer in answers for other in answer.runners_up]
+
+
+def _neighbours(fleet: Configuration, ground: Ground, space: Space) -> Iterator[Configuration]:
+    """Give a fleet with one worker more or less of either role, where the space has it."""
+    for prefill, decode in product((-1, 0, 1), repeat=2):
+        workers = fleet.prefill_workers + prefill, fleet.decode_workers + decode
+        if workers[0] not in space.prefill_workers or workers[1] not in space.decode_workers:
+            continue
+        sizes = fleet.prefill_gpus_per_worker, fleet.decode_gpus_per_worker
+        if ground.has_room((sizes[1], workers[1]), (sizes[0], workers[0])):
+            yield fleet.model_copy(
+                update={"prefill_workers": workers[0], "decode_workers": workers[1]}
+            )
