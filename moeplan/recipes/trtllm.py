@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from costmodel.runs import has_trtllm_experts
 from moeplan.recipes.engine_file import EngineFile
 from moeplan.recipes.recipe import ROLES, Recipe, RoleName
 from presets.engines import Engine, load_engine
@@ -123,10 +124,20 @@ def _experts(
 ) -> dict[str, Any]:
     machine, expert_format = recipe.machine, recipe.served.expert_format
     backend = engine.moe_backend(role, expert_format, machine.generation, attention, ep)
+    if role == "decode" and _predicted_with_trtllm(recipe):
+        backend = "TRTLLM"
     content: dict[str, Any] = {"backend": backend}
     if role == "decode" and expert_format == "nvfp4":
         content["use_low_precision_moe_combine"] = True
     return content
+
+
+def _predicted_with_trtllm(recipe: Recipe) -> bool:
+    """Whether the prediction has decode workers compute FP8 experts by TRTLLM's kernels."""
+    served, config = recipe.served, recipe.config
+    return served.expert_format == "fp8" and has_trtllm_experts(
+        recipe.machine.sku, served.precision, served.isl, config.decode_attention, config.mtp_depth
+    )
 
 
 def _whole_blocks(tokens: int, engine: Engine) -> int:

@@ -14,6 +14,7 @@ from costmodel.decode import (
     decode_step,
     dense_mlp_time,
     draft_time,
+    expert_time,
     head_time,
     launch_time,
     layer_time,
@@ -323,6 +324,21 @@ def test_deeper_drafts_make_longer_steps(plain: Calibration, depth: int, request
 
 
 # One candidate and many take the same code.
+
+
+def test_fp8_experts_are_as_quick_as_their_kernels(
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    # 4000 tokens multiply for far longer than weights take to read: half the share, twice the time.
+    tokens = array(1000.0)
+    trtllm = replace(dp_workers, trtllm_experts=np.asarray(True))
+    for fp4, times in ((True, 1.0), (False, 2.0)):
+        on = replace(machine, fp4=np.asarray(fp4))
+        ours, theirs = (
+            float(expert_time(on, model, workers, tokens, 4 * tokens, plain))
+            for workers in (dp_workers, trtllm)
+        )
+        assert theirs / ours == pytest.approx(times, rel=0.05)
 
 
 def candidates(

@@ -64,6 +64,31 @@ def test_settings_are_those_of_the_recipes_behind_the_published_rows() -> None:
         assert prefill.enable_attention_dp == settings.prefill_attention_dp
 
 
+def test_fp8_experts_run_the_kernels_that_the_prediction_assumes() -> None:
+    (recipe,) = published("trtllm")[:1]
+    backends = {}
+    for sku, attention, isl in (
+        ("gb200", "dp", 1024),
+        ("gb200", "tp", 1024),
+        ("b300", "dp", 1024),
+        ("b200", "dp", 1024),
+        ("b200", "dp", 8192),
+    ):
+        fp8 = {"precision": "fp8", "expert_format": "fp8", "isl": isl}
+        changed = recipe.model_copy(
+            update={
+                "machine": recipe.machine.model_copy(update={"sku": sku}),
+                "served": recipe.served.model_copy(update=fp8),
+                "config": recipe.config.model_copy(
+                    update={"decode_attention": attention, "mtp_depth": 0}
+                ),
+            }
+        )
+        engine = engine_files(changed)["decode"]
+        backends[sku, attention, isl] = engine.moe_config.backend
+    assert list(backends.values()) == ["DEEPGEMM", "TRTLLM", "TRTLLM", "DEEPGEMM", "TRTLLM"]
+
+
 def slots_of(engine: EngineFile) -> int:
     balancer = engine.moe_config.load_balancer
     return balancer.num_slots if balancer else 0

@@ -1,0 +1,48 @@
+"""What the recipes behind the measured rows say, and that the model follows it."""
+
+from __future__ import annotations
+
+import pytest
+
+from costmodel.deployments import case_of, deployments_of
+from costmodel.runs import frontends_of, has_trtllm_experts
+from presets import hardware_names, published_rows, run_settings, serving_rows
+
+
+def test_every_measured_row_has_settings() -> None:
+    for row in (*serving_rows(), *published_rows()):
+        asked = (row.sku, row.precision, row.isl, row.decode_attention, row.mtp_depth)
+        assert run_settings(*asked) is not None, asked
+
+
+def test_frontends_are_the_same_in_all_runs_of_a_machine_and_precision() -> None:
+    for row in serving_rows():
+        settings = run_settings(
+            row.sku, row.precision, row.isl, row.decode_attention, row.mtp_depth
+        )
+        assert settings is not None
+        assert settings.frontends == frontends_of(row.sku, row.precision)
+
+
+@pytest.mark.parametrize("sku", hardware_names())
+def test_other_precisions_are_known_of_no_run(sku: str) -> None:
+    assert frontends_of(sku, "bf16") == 1
+    assert not has_trtllm_experts(sku, "bf16", 1024, "tp", 0)
+
+
+def test_fp4_experts_have_a_share_of_their_own() -> None:
+    assert not has_trtllm_experts("b200", "fp4", 1024, "tp", 0)
+
+
+def test_deployments_carry_what_their_runs_had() -> None:
+    rows = [row for row in serving_rows() if row.precision == "fp8" and row.sku != "h100"]
+    arrays = deployments_of([case_of(row) for row in rows])
+    for row, frontends, trtllm in zip(
+        rows, arrays.fleet.frontends, arrays.workers.trtllm_experts, strict=True
+    ):
+        assert frontends == (10 if row.sku == "gb200" else 1)
+        tp_on_blackwell = row.decode_attention == "tp" and row.sku != "h200"
+        dp = row.decode_attention == "dp"
+        assert trtllm == (
+            tp_on_blackwell or (dp and (row.sku == "b300" or (row.sku, row.isl) == ("b200", 8192)))
+        )
