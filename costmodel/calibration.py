@@ -62,6 +62,7 @@ class Coverage(BaseModel):
     rows: int = Field(ge=0)
     skus: tuple[str, ...]
     crossing_skus: tuple[str, ...]  # machines measured with a worker across NVLink domains
+    crossing_gpus: int = 0  # most GPUs of a worker measured across NVLink domains
     models: tuple[str, ...]
     precisions: tuple[str, ...]
     engines: tuple[str, ...]

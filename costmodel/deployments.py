@@ -22,7 +22,7 @@ from costmodel.inputs import (
 from costmodel.memory import batch_limit, prefill_limit
 from costmodel.prefill import prefill_worker
 from costmodel.results import Case, Configuration, Scenario
-from costmodel.runs import frontends_of, has_trtllm_experts
+from costmodel.runs import has_trtllm_experts, measured_frontends
 from costmodel.serving import Benchmark, Fleet, Network, serve
 from costmodel.workload import Workload
 from presets import ClusterSpec, Model, ServingRow, default_cluster, load_hardware, load_model
@@ -84,7 +84,7 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
     column = {
         name: np.array([float(getattr(case.configuration, name)) for case in cases])
         for name in names
-        if name not in ("prefill_attention", "decode_attention")
+        if name not in ("prefill_attention", "decode_attention", "frontends")
     }
     workload = Workload(
         np.array([float(case.scenario.isl) for case in cases]),
@@ -184,7 +184,8 @@ def _machine(case: Case, cluster: ClusterSpec) -> MachineArrays:
 
 
 def _frontends(case: Case) -> float:
-    return float(frontends_of(case.cluster.sku, case.scenario.precision))
+    given = case.configuration.frontends
+    return float(given or measured_frontends(case.cluster.sku, case.scenario.precision))
 
 
 def _trtllm_experts(case: Case) -> bool:

@@ -75,10 +75,12 @@ def extrapolations(case: Case, coverage: Coverage) -> tuple[str, ...]:
         f"input length {scenario.isl}": not _inside(scenario.isl, coverage.isl),
         f"output length {scenario.osl}": not _inside(scenario.osl, coverage.osl),
         f"{decode} GPUs per decode worker across NVLink domains": (
-            decode > hardware.gpus_per_domain.value and cluster.sku not in coverage.crossing_skus
+            decode > hardware.gpus_per_domain.value
+            and (cluster.sku not in coverage.crossing_skus or decode > coverage.crossing_gpus)
         ),
         f"{prefill} GPUs per prefill worker across NVLink domains": (
-            prefill > prefill_domain and prefill_on.sku not in coverage.crossing_skus
+            prefill > prefill_domain
+            and (prefill_on.sku not in coverage.crossing_skus or prefill > coverage.crossing_gpus)
         ),
         f"{PREFILL_MODE}tp over {prefill} GPUs": (
             configuration.prefill_attention == "tp"

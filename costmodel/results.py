@@ -16,7 +16,10 @@ Interval = tuple[float, float]
 
 
 class Scenario(BaseModel):
-    """What is served: model, precision, nominal lengths and engine."""
+    """What is served: model, precision, nominal lengths, engine, behind how many frontends.
+
+    `frontends` is of the deployments that a search looks at.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,6 +28,7 @@ class Scenario(BaseModel):
     isl: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
     osl: Annotated[int, Field(ge=2, le=1_000_000)] = 1024
     engine: str = "trtllm"
+    frontends: Annotated[int, Field(ge=1, le=1000)] = 1
 
     @property
     def workload(self) -> Workload:
@@ -37,6 +41,8 @@ class Configuration(BaseModel):
 
     Under `prefill_attention` dp each rank of a prefill worker takes requests of its own, under tp
     all ranks share each.
+
+    `frontends` None takes as many as the measured runs of the machine and precision had.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -52,6 +58,7 @@ class Configuration(BaseModel):
     mtp_depth: Annotated[int, Field(ge=0, le=3)]
     eplb_slots: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     concurrency: Count
+    frontends: Annotated[int, Field(ge=1, le=1000)] | None = None
 
     @property
     def prefill_gpus(self) -> int:

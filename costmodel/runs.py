@@ -9,10 +9,10 @@ from __future__ import annotations
 from presets import run_settings
 
 
-def frontends_of(sku: str, precision: str) -> int:
-    """Frontends that routed requests in runs on a machine; 1 where none are known.
+def measured_frontends(sku: str, precision: str) -> int:
+    """Count the frontends that routed requests in runs on a machine; 1 where none are known.
 
-    >>> frontends_of("gb200", "fp4"), frontends_of("b300", "fp4")
+    >>> measured_frontends("gb200", "fp4"), measured_frontends("b300", "fp4")
     (10, 1)
     """
     settings = run_settings(sku, precision, None, "tp", None)

@@ -251,15 +251,16 @@ def calibrate_serving(
 
 def coverage_of(rows: Sequence[ServingRow]) -> Coverage:
     """Collect what measured rows span."""
-    crossing = {
-        row.sku
+    crossing = [
+        row
         for row in rows
         if row.decode_gpus_per_worker > load_hardware(row.sku).gpus_per_domain.value
-    }
+    ]
     return Coverage(
         rows=len(rows),
         skus=tuple(sorted({row.sku for row in rows})),
-        crossing_skus=tuple(sorted(crossing)),
+        crossing_skus=tuple(sorted({row.sku for row in crossing})),
+        crossing_gpus=max((row.decode_gpus_per_worker for row in crossing), default=0),
         models=tuple(sorted({row.model for row in rows})),
         precisions=tuple(sorted({row.precision for row in rows})),
         engines=tuple(sorted({row.framework or "trtllm" for row in rows})),
@@ -307,7 +308,10 @@ def joined_coverage(first: Coverage, second: Coverage) -> Coverage:
         known = [pair for pair in (a, b) if pair != (0, 0)]
         return (min(pair[0] for pair in known), max(pair[1] for pair in known)) if known else (0, 0)
 
-    values: dict[str, object] = {"rows": first.rows + second.rows}
+    values: dict[str, object] = {
+        "rows": first.rows + second.rows,
+        "crossing_gpus": max(first.crossing_gpus, second.crossing_gpus),
+    }
     for name in ("skus", "crossing_skus", "models", "precisions", "engines", "prefill_attentions"):
         values[name] = tuple(sorted({*getattr(first, name), *getattr(second, name)}))
     for name in ("isl", "osl", "decode_gpus", "tp_gpus", "max_batch_dp", "max_batch_tp"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from costmodel.calibration import read_calibration, shipped_calibration
 from costmodel.predictions import predict as predict_configurations
 from costmodel.results import Configuration, Scenario
+from costmodel.runs import measured_frontends
 from moeplan.answers import best_of, comparison_row, deployment_of, summary_of
 from moeplan.measured import measured_point
 from moeplan.numbers import positive_number
@@ -191,6 +192,9 @@ def predict(
     cluster = cluster_of(sku, options, gpus_needed(configuration, sku))
     scenario = scenario_of(options, cluster)
     calibration = calibration_of(options)
+    if configuration.frontends is None:
+        frontends = measured_frontends(cluster.sku, scenario.precision)
+        configuration = configuration.model_copy(update={"frontends": frontends})
     predicted = predict_configurations([configuration], scenario, cluster, calibration)[0]
     return PredictedDeployment(
         **dict(deployment_of(predicted, Ground(cluster))),

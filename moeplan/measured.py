@@ -8,6 +8,7 @@ from costmodel.economics import usd_per_m_tokens
 from costmodel.frontier import measured_at, why_unmeasured
 from costmodel.intervals import cluster_differs
 from costmodel.results import Configuration, Scenario
+from costmodel.runs import measured_frontends
 from moeplan.options import ENGINE, LENGTH, MODEL
 from moeplan.results import Measured, MeasuredRow
 from presets import PublishedRow, load_model, published_rows
@@ -74,8 +75,10 @@ def hole_of(measured: Measured | None) -> str | None:
 
 
 def _row(row: PublishedRow, price: float) -> MeasuredRow:
+    values = {name: getattr(row, name) for name in Configuration.model_fields}
+    frontends = row.frontends or measured_frontends(row.sku, row.precision)
     return MeasuredRow(
-        config=Configuration(**{name: getattr(row, name) for name in Configuration.model_fields}),
+        config=Configuration(**values | {"frontends": frontends}),
         tok_s_per_user=row.tok_s_per_user,
         tpot_ms=row.tpot_ms,
         total_tok_s_per_gpu=row.total_tok_s_per_gpu,

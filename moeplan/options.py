@@ -36,6 +36,8 @@ class Options:
         Nominal lengths of input and output. [token]
     engine : str
         One of `ENGINES`.
+    frontends : int
+        That route requests, each for itself. [1]
     max_gpus : int
         Most GPUs of a deployment. [GPU]
     max_ttft : float or None
@@ -66,6 +68,7 @@ class Options:
     isl: int = LENGTH
     osl: int = LENGTH
     engine: str = ENGINE
+    frontends: int = 1
     max_gpus: int = MAX_GPUS
     max_ttft: float | None = None
     objective: str = OBJECTIVES[0]

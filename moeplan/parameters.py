@@ -41,6 +41,12 @@ Precision = Annotated[
 Isl = Annotated[str, typer.Option("--isl", metavar="TOKENS", help="Nominal input length.")]
 Osl = Annotated[str, typer.Option("--osl", metavar="TOKENS", help="Nominal output length.")]
 Engine = Annotated[str, typer.Option("--engine", metavar="NAME", help=f"{', '.join(ENGINES)}.")]
+Frontends = Annotated[
+    str,
+    typer.Option(
+        "--frontends", metavar="NUMBER", help="Frontends that route requests, each for itself."
+    ),
+]
 MaxGpus = Annotated[
     str, typer.Option("--max-gpus", metavar="GPUS", help="Most GPUs of a deployment.")
 ]
@@ -118,6 +124,7 @@ Csv = Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")]
 
 MODEL, ISL, OSL = DEFAULTS.model, str(DEFAULTS.isl), str(DEFAULTS.osl)
 ENGINE, MAX_GPUS = DEFAULTS.engine, str(DEFAULTS.max_gpus)
+FRONTENDS = str(DEFAULTS.frontends)
 OBJECTIVE, BILLING = DEFAULTS.objective, DEFAULTS.billing
 
 
@@ -132,6 +139,7 @@ def options_of(
     price: str | None = None,
     max_gpus: str = MAX_GPUS,
     max_ttft: str | None = None,
+    frontends: str = FRONTENDS,
 ) -> Options:
     """Options of a question from the text of its options on the command line.
 
@@ -151,6 +159,7 @@ def options_of(
         isl=numbers.whole_number("--isl", isl, 1, numbers.LARGEST_LENGTH, "tokens"),
         osl=numbers.whole_number("--osl", osl, 2, numbers.LARGEST_LENGTH, "tokens"),
         engine=numbers.one_of("--engine", engine, ENGINES),
+        frontends=numbers.whole_number("--frontends", frontends, 1, 1000, "frontends"),
         max_gpus=numbers.whole_number("--max-gpus", max_gpus, 1, numbers.LARGEST_GPUS, "GPUs"),
         max_ttft=(
             None if max_ttft is None else numbers.positive_number("--max-ttft", max_ttft, "seconds")

@@ -109,6 +109,7 @@ def scenario_of(
         "isl": options.isl,
         "osl": options.osl,
         "engine": one_of("engine", options.engine, ENGINES),
+        "frontends": options.frontends,
     }
     return validated(Scenario, fields)
 

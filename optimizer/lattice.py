@@ -193,6 +193,7 @@ def configuration_of(lattice: Lattice, state: int, column: int, users: int) -> C
         mtp_depth=shape.mtp_depth,
         eplb_slots=shape.eplb_slots,
         concurrency=users,
+        frontends=int(lattice.states.facts.frontends),
     )
 
 

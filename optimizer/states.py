@@ -24,7 +24,7 @@ from costmodel.inputs import (
 from costmodel.memory import batch_limit, prefill_limit
 from costmodel.prefill import Prefill, prefill_worker
 from costmodel.results import Scenario
-from costmodel.runs import frontends_of, has_trtllm_experts
+from costmodel.runs import has_trtllm_experts
 from costmodel.serving import DecodeRate, decode_rate
 from costmodel.workload import Workload
 from optimizer.confidence import promise_of
@@ -121,7 +121,7 @@ def facts_of(scenario: Scenario, cluster: ClusterSpec) -> Facts:
     return Facts(
         machine_arrays(cluster.hardware(), scenario.model, scenario.precision),
         model_arrays(scenario.model, scenario.precision),
-        np.asarray(float(frontends_of(cluster.sku, scenario.precision))),
+        np.asarray(float(scenario.frontends)),
     )
 
 

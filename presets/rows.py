@@ -54,6 +54,8 @@ class ConfigurationRow(_MachineRow):
         Expert slots of the load balancer; 0 without it. [1]
     concurrency : int
         [request]
+    frontends : int or None
+        That route requests; None takes those of the measured runs. [1]
     framework, framework_version, date : str, str, date or None
     """
 
@@ -72,6 +74,7 @@ class ConfigurationRow(_MachineRow):
     max_batch: Count
     eplb_slots: CountOrZero
     concurrency: Count
+    frontends: Annotated[int, Field(ge=1, le=1000)] | None = None
     framework: Text | None = None
     framework_version: Text | None = None
     date: datetime.date | None = None

@@ -58,6 +58,7 @@ def command(
     isl: given.Isl = given.ISL,
     osl: given.Osl = given.OSL,
     engine: given.Engine = given.ENGINE,
+    frontends: given.Frontends = given.FRONTENDS,
     max_gpus: given.MaxGpus = given.MAX_GPUS,
     max_ttft: given.MaxTtft = None,
     objective: given.Objective = given.OBJECTIVE,
@@ -85,7 +86,17 @@ def command(
 
     wanted = positive_number("--target", target, api.UNIT)
     options = given.options_of(
-        model, precision, isl, osl, engine, cluster, calibration, price, max_gpus, max_ttft
+        model,
+        precision,
+        isl,
+        osl,
+        engine,
+        cluster,
+        calibration,
+        price,
+        max_gpus,
+        max_ttft,
+        frontends,
     )
     options = given.with_goal(
         options, objective, billing, rate, concurrency, min_confidence, prefill_sku, prefill_price

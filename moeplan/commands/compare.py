@@ -38,6 +38,7 @@ def command(
     isl: given.Isl = given.ISL,
     osl: given.Osl = given.OSL,
     engine: given.Engine = given.ENGINE,
+    frontends: given.Frontends = given.FRONTENDS,
     max_gpus: given.MaxGpus = given.MAX_GPUS,
     max_ttft: given.MaxTtft = None,
     billing: given.Billing = given.BILLING,
@@ -60,7 +61,7 @@ def command(
     given.one_format(as_json, as_csv)
     wanted = number_list("--targets", targets, api.UNIT)
     options = given.options_of(
-        model, precision, isl, osl, engine, None, calibration, None, max_gpus, max_ttft
+        model, precision, isl, osl, engine, None, calibration, None, max_gpus, max_ttft, frontends
     )
     options = given.with_goal(options, given.OBJECTIVE, billing, None, None, min_confidence, None)
     by_machine = given.options_by_machine(skus, options, price or [], cluster or [])

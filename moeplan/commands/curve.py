@@ -18,6 +18,7 @@ def command(
     isl: given.Isl = given.ISL,
     osl: given.Osl = given.OSL,
     engine: given.Engine = given.ENGINE,
+    frontends: given.Frontends = given.FRONTENDS,
     max_gpus: given.MaxGpus = given.MAX_GPUS,
     max_ttft: given.MaxTtft = None,
     objective: given.Objective = given.OBJECTIVE,
@@ -45,7 +46,17 @@ def command(
     given.one_format(as_json, as_csv)
     wanted = number_list("--targets", targets, api.UNIT)
     options = given.options_of(
-        model, precision, isl, osl, engine, cluster, calibration, price, max_gpus, max_ttft
+        model,
+        precision,
+        isl,
+        osl,
+        engine,
+        cluster,
+        calibration,
+        price,
+        max_gpus,
+        max_ttft,
+        frontends,
     )
     options = given.with_goal(
         options, objective, billing, rate, concurrency, min_confidence, prefill_sku, prefill_price

@@ -73,6 +73,8 @@ def recipe_for_configuration(
         Where the configuration does not fit cluster, model or memory, or is not valid.
     """
     _release(request)
+    # The files start one frontend.
+    configuration = configuration.model_copy(update={"frontends": 1})
     predicted = api.predict(sku, configuration, options)
     cluster = cluster_of(sku, options, gpus_needed(configuration, sku))
     return recipe_of(cluster, predicted, options, request)

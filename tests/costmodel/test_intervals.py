@@ -1,6 +1,6 @@
 import pytest
 
-from costmodel.calibration import Calibration
+from costmodel.calibration import Calibration, shipped_calibration
 from costmodel.intervals import (
     cluster_differs,
     extrapolations,
@@ -119,6 +119,15 @@ def test_each_extrapolation_widens_the_intervals(plain: Calibration) -> None:
         Case(USUAL, SCENARIO, default_cluster("gb300", 72)),
     ]
     assert half_widths(cases, plain)["ttft"] == pytest.approx([0.5, 1.0])
+
+
+def test_a_worker_wider_than_those_measured_across_domains_is_outside_the_data() -> None:
+    coverage = shipped_calibration().calibration.coverage
+    fp8 = SCENARIO.model_copy(update={"precision": "fp8"})
+    for gpus, outside in ((16, False), (32, True)):
+        wide = changed(decode_gpus_per_worker=gpus, decode_ep=gpus)
+        found = extrapolations(Case(wide, fp8, default_cluster("h100", 64)), coverage)
+        assert (f"{gpus} GPUs per decode worker across NVLink domains" in found) == outside
 
 
 def test_fp4_fp8_and_workers_across_domains_have_intervals_of_their_own(

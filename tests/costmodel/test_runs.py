@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from costmodel.deployments import case_of, deployments_of
-from costmodel.runs import frontends_of, has_trtllm_experts
+from costmodel.calibration import load_calibration
+from costmodel.deployments import case_of, deployments_of, run
+from costmodel.runs import has_trtllm_experts, measured_frontends
 from presets import hardware_names, published_rows, run_settings, serving_rows
 
 
@@ -21,12 +22,12 @@ def test_frontends_are_the_same_in_all_runs_of_a_machine_and_precision() -> None
             row.sku, row.precision, row.isl, row.decode_attention, row.mtp_depth
         )
         assert settings is not None
-        assert settings.frontends == frontends_of(row.sku, row.precision)
+        assert settings.frontends == measured_frontends(row.sku, row.precision)
 
 
 @pytest.mark.parametrize("sku", hardware_names())
 def test_other_precisions_are_known_of_no_run(sku: str) -> None:
-    assert frontends_of(sku, "bf16") == 1
+    assert measured_frontends(sku, "bf16") == 1
     assert not has_trtllm_experts(sku, "bf16", 1024, "tp", 0)
 
 
@@ -46,3 +47,13 @@ def test_deployments_carry_what_their_runs_had() -> None:
         assert trtllm == (
             tp_on_blackwell or (dp and (row.sku == "b300" or (row.sku, row.isl) == ("b200", 8192)))
         )
+
+
+def test_a_row_may_say_its_frontends() -> None:
+    row = next(row for row in serving_rows() if (row.sku, row.max_batch) == ("gb200", 1))
+    rows = [row, row.model_copy(update={"frontends": 1})]
+    ten, one = (case_of(each) for each in rows)
+    assert deployments_of([ten, one]).fleet.frontends.tolist() == [10, 1]
+    calibration = load_calibration()
+    both = run(deployments_of([ten, one]), calibration).total_tok_s_per_gpu
+    assert both[1] > 1.15 * both[0]

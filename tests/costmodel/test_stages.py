@@ -290,7 +290,7 @@ def test_joined_coverage_spans_both() -> None:
     assert joined == joined_coverage(dp, h100)
     assert joined.rows == h100.rows + dp.rows
     assert joined.skus == ("b200", "h100")
-    assert joined.crossing_skus == ("h100",)
+    assert (joined.crossing_skus, joined.crossing_gpus) == (("h100",), 16)
     assert joined.precisions == ("fp4", "fp8")
     assert dp.tp_gpus == dp.max_batch_tp == (0, 0)
     # Where one has no such row, the other's span stands.

@@ -31,6 +31,7 @@ CONFIG = [
     "mtp_depth",
     "eplb_slots",
     "concurrency",
+    "frontends",
 ]
 FIGURES = ["tok_s_per_user", "tpot_ms", "ttft_ms", "total_tok_s_per_gpu", "usd_per_m_total_tokens"]
 PREDICTION = {*FIGURES, "origin", "extrapolated_in", "interval_90"}
@@ -223,8 +224,10 @@ def test_predict_takes_yaml(
     path = tmp_path / "config.yaml"
     path.write_text("\n".join(f"{key}: {value}" for key, value in configuration.items()))
     run = command("predict", "--sku", "b200", "--config", str(path), "--json")
-    # A file without the mode of prefill means dp; what is printed says so.
-    assert run.json["config"] == configuration | {"prefill_attention": "dp"}
+    # A file without the mode of prefill means dp, and ten frontends as in the measured runs; what
+    # is printed says so.
+    said = {"prefill_attention": "dp", "frontends": 10}
+    assert run.json["config"] == configuration | said
     parts = dict(run.json["breakdown_ms"])
     exposed = parts.pop("exposed_communication")
     links = parts["dispatch"] + parts["combine"] + parts["all_reduce"]
@@ -255,3 +258,15 @@ def test_presets(command: Command) -> None:
             shown = command("presets", "show", entry["name"], "--json").json
             assert "source" in json.dumps(shown)
             assert command("presets", "show", entry["name"], "--csv").out.count("\n") > 10
+
+
+def test_frontends_of_a_search_and_of_its_answer(command: Command) -> None:
+    asked = ("best", "--sku", "gb200", "--target", "250", "--json")
+    one, ten = command(*asked).json, command(*asked, "--frontends", "10").json
+    assert (one["config"]["frontends"], ten["config"]["frontends"]) == (1, 10)
+    throughput = "total_tok_s_per_gpu"
+    assert one["prediction"][throughput] > ten["prediction"][throughput]
+    assert all(row["config"]["frontends"] == 10 for row in ten["measured"]["between"])
+    refused = command(*asked, "--frontends", "0")
+    assert (refused.status, refused.out) == (2, "")
+    assert "--frontends: '0' is not valid; give a whole number from 1 to 1000" in refused.err

@@ -168,7 +168,7 @@ def test_a_rate_beyond_the_cluster_names_its_gpus(
 
 def test_a_rate_and_a_ttft(scenario: Scenario, calibration: Calibration) -> None:
     """What each limit would have to be works with all others kept."""
-    cluster, goal = default_cluster("b200", 72), Goal("gpus", rate=80.0)
+    cluster, goal = default_cluster("b200", 72), Goal("gpus", rate=100.0)
     space = Space(
         prefill_workers=(1, 2, 4), decode_workers=(1, 2, 4, 8), decode_gpus=(8,), batch_ratio=1.1
     )

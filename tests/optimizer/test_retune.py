@@ -33,6 +33,7 @@ FLEETS = [
         max_batch=1,
         mtp_depth=depth,
         concurrency=1,
+        frontends=1,
     )
     for prefill, decode, gpus, attention, depth in SHAPES
 ]

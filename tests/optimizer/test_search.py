@@ -34,6 +34,7 @@ def enumerated(
             mtp_depth=shape.mtp_depth,
             eplb_slots=shape.eplb_slots,
             concurrency=1,
+            frontends=1,
         )
         for shape, batch in product(allowed_shapes(space, scenario, cluster), batch_grid(space))
         for decode, prefill, size in product(

@@ -64,7 +64,10 @@ def test_json_says_what_was_written(
     content = done.json
     assert content["files"] == sorted(path.name for path in folder.iterdir())
     assert content["recipe"] == json.loads((folder / RECORD).read_text())
-    assert content["recipe"]["config"] == CONFIGURATION | {"prefill_attention": "dp"}
+    assert content["recipe"]["config"] == CONFIGURATION | {
+        "prefill_attention": "dp",
+        "frontends": 1,
+    }
     checked = command("recipe", "check", str(folder), "--json").json
     assert checked["status"] == "passed"
     assert {each["status"] for each in checked["checks"]} == {"passed"}
