@@ -13,8 +13,9 @@ from costmodel.calibration import AllToAllKernel, Calibration
 from costmodel.inputs import BoolArray, FloatArray, PathArrays
 
 LARGEST_DISPATCH = 8 * 2**20
-"""Bytes of a rank's dispatch, a copy per expert, up to which engines take low-latency kernels over
-NICs; beyond it they gather all tokens (MoE performance guide of TensorRT-LLM 1.3, 2026-09)."""
+"""Bytes of a rank's dispatch, a copy per expert at the precision of their input, up to which
+engines take low-latency kernels over NICs; beyond it they gather all tokens (MoE performance guide
+of TensorRT-LLM 1.3, 2026-09)."""
 
 GROUP_SIZES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # first stages that an all-reduce may have
 
@@ -96,7 +97,7 @@ def wire_efficiency(paths: PathArrays, calibration: Calibration) -> FloatArray:
 
 def nic_copies(
     tokens: FloatArray,
-    token_bytes: FloatArray,
+    input_bytes: FloatArray,
     top_k: FloatArray,
     ranks: FloatArray,
     ep: FloatArray,
@@ -107,7 +108,7 @@ def nic_copies(
     Up to `LARGEST_DISPATCH` low-latency kernels send one per expert; beyond it an all-gather sends
     one to each domain, whose ranks share it over NVLink, where that is less.
     """
-    dispatch = tokens * top_k * token_bytes
+    dispatch = tokens * top_k * input_bytes
     one_per_expert, one_per_domain = copies_sent(ep, top_k), paths.domains / ranks
     fewer = np.minimum(one_per_expert, one_per_domain)
     return np.where(dispatch <= LARGEST_DISPATCH, one_per_expert, fewer)

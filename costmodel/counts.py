@@ -59,8 +59,10 @@ def model_arrays(model: Model, precision: str) -> ModelArrays:
         "embedding_bytes": 0.0 if model.tied_embeddings else head * bits.embedding / 8.0,
         "draft_layers": model.draft_layers,
         "draft_weight_ratio": bits.draft / bits.experts,
+        "expert_input_bytes": _input_bytes(model, bits.experts),
         "dispatch_bytes": _dispatch_bytes(model, bits.experts),
         "combine_bytes": _combine_bytes(model, bits.experts),
+        "draft_expert_input_bytes": _input_bytes(model, bits.draft),
         "draft_dispatch_bytes": _dispatch_bytes(model, bits.draft),
         "draft_combine_bytes": _combine_bytes(model, bits.draft),
         "active_params": linear,
@@ -154,7 +156,17 @@ def _attention_bytes(model: Model, bits: Precision) -> float:
 
 
 def _dispatch_bytes(model: Model, bits: float) -> float:
-    """One token on its way to an expert rank, quantised as the experts' input is [B]."""
+    """One token on its way to an expert rank [B].
+
+    FP4 input is quantised before it is sent. The input of experts with FP8 block scales is sent in
+    BF16 and quantised where it arrives, by every backend of TensorRT-LLM (`quantize_input` of
+    its fused_moe modules, read 2026-11-24).
+    """
+    return _input_bytes(model, bits) if bits < FP4_BITS else model.hidden * BF16_BYTES
+
+
+def _input_bytes(model: Model, bits: float) -> float:
+    """One token as the experts multiply it, quantised [B]."""
     if bits < FP4_BITS:
         return model.hidden * NVFP4_BYTES
     return model.hidden * (FP8_BYTES if bits < FP8_BITS else BF16_BYTES)

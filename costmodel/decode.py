@@ -157,6 +157,7 @@ def draft_time(
         model,
         expert_bytes=model.expert_bytes * ratio,
         shared_bytes=model.shared_bytes * ratio,
+        expert_input_bytes=model.draft_expert_input_bytes,
         dispatch_bytes=model.draft_dispatch_bytes,
         combine_bytes=model.draft_combine_bytes,
     )
@@ -275,7 +276,7 @@ def moe_exchange_time(
         ranks=workers.gpus,
         copies=ranks_hit(workers.ep, model.top_k),
         copies_over_nics=nic_copies(
-            tokens, model.dispatch_bytes, model.top_k, workers.gpus, workers.ep, paths
+            tokens, model.expert_input_bytes, model.top_k, workers.gpus, workers.ep, paths
         ),
         paths=paths,
         calibration=calibration,

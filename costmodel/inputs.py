@@ -63,9 +63,11 @@ class ModelArrays:
     embedding_bytes: FloatArray  # input embedding [B]
     draft_layers: FloatArray  # in the checkpoint
     draft_weight_ratio: FloatArray  # bits per weight of a draft layer over those of the experts
+    draft_expert_input_bytes: FloatArray  # one token as a draft layer's experts multiply it [B]
     draft_dispatch_bytes: FloatArray  # one token of a draft layer on its way to one rank [B]
     draft_combine_bytes: FloatArray  # and on its way back [B]
     active_params: FloatArray  # weights that one token multiplies at prefill, LM head apart
+    expert_input_bytes: FloatArray  # one token as the experts multiply it, quantised [B]
     dispatch_bytes: FloatArray  # one token on its way to one expert rank [B]
     combine_bytes: FloatArray  # one token on its way back [B]
 

@@ -181,8 +181,8 @@ def _exchanged(case: Case, network: Network, batch: FloatArray) -> dict[str, flo
     )
     each = {
         "nvlink": (layer + draft) * near,
-        "nic": layer * over_nics(tokens, model.dispatch_bytes)
-        + draft * over_nics(drafted, model.draft_dispatch_bytes),
+        "nic": layer * over_nics(tokens, model.expert_input_bytes)
+        + draft * over_nics(drafted, model.draft_expert_input_bytes),
     }
     reached = peers(case.cluster, case.configuration.decode_gpus_per_worker)
     return {name: _number(each[name]) * count for name, count in reached.items()}

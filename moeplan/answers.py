@@ -116,6 +116,7 @@ def _objective(answer: Answer) -> Objective:
         amount=value.amount if value else None,
         unit=UNITS[name],
         replicas=value.replicas if value else None,
+        served=value.served if value else None,
     )
 
 

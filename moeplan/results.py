@@ -119,12 +119,15 @@ class Objective(Result):
     unit : str
     replicas : int or None
         Copies of the deployment that serve the rate together, under "gpus". [1]
+    served : float or None
+        What those copies could serve together; of equally many GPUs the answer serves most. [1/s]
     """
 
     name: str
     amount: float | None
     unit: str
     replicas: int | None = None
+    served: float | None = None
 
 
 class Billed(Result):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from costmodel.results import Predicted, Scenario
+from costmodel.serving import MOST_LOAD
 from optimizer.infeasible import PART_NAMES
 from optimizer.value import Value
 
 GROUPS = {"dispatch": "dispatch and combine", "combine": "dispatch and combine"}
 """Parts of a step that belong together."""
+
+FED_OUT = 0.97 * MOST_LOAD
+"""Share of its capacity from which prefill, and nothing of decode, bounds a deployment [1]."""
 
 NOT_A_PART = "exposed_communication"
 """Entry of a breakdown that repeats others."""
@@ -20,8 +24,10 @@ def lost_by(
 
     The GPU time of a token is split into prefill, the parts of the decode step, the rest of the
     decode GPUs' time, and the GPUs that are paid and do not serve; the part that grew most is
-    named.
+    named. Where prefill feeds no more, a shorter step would not help: then prefill is named.
     """
+    if other[0].prefill_load >= FED_OUT and prefill_share(other[0]) <= prefill_share(winner[0]):
+        return f"{behind(winner[1], other[1])}: {_fed_out(winner[0], other[0])}"
     ours, theirs = gpu_time(*winner, scenario), gpu_time(*other, scenario)
     growth = {name: theirs.get(name, 0.0) - ours.get(name, 0.0) for name in theirs | ours}
     if prefill_share(other[0]) <= prefill_share(winner[0]):
@@ -36,8 +42,11 @@ def lost_by(
 
 def behind(winner: Value, other: Value) -> str:
     """Say by how much a value falls short of the winner's."""
-    if winner.replicas is not None:
-        return f"{other.amount - winner.amount:.0f} GPUs more"
+    if winner.served is not None and other.served is not None:
+        if other.amount > winner.amount:
+            return f"{other.amount - winner.amount:.0f} GPUs more"
+        fewer = 100.0 * (1.0 - other.served / winner.served)
+        return f"as many GPUs, {fewer:.1f} % fewer requests/s"
     ratio = other.amount / winner.amount
     if winner.more_is_better:
         return f"{100.0 * (1.0 - ratio):.1f} % fewer {winner.unit}"
@@ -88,6 +97,16 @@ def tokens_per_gpu_step(predicted: Predicted) -> float:
 def prefill_share(predicted: Predicted) -> float:
     """Share of the GPUs that prefill takes [1]."""
     return predicted.configuration.prefill_gpus / predicted.configuration.gpus
+
+
+def _fed_out(winner: Predicted, other: Predicted) -> str:
+    ours, theirs = winner.configuration, other.configuration
+    if prefill_share(other) == prefill_share(winner):
+        return f"prefill is {100.0 * other.prefill_load:.0f} % busy and feeds it no more"
+    return (
+        f"prefill, {100.0 * other.prefill_load:.0f} % busy, is {theirs.prefill_gpus} of "
+        f"{theirs.gpus} GPUs, against {ours.prefill_gpus} of {ours.gpus}"
+    )
 
 
 def _reason(

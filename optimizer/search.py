@@ -236,7 +236,8 @@ class _Found:
     def choice(self) -> Choice:
         """What CP-SAT chooses among those of the front that are fast enough."""
         throughput, weight = self.ratio(self.front)
-        return choose(Candidates(throughput, weight, self.front.gpus), self.limits.max_gpus)
+        gpus = self.front.gpus if self.question.goal.rate is None else weight
+        return choose(Candidates(throughput, weight, gpus), self.limits.max_gpus)
 
     @cached_property
     def keys(self) -> tuple[Key, ...]:
@@ -246,7 +247,8 @@ class _Found:
         winner = _key(self.front, self.choice.index)
         entries = self.fast(self.lattice.by_structure, self.lattice.throttled)
         throughput, weight = self.ratio(entries)
-        order = np.lexsort((entries.column, entries.state, entries.gpus, -(throughput / weight)))
+        ties = (entries.column, entries.state, self.tie(entries))
+        order = np.lexsort((*ties, -(throughput / weight)))
         found = {self.structure(winner): winner}
         for place in order.tolist():
             key = _key(entries, place)
@@ -265,8 +267,9 @@ class _Found:
 
     @cached_property
     def front(self) -> Entries:
-        """What can be best and meets the target."""
-        return self.fast(self.lattice.front, self.lattice.throttled)
+        """What can be best and meets the target; of equals the first is chosen."""
+        entries = self.fast(self.lattice.front, self.lattice.throttled)
+        return entries.take(np.argsort(self.tie(entries), kind="stable"))
 
     def fast(self, *parts: Entries) -> Entries:
         """Entries that meet the target, and the rate where one is asked for."""
@@ -281,6 +284,13 @@ class _Found:
             return np.ones(len(entries), dtype=np.int64), replicas * entries.gpus
         scaled: FloatArray = np.rint(THROUGHPUT_SCALE * entries.throughput)
         return scaled.astype(np.int64), entries.weight
+
+    def tie(self, entries: Entries) -> FloatArray:
+        """Tell equals apart, the less the better: by GPUs, for a rate by what is served beyond."""
+        if self.question.goal.rate is None:
+            return entries.gpus.astype(np.float64)
+        _, gpus = self.ratio(entries)
+        return np.asarray(-entries.throughput * (gpus // entries.gpus))
 
     def answer(self, predicted: Sequence[Predicted], started: float) -> Answer:
         """Put what was found into words, given the predictions of `keys`."""

@@ -43,6 +43,8 @@ class Value:
         Under billing by domain, whole domains and the replicas that share them.
     replicas : int or None
         Under the objective "gpus", copies that serve the rate together. [1]
+    served : float or None
+        What those copies could serve together. [1/s]
     """
 
     amount: float
@@ -50,6 +52,7 @@ class Value:
     more_is_better: bool
     bill: Bill | None = None
     replicas: int | None = None
+    served: float | None = None
 
 
 def units_of(goal: Goal, ground: Ground) -> tuple[int, int]:
@@ -158,7 +161,7 @@ def value_of(
     configuration, prediction = predicted.configuration, predicted.prediction
     throughput = prediction.total_tok_s_per_gpu * configuration.gpus
     counted = bill.charged / bill.replicas if bill else configuration.gpus
-    replicas = None
+    replicas = served = None
     if goal.objective == "throughput":
         amount = throughput / counted
     elif goal.objective == "power":
@@ -168,6 +171,7 @@ def value_of(
     elif goal.rate is not None:
         replicas = int(replicas_for(goal.rate, np.asarray(throughput), scenario))
         amount = float(replicas * configuration.gpus)
+        served = replicas * throughput / request_tokens(scenario)
     else:
         amount = prediction.usd_per_m_total_tokens
         if goal.objective == "output-cost":
@@ -178,4 +182,5 @@ def value_of(
         more_is_better=goal.objective in MORE_IS_BETTER,
         bill=bill,
         replicas=replicas,
+        served=served,
     )

@@ -77,9 +77,11 @@ def objective_rows(answer: Best) -> list[tuple[str, str]]:
     if objective.name == "cost" or objective.amount is None:
         return []
     text = f"{figure(objective.amount)} {objective.unit}"
-    if objective.replicas is not None:
+    if objective.replicas is not None and objective.served is not None:
         copies = count(objective.replicas, "replica")
-        text = f"{count(round(objective.amount), 'GPU')} in {copies} serve the rate"
+        serve = "serves" if objective.replicas == 1 else "serve"
+        text = f"{count(round(objective.amount), 'GPU')}: {copies} {serve} up to "
+        text += f"{figure(objective.served)} requests/s"
         placed = max(each.replica for domain in answer.placement for each in domain.workers)
         if placed < objective.replicas:
             text += "; side by side they find no room, so one is placed"

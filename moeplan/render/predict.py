@@ -114,12 +114,13 @@ def breakdown(deployment: Deployment) -> list[RenderableType]:
     rows.append(["one step", f"{total:.3f}", percent(1.0)])
     rows.append(["of it exposed communication", f"{exposed:.3f}", percent(exposed / total)])
     kept = total / deployment.prediction.tpot_ms
+    requests = "request" if plain(deployment.batch_in_flight) == "1" else "requests"
     holder = "rank" if deployment.config.decode_attention == "dp" else "worker"
     return [
         heading("Why: one decode step"),
         table("", "ms", "Share", rows=rows),
         paragraph(
-            f"{plain(deployment.batch_in_flight)} requests in flight per {holder}; a step keeps "
+            f"{plain(deployment.batch_in_flight)} {requests} in flight per {holder}; a step keeps "
             f"{kept:.2f} tokens of each; prefill is {percent(deployment.prefill_load)} busy."
         ),
         paragraph(links_sentence(deployment.links)),

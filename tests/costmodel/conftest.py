@@ -179,8 +179,10 @@ def model() -> ModelArrays:
         draft_layers=number(1),
         draft_weight_ratio=number(4),
         active_params=number(1e8),
+        expert_input_bytes=number(500),
         dispatch_bytes=number(500),
         combine_bytes=number(1000),
+        draft_expert_input_bytes=number(2000),
         draft_dispatch_bytes=number(2000),
         draft_combine_bytes=number(3000),
     )

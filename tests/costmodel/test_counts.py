@@ -120,7 +120,9 @@ def test_a_token_of_r1_multiplies_37_billion_weights() -> None:
 def test_bytes_on_the_wire_follow_the_precision() -> None:
     fp4, fp8, bf16 = (model_arrays(R1, name) for name in ("fp4", "fp8", "bf16"))
     assert floats(fp4.dispatch_bytes, fp4.combine_bytes) == (7168 * 4.5 / 8, 7168 * 4.5 / 8)
-    assert floats(fp8.dispatch_bytes, fp8.combine_bytes) == (7168 * (1 + 4 / 128), 7168 * 2)
+    assert floats(fp8.dispatch_bytes, fp8.combine_bytes) == (7168 * 2, 7168 * 2)
+    assert fp8.expert_input_bytes == 7168 * (1 + 4 / 128)
+    assert fp4.expert_input_bytes == fp4.dispatch_bytes
     assert floats(bf16.dispatch_bytes, bf16.combine_bytes) == (7168 * 2, 7168 * 2)
     # Draft layers stay in BF16 beside FP4 experts, and in FP8 beside FP8 ones.
     assert floats(fp4.draft_dispatch_bytes, fp4.draft_combine_bytes) == (7168 * 2, 7168 * 2)

@@ -136,6 +136,7 @@ def test_drafts_are_layers_of_their_own_precision(
         model,
         expert_bytes=array(2e6),
         shared_bytes=array(4e6),
+        expert_input_bytes=array(2000),
         dispatch_bytes=array(2000),
         combine_bytes=array(3000),
     )
@@ -158,6 +159,7 @@ def test_drafts_in_fp4_are_layers_like_the_others(
     narrow = replace(
         model,
         draft_weight_ratio=array(1),
+        draft_expert_input_bytes=model.expert_input_bytes,
         draft_dispatch_bytes=model.dispatch_bytes,
         draft_combine_bytes=model.combine_bytes,
     )

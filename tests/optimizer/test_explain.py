@@ -22,8 +22,10 @@ BASE = Configuration(
 )
 
 
-def explained(scenario: Scenario, calibration: Calibration, **changes: object) -> str:
-    cluster = default_cluster("b200", 72)
+def explained(
+    scenario: Scenario, calibration: Calibration, sku: str = "b200", **changes: object
+) -> str:
+    cluster = default_cluster(sku, 72)
     other = BASE.model_copy(update=changes)
     winner, loser = predict([BASE, other], scenario, cluster, calibration)
     ground = Ground(cluster)
@@ -65,3 +67,11 @@ def test_a_part_of_the_step_is_named(scenario: Scenario, calibration: Calibratio
     )
     assert "dispatch and combine: " in text
     assert " ms of a step" in text
+
+
+def test_prefill_that_feeds_no_more_is_named(scenario: Scenario, calibration: Calibration) -> None:
+    """One prefill worker before 32 decode GPUs of many slots: no shorter step would help."""
+    wide = {"decode_gpus_per_worker": 32, "decode_ep": 32, "max_batch": 256, "concurrency": 2000}
+    text = explained(scenario, calibration, "gb200", **wide)
+    assert text.endswith("busy, is 4 of 36 GPUs, against 4 of 20")
+    assert " % dearer: prefill, 9" in text

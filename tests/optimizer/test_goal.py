@@ -131,6 +131,31 @@ def test_fewest_gpus_for_a_rate(scenario: Scenario, calibration: Calibration, ra
         assert answer.value.amount >= rate * 2 * 0.9 * 1024 / other.total_tok_s_per_gpu * 0.5
 
 
+@pytest.mark.parametrize("rate", [20.0, 40.0, 75.0])
+def test_of_equally_many_gpus_those_that_serve_most_win(
+    scenario: Scenario, calibration: Calibration, rate: float
+) -> None:
+    """By enumeration: fewest GPUs first, then the most requests per second."""
+    goal = Goal("gpus", rate=rate)
+    answer = answer_of(scenario, calibration, 60.0, concurrency=300, goal=goal)
+    sums = []
+    for each in enumerated(scenario, calibration, users=300, target=60.0):
+        gpus = each.configuration.gpus
+        one = each.prediction.total_tok_s_per_gpu * gpus / (2 * 0.9 * 1024)
+        replicas = math.ceil(rate / one)
+        sums.append((replicas * gpus, -replicas * one))
+    fewest, most = min(sums)
+    assert answer.value is not None
+    assert answer.value.served is not None
+    assert answer.value.amount == fewest
+    assert answer.value.served == pytest.approx(-most, rel=1e-6)
+    assert len([gpus for gpus, _ in sums if gpus == fewest]) > 1
+    assert all(
+        "as many GPUs" in each.lost_by or "more: " in each.lost_by for each in answer.runners_up
+    )
+    assert not any(" -" in each.lost_by for each in answer.runners_up)
+
+
 def test_whole_domains_are_charged(scenario: Scenario, calibration: Calibration) -> None:
     """40 GPUs win where GPUs are paid; in a rack that is paid whole they strand 32."""
     free = answer_of(scenario, calibration, 125.0, space=Space())

@@ -100,8 +100,8 @@ def test_neighbouring_tpots_differ_by_less_than_3_percent(
         coarse = np.diff(tpot) >= 0.03 * tpot[:-1]
         falls = np.zeros_like(coarse)
         if worker.gpus > cluster.hardware().gpus_per_domain.value and worker.attention == "dp":
-            sent = top_k * counts.dispatch_bytes * batch * (worker.mtp_depth + 1)
-            drafted = top_k * counts.draft_dispatch_bytes * batch * 2 * (worker.mtp_depth > 0)
+            sent = top_k * counts.expert_input_bytes * batch * (worker.mtp_depth + 1)
+            drafted = top_k * counts.draft_expert_input_bytes * batch * 2 * (worker.mtp_depth > 0)
             falls = np.diff(sent > LARGEST_DISPATCH) | np.diff(drafted > LARGEST_DISPATCH)
         assert falls.sum() <= 2
         assert np.all(np.diff(tpot)[~falls] > 0)
