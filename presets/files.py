@@ -99,7 +99,9 @@ def validated(
     try:
         return record.model_validate(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        # A misspelt key is both unknown and missing: the first says what to change.
+        errors = error.errors(include_url=False)
+        first = min(errors, key=lambda each: each["type"] != "extra_forbidden")
         place = ".".join(str(part) for part in (key, *first["loc"]) if part != "")
         raise DataFileError(explained(first, record), path, key=place or None) from None
 

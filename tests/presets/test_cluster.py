@@ -95,6 +95,7 @@ def test_default_cluster_checks_its_arguments() -> None:
     [
         ("gpus: 8", "key sku: is missing"),
         ("sku: b200", "key gpus: is missing"),
+        ("sku: b200\ngpu: 8", "key gpu: is not a known key; did you mean 'gpus'"),
         ("sku: 200\ngpus: 8", "key sku: 200 is not valid; it must be text"),
         ("sku: ' '\ngpus: 8", "key sku: ' ' is no known machine; valid: b200, b300"),
         ("sku: gb20\ngpus: 8", "key sku: 'gb20' is no known machine; did you mean 'gb200'?"),
