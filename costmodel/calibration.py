@@ -124,6 +124,7 @@ class Calibration:
     sync_share: float
     # collectives
     exchange_factor: float
+    overlap: float
     all_reduce_factor: float
     all_reduce_launch: float
     all_reduce_launch_hopper: float

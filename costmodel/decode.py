@@ -23,6 +23,9 @@ from costmodel.collectives import (
 )
 from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
 
+NO_TIME = 1e-30
+"""Stands for an exchange that does not happen, in quotients [s]."""
+
 
 @dataclass(frozen=True)
 class LayerTime:
@@ -35,11 +38,12 @@ class LayerTime:
     combine: FloatArray
     all_reduce: FloatArray
     launch: FloatArray
+    hidden: FloatArray  # of dispatch and combine, behind the experts: no part of the sum
 
     @property
     def total(self) -> FloatArray:
         """Sum of all parts [s]."""
-        return np.asarray(sum(vars(self).values()))
+        return np.asarray(sum(_parts(self).values()))
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,17 @@ class StepTime:
     launch: FloatArray
     host: FloatArray
     wait: FloatArray
+    hidden: FloatArray  # of dispatch and combine, behind the experts: no part of the sum
+
+    @property
+    def parts(self) -> dict[str, FloatArray]:
+        """What adds up to a step; of dispatch and combine that is what is exposed [s]."""
+        return _parts(self)
 
     @property
     def total(self) -> FloatArray:
         """Sum of all parts [s]."""
-        return np.asarray(sum(vars(self).values()))
+        return np.asarray(sum(self.parts.values()))
 
     @property
     def exposed_communication(self) -> FloatArray:
@@ -110,6 +120,7 @@ def decode_step(
         launch=model.layers * layer.launch + calibration.step_time,
         host=requests * calibration.request_time,
         wait=np.zeros(()),
+        hidden=model.moe_layers * layer.hidden,
     )
     together = workers.attention_dp & (workers.gpus > 1)
     wait = np.where(together, calibration.sync_share, 0.0) * step.total
@@ -125,18 +136,26 @@ def layer_time(
     tokens: FloatArray,
     calibration: Calibration,
 ) -> LayerTime:
-    """Time one MoE layer that handles ``tokens`` of ``requests`` requests, per rank or worker."""
+    """Time one MoE layer that handles ``tokens`` of ``requests`` requests, per rank or worker.
+
+    Dispatch and combine pass behind a share of the expert GEMMs; what does not fit is exposed.
+    """
     worker_tokens = np.where(workers.attention_dp, tokens * workers.gpus, tokens)
     dispatch, combine = moe_exchange_time(machine, model, workers, tokens, paths, calibration)
+    experts = expert_time(machine, model, workers, tokens, worker_tokens, calibration)
+    exchange = dispatch + combine
+    hidden = np.minimum(exchange, calibration.overlap * experts)
+    exposed = 1.0 - hidden / np.maximum(exchange, NO_TIME)
     reduce = attention_reduce_time(machine, model, workers, tokens, paths, calibration)
     return LayerTime(
         projection=projection_time(machine, model, workers, tokens, calibration),
         attention=attention_time(machine, model, workers, requests, tokens, calibration),
-        experts=expert_time(machine, model, workers, tokens, worker_tokens, calibration),
-        dispatch=dispatch,
-        combine=combine,
+        experts=experts,
+        dispatch=dispatch * exposed,
+        combine=combine * exposed,
         all_reduce=2.0 * reduce,
         launch=launch_time(machine, calibration),
+        hidden=hidden,
     )
 
 
@@ -339,6 +358,10 @@ def launch_time(machine: MachineArrays, calibration: Calibration) -> FloatArray:
     time = _by_generation(machine, calibration.layer_time, calibration.layer_time_hopper)
     fp8_on_blackwell = machine.blackwell & ~machine.fp4
     return np.where(fp8_on_blackwell, time * calibration.fp8_layer_factor, time)
+
+
+def _parts(time: LayerTime | StepTime) -> dict[str, FloatArray]:
+    return {name: part for name, part in vars(time).items() if name != "hidden"}
 
 
 def _tp(workers: WorkerArrays) -> FloatArray:

@@ -42,8 +42,9 @@ def predict(
     for case, limit, prefill in zip(cases, limits, inputs, strict=True):
         check_memory(case, limit, prefill)
     result = run(deployments, calibration)
-    parts = breakdowns(vars(result.steady.decode.step), len(cases))
-    exposed = _column(result.steady.decode.step.exposed_communication, len(cases))
+    step = result.steady.decode.step
+    parts = breakdowns(step.parts, len(cases))
+    exposed = _column(step.exposed_communication, len(cases))
     columns = zip(
         cases,
         _column(result.tpot_median, len(cases)),
@@ -53,6 +54,7 @@ def predict(
         _column(result.steady.prefill_load, len(cases)),
         parts,
         exposed,
+        _column(step.hidden, len(cases)),
         strict=True,
     )
     prices = [on.hardware().price_usd_per_hour.value for on in (cases[0].prefill_on, cluster)]
@@ -65,8 +67,9 @@ def predict(
             breakdown_ms=part | {"exposed_communication": 1e3 * links},
             batch_in_flight=batch,
             prefill_load=load,
+            hidden_communication_ms=1e3 * hidden,
         )
-        for case, tpot, ttft, throughput, batch, load, part, links in columns
+        for case, tpot, ttft, throughput, batch, load, part, links, hidden in columns
     ]
 
 

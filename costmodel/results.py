@@ -113,6 +113,7 @@ class Predicted:
     breakdown_ms: dict[str, float]
     batch_in_flight: float  # per rank (dp) or worker (tp)
     prefill_load: float  # share of the prefill capacity in use
+    hidden_communication_ms: float  # of dispatch and combine, behind expert GEMMs; in no part
 
 
 @dataclass(frozen=True)

@@ -241,13 +241,14 @@ def _read(network: Network, batch: FloatArray) -> float:
         flops_attention=endless,
         flops_bf16=endless,
     )
-    # Bytes as such: neither shares of the rate, nor factors on time.
+    # Bytes as such: neither shares of the rate, nor factors on time, nor time that is hidden.
     calibration = replace(
         network.calibration,
         hbm_efficiency=1.0,
         cache_efficiency=1.0,
         draft_factor=1.0,
         sync_share=0.0,
+        overlap=0.0,
     )
     times = [
         decode_step(each, network.model, network.workers, network.paths, batch, calibration).total

@@ -205,7 +205,7 @@ def validation_of(
         for name in FIGURES
     }
     steps = [result.steady.decode.step for result in runs]
-    parts = {name: chosen([getattr(step, name) for step in steps]) for name in vars(steps[0])}
+    parts = {name: chosen([step.parts[name] for step in steps]) for name in steps[0].parts}
     batch = chosen([result.steady.decode.requests for result in runs])
     predictions = {
         column: chosen([column_of(result) for result in runs])

@@ -169,6 +169,7 @@ def deployment_of(predicted: Predicted, ground: Ground, replicas: int = 1) -> De
         prefill_load=predicted.prefill_load,
         links=_links(ground.cluster, predicted.configuration.decode_gpus_per_worker),
         placement=placement_of(predicted.configuration, ground, replicas),
+        hidden_communication_ms=predicted.hidden_communication_ms,
     )
 
 

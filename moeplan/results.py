@@ -214,6 +214,8 @@ class Deployment(Result):
         Requests per rank under dp, per worker under tp. [1]
     prefill_load : float
         Share of the prefill capacity in use. [1]
+    hidden_communication_ms : float
+        Dispatch and combine that pass behind expert GEMMs, and so are no part of a step. [ms]
     """
 
     config: Configuration
@@ -223,6 +225,7 @@ class Deployment(Result):
     prefill_load: float
     links: Links
     placement: tuple[Domain, ...]
+    hidden_communication_ms: float
 
 
 class Best(Shown):

@@ -113,6 +113,8 @@ def breakdown(deployment: Deployment) -> list[RenderableType]:
     ]
     rows.append(["one step", f"{total:.3f}", percent(1.0)])
     rows.append(["of it exposed communication", f"{exposed:.3f}", percent(exposed / total)])
+    if (hidden := deployment.hidden_communication_ms) > 0.0:
+        rows.append(["besides, hidden by expert GEMMs", f"{hidden:.3f}", ""])
     kept = total / deployment.prediction.tpot_ms
     requests = "request" if plain(deployment.batch_in_flight) == "1" else "requests"
     holder = "rank" if deployment.config.decode_attention == "dp" else "worker"

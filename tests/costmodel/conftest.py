@@ -40,6 +40,7 @@ ROUND = {
     "draft_factor": 2.0,
     "sync_share": 0.1,
     "exchange_factor": 2.0,
+    "overlap": 0.25,
     "all_reduce_factor": 2.0,
     "all_reduce_launch": 5e-6,
     "all_reduce_launch_hopper": 4e-6,

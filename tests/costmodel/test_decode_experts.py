@@ -205,3 +205,57 @@ def test_tp_reduces_and_dp_exchanges(
     assert time == pytest.approx(float(2 * once))
     layer = layer_time(machine, model, tp_workers, inside, tokens, tokens, plain)
     assert layer.all_reduce == 2 * time  # after attention and after the experts
+
+
+# Overlap: dispatch and combine pass behind a quarter of the expert GEMMs.
+
+
+def test_experts_hide_a_share_of_the_exchange(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    tp_workers: WorkerArrays,
+    inside: PathArrays,
+    plain: Calibration,
+) -> None:
+    tokens = array(10)
+    exchange = sum(moe_exchange_time(machine, model, dp_workers, tokens, inside, plain))
+    layer = layer_time(machine, model, dp_workers, inside, tokens, tokens, plain)
+    assert layer.hidden == pytest.approx(float(layer.experts / 4))
+    assert layer.dispatch + layer.combine + layer.hidden == pytest.approx(float(exchange))
+    parts = [part for name, part in vars(layer).items() if name != "hidden"]
+    assert layer.total == pytest.approx(float(sum(parts)))
+    split = layer_time(machine, model, tp_workers, inside, tokens, tokens, plain)
+    assert [float(part) for part in (split.hidden, split.dispatch, split.combine)] == [0, 0, 0]
+
+
+def test_no_more_is_hidden_than_there_is(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    inside: PathArrays,
+    plain: Calibration,
+) -> None:
+    slow = replace(machine, hbm_rate=machine.hbm_rate / 1e3)
+    tokens = array(10)
+    layer = layer_time(slow, model, dp_workers, inside, tokens, tokens, plain)
+    exchange = sum(moe_exchange_time(slow, model, dp_workers, tokens, inside, plain))
+    assert layer.hidden == exchange
+    assert [float(part) for part in (layer.dispatch, layer.combine)] == [0, 0]
+
+
+def test_across_domains_less_of_the_exchange_is_hidden(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    inside: PathArrays,
+    across: PathArrays,
+    plain: Calibration,
+) -> None:
+    tokens = array(10)
+    near, far = (
+        layer_time(machine, model, dp_workers, paths, tokens, tokens, plain)
+        for paths in (inside, across)
+    )
+    assert near.hidden == far.hidden
+    assert near.dispatch + near.combine < far.dispatch + far.combine

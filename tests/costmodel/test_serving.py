@@ -1,6 +1,7 @@
 import heapq
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -147,7 +148,8 @@ def test_throughput_bound_by_prefill_comes_to_its_largest_load(network: Network)
     # One prefill worker of 100 requests/s before 200 decode workers.
     starved = with_fleet(network, 1, 200)
     rates = [float(run(starved, 1000, users).steady.request_rate) for users in (100, 1e3, 1e4)]
-    assert rates == sorted(rates)
+    # Bisection stops within a ten-millionth of that load.
+    assert all(after > before * (1.0 - 1e-7) for before, after in pairwise(rates))
     assert rates[-1] == pytest.approx(100 * MOST_LOAD)
 
 
