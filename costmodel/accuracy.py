@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from costmodel.calibration import Calibration, CalibrationFile
+from costmodel.coverage import coverage_of
 from costmodel.deployments import case_of
 from costmodel.latencies import LATENCY_SPREAD, exchange_kernel, exchange_residuals
 from costmodel.stages import (
     FOLDS,
     calibrate_collectives,
     calibrate_serving,
-    coverage_of,
     fit_exchange,
 )
 from costmodel.validation import (

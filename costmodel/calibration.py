@@ -73,6 +73,10 @@ class Coverage(BaseModel):
     max_batch_dp: tuple[int, int]  # per rank
     max_batch_tp: tuple[int, int]  # per worker
     prefill_attentions: tuple[str, ...] = ("dp",)  # modes of the prefill workers
+    prefill_gpus: tuple[int, int] = (1, 72)  # per worker inside one NVLink domain
+    narrow_ep: tuple[str, ...] = ()  # "dp 8/1": workers of 8 GPUs with EP 1 and attention dp
+    eplb_skus: tuple[str, ...] = ()  # machines measured with expert slots
+    eplb_slots: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)

@@ -23,26 +23,9 @@ def check_shape(
     InputError
         Naming the field, its value and what would be valid.
     """
-    gpus, ep = configuration.decode_gpus_per_worker, configuration.decode_ep
-    asked = [(configuration.gpus, "", cluster)]
-    if prefill_cluster is not None:
-        asked = [
-            (configuration.prefill_gpus, "prefill ", prefill_cluster),
-            (configuration.decode_gpus, "decode ", cluster),
-        ]
-    for wanted, role, there in asked:
-        if wanted > there.gpus:
-            raise InputError(
-                f"configuration asks for {wanted} {role}GPUs, but the {role}cluster has "
-                f"{there.gpus}"
-            )
-    if gpus % ep:
-        raise InputError(f"decode_ep {ep} must divide decode_gpus_per_worker {gpus}")
-    slots = configuration.eplb_slots or model.experts
-    if slots < model.experts:
-        raise InputError(f"eplb_slots {slots} must be 0 or at least the {model.experts} experts")
-    if slots % ep:
-        raise InputError(f"decode_ep {ep} must divide the {slots} expert slots")
+    _check_room(configuration, cluster, prefill_cluster)
+    _check_experts(configuration, model)
+    gpus = configuration.decode_gpus_per_worker
     if configuration.decode_attention == "tp" and model.attention.heads % gpus:
         raise InputError(
             f"decode_gpus_per_worker {gpus} must divide the {model.attention.heads} attention "
@@ -58,6 +41,39 @@ def check_shape(
         raise InputError(
             f"mtp_depth {configuration.mtp_depth} needs draft layers; {model.name} has none, use 0"
         )
+
+
+def _check_room(
+    configuration: Configuration, cluster: ClusterSpec, prefill_cluster: ClusterSpec | None
+) -> None:
+    asked = [(configuration.gpus, "", cluster)]
+    if prefill_cluster is not None:
+        asked = [
+            (configuration.prefill_gpus, "prefill ", prefill_cluster),
+            (configuration.decode_gpus, "decode ", cluster),
+        ]
+    for wanted, role, there in asked:
+        if wanted > there.gpus:
+            raise InputError(
+                f"configuration asks for {wanted} {role}GPUs, but the {role}cluster has "
+                f"{there.gpus}"
+            )
+
+
+def _check_experts(configuration: Configuration, model: Model) -> None:
+    gpus, ep = configuration.decode_gpus_per_worker, configuration.decode_ep
+    if gpus % ep:
+        raise InputError(f"decode_ep {ep} must divide decode_gpus_per_worker {gpus}")
+    if model.expert_intermediate % (gpus // ep):
+        raise InputError(
+            f"decode_ep {ep} over {gpus} GPUs splits each expert {gpus // ep} ways, which must "
+            f"divide its width {model.expert_intermediate}"
+        )
+    slots = configuration.eplb_slots or model.experts
+    if slots < model.experts:
+        raise InputError(f"eplb_slots {slots} must be 0 or at least the {model.experts} experts")
+    if slots % ep:
+        raise InputError(f"decode_ep {ep} must divide the {slots} expert slots")
 
 
 def check_memory(case: Case, limit: float, prefill_limit: float) -> None:

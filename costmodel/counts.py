@@ -25,7 +25,8 @@ def model_arrays(model: Model, precision: str) -> ModelArrays:
     """
     bits = model.precision(precision)
     whole, split, heads, products, prefill_products, kv, kv_split = _attention(model, bits)
-    projection_bytes = _attention_bytes(model, bits) / (whole + split)
+    output = _output_params(model)  # split, and may have bits of its own
+    join = 2.0 * model.hidden**2 if model.draft_layers else 0.0
     expert = 3.0 * model.hidden * model.expert_intermediate
     shared = 3.0 * model.hidden * model.shared_experts * model.shared_intermediate
     dense = 3.0 * model.hidden * model.dense_intermediate
@@ -48,7 +49,11 @@ def model_arrays(model: Model, precision: str) -> ModelArrays:
         "dense_mlp_bytes": dense * bits.dense / 8.0,
         "attention_params_split": split,
         "attention_params_whole": whole,
-        "attention_bytes_per_param": projection_bytes,
+        "attention_bytes_split": (
+            (split - output) * bits.attention + output * bits.attention_output
+        )
+        / 8.0,
+        "attention_bytes_whole": whole * bits.attention / 8.0,
         "heads": heads,
         "score_value_dim": products,
         "prefill_score_value_dim": prefill_products,
@@ -59,10 +64,13 @@ def model_arrays(model: Model, precision: str) -> ModelArrays:
         "embedding_bytes": 0.0 if model.tied_embeddings else head * bits.embedding / 8.0,
         "draft_layers": model.draft_layers,
         "draft_weight_ratio": bits.draft / bits.experts,
-        "expert_input_bytes": _input_bytes(model, bits.experts),
+        "expert_input_bytes": expert_input_bytes(model, bits.experts),
         "dispatch_bytes": _dispatch_bytes(model, bits.experts),
         "combine_bytes": _combine_bytes(model, bits.experts),
-        "draft_expert_input_bytes": _input_bytes(model, bits.draft),
+        "draft_attention_bytes_split": split * bits.draft / 8.0,
+        "draft_attention_bytes_whole": whole * bits.draft / 8.0,
+        "draft_join_params": join,
+        "draft_expert_input_bytes": expert_input_bytes(model, bits.draft),
         "draft_dispatch_bytes": _dispatch_bytes(model, bits.draft),
         "draft_combine_bytes": _combine_bytes(model, bits.draft),
         "active_params": linear,
@@ -146,13 +154,11 @@ def _attention(
     return 0.0, split, attention.heads, 2.0 * width, 2.0 * width, cache, attention.kv_heads
 
 
-def _attention_bytes(model: Model, bits: Precision) -> float:
-    """Bytes of the attention projections of one layer; the last may have other bits."""
+def _output_params(model: Model) -> float:
+    """Weights of the last projection of attention in one layer."""
     attention = model.attention
-    whole, split, *_ = _attention(model, bits)
     value = attention.v_dim if isinstance(attention, MlaAttention) else attention.head_dim
-    output = float(attention.heads * value * model.hidden)
-    return ((whole + split - output) * bits.attention + output * bits.attention_output) / 8.0
+    return float(attention.heads * value * model.hidden)
 
 
 def _dispatch_bytes(model: Model, bits: float) -> float:
@@ -162,11 +168,11 @@ def _dispatch_bytes(model: Model, bits: float) -> float:
     BF16 and quantised where it arrives, by every backend of TensorRT-LLM (`quantize_input` of
     its fused_moe modules, read 2026-11-24).
     """
-    return _input_bytes(model, bits) if bits < FP4_BITS else model.hidden * BF16_BYTES
+    return expert_input_bytes(model, bits) if bits < FP4_BITS else model.hidden * BF16_BYTES
 
 
-def _input_bytes(model: Model, bits: float) -> float:
-    """One token as the experts multiply it, quantised [B]."""
+def expert_input_bytes(model: Model, bits: float) -> float:
+    """One token as experts with weights of so many bits multiply it, quantised [B]."""
     if bits < FP4_BITS:
         return model.hidden * NVFP4_BYTES
     return model.hidden * (FP8_BYTES if bits < FP8_BITS else BF16_BYTES)

@@ -7,7 +7,7 @@ worker under attention tp. Equations and symbols: ``docs/cost-model.md``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -21,62 +21,12 @@ from costmodel.collectives import (
     preparation_time,
     ranks_hit,
 )
+from costmodel.counts import BF16_BYTES
 from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
+from costmodel.step_time import LayerTime, StepTime
 
 NO_TIME = 1e-30
 """Stands for an exchange that does not happen, in quotients [s]."""
-
-
-@dataclass(frozen=True)
-class LayerTime:
-    """Seconds of one MoE layer by part; shapes broadcast."""
-
-    projection: FloatArray
-    attention: FloatArray
-    experts: FloatArray
-    dispatch: FloatArray
-    combine: FloatArray
-    all_reduce: FloatArray
-    launch: FloatArray
-    hidden: FloatArray  # of dispatch and combine, behind the experts: no part of the sum
-
-    @property
-    def total(self) -> FloatArray:
-        """Sum of all parts [s]."""
-        return np.asarray(sum(_parts(self).values()))
-
-
-@dataclass(frozen=True)
-class StepTime:
-    """Seconds of one decode step by part; ``total`` is what a step takes. Shapes broadcast."""
-
-    projection: FloatArray
-    attention: FloatArray
-    experts: FloatArray
-    dispatch: FloatArray
-    combine: FloatArray
-    all_reduce: FloatArray
-    draft: FloatArray
-    head: FloatArray
-    launch: FloatArray
-    host: FloatArray
-    wait: FloatArray
-    hidden: FloatArray  # of dispatch and combine, behind the experts: no part of the sum
-
-    @property
-    def parts(self) -> dict[str, FloatArray]:
-        """What adds up to a step; of dispatch and combine that is what is exposed [s]."""
-        return _parts(self)
-
-    @property
-    def total(self) -> FloatArray:
-        """Sum of all parts [s]."""
-        return np.asarray(sum(self.parts.values()))
-
-    @property
-    def exposed_communication(self) -> FloatArray:
-        """Time in which links, not GEMMs, hold up the step [s]."""
-        return np.asarray(self.dispatch + self.combine + self.all_reduce)
 
 
 def decode_step(
@@ -167,7 +117,9 @@ def draft_time(
     requests: FloatArray,
     calibration: Calibration,
 ) -> FloatArray:
-    """All drafts of one step: per draft one layer, at its own precision, and the LM head [s].
+    """All drafts of one step: per draft one layer, at its own precision, and what is around it [s].
+
+    Before the layer a projection in BF16 joins hidden state and embedding, after it is the LM head.
 
     The first draft sees all depth + 1 tokens of a request, the others one: two on average.
     """
@@ -176,6 +128,8 @@ def draft_time(
         model,
         expert_bytes=model.expert_bytes * ratio,
         shared_bytes=model.shared_bytes * ratio,
+        attention_bytes_split=model.draft_attention_bytes_split,
+        attention_bytes_whole=model.draft_attention_bytes_whole,
         expert_input_bytes=model.draft_expert_input_bytes,
         dispatch_bytes=model.draft_dispatch_bytes,
         combine_bytes=model.draft_combine_bytes,
@@ -185,8 +139,10 @@ def draft_time(
     )
     tokens = 2.0 * requests
     layer = layer_time(layer_machine, layer_model, workers, paths, requests, tokens, calibration)
+    params = model.draft_join_params / _tp(workers)
+    join = _matrix_time(machine, BF16_BYTES * params, params, tokens, calibration)
     head = head_time(machine, model, workers, requests, calibration)
-    return workers.mtp_depth * (layer.total * calibration.draft_factor + head)
+    return workers.mtp_depth * ((layer.total + join) * calibration.draft_factor + head)
 
 
 def projection_time(
@@ -197,11 +153,10 @@ def projection_time(
     calibration: Calibration,
 ) -> FloatArray:
     """Attention projections of one layer: weights split over ranks by tp, whole under dp [s]."""
-    params = model.attention_params_whole + model.attention_params_split / _tp(workers)
-    read = (
-        params * model.attention_bytes_per_param / (machine.hbm_rate * calibration.hbm_efficiency)
-    )
-    return read + 2.0 * tokens * params / (machine.flops_dense * calibration.dense_efficiency)
+    tp = _tp(workers)
+    held = model.attention_bytes_whole + model.attention_bytes_split / tp
+    params = model.attention_params_whole + model.attention_params_split / tp
+    return _matrix_time(machine, held, params, tokens, calibration)
 
 
 def attention_time(
@@ -360,8 +315,16 @@ def launch_time(machine: MachineArrays, calibration: Calibration) -> FloatArray:
     return np.where(fp8_on_blackwell, time * calibration.fp8_layer_factor, time)
 
 
-def _parts(time: LayerTime | StepTime) -> dict[str, FloatArray]:
-    return {name: part for name, part in vars(time).items() if name != "hidden"}
+def _matrix_time(
+    machine: MachineArrays,
+    held: FloatArray,
+    params: FloatArray,
+    tokens: FloatArray,
+    calibration: Calibration,
+) -> FloatArray:
+    """Weights read once [B] and multiplied by every token [s]."""
+    read = held / (machine.hbm_rate * calibration.hbm_efficiency)
+    return read + 2.0 * tokens * params / (machine.flops_dense * calibration.dense_efficiency)
 
 
 def _tp(workers: WorkerArrays) -> FloatArray:

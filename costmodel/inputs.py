@@ -50,7 +50,8 @@ class ModelArrays:
     dense_mlp_bytes: FloatArray  # [B]
     attention_params_split: FloatArray  # projections that tensor parallelism splits
     attention_params_whole: FloatArray  # projections that every rank repeats
-    attention_bytes_per_param: FloatArray  # [B]
+    attention_bytes_split: FloatArray  # [B] of the first
+    attention_bytes_whole: FloatArray  # [B] of the second
     heads: FloatArray
     score_value_dim: (
         FloatArray  # decode: multiply-adds of one head and cached token, score plus value
@@ -63,6 +64,9 @@ class ModelArrays:
     embedding_bytes: FloatArray  # input embedding [B]
     draft_layers: FloatArray  # in the checkpoint
     draft_weight_ratio: FloatArray  # bits per weight of a draft layer over those of the experts
+    draft_attention_bytes_split: FloatArray  # [B] of a draft layer
+    draft_attention_bytes_whole: FloatArray  # [B]
+    draft_join_params: FloatArray  # projection that joins hidden state and embedding before a draft
     draft_expert_input_bytes: FloatArray  # one token as a draft layer's experts multiply it [B]
     draft_dispatch_bytes: FloatArray  # one token of a draft layer on its way to one rank [B]
     draft_combine_bytes: FloatArray  # and on its way back [B]

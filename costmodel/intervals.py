@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
 from costmodel.calibration import Calibration, Coverage
+from costmodel.collectives import LARGEST_DISPATCH
+from costmodel.counts import expert_input_bytes
 from costmodel.inputs import FloatArray
-from costmodel.results import Case
+from costmodel.results import Case, Scenario
 from presets import ClusterSpec, ScaleOut
 
 MODEL_WEIGHT = 3  # a model that was never measured counts as so many things outside the data
-PREFILL_MODE = "prefill attention "
-"""How the reason begins that leaves the decode step alone: it widens TTFT and throughput only."""
+PREFILL_ONLY = ("prefill attention ", "prefill workers ")
+"""How reasons begin that leave the decode step alone: they widen TTFT and throughput only."""
+
+WIDEST = math.log(10.0)
+"""Largest half-width, of the logarithm: an interval beyond tenfold either way says nothing more."""
 
 IntervalClass = Literal["fp4", "fp8", "crossing"]
 
@@ -33,16 +39,17 @@ def interval_widths(
     """Half-widths of the 90 % intervals, of the logarithm, wider for each extrapolation."""
     weights = {reason: MODEL_WEIGHT if reason.startswith("model ") else 1 for reason in reasons}
     widening = calibration.extrapolation_widening ** sum(weights.values())
-    of_decode = sum(w for reason, w in weights.items() if not reason.startswith(PREFILL_MODE))
+    of_decode = sum(w for reason, w in weights.items() if not reason.startswith(PREFILL_ONLY))
     tpot = (
         getattr(calibration.tpot_half_width, kind) * calibration.extrapolation_widening**of_decode
     )
-    return {
+    widths = {
         "tpot": tpot,
         "iteration": tpot,
         "ttft": getattr(calibration.ttft_half_width, kind) * widening,
         "throughput": getattr(calibration.throughput_half_width, kind) * widening,
     }
+    return {name: min(width, WIDEST) for name, width in widths.items()}
 
 
 def half_widths(cases: Sequence[Case], calibration: Calibration) -> dict[str, FloatArray]:
@@ -65,8 +72,11 @@ def extrapolations(case: Case, coverage: Coverage) -> tuple[str, ...]:
     prefill_domain = prefill_on.hardware().gpus_per_domain.value
     decode = configuration.decode_gpus_per_worker
     prefill = configuration.prefill_gpus_per_worker
-    dp = configuration.decode_attention == "dp"
+    dp, depth = configuration.decode_attention == "dp", configuration.mtp_depth
     batches = coverage.max_batch_dp if dp else coverage.max_batch_tp
+    wide = decode > hardware.gpus_per_domain.value
+    slots = configuration.eplb_slots
+    shape = f"{decode}/{configuration.decode_ep}"
     checks = {
         f"machine {cluster.sku}": cluster.sku not in coverage.skus,
         f"model {scenario.model.name}": scenario.model.name not in coverage.models,
@@ -75,14 +85,16 @@ def extrapolations(case: Case, coverage: Coverage) -> tuple[str, ...]:
         f"input length {scenario.isl}": not _inside(scenario.isl, coverage.isl),
         f"output length {scenario.osl}": not _inside(scenario.osl, coverage.osl),
         f"{decode} GPUs per decode worker across NVLink domains": (
-            decode > hardware.gpus_per_domain.value
-            and (cluster.sku not in coverage.crossing_skus or decode > coverage.crossing_gpus)
+            wide and (cluster.sku not in coverage.crossing_skus or decode > coverage.crossing_gpus)
         ),
         f"{prefill} GPUs per prefill worker across NVLink domains": (
             prefill > prefill_domain
             and (prefill_on.sku not in coverage.crossing_skus or prefill > coverage.crossing_gpus)
         ),
-        f"{PREFILL_MODE}tp over {prefill} GPUs": (
+        f"prefill workers of {prefill} GPU{'s' if prefill > 1 else ''}": (
+            prefill <= prefill_domain and not _inside(prefill, coverage.prefill_gpus)
+        ),
+        f"prefill attention tp over {prefill} GPUs": (
             configuration.prefill_attention == "tp"
             and prefill > 1
             and "tp" not in coverage.prefill_attentions
@@ -92,17 +104,38 @@ def extrapolations(case: Case, coverage: Coverage) -> tuple[str, ...]:
             configuration.decode_attention == "tp"
             and coverage.tp_gpus[1] < decode <= hardware.gpus_per_domain.value
         ),
+        f"EP {configuration.decode_ep} over {decode} GPUs under attention "
+        f"{configuration.decode_attention}": (
+            configuration.decode_ep < decode
+            and f"{configuration.decode_attention} {shape}" not in coverage.narrow_ep
+        ),
+        f"{slots} expert slots on {cluster.sku}": slots > 0
+        and (cluster.sku not in coverage.eplb_skus or not _inside(slots, coverage.eplb_slots)),
         f"batch {configuration.max_batch} under attention {configuration.decode_attention}": (
-            configuration.max_batch > batches[1]
+            not _inside(configuration.max_batch, batches)
+        ),
+        "tokens gathered over NICs, which one row shows": (
+            wide and dp and configuration.max_batch > largest_batch_sent(scenario, depth)
         ),
         f"prefill on {prefill_on.sku} before decode on {cluster.sku}": (
             prefill_on.sku != cluster.sku
+        ),
+        "a NIC latency that no row has, between NVLink domains": (
+            wide and cluster.nic_latency_us is not None
         ),
         "links or memory that the cluster file changes": (
             cluster_differs(cluster) or cluster_differs(prefill_on)
         ),
     }
     return tuple(reason for reason, outside in checks.items() if outside)
+
+
+def largest_batch_sent(scenario: Scenario, mtp_depth: int) -> float:
+    """Largest batch per rank whose tokens go to each expert over NICs; above they are gathered."""
+    model = scenario.model
+    bits = model.precision(scenario.precision).experts
+    tokens = LARGEST_DISPATCH / (model.top_k * expert_input_bytes(model, bits))
+    return tokens / (1.0 + mtp_depth)
 
 
 def cluster_differs(cluster: ClusterSpec) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from costmodel.calibration import Calibration
+from costmodel.counts import BF16_BYTES
 from costmodel.inputs import BoolArray, FloatArray, MachineArrays, ModelArrays, WorkerArrays
 from costmodel.workload import Workload
 
@@ -20,13 +21,13 @@ def weight_bytes(model: ModelArrays, workers: WorkerArrays) -> FloatArray:
     copies = np.maximum(workers.eplb_slots, model.experts)
     wider = drafts * model.draft_weight_ratio  # draft layers keep their own precision
     routed = (model.moe_layers + wider) * copies * model.expert_bytes / workers.gpus
-    attention = (
-        model.attention_params_whole + model.attention_params_split / tp
-    ) * model.attention_bytes_per_param
+    attention = model.attention_bytes_whole + model.attention_bytes_split / tp
+    drafting = model.draft_attention_bytes_whole + model.draft_attention_bytes_split / tp
+    drafting = drafting + BF16_BYTES * model.draft_join_params / tp
     dense_layers = model.layers - model.moe_layers
     rest = (model.moe_layers + wider) * model.shared_bytes + dense_layers * model.dense_mlp_bytes
     ends = model.head_bytes / workers.gpus + model.embedding_bytes / workers.gpus
-    return routed + (model.layers + drafts) * attention + rest / tp + ends
+    return routed + model.layers * attention + drafts * drafting + rest / tp + ends
 
 
 def draft_layers(model: ModelArrays, workers: WorkerArrays) -> FloatArray:

@@ -65,6 +65,7 @@ def configuration_key(row: ServingRow) -> tuple[object, ...]:
         row.sku, row.model, row.precision, row.isl, row.osl, row.mtp_depth, row.prefill_workers,
         row.prefill_gpus_per_worker, row.prefill_attention, row.decode_workers,
         row.decode_gpus_per_worker, row.decode_ep, row.decode_attention, row.concurrency,
+        row.max_batch, row.eplb_slots, row.frontends,
     )  # fmt: skip
 
 

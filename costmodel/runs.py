@@ -6,7 +6,12 @@ and how many frontends route requests.
 
 from __future__ import annotations
 
+import math
+
 from presets import run_settings
+
+MEASURED_LENGTHS = (1024, 8192)
+"""Input lengths of the measured runs. [token]"""
 
 
 def measured_frontends(sku: str, precision: str) -> int:
@@ -24,10 +29,13 @@ def has_trtllm_experts(
 ) -> bool:
     """Tell whether decode workers compute FP8 experts by kernels of TRTLLM, not of DeepGEMM.
 
+    Where the runs of a machine differ by their input length, those of the nearest length count.
+
     >>> has_trtllm_experts("b300", "fp8", 1024, "dp", 0)
     True
     """
     if precision != "fp8":
         return False
-    settings = run_settings(sku, precision, isl, decode_attention, mtp_depth)
+    nearest = min(MEASURED_LENGTHS, key=lambda length: abs(math.log(isl / length)))
+    settings = run_settings(sku, precision, nearest, decode_attention, mtp_depth)
     return settings is not None and settings.moe_backend == "TRTLLM"

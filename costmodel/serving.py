@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.decode import StepTime, decode_step
+from costmodel.decode import decode_step
 from costmodel.inputs import (
     BoolArray,
     FloatArray,
@@ -22,6 +22,7 @@ from costmodel.inputs import (
     WorkerArrays,
 )
 from costmodel.prefill import Prefill
+from costmodel.step_time import StepTime
 from costmodel.workload import Workload, acceptance_length, mean_over_median
 
 SMALLEST = 1e-6  # of the largest batch: where the bisection starts

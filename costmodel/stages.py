@@ -7,13 +7,8 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from costmodel.calibration import (
-    AllToAllKernel,
-    Calibration,
-    CalibrationFile,
-    Constant,
-    Coverage,
-)
+from costmodel.calibration import AllToAllKernel, Calibration, CalibrationFile, Constant
+from costmodel.coverage import coverage_of, joined_coverage
 from costmodel.deployments import case_of, deployments_of
 from costmodel.fit import Fit, fit_constants
 from costmodel.inputs import FloatArray
@@ -32,7 +27,6 @@ from presets import (
     ServingRow,
     allreduce_rows,
     alltoall_rows,
-    load_hardware,
 )
 
 Progress = Callable[[], None]
@@ -77,6 +71,7 @@ FEWEST = 8  # rows of a class from which its half-width is set
 COVERED = 0.9  # share of cross-validated errors inside an interval
 LEAVE_ONE_OUT = 16  # rows up to which a user's configurations are left out one at a time
 DRIFT = 0.15  # of the logarithm of a constant between clusters and engine versions
+ACCEPTANCE_DRIFT = 0.03  # of accepted drafts, which belong to model and text, not to the cluster
 ROUNDS = 2  # step time and prefill in turn: each sets how many requests the other sees
 
 
@@ -136,7 +131,7 @@ def adapt(
     on the rows are compared by leaving out one configuration at a time, or folds of many.
     """
     check_rows(rows)
-    prior = replace(start, constants={n: _as_prior(c) for n, c in start.constants.items()})
+    prior = replace(start, constants={n: _as_prior(n, c) for n, c in start.constants.items()})
     fit = calibrate_serving(rows, prior, progress, rounds=1)
     configurations = len({configuration_key(row) for row in rows})
     folds = folds_of(rows, configurations if configurations <= LEAVE_ONE_OUT else FOLDS)
@@ -249,76 +244,6 @@ def calibrate_serving(
     return Fit(file, informed, evaluations)
 
 
-def coverage_of(rows: Sequence[ServingRow]) -> Coverage:
-    """Collect what measured rows span."""
-    crossing = [
-        row
-        for row in rows
-        if row.decode_gpus_per_worker > load_hardware(row.sku).gpus_per_domain.value
-    ]
-    return Coverage(
-        rows=len(rows),
-        skus=tuple(sorted({row.sku for row in rows})),
-        crossing_skus=tuple(sorted({row.sku for row in crossing})),
-        crossing_gpus=max((row.decode_gpus_per_worker for row in crossing), default=0),
-        models=tuple(sorted({row.model for row in rows})),
-        precisions=tuple(sorted({row.precision for row in rows})),
-        engines=tuple(sorted({row.framework or "trtllm" for row in rows})),
-        isl=(min(row.isl for row in rows), max(row.isl for row in rows)),
-        osl=(min(row.osl for row in rows), max(row.osl for row in rows)),
-        decode_gpus=(
-            min(row.decode_gpus_per_worker for row in rows),
-            max(row.decode_gpus_per_worker for row in rows),
-        ),
-        tp_gpus=_tp_gpus(rows),
-        max_batch_dp=_batches(rows, "dp"),
-        max_batch_tp=_batches(rows, "tp"),
-        prefill_attentions=tuple(
-            sorted(
-                {
-                    "dp" if row.prefill_gpus_per_worker == 1 else row.prefill_attention
-                    for row in rows
-                }
-            )
-        ),
-    )
-
-
-def _tp_gpus(rows: Sequence[ServingRow]) -> tuple[int, int]:
-    """Span of attention tp inside one NVLink domain; (0, 0) where no row has it."""
-    sizes = [
-        row.decode_gpus_per_worker
-        for row in rows
-        if row.decode_attention == "tp"
-        and row.decode_gpus_per_worker <= load_hardware(row.sku).gpus_per_domain.value
-    ]
-    return (min(sizes), max(sizes)) if sizes else (0, 0)
-
-
-def _batches(rows: Sequence[ServingRow], attention: str) -> tuple[int, int]:
-    """Span of the batch under one attention mode; (0, 0) where no row has it."""
-    sizes = [row.max_batch for row in rows if row.decode_attention == attention]
-    return (min(sizes), max(sizes)) if sizes else (0, 0)
-
-
-def joined_coverage(first: Coverage, second: Coverage) -> Coverage:
-    """Join what two calibrations rest on."""
-
-    def span(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
-        known = [pair for pair in (a, b) if pair != (0, 0)]
-        return (min(pair[0] for pair in known), max(pair[1] for pair in known)) if known else (0, 0)
-
-    values: dict[str, object] = {
-        "rows": first.rows + second.rows,
-        "crossing_gpus": max(first.crossing_gpus, second.crossing_gpus),
-    }
-    for name in ("skus", "crossing_skus", "models", "precisions", "engines", "prefill_attentions"):
-        values[name] = tuple(sorted({*getattr(first, name), *getattr(second, name)}))
-    for name in ("isl", "osl", "decode_gpus", "tp_gpus", "max_batch_dp", "max_batch_tp"):
-        values[name] = span(getattr(first, name), getattr(second, name))
-    return Coverage.model_validate(values)
-
-
 def _at_priors(file: CalibrationFile) -> CalibrationFile:
     """Forget a fit: every constant that has a standard error goes back to its prior."""
     return replace(
@@ -347,9 +272,10 @@ def _with_priors_of(
     }
 
 
-def _as_prior(constant: Constant) -> Constant:
+def _as_prior(name: str, constant: Constant) -> Constant:
     """Take a fitted constant as what is known before more data."""
     if constant.standard_error is None:
         return constant
-    spread = float(np.hypot(constant.standard_error, DRIFT))
+    drift = ACCEPTANCE_DRIFT if name.startswith("acceptance_") else DRIFT
+    spread = float(np.hypot(constant.standard_error, drift))
     return constant.model_copy(update={"prior": constant.value, "spread": spread})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -9,9 +10,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from costmodel.calibration import Calibration
+from costmodel.calibration import Calibration, Coverage
 from costmodel.inputs import FloatArray
-from costmodel.intervals import half_widths
+from costmodel.intervals import half_widths, largest_batch_sent
 from costmodel.results import Case, Configuration, Scenario
 from optimizer.ground import Ground
 from optimizer.space import Shape
@@ -26,23 +27,25 @@ class Promise:
 
     Attributes
     ----------
-    inside, outside : array of float
-        Of each shape, with a batch inside and outside the data of the calibration. [1]
-    largest : array of float
-        Largest batch inside. [1]
+    edges : array of float
+        Batches of each shape, rising, at which it changes what lies outside the data of the
+        calibration: the share holds up to an edge. Shape ``(shapes, edges)``. [1]
+    shares : array of float
+        Between them. Shape ``(shapes, edges + 1)``. [1]
     """
 
-    inside: FloatArray
-    outside: FloatArray
-    largest: FloatArray
+    edges: FloatArray
+    shares: FloatArray
 
     def share(self, batch: FloatArray | NDArray[np.int64]) -> FloatArray:
-        """Share at a batch of each shape [1]."""
-        return np.where(batch > self.largest, self.outside, self.inside)
+        """Share at a batch of each shape; ``batch`` has the shape ``(..., shapes)`` [1]."""
+        passed = (np.asarray(batch)[..., None] > self.edges).sum(axis=-1)
+        shape = np.arange(len(self.shares))
+        return np.asarray(self.shares[shape, passed])
 
     def take(self, index: NDArray[np.int64]) -> Promise:
         """Keep the chosen shapes."""
-        return Promise(self.inside[index], self.outside[index], self.largest[index])
+        return Promise(self.edges[index], self.shares[index])
 
 
 def promise_of(
@@ -57,12 +60,11 @@ def promise_of(
 
     Parameters are those of `promised_share`.
     """
-    coverage = calibration.coverage
-    modes = {"dp": coverage.max_batch_dp[1], "tp": coverage.max_batch_tp[1]}
-    largest = np.array([modes[shape.attention] for shape in shapes])
     if confidence is None:
-        return Promise(np.ones(len(shapes)), np.ones(len(shapes)), largest)
-    inside, outside = (
+        return Promise(np.zeros((len(shapes), 0)), np.ones((len(shapes), 1)))
+    edges = np.array([_edges(shape, scenario, calibration.coverage) for shape in shapes])
+    inside = np.maximum(np.column_stack([edges, edges[:, -1] + 1]), 1)
+    shares = [
         promised_share(
             list(zip(shapes, batches.tolist(), strict=True)),
             prefill_gpus,
@@ -71,9 +73,15 @@ def promise_of(
             calibration,
             confidence,
         )
-        for batches in (np.ones_like(largest), largest + 1)
-    )
-    return Promise(inside, outside, largest)
+        for batches in inside.T
+    ]
+    return Promise(edges.astype(np.float64), np.column_stack(shares))
+
+
+def _edges(shape: Shape, scenario: Scenario, coverage: Coverage) -> list[int]:
+    """Largest batches of a shape before another lies outside the data, rising [1]."""
+    least, most = coverage.max_batch_dp if shape.attention == "dp" else coverage.max_batch_tp
+    return sorted([least - 1, most, math.floor(largest_batch_sent(scenario, shape.mtp_depth))])
 
 
 def promised_share(

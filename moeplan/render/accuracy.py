@@ -29,8 +29,8 @@ INTRODUCTION = """\
 Errors are absolute and relative to the measurement, in percent; bias is signed; *inside* is the
 share of measurements within the 90 % interval, *half-width* its mean half-width. No prediction here
 comes from a fit that saw the row it predicts or another measurement of its configuration; the
-half-widths are set on the same cross-validated errors, so their coverage in the first tables is not
-independent of them."""
+half-widths are those of the shipped calibration in every table, set on cross-validated errors of
+all rows, so their coverage is not independent of the rows it is counted on."""
 
 
 def markdown(accuracy: Accuracy) -> str:

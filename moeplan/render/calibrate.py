@@ -40,8 +40,22 @@ def report(found: Fit | Adaptation, path: Path) -> list[RenderableType]:
             "it were not fitted."
         ),
         *_checks(found),
+        *_other_machines(found),
         paragraph(f"Written to {path}."),
     ]
+
+
+def _other_machines(found: Fit | Adaptation) -> list[RenderableType]:
+    """Say what a fit to a user's rows means for machines that they do not have."""
+    if isinstance(found, Fit):
+        return []
+    names = sorted({row.sku for row in found.before.rows})
+    others = sorted(set(found.fit.file.coverage.skus) - set(names))
+    if not others:
+        return []
+    text = f"The rows are of {', '.join(names)}. Predictions of {', '.join(others)} move with the "
+    text += "constants that all machines share; no row says how well: without --calibration they "
+    return [paragraph(text + "stay as shipped.")]
 
 
 def fit_of(found: Fit | Adaptation) -> Fit:

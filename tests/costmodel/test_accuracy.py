@@ -10,6 +10,7 @@ import pytest
 import costmodel.accuracy as module
 from costmodel.accuracy import count_fits, measure_accuracy
 from costmodel.calibration import Calibration, CalibrationFile, shipped_calibration
+from costmodel.coverage import coverage_of
 from costmodel.fit import Fit
 from costmodel.latencies import exchange_kernel
 from costmodel.observations import configuration_key
@@ -17,7 +18,6 @@ from costmodel.stages import (
     PREFILL,
     calibrate_collectives,
     calibrate_serving,
-    coverage_of,
     step_names,
 )
 from costmodel.validation import Statistics, serving_row_of, validate, without_twins

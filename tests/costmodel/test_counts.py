@@ -80,9 +80,13 @@ def test_attention_projections_of_r1() -> None:
     query, key_value, output = 1536 * 128 * 192, 512 * 128 * 256, 128 * 128 * 7168
     assert counts.attention_params_split == query + key_value + output
     # All in BF16 but the output, at 4.5 bits.
-    params = counts.attention_params_whole + counts.attention_params_split
-    held = params * counts.attention_bytes_per_param
-    assert held == pytest.approx(2 * (params - output) + output * 4.5 / 8)
+    assert counts.attention_bytes_whole == 2 * counts.attention_params_whole
+    split = 2 * (query + key_value) + output * 4.5 / 8
+    assert counts.attention_bytes_split == pytest.approx(split)
+    # In the draft layer the output is in BF16 too; 14336 x 7168 weights join it to the embedding.
+    assert counts.draft_attention_bytes_split == 2 * counts.attention_params_split
+    assert counts.draft_attention_bytes_whole == 2 * counts.attention_params_whole
+    assert counts.draft_join_params == 2 * 7168 * 7168
 
 
 def test_attention_work_and_cache_of_r1() -> None:
@@ -140,7 +144,8 @@ def test_a_model_with_grouped_queries() -> None:
     # Query and output 1000 x 640 each, key and value 1000 x 128 each; tp splits all of them.
     assert counts.attention_params_whole == 0
     assert counts.attention_params_split == 2 * 640e3 + 2 * 128e3
-    assert counts.attention_bytes_per_param == 2
+    assert counts.attention_bytes_split == 2 * counts.attention_params_split
+    assert counts.attention_bytes_whole == counts.draft_join_params == 0
     assert counts.kv_bytes == 2 * 2 * 64 * 2  # key and value, 2 heads of 64, BF16
     assert counts.kv_split == 2
     assert counts.score_value_dim == counts.prefill_score_value_dim == 128

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from costmodel.calibration import Calibration, shipped_calibration
@@ -43,7 +45,7 @@ def changed(**values: object) -> Configuration:
         ({}, {"osl": 2048}, {}, "output length 2048"),
         ({"decode_gpus_per_worker": 64, "decode_ep": 64}, {}, {}, "64 GPUs per decode worker"),
         (
-            {"decode_gpus_per_worker": 16, "decode_ep": 1, "decode_attention": "tp"},
+            {"decode_gpus_per_worker": 16, "decode_ep": 16, "decode_attention": "tp"},
             {},
             {},
             "attention tp over 16 GPUs",
@@ -56,7 +58,19 @@ def changed(**values: object) -> Configuration:
             "16 GPUs per prefill worker across NVLink domains",
         ),
         ({"prefill_attention": "tp"}, {}, {}, "prefill attention tp over 4 GPUs"),
+        ({"prefill_gpus_per_worker": 16}, {}, {}, "prefill workers of 16 GPUs"),
+        ({"prefill_gpus_per_worker": 1}, {}, {}, "prefill workers of 1 GPU"),
+        ({"decode_ep": 4}, {}, {}, "EP 4 over 8 GPUs under attention dp"),
+        (
+            {"decode_ep": 4, "decode_attention": "tp"},
+            {},
+            {},
+            "EP 4 over 8 GPUs under attention tp",
+        ),
+        ({"eplb_slots": 512}, {}, {}, "512 expert slots on gb200"),
+        ({"eplb_slots": 288}, {}, {"sku": "b200"}, "288 expert slots on b200"),
         ({"max_batch": 2048}, {}, {}, "batch 2048 under attention dp"),
+        ({"max_batch": 2}, {}, {}, "batch 2 under attention dp"),
         (
             {"max_batch": 2048, "decode_ep": 1, "decode_attention": "tp"},
             {},
@@ -96,10 +110,44 @@ def test_shared_prefill_is_inside_the_data_once_measured(plain: Calibration) -> 
     case = Case(changed(prefill_attention="tp"), SCENARIO, GB200)
     assert extrapolations(case, plain.coverage)
     assert extrapolations(case, measured) == ()
-    one = Case(
-        changed(prefill_attention="tp", prefill_gpus_per_worker=1), SCENARIO, GB200
-    )  # shares with none
-    assert extrapolations(one, plain.coverage) == ()
+    alone = Case(changed(prefill_attention="tp", prefill_gpus_per_worker=1), SCENARIO, GB200)
+    assert "prefill attention tp over 1 GPUs" not in extrapolations(alone, plain.coverage)
+
+
+def test_what_was_measured_is_inside_the_data(plain: Calibration) -> None:
+    for values in (
+        {"decode_ep": 1},
+        {"decode_ep": 1, "decode_attention": "tp"},
+        {"decode_gpus_per_worker": 16, "decode_ep": 16, "eplb_slots": 256},
+        {"decode_gpus_per_worker": 32, "decode_ep": 32, "eplb_slots": 288},
+    ):
+        assert extrapolations(Case(changed(**values), SCENARIO, GB200), plain.coverage) == ()
+
+
+def test_gathering_over_nics_is_outside_the_data(plain: Calibration) -> None:
+    """8 MiB are 141 tokens of 8 x 7392 bytes: 141 at depth 0, 35 at depth 3."""
+    fp8, h100 = SCENARIO.model_copy(update={"precision": "fp8"}), default_cluster("h100", 64)
+    for depth, batch in ((0, 141), (3, 35)):
+        for more in (0, 1):
+            wide = changed(
+                decode_gpus_per_worker=16, decode_ep=16, mtp_depth=depth, max_batch=batch + more
+            )
+            found = extrapolations(Case(wide, fp8, h100), plain.coverage)
+            assert found == (("tokens gathered over NICs, which one row shows",) if more else ())
+
+
+def test_another_nic_latency_counts_between_domains_only(plain: Calibration) -> None:
+    fp8 = SCENARIO.model_copy(update={"precision": "fp8"})
+    slow = default_cluster("h100", 64).model_copy(update={"nic_latency_us": 10.0})
+    for gpus, outside in ((8, False), (16, True)):
+        wide = changed(decode_gpus_per_worker=gpus, decode_ep=gpus)
+        found = extrapolations(Case(wide, fp8, slow), plain.coverage)
+        assert ("a NIC latency that no row has, between NVLink domains" in found) is outside
+
+
+def test_no_interval_is_wider_than_tenfold(plain: Calibration) -> None:
+    widths = interval_widths("crossing", tuple("abcdefgh"), plain)
+    assert set(widths.values()) == {math.log(10.0)}
 
 
 def test_shared_prefill_leaves_tpot_alone(plain: Calibration) -> None:

@@ -67,7 +67,7 @@ def test_prefill_attention_may_be_left_out() -> None:
 
 def test_shared_prefill_is_extrapolated_and_answers_sooner(plain: Calibration) -> None:
     inputs = SCENARIO.model_copy(update={"isl": 8192})
-    few = {"concurrency": 4, "max_batch": 1}
+    few = {"concurrency": 4, "max_batch": 4}
     own, shared = (
         predict([changed(prefill_attention=mode, **few)], inputs, GB200, plain)[0].prediction
         for mode in ("dp", "tp")
@@ -202,6 +202,10 @@ def test_b200_beyond_its_island_is_extrapolated(plain: Calibration) -> None:
             "configuration asks for 168 GPUs, but the cluster has 72",
         ),
         ({"decode_ep": 3}, "decode_ep 3 must divide decode_gpus_per_worker 8"),
+        (
+            {"decode_gpus_per_worker": 12, "decode_ep": 4},
+            "decode_ep 4 over 12 GPUs splits each expert 3 ways, which must divide its width 2048",
+        ),
         ({"eplb_slots": 128}, "eplb_slots 128 must be 0 or at least the 256 experts"),
         ({"eplb_slots": 260}, "decode_ep 8 must divide the 260 expert slots"),
         (
@@ -212,7 +216,8 @@ def test_b200_beyond_its_island_is_extrapolated(plain: Calibration) -> None:
             {
                 "decode_workers": 1,
                 "decode_gpus_per_worker": 24,
-                "decode_ep": 1,
+                "decode_ep": 24,
+                "eplb_slots": 264,
                 "decode_attention": "tp",
             },
             "decode_gpus_per_worker 24 must divide the 128 attention heads "

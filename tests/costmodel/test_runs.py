@@ -6,7 +6,7 @@ import pytest
 
 from costmodel.calibration import load_calibration
 from costmodel.deployments import case_of, deployments_of, run
-from costmodel.runs import has_trtllm_experts, measured_frontends
+from costmodel.runs import MEASURED_LENGTHS, has_trtllm_experts, measured_frontends
 from presets import hardware_names, published_rows, run_settings, serving_rows
 
 
@@ -33,6 +33,12 @@ def test_other_precisions_are_known_of_no_run(sku: str) -> None:
 
 def test_fp4_experts_have_a_share_of_their_own() -> None:
     assert not has_trtllm_experts("b200", "fp4", 1024, "tp", 0)
+
+
+def test_the_nearest_measured_length_counts() -> None:
+    assert {row.isl for row in serving_rows()} == set(MEASURED_LENGTHS)
+    kernels = [has_trtllm_experts("b200", "fp8", isl, "dp", 0) for isl in (100, 2048, 4096, 32768)]
+    assert kernels == [False, False, True, True]
 
 
 def test_deployments_carry_what_their_runs_had() -> None:

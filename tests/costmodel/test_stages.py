@@ -15,6 +15,7 @@ from costmodel.calibration import (
     shipped_calibration,
 )
 from costmodel.calibration_file import write_calibration
+from costmodel.coverage import coverage_of, joined_coverage
 from costmodel.fit import Fit
 from costmodel.latencies import exchange_residuals
 from costmodel.observations import configuration_key
@@ -32,9 +33,7 @@ from costmodel.stages import (
     adapt,
     calibrate,
     calibrate_collectives,
-    coverage_of,
     interval_constants,
-    joined_coverage,
     step_names,
 )
 from costmodel.validation import Compared, Validation, serving_row_of, validate

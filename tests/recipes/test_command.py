@@ -210,7 +210,8 @@ def test_what_an_engine_has_no_option_for_is_refused(command: Command, tmp_path:
 
 def test_workers_that_do_not_fill_servers_are_refused(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
-    wide = {"decode_gpus_per_worker": 12, "decode_ep": 4, "decode_workers": 1}
+    slots = {"decode_ep": 12, "eplb_slots": 264}
+    wide = {"decode_gpus_per_worker": 12, "decode_workers": 1} | slots
     path.write_text(json.dumps(CONFIGURATION | wide))
     done = command(
         *("recipe", "--sku", "b200", "--config", str(path), "--format", "slurm"),

@@ -1,0 +1,122 @@
+"""What measured rows span: outside of it a prediction is extrapolated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from costmodel.calibration import Coverage
+from presets import ServingRow, load_hardware
+
+
+def coverage_of(rows: Sequence[ServingRow]) -> Coverage:
+    """Collect what measured rows span."""
+    crossing = [
+        row
+        for row in rows
+        if row.decode_gpus_per_worker > load_hardware(row.sku).gpus_per_domain.value
+    ]
+    copied = [row for row in rows if row.eplb_slots]
+    narrow = [row for row in rows if row.decode_ep < row.decode_gpus_per_worker]
+    return Coverage(
+        rows=len(rows),
+        skus=tuple(sorted({row.sku for row in rows})),
+        crossing_skus=tuple(sorted({row.sku for row in crossing})),
+        crossing_gpus=max((row.decode_gpus_per_worker for row in crossing), default=0),
+        models=tuple(sorted({row.model for row in rows})),
+        precisions=tuple(sorted({row.precision for row in rows})),
+        engines=tuple(sorted({row.framework or "trtllm" for row in rows})),
+        isl=(min(row.isl for row in rows), max(row.isl for row in rows)),
+        osl=(min(row.osl for row in rows), max(row.osl for row in rows)),
+        decode_gpus=(
+            min(row.decode_gpus_per_worker for row in rows),
+            max(row.decode_gpus_per_worker for row in rows),
+        ),
+        tp_gpus=_tp_gpus(rows),
+        max_batch_dp=_batches(rows, "dp"),
+        max_batch_tp=_batches(rows, "tp"),
+        prefill_attentions=tuple(
+            sorted(
+                {
+                    "dp" if row.prefill_gpus_per_worker == 1 else row.prefill_attention
+                    for row in rows
+                }
+            )
+        ),
+        prefill_gpus=_prefill_gpus(rows),
+        narrow_ep=tuple(
+            sorted(
+                {
+                    f"{row.decode_attention} {row.decode_gpus_per_worker}/{row.decode_ep}"
+                    for row in narrow
+                }
+            )
+        ),
+        eplb_skus=tuple(sorted({row.sku for row in copied})),
+        eplb_slots=(
+            min((row.eplb_slots for row in copied), default=0),
+            max((row.eplb_slots for row in copied), default=0),
+        ),
+    )
+
+
+def _prefill_gpus(rows: Sequence[ServingRow]) -> tuple[int, int]:
+    """Span of prefill workers inside one NVLink domain; (0, 0) where no row has one."""
+    sizes = [
+        row.prefill_gpus_per_worker
+        for row in rows
+        if row.prefill_gpus_per_worker <= load_hardware(row.sku).gpus_per_domain.value
+    ]
+    return (min(sizes), max(sizes)) if sizes else (0, 0)
+
+
+def _tp_gpus(rows: Sequence[ServingRow]) -> tuple[int, int]:
+    """Span of attention tp inside one NVLink domain; (0, 0) where no row has it."""
+    sizes = [
+        row.decode_gpus_per_worker
+        for row in rows
+        if row.decode_attention == "tp"
+        and row.decode_gpus_per_worker <= load_hardware(row.sku).gpus_per_domain.value
+    ]
+    return (min(sizes), max(sizes)) if sizes else (0, 0)
+
+
+def _batches(rows: Sequence[ServingRow], attention: str) -> tuple[int, int]:
+    """Span of the batch under one attention mode; (0, 0) where no row has it."""
+    sizes = [row.max_batch for row in rows if row.decode_attention == attention]
+    return (min(sizes), max(sizes)) if sizes else (0, 0)
+
+
+def joined_coverage(first: Coverage, second: Coverage) -> Coverage:
+    """Join what two calibrations rest on."""
+
+    def span(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+        known = [pair for pair in (a, b) if pair != (0, 0)]
+        return (min(pair[0] for pair in known), max(pair[1] for pair in known)) if known else (0, 0)
+
+    values: dict[str, object] = {
+        "rows": first.rows + second.rows,
+        "crossing_gpus": max(first.crossing_gpus, second.crossing_gpus),
+    }
+    for name in (
+        "skus",
+        "crossing_skus",
+        "models",
+        "precisions",
+        "engines",
+        "prefill_attentions",
+        "narrow_ep",
+        "eplb_skus",
+    ):
+        values[name] = tuple(sorted({*getattr(first, name), *getattr(second, name)}))
+    for name in (
+        "isl",
+        "osl",
+        "decode_gpus",
+        "tp_gpus",
+        "max_batch_dp",
+        "max_batch_tp",
+        "prefill_gpus",
+        "eplb_slots",
+    ):
+        values[name] = span(getattr(first, name), getattr(second, name))
+    return Coverage.model_validate(values)

@@ -1,0 +1,65 @@
+"""Seconds of a layer and of a decode step, by part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from costmodel.inputs import FloatArray
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """Seconds of one MoE layer by part; shapes broadcast."""
+
+    projection: FloatArray
+    attention: FloatArray
+    experts: FloatArray
+    dispatch: FloatArray
+    combine: FloatArray
+    all_reduce: FloatArray
+    launch: FloatArray
+    hidden: FloatArray  # of dispatch and combine, behind the experts: no part of the sum
+
+    @property
+    def total(self) -> FloatArray:
+        """Sum of all parts [s]."""
+        return np.asarray(sum(_parts(self).values()))
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Seconds of one decode step by part; ``total`` is what a step takes. Shapes broadcast."""
+
+    projection: FloatArray
+    attention: FloatArray
+    experts: FloatArray
+    dispatch: FloatArray
+    combine: FloatArray
+    all_reduce: FloatArray
+    draft: FloatArray
+    head: FloatArray
+    launch: FloatArray
+    host: FloatArray
+    wait: FloatArray
+    hidden: FloatArray  # of dispatch and combine, behind the experts: no part of the sum
+
+    @property
+    def parts(self) -> dict[str, FloatArray]:
+        """What adds up to a step; of dispatch and combine that is what is exposed [s]."""
+        return _parts(self)
+
+    @property
+    def total(self) -> FloatArray:
+        """Sum of all parts [s]."""
+        return np.asarray(sum(self.parts.values()))
+
+    @property
+    def exposed_communication(self) -> FloatArray:
+        """Time in which links, not GEMMs, hold up the step [s]."""
+        return np.asarray(self.dispatch + self.combine + self.all_reduce)
+
+
+def _parts(time: LayerTime | StepTime) -> dict[str, FloatArray]:
+    return {name: part for name, part in vars(time).items() if name != "hidden"}
