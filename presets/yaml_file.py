@@ -43,6 +43,8 @@ def parse_yaml(text: str, path: Path) -> object:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
+        if "nesting depth" in str(error.problem):  # newer parsers in C have a bound of their own
+            raise DataFileError(f"is nested deeper than {MAX_DEPTH}", path, line=line) from None
         raise DataFileError(f"is not YAML: {error.problem}", path, line=line) from None
     except DataFileError:
         raise
