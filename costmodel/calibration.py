@@ -126,6 +126,7 @@ class Calibration:
     request_time: float
     draft_factor: float
     sync_share: float
+    engine_factor: float
     # collectives
     exchange_factor: float
     overlap: float

@@ -74,7 +74,7 @@ def decode_step(
     )
     together = workers.attention_dp & (workers.gpus > 1)
     wait = np.where(together, calibration.sync_share, 0.0) * step.total
-    return replace(step, wait=wait)
+    return replace(step, wait=wait).scaled(calibration.engine_factor)
 
 
 def layer_time(

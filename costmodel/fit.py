@@ -21,7 +21,7 @@ Residuals = Callable[[Calibration], FloatArray]
 """From a calibration to residuals: ``(n,)``, or ``(p, n)`` for constants of shape ``(p, 1)``."""
 
 TOLERANCE = 1e-4  # relative change of the sum of squares at which a fit ends
-STEP = 3e-3  # of the differences in log constants: far above what the bisection of the batch leaves
+STEP = 3e-3  # of the differences in log constants: far above how exactly the batch is solved for
 ROBUST_SCALE = 1.5  # errors beyond so many standard deviations count linearly, not squared
 
 

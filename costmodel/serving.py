@@ -14,7 +14,6 @@ import numpy as np
 from costmodel.calibration import Calibration
 from costmodel.decode import decode_step
 from costmodel.inputs import (
-    BoolArray,
     FloatArray,
     MachineArrays,
     ModelArrays,
@@ -22,11 +21,12 @@ from costmodel.inputs import (
     WorkerArrays,
 )
 from costmodel.prefill import Prefill
+from costmodel.root import last_below
 from costmodel.step_time import StepTime
 from costmodel.workload import Workload, acceptance_length, mean_over_median
 
-SMALLEST = 1e-6  # of the largest batch: where the bisection starts
-BISECTIONS = 28  # halvings of the logarithm of the batch: relative error below 1e-7
+SMALLEST = 1e-6
+"""Smallest batch looked at, of the largest. [1]"""
 
 MOST_LOAD = 0.98
 """Largest share of the prefill capacity that a run keeps in use. [1]
@@ -233,7 +233,7 @@ def fullest(
     slots: FloatArray,
     max_ttft: float | None = None,
 ) -> Steady:
-    """Fill decode until ``max_batch``, the users, prefill or TTFT allow no more, by bisection.
+    """Fill decode until ``max_batch``, the users, prefill or TTFT allow no more.
 
     A fuller batch needs more users and more of prefill, as it takes longer and yields more.
 
@@ -249,23 +249,22 @@ def fullest(
         Longest mean TTFT of just as many users as keep the batch in flight. [s]
     """
 
-    def feeds(batch: FloatArray) -> BoolArray:
-        steady = steady_state(network, batch, slots)
-        enough = (steady.users <= users) & (steady.prefill_load <= MOST_LOAD)
-        if max_ttft is not None:
-            with np.errstate(invalid="ignore"):  # an overloaded prefill has no TTFT
+    def excess(log_batch: FloatArray) -> FloatArray:
+        """Log of what a batch needs over what there is, of whatever lacks most."""
+        steady = steady_state(network, np.exp(log_batch), slots)
+        with np.errstate(invalid="ignore"):  # before an overloaded prefill no end of users waits
+            needs = [steady.users / users]
+            if max_ttft is not None:
                 result = benchmark_of(network, steady, slots, np.ceil(steady.users))
-            enough &= result.ttft_mean <= max_ttft
-        return np.asarray(enough)
+                needs.append(result.ttft_mean / max_ttft)
+        most_needed = steady.prefill_load / MOST_LOAD
+        for need in needs:
+            most_needed = np.maximum(most_needed, np.where(np.isfinite(need), need, 0.0))
+        return np.asarray(np.log(most_needed))
 
-    low, high = SMALLEST * max_batch, max_batch
-    for _ in range(BISECTIONS):
-        middle = np.sqrt(low * high)
-        enough = feeds(middle)
-        low = np.where(enough, middle, low)
-        high = np.where(enough, high, middle)
-    # The lower end: users and prefill can keep it in flight.
-    return steady_state(network, np.where(feeds(max_batch), max_batch, low), slots)
+    most = np.log(max_batch)
+    found = last_below(excess, most + np.log(SMALLEST), most)
+    return steady_state(network, np.where(found == most, max_batch, np.exp(found)), slots)
 
 
 def serve(network: Network, max_batch: FloatArray, concurrency: FloatArray) -> Benchmark:

@@ -55,7 +55,9 @@ INTERVALS = tuple(
     for figure in ("tpot", "ttft", "throughput")
     for kind in ("fp4", "fp8", "crossing")
 )
+ENGINE = ("engine_factor",)  # only a user's rows set it: the shipped ones define it as 1
 NOT_FITTED = (
+    *ENGINE,
     "acceptance_output",
     "attention_tile",
     "kernel_path_latency",
@@ -70,7 +72,7 @@ FOLDS = 8  # of the cross-validation behind the intervals
 FEWEST = 8  # rows of a class from which its half-width is set
 COVERED = 0.9  # share of cross-validated errors inside an interval
 LEAVE_ONE_OUT = 16  # rows up to which a user's configurations are left out one at a time
-DRIFT = 0.15  # of the logarithm of a constant between clusters and engine versions
+DRIFT = 0.1  # of the logarithm of a constant between clusters
 ACCEPTANCE_DRIFT = 0.03  # of accepted drafts, which belong to model and text, not to the cluster
 ROUNDS = 2  # step time and prefill in turn: each sets how many requests the other sees
 
@@ -127,18 +129,23 @@ def adapt(
     """Fit a few rows of one's own: only the constants that they inform leave `start`.
 
     The values of `start` become the priors, as wide as their standard errors and `DRIFT` together,
-    for clusters and engine versions differ; collectives stay. The errors of `start` and of the fit
-    on the rows are compared by leaving out one configuration at a time, or folds of many.
+    for clusters differ; collectives stay. Another engine release is one factor on the step. The
+    errors of `start` and of the fit on the rows are compared by leaving out one configuration at a
+    time, or folds of many.
     """
     check_rows(rows)
     prior = replace(start, constants={n: _as_prior(n, c) for n, c in start.constants.items()})
-    fit = calibrate_serving(rows, prior, progress, rounds=1)
+
+    def fitted(kept: Sequence[ServingRow]) -> Fit:
+        return calibrate_serving(kept, prior, progress, rounds=1, also=ENGINE)
+
+    fit = fitted(rows)
     configurations = len({configuration_key(row) for row in rows})
     folds = folds_of(rows, configurations if configurations <= LEAVE_ONE_OUT else FOLDS)
     checked = cross_validate(
         rows,
         [fold for fold in folds if fold],
-        lambda kept: calibrate_serving(kept, prior, progress, rounds=1).file.calibration,
+        lambda kept: fitted(kept).file.calibration,
     )
     constants = _with_priors_of(start, fit.file.constants)
     for name, found in interval_constants(fit.file, checked).items():
@@ -215,9 +222,11 @@ def calibrate_serving(
     start: CalibrationFile,
     progress: Progress | None = None,
     rounds: int = ROUNDS,
+    also: tuple[str, ...] = (),
 ) -> Fit:
     """Fit step time and acceptance, then prefill and waiting, and both again with the other's help.
 
+    `also` names further constants of the step to fit.
     In the first of several rounds prefill is taken as boundless, so that a poor start of its rate
     cannot starve the decode workers of the requests that they were measured with.
     """
@@ -233,7 +242,7 @@ def calibrate_serving(
     def wait(calibration: Calibration) -> FloatArray:
         return wait_residuals(deployments, seen, calibration)
 
-    names = step_names(start)
+    names = (*step_names(start), *also)
     file, informed, evaluations = start, dict[str, float](), 0
     for index in range(rounds):
         first = boundless if index == 0 and rounds > 1 else step

@@ -248,6 +248,7 @@ def _read(network: Network, batch: FloatArray) -> float:
         cache_efficiency=1.0,
         draft_factor=1.0,
         sync_share=0.0,
+        engine_factor=1.0,
         overlap=0.0,
     )
     times = [

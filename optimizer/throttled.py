@@ -116,4 +116,4 @@ def fed_users(network: Network, slots: FloatArray, max_ttft: float | None) -> Fl
 
 
 LOAD_TOLERANCE = 1e-6
-"""Within which a bisection comes to the largest load of prefill. [1]"""
+"""Within which a solved batch comes to the largest load of prefill. [1]"""

@@ -39,6 +39,7 @@ ROUND = {
     "request_time": 1e-6,
     "draft_factor": 2.0,
     "sync_share": 0.1,
+    "engine_factor": 1.0,
     "exchange_factor": 2.0,
     "overlap": 0.25,
     "all_reduce_factor": 2.0,

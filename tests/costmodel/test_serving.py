@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from costmodel.calibration import Calibration
 from costmodel.inputs import FloatArray, WorkerArrays
+from costmodel.root import WIDTH
 from costmodel.serving import (
-    BISECTIONS,
     MOST_LOAD,
-    SMALLEST,
     Benchmark,
     Fleet,
     Network,
@@ -119,8 +118,7 @@ def test_batch_is_the_largest_that_users_and_slots_allow(
     assert result.steady.users <= users
     assert result.steady.prefill_load <= MOST_LOAD
     if batch < most:  # then prefill limits it: the users that wait for it, or its capacity
-        above = batch * SMALLEST ** -(2.0 ** (1 - BISECTIONS))  # two steps of the bisection
-        assert above < batch * (1 + 2e-7)
+        above = batch * (1.0 + 2.0 * WIDTH)
         fuller = steady_state(case, array(above), array(max_batch))
         assert fuller.users > users or fuller.prefill_load > MOST_LOAD
     assert result.ttft_median >= case.prefill.latency
@@ -148,7 +146,7 @@ def test_throughput_bound_by_prefill_comes_to_its_largest_load(network: Network)
     # One prefill worker of 100 requests/s before 200 decode workers.
     starved = with_fleet(network, 1, 200)
     rates = [float(run(starved, 1000, users).steady.request_rate) for users in (100, 1e3, 1e4)]
-    # Bisection stops within a ten-millionth of that load.
+    # The search for the batch stops within a ten-millionth of that load.
     assert all(after > before * (1.0 - 1e-7) for before, after in pairwise(rates))
     assert rates[-1] == pytest.approx(100 * MOST_LOAD)
 

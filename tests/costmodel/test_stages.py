@@ -22,6 +22,8 @@ from costmodel.observations import configuration_key
 from costmodel.stages import (
     ALL_REDUCE,
     ALL_TO_ALL,
+    DRIFT,
+    ENGINE,
     FEWEST,
     FOLDS,
     INTERVALS,
@@ -193,17 +195,31 @@ def adapted(as_made: Making) -> Adaptation:
 def moved(adapted: Adaptation, name: str) -> float:
     """How far a constant moved, in deviations of what was known before."""
     before, after = SHIPPED.constants[name], adapted.fit.file.constants[name]
-    assert before.standard_error is not None
-    return math.log(after.value / before.value) / math.hypot(before.standard_error, 0.15)
+    spread = math.hypot(before.standard_error, DRIFT) if before.standard_error else before.spread
+    return math.log(after.value / before.value) / spread
 
 
 def test_rows_of_slower_layers_move_their_constant(adapted: Adaptation) -> None:
     name = "layer_time"
     ratio = adapted.fit.file.constants[name].value / SHIPPED.constants[name].value
-    assert 1.25 < ratio < SLOWER * 1.02
-    assert adapted.fit.informed[name] > 0.6
+    release = adapted.fit.file.constants["engine_factor"].value
+    assert 1.2 < release * ratio < SLOWER  # some of it may as well be a slower release
+    assert ratio > 1.1
+    assert adapted.fit.informed[name] > 0.3
     others = set(adapted.fit.informed) - {name}
     assert max(abs(moved(adapted, other)) for other in others) < 1 < moved(adapted, name)
+
+
+def test_another_engine_release_is_one_factor(as_made: Making) -> None:
+    flat = constants_of(SHIPPED.calibration)
+    assert flat["engine_factor"] == 1.0
+    truth = calibration_of(flat | {"engine_factor": 0.85}, SHIPPED.coverage)
+    rows = distinct([row for row in ROWS if row.sku == "gb200" and row.precision == "fp4"])
+    found = adapt(as_made(rows[::3][:8], truth), SHIPPED)
+    assert found.fit.file.constants["engine_factor"].value == pytest.approx(0.85, rel=0.05)
+    assert abs(moved(found, "engine_factor")) > 2 * max(
+        abs(moved(found, name)) for name in found.fit.informed if name != "engine_factor"
+    )
 
 
 def test_what_a_user_s_rows_do_not_inform_stays(adapted: Adaptation) -> None:
@@ -213,7 +229,7 @@ def test_what_a_user_s_rows_do_not_inform_stays(adapted: Adaptation) -> None:
         assert constants[name].value == pytest.approx(SHIPPED.constants[name].value, rel=1e-6), name
         assert adapted.fit.informed[name] == pytest.approx(0, abs=1e-6), name
     for name in (*ALL_TO_ALL, *ALL_REDUCE, *NOT_FITTED):
-        if name not in INTERVALS:
+        if name not in (*INTERVALS, *ENGINE):
             before, after = SHIPPED.constants[name], constants[name]
             assert (after.value, after.standard_error) == (before.value, before.standard_error)
             assert name not in adapted.fit.informed
@@ -243,9 +259,8 @@ def test_an_adapted_calibration_can_be_written_and_read(
     assert again.correlations == adapted.fit.file.correlations
     kept = set(again.correlations) & set(SHIPPED.correlations)
     assert {one.constants for one in kept} == {ALL_TO_ALL, ALL_REDUCE}
-    assert {one.constants for one in again.correlations} == {
-        one.constants for one in SHIPPED.correlations
-    }
+    fitted = {name for one in again.correlations for name in one.constants}
+    assert fitted == {name for one in SHIPPED.correlations for name in one.constants} | set(ENGINE)
     assert constants_of(again.calibration) == pytest.approx(
         constants_of(adapted.fit.file.calibration), rel=1e-5
     )
@@ -259,11 +274,15 @@ def test_no_adaptation_sees_the_configuration_that_it_is_checked_on(
     fits: list[Sequence[ServingRow]] = []
 
     def fit(
-        kept: Sequence[ServingRow], start: CalibrationFile, progress: object, rounds: int
+        kept: Sequence[ServingRow],
+        start: CalibrationFile,
+        progress: object,
+        rounds: int,
+        also: tuple[str, ...],
     ) -> Fit:
         """Leave a mark: the fixed time of a step is the number of the fit in ms."""
         fits.append(kept)
-        assert rounds == 1
+        assert (rounds, also) == (1, ENGINE)
         mark = start.constants["step_time"].model_copy(update={"value": 1e-3 * len(fits)})
         return Fit(CalibrationFile(start.constants | {"step_time": mark}, start.coverage), {}, 0)
 

@@ -1,0 +1,70 @@
+"""Roots of increasing functions, many at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from costmodel.inputs import FloatArray
+
+WIDTH = 1e-7
+"""Width of the bracket at which the search for a root ends. [1]"""
+
+HEIGHT = 1e-9
+"""How far below zero a value may be at a root. [1]"""
+
+FAR = 1e3
+"""Stands for infinite values of a function, so that a chord can be drawn. [1]"""
+
+TRUNCATION = 0.2
+"""How far a chord's root is moved to the middle, times the width of the bracket squared over the
+first width. [1]"""
+
+
+def last_below(
+    function: Callable[[FloatArray], FloatArray], low: FloatArray, high: FloatArray
+) -> FloatArray:
+    """Largest point at which an increasing function does not exceed zero.
+
+    The answer lies below it by `WIDTH` at most, or its value is within `HEIGHT` of zero.
+
+    Parameters
+    ----------
+    function
+        Of arrays of the brackets' shape; may be infinite. NaN counts as above zero.
+    low, high
+        Where it lies. Where the function is above zero at `low` too, that is the answer.
+
+    Notes
+    -----
+    Interpolate, truncate, project: a chord where that helps, and at most one step more than
+    bisection where it does not, as at a jump (I. F. D. Oliveira, R. H. C. Takahashi, ACM Trans.
+    Math. Softw. 47, 2020).
+
+    >>> float(last_below(lambda x: x**3 - 2.0, np.zeros(()), 2.0 * np.ones(())).round(6))
+    1.259921
+    """
+
+    def bounded(point: FloatArray) -> FloatArray:
+        return np.clip(np.nan_to_num(function(point), nan=FAR), -FAR, FAR)
+
+    below, above = bounded(low), bounded(high)
+    first = np.maximum(high - low, WIDTH)
+    # How far from the middle a point may lie, so that bisection would end one step earlier.
+    reach = WIDTH * 2.0 ** np.ceil(np.log2(first / WIDTH))
+    low, high = np.where(above <= 0.0, high, low), np.where(below > 0.0, low, high)
+    while np.any(sought := (high - low > WIDTH) & (below < -HEIGHT)):
+        width = high - low
+        middle = 0.5 * (low + high)
+        chord = low + width * np.clip(below / np.minimum(below - above, -1e-300), 0.0, 1.0)
+        inwards = np.minimum(TRUNCATION * width**2 / first, np.abs(middle - chord))
+        point = chord + np.sign(middle - chord) * inwards
+        point = np.clip(point, middle - (reach - 0.5 * width), middle + (reach - 0.5 * width))
+        reach = 0.5 * reach
+        value = bounded(point)
+        # Entries that are found stay, so that each is what it would be alone.
+        fits, exceeds = sought & (value <= 0.0), sought & (value > 0.0)
+        low, below = np.where(fits, point, low), np.where(fits, value, below)
+        high, above = np.where(exceeds, point, high), np.where(exceeds, value, above)
+    return low
