@@ -1,4 +1,4 @@
-"""How right the model is: cross-validated, a machine left out, and the published rows unseen.
+"""How right the model is: cross-validated, a machine or a kind of rows left out, rows published.
 
 Each figure comes from fits that never saw what they predict; see ``docs/accuracy.md``.
 """
@@ -30,7 +30,27 @@ from costmodel.validation import (
     validation_of,
     without_twins,
 )
-from presets import PublishedRow, ServingRow, alltoall_rows
+from presets import PublishedRow, ServingRow, alltoall_rows, load_hardware
+
+
+def _in_one_domain(row: ServingRow) -> bool:
+    """Tell whether decode workers stay in one NVLink domain."""
+    return row.decode_gpus_per_worker <= load_hardware(row.sku).gpus_per_domain.value
+
+
+KINDS: dict[str, Callable[[ServingRow], bool]] = {
+    "1024 tokens in": lambda row: row.isl == 1024,
+    "8192 tokens in": lambda row: row.isl == 8192,
+    "batch 7 or less": lambda row: row.max_batch < 8,
+    "batch 65 or more": lambda row: row.max_batch > 64,
+    "batch 257 or more": lambda row: row.max_batch > 256,
+    "EP 16 or more in a domain": lambda row: row.decode_ep >= 16 and _in_one_domain(row),
+    "drafts": lambda row: row.mtp_depth > 0,
+    "fp4": lambda row: row.precision == "fp4",
+    "attention dp": lambda row: row.decode_attention == "dp",
+    "attention tp": lambda row: row.decode_attention == "tp",
+}
+"""Kinds of rows that are left out of a fit, to see how far the model carries beyond its data."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +59,7 @@ class Accuracy:
 
     cross_validated: Validation  # the serving rows, in folds
     machine_left_out: dict[str, Validation]  # each machine by a fit on the others
+    kind_left_out: dict[str, Validation]  # each of `KINDS` by a fit on the others
     published: Validation  # the published rows, without their twins
     published_cross_validated: Validation  # the same rows, in folds among all
     width_left_out: dict[str, dict[int, float]]  # of all-to-all latencies, by kernel and EP width
@@ -68,29 +89,31 @@ def measure_accuracy(
     together = [*rows, *held_out]
     folds, folds_together = folds_of(rows, FOLDS), folds_of(together, FOLDS)
     machines = sorted({row.sku for row in rows})
+    groups = [[row for row in rows if row.sku == sku] for sku in machines]
+    groups += [[row for row in rows if is_of_kind(row)] for is_of_kind in KINDS.values()]
     data = [_without(rows, fold) for fold in folds]
-    data += [[row for row in rows if row.sku != sku] for sku in machines]
-    data += [without_twins(rows, held_out)]
+    data += [without_twins(rows, group) for group in (*groups, held_out)]
     data += [_without(together, fold) for fold in folds_together]
     fitted = _fit_all(data, start, progress)
-    first, second = len(folds), len(folds) + len(machines)
+    of_groups = fitted[len(folds) :]
+    left_out = dict(
+        zip((*machines, *KINDS), map(validate, groups, of_groups[: len(groups)]), strict=True)
+    )
     return Accuracy(
-        cross_validated=_validated(rows, folds, fitted[:first]),
-        machine_left_out={
-            sku: validate([row for row in rows if row.sku == sku], calibration)
-            for sku, calibration in zip(machines, fitted[first:second], strict=True)
-        },
-        published=validate(held_out, fitted[second]),
-        published_cross_validated=_validated(together, folds_together, fitted[second + 1 :]).of(
-            range(len(rows), len(together))
-        ),
+        cross_validated=_validated(rows, folds, fitted[: len(folds)]),
+        machine_left_out={sku: left_out[sku] for sku in machines},
+        kind_left_out={kind: left_out[kind] for kind in KINDS},
+        published=validate(held_out, of_groups[len(groups)]),
+        published_cross_validated=_validated(
+            together, folds_together, of_groups[len(groups) + 1 :]
+        ).of(range(len(rows), len(together))),
         width_left_out=_widths(start),
     )
 
 
 def count_fits(rows: Sequence[ServingRow]) -> int:
     """How many fits `measure_accuracy` makes."""
-    return 2 * FOLDS + len({row.sku for row in rows}) + 1
+    return 2 * FOLDS + len({row.sku for row in rows}) + len(KINDS) + 1
 
 
 def _without(rows: Sequence[ServingRow], fold: Sequence[int]) -> list[ServingRow]:

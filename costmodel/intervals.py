@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -15,9 +16,15 @@ from costmodel.inputs import FloatArray
 from costmodel.results import Case, Scenario
 from presets import ClusterSpec, ScaleOut
 
-MODEL_WEIGHT = 3  # a model that was never measured counts as so many things outside the data
-PREFILL_ONLY = ("prefill attention ", "prefill workers ")
-"""How reasons begin that leave the decode step alone: they widen TTFT and throughput only."""
+MODEL_WEIGHT = 3.0
+"""A model that was never measured counts as so many things outside the data. [1]"""
+
+FAR = 8.0
+"""Ratio beyond which a length or a size outside the data counts once more. [1]
+
+The lengths of the measured rows are as far apart, and rows of one predict those of the other
+(docs/accuracy.md, kinds of rows left out of the fit).
+"""
 
 WIDEST = math.log(10.0)
 """Largest half-width, of the logarithm: an interval beyond tenfold either way says nothing more."""
@@ -33,16 +40,24 @@ def interval_class(case: Case) -> IntervalClass:
     return "fp4" if case.scenario.precision == "fp4" else "fp8"
 
 
+@dataclass(frozen=True)
+class Outside:
+    """One thing in which a case lies outside the data."""
+
+    reason: str
+    weight: float = 1.0  # as so many things
+    decode: bool = True  # whether decode steps feel it; if not, only TTFT and throughput do
+
+
 def interval_widths(
-    kind: IntervalClass, reasons: Sequence[str], calibration: Calibration
+    kind: IntervalClass, outside: Sequence[Outside], calibration: Calibration
 ) -> dict[str, float]:
     """Half-widths of the 90 % intervals, of the logarithm, wider for each extrapolation."""
-    weights = {reason: MODEL_WEIGHT if reason.startswith("model ") else 1 for reason in reasons}
-    widening = calibration.extrapolation_widening ** sum(weights.values())
-    of_decode = sum(w for reason, w in weights.items() if not reason.startswith(PREFILL_ONLY))
-    tpot = (
-        getattr(calibration.tpot_half_width, kind) * calibration.extrapolation_widening**of_decode
+    widening = calibration.extrapolation_widening ** sum(one.weight for one in outside)
+    of_decode = calibration.extrapolation_widening ** sum(
+        one.weight for one in outside if one.decode
     )
+    tpot = getattr(calibration.tpot_half_width, kind) * of_decode
     widths = {
         "tpot": tpot,
         "iteration": tpot,
@@ -65,69 +80,100 @@ def half_widths(cases: Sequence[Case], calibration: Calibration) -> dict[str, Fl
     return {name: np.array([width[name] for width in widths]) for name in widths[0]}
 
 
-def extrapolations(case: Case, coverage: Coverage) -> tuple[str, ...]:
+def extrapolations(case: Case, coverage: Coverage) -> tuple[Outside, ...]:
     """In what a case lies outside the data that the calibration rests on."""
-    configuration, scenario, cluster = case.configuration, case.scenario, case.cluster
-    hardware, prefill_on = cluster.hardware(), case.prefill_on
-    prefill_domain = prefill_on.hardware().gpus_per_domain.value
-    decode = configuration.decode_gpus_per_worker
-    prefill = configuration.prefill_gpus_per_worker
-    dp, depth = configuration.decode_attention == "dp", configuration.mtp_depth
-    batches = coverage.max_batch_dp if dp else coverage.max_batch_tp
-    wide = decode > hardware.gpus_per_domain.value
-    slots = configuration.eplb_slots
-    shape = f"{decode}/{configuration.decode_ep}"
-    checks = {
-        f"machine {cluster.sku}": cluster.sku not in coverage.skus,
-        f"model {scenario.model.name}": scenario.model.name not in coverage.models,
-        f"precision {scenario.precision}": scenario.precision not in coverage.precisions,
-        f"engine {scenario.engine}": scenario.engine not in coverage.engines,
-        f"input length {scenario.isl}": not _inside(scenario.isl, coverage.isl),
-        f"output length {scenario.osl}": not _inside(scenario.osl, coverage.osl),
-        f"{decode} GPUs per decode worker across NVLink domains": (
-            wide and (cluster.sku not in coverage.crossing_skus or decode > coverage.crossing_gpus)
-        ),
-        f"{prefill} GPUs per prefill worker across NVLink domains": (
-            prefill > prefill_domain
-            and (prefill_on.sku not in coverage.crossing_skus or prefill > coverage.crossing_gpus)
-        ),
-        f"prefill workers of {prefill} GPU{'s' if prefill > 1 else ''}": (
-            prefill <= prefill_domain and not _inside(prefill, coverage.prefill_gpus)
-        ),
-        f"prefill attention tp over {prefill} GPUs": (
-            configuration.prefill_attention == "tp"
-            and prefill > 1
-            and "tp" not in coverage.prefill_attentions
-        ),
-        f"{decode} GPUs per decode worker": not _inside(decode, coverage.decode_gpus),
-        f"attention tp over {decode} GPUs": (
-            configuration.decode_attention == "tp"
-            and coverage.tp_gpus[1] < decode <= hardware.gpus_per_domain.value
-        ),
-        f"EP {configuration.decode_ep} over {decode} GPUs under attention "
-        f"{configuration.decode_attention}": (
-            configuration.decode_ep < decode
-            and f"{configuration.decode_attention} {shape}" not in coverage.narrow_ep
-        ),
-        f"{slots} expert slots on {cluster.sku}": slots > 0
-        and (cluster.sku not in coverage.eplb_skus or not _inside(slots, coverage.eplb_slots)),
-        f"batch {configuration.max_batch} under attention {configuration.decode_attention}": (
-            not _inside(configuration.max_batch, batches)
-        ),
-        "tokens gathered over NICs, which one row shows": (
-            wide and dp and configuration.max_batch > largest_batch_sent(scenario, depth)
-        ),
-        f"prefill on {prefill_on.sku} before decode on {cluster.sku}": (
-            prefill_on.sku != cluster.sku
-        ),
-        "a NIC latency that no row has, between NVLink domains": (
-            wide and cluster.nic_latency_us is not None
-        ),
-        "links or memory that the cluster file changes": (
-            cluster_differs(cluster) or cluster_differs(prefill_on)
-        ),
-    }
-    return tuple(reason for reason, outside in checks.items() if outside)
+    return (
+        *_served_outside(case, coverage),
+        *_decode_outside(case, coverage),
+        *_prefill_outside(case, coverage),
+    )
+
+
+def _served_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
+    """In machine, model, precision, engine and lengths."""
+    scenario, sku = case.scenario, case.cluster.sku
+    if sku not in coverage.skus:
+        yield Outside(f"machine {sku}")
+    if scenario.model.name not in coverage.models:
+        yield Outside(f"model {scenario.model.name}", MODEL_WEIGHT)
+    if scenario.precision not in coverage.precisions:
+        yield Outside(f"precision {scenario.precision}")
+    if scenario.engine not in coverage.engines:
+        yield Outside(f"engine {scenario.engine}")
+    if far := _distance(scenario.isl, coverage.isl):
+        yield Outside(f"input length {scenario.isl}", far)
+    if far := _distance(scenario.osl, coverage.osl):
+        yield Outside(f"output length {scenario.osl}", far)
+
+
+def _decode_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
+    """In the decode workers, their batch and their links."""
+    configuration, cluster = case.configuration, case.cluster
+    gpus, mode = configuration.decode_gpus_per_worker, configuration.decode_attention
+    ep, slots, batch = configuration.decode_ep, configuration.eplb_slots, configuration.max_batch
+    wide = gpus > cluster.hardware().gpus_per_domain.value
+    batches = coverage.max_batch_dp if mode == "dp" else coverage.max_batch_tp
+    if wide and (far := _crossing_distance(cluster, gpus, coverage)):
+        yield Outside(f"{gpus} GPUs per decode worker across NVLink domains", far)
+    if far := _distance(gpus, coverage.decode_gpus):
+        yield Outside(f"{gpus} GPUs per decode worker", far)
+    if mode == "tp" and not wide and gpus > coverage.tp_gpus[1]:
+        far = _distance(gpus, (1, coverage.tp_gpus[1]))
+        yield Outside(f"attention tp over {gpus} GPUs", far)
+    if ep < gpus and f"{mode} {gpus}/{ep}" not in coverage.narrow_ep:
+        yield Outside(f"EP {ep} over {gpus} GPUs under attention {mode}")
+    if slots and (cluster.sku not in coverage.eplb_skus or _distance(slots, coverage.eplb_slots)):
+        yield Outside(f"{slots} expert slots on {cluster.sku}")
+    if _distance(batch, batches):  # counts once: a promise to meet a target rests on that
+        yield Outside(f"batch {batch} under attention {mode}")
+    gathered = batch > largest_batch_sent(case.scenario, configuration.mtp_depth)
+    if wide and mode == "dp" and gathered:
+        yield Outside("tokens gathered over NICs, which one row shows")
+    if wide and cluster.nic_latency_us is not None:
+        yield Outside("a NIC latency that no row has, between NVLink domains")
+    if cluster_differs(cluster):
+        yield Outside("links or memory that the cluster file changes")
+
+
+def _prefill_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
+    """In the prefill workers and their links, of which decode steps feel nothing."""
+    configuration, cluster = case.configuration, case.prefill_on
+    gpus = configuration.prefill_gpus_per_worker
+    if gpus > cluster.hardware().gpus_per_domain.value:
+        if far := _crossing_distance(cluster, gpus, coverage):
+            reason = f"{gpus} GPUs per prefill worker across NVLink domains"
+            yield Outside(reason, far, decode=False)
+    elif far := _distance(gpus, coverage.prefill_gpus):
+        reason = f"prefill workers of {gpus} GPU{'s' if gpus > 1 else ''}"
+        yield Outside(reason, far, decode=False)
+    split = configuration.prefill_attention == "tp" and gpus > 1
+    if split and "tp" not in coverage.prefill_attentions:
+        yield Outside(f"prefill attention tp over {gpus} GPUs", decode=False)
+    if cluster.sku != case.cluster.sku:
+        reason = f"prefill on {cluster.sku} before decode on {case.cluster.sku}"
+        yield Outside(reason, decode=False)
+    if cluster_differs(cluster) and not cluster_differs(case.cluster):
+        yield Outside("links or memory that the cluster file changes", decode=False)
+
+
+def _crossing_distance(cluster: ClusterSpec, gpus: int, coverage: Coverage) -> float:
+    """Tell how far a worker across NVLink domains is from those measured on its machine [1]."""
+    if cluster.sku not in coverage.crossing_skus:
+        return 1.0
+    return _distance(gpus, (1, coverage.crossing_gpus))
+
+
+def _distance(value: float, bounds: tuple[float, float]) -> float:
+    """Count what lies outside its bounds as so many things; 0 inside [1].
+
+    >>> [_distance(value, (1024, 8192)) for value in (2048, 8193, 65536, 524288)]
+    [0.0, 1.0, 1.0, 2.0]
+    """
+    low, high = bounds
+    if low <= value <= high:
+        return 0.0
+    ratio = low / value if value < low else value / max(high, 1.0)
+    return max(1.0, math.log(ratio) / math.log(FAR))
 
 
 def largest_batch_sent(scenario: Scenario, mtp_depth: int) -> float:
@@ -151,7 +197,3 @@ def cluster_differs(cluster: ClusterSpec) -> bool:
     )
     changed = any(getattr(cluster, name) is not None for name in physical)
     return changed or cluster.scale_out != ScaleOut()
-
-
-def _inside(value: float, bounds: Sequence[float]) -> bool:
-    return bounds[0] <= value <= bounds[1]

@@ -88,9 +88,8 @@ def prediction_of(
     price: float,
 ) -> Prediction:
     """Put one prediction into named units, with its origin and intervals."""
-    reasons = extrapolations(case, calibration.coverage)
-    kind = interval_class(case)
-    widths = interval_widths(kind, reasons, calibration)
+    outside = extrapolations(case, calibration.coverage)
+    widths = interval_widths(interval_class(case), outside, calibration)
     wide = {
         "tok_s_per_user": widths["tpot"],
         "tpot_ms": widths["tpot"],
@@ -111,8 +110,8 @@ def prediction_of(
     }
     return Prediction(
         **values,
-        origin="extrapolated" if reasons else "modelled",
-        extrapolated_in=reasons,
+        origin="extrapolated" if outside else "modelled",
+        extrapolated_in=tuple(one.reason for one in outside),
         interval_90=intervals,
     )
 

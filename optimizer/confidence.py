@@ -50,7 +50,6 @@ class Promise:
 
 def promise_of(
     shapes: Sequence[Shape],
-    prefill_gpus: int,
     scenario: Scenario,
     ground: Ground,
     calibration: Calibration,
@@ -67,7 +66,6 @@ def promise_of(
     shares = [
         promised_share(
             list(zip(shapes, batches.tolist(), strict=True)),
-            prefill_gpus,
             scenario,
             ground,
             calibration,
@@ -86,7 +84,6 @@ def _edges(shape: Shape, scenario: Scenario, coverage: Coverage) -> list[int]:
 
 def promised_share(
     workers: Sequence[tuple[Shape, int]],
-    prefill_gpus: int,
     scenario: Scenario,
     ground: Ground,
     calibration: Calibration,
@@ -101,14 +98,12 @@ def promised_share(
     ----------
     workers
         Shapes with their batch.
-    prefill_gpus
-        Largest prefill worker: where it lies outside the data it widens the interval of all. [GPU]
     """
     cases = [
         Case(
             Configuration(
                 prefill_workers=1,
-                prefill_gpus_per_worker=prefill_gpus,
+                prefill_gpus_per_worker=1,  # decode does not feel it
                 decode_workers=1,
                 decode_gpus_per_worker=shape.gpus,
                 decode_ep=shape.gpus,

@@ -192,8 +192,7 @@ def retuning_of(
         )
         for fleet in fleets
     ]
-    most = max(chosen.prefill_gpus)
-    promise = promise_of(shapes, most, scenario, ground, calibration, limits.min_confidence)
+    promise = promise_of(shapes, scenario, ground, calibration, limits.min_confidence)
     return Retuning(deployments_of(cases), limits, chosen.largest_batch, promise)
 
 

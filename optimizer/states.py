@@ -168,8 +168,7 @@ def decode_states(
     paths = _paths(cluster, [entry.gpus for entry in shapes])
     rate = _rate(facts, take(workers, shape), take(paths, shape), workload, batch, calibration)
     gpus = np.array([entry.gpus for entry in shapes])[shape]
-    most = max(space.prefill_gpus)
-    promise = promise_of(shapes, most, scenario, ground, calibration, confidence)
+    promise = promise_of(shapes, scenario, ground, calibration, confidence)
     promised = promise.take(shape).share(batch)
     order = np.lexsort((batch, shape, rate.tpot / promised, gpus))
     return DecodeStates(

@@ -32,6 +32,10 @@ comes from a fit that saw the row it predicts or another measurement of its conf
 half-widths are those of the shipped calibration in every table, set on cross-validated errors of
 all rows, so their coverage is not independent of the rows it is counted on."""
 
+KINDS = """\
+How far the model carries beyond its data: rows of each kind predicted by a fit on all rows that are
+not of it. Intervals are as wide as `moeplan` prints them for what lies outside the data."""
+
 
 def markdown(accuracy: Accuracy) -> str:
     """Write the whole report."""
@@ -48,7 +52,10 @@ def markdown(accuracy: Accuracy) -> str:
         "### The ten worst rows",
         _worst(validation),
         "## TPOT, one machine left out of the fit",
-        _left_out(accuracy.machine_left_out),
+        _left_out("machine", accuracy.machine_left_out),
+        "## TPOT, a kind of rows left out of the fit",
+        KINDS,
+        _left_out("kind", accuracy.kind_left_out),
         f"## {len(accuracy.published.rows)} published rows",
         "By a fit that saw neither them nor any measurement of their configurations:",
         _figures(accuracy.published),
@@ -67,6 +74,7 @@ def summary(accuracy: Accuracy) -> dict[str, object]:
         "machine_left_out": {
             sku: item.statistics() for sku, item in accuracy.machine_left_out.items()
         },
+        "kind_left_out": {kind: item.statistics() for kind, item in accuracy.kind_left_out.items()},
         "published": accuracy.published.statistics(),
         "published_cross_validated": accuracy.published_cross_validated.statistics(),
         "width_left_out": {
@@ -93,9 +101,9 @@ def _groups(validation: Validation, groups: dict[str, list[int]]) -> str:
     return _table(("", *HEADER), rows)
 
 
-def _left_out(validations: dict[str, Validation]) -> str:
-    rows = [[sku, *_cells(item.statistics()["tpot"])] for sku, item in validations.items()]
-    return _table(("machine", *HEADER), rows)
+def _left_out(what: str, validations: dict[str, Validation]) -> str:
+    rows = [[name, *_cells(item.statistics()["tpot"])] for name, item in validations.items()]
+    return _table((what, *HEADER), rows)
 
 
 def _widths(errors: dict[str, dict[int, float]]) -> str:

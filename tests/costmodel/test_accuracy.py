@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import costmodel.accuracy as module
-from costmodel.accuracy import count_fits, measure_accuracy
+from costmodel.accuracy import KINDS, count_fits, measure_accuracy
 from costmodel.calibration import Calibration, CalibrationFile, shipped_calibration
 from costmodel.coverage import coverage_of
 from costmodel.fit import Fit
@@ -81,7 +81,8 @@ def test_no_fit_sees_what_it_predicts(plain: Calibration, monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "_fit_all", fitted)
     monkeypatch.setattr(module, "_widths", lambda _: {})
     found = measure_accuracy(rows, published_rows(), shipped_calibration())
-    assert len(fits) == count_fits(rows) == 8 + 3 + 1 + 8
+    kinds = len(KINDS)
+    assert len(fits) == count_fits(rows) == 8 + 3 + kinds + 1 + 8
 
     def fit_behind(launch_ms: float, other_ms: float) -> int:
         return round(launch_ms - other_ms) - 1
@@ -93,8 +94,12 @@ def test_no_fit_sees_what_it_predicts(plain: Calibration, monkeypatch: pytest.Mo
             (found.machine_left_out[sku], range(8 + number, 9 + number))
             for number, sku in enumerate(("b200", "gb200", "h100"))
         ),
-        (found.published, range(11, 12)),
-        (found.published_cross_validated, range(12, 20)),
+        *(
+            (found.kind_left_out[kind], range(11 + number, 12 + number))
+            for number, kind in enumerate(KINDS)
+        ),
+        (found.published, range(11 + kinds, 12 + kinds)),
+        (found.published_cross_validated, range(12 + kinds, 20 + kinds)),
     ]
     for part, allowed in parts:
         marks = [line["launch"] for line in part.breakdown_ms]
@@ -107,6 +112,10 @@ def test_no_fit_sees_what_it_predicts(plain: Calibration, monkeypatch: pytest.Mo
     for sku, part in found.machine_left_out.items():
         assert {row.sku for row in part.rows} == {sku}
         assert part.rows
+    for number, (kind, is_of_kind) in enumerate(KINDS.items()):
+        assert list(found.kind_left_out[kind].rows) == [row for row in rows if is_of_kind(row)]
+        assert found.kind_left_out[kind].rows
+        assert not any(is_of_kind(row) for row in fits[11 + number])
     assert list(found.published.rows) == PUBLISHED
     assert list(found.published_cross_validated.rows) == PUBLISHED
     machines = [{row.sku for row in fit} for fit in fits[8:11]]

@@ -2,8 +2,9 @@ import math
 
 import pytest
 
-from costmodel.calibration import Calibration, shipped_calibration
+from costmodel.calibration import Calibration, Coverage, shipped_calibration
 from costmodel.intervals import (
+    Outside,
     cluster_differs,
     extrapolations,
     half_widths,
@@ -27,6 +28,13 @@ USUAL = Configuration(
     mtp_depth=1,
     concurrency=200,
 )
+
+
+A = Outside("a")
+
+
+def reasons(case: Case, coverage: Coverage) -> tuple[str, ...]:
+    return tuple(one.reason for one in extrapolations(case, coverage))
 
 
 def changed(**values: object) -> Configuration:
@@ -92,8 +100,7 @@ def test_each_way_out_of_the_data(
         SCENARIO.model_copy(update=scenario),
         ClusterSpec.model_validate(GB200.model_dump() | cluster),
     )
-    found = extrapolations(case, plain.coverage)
-    assert found == (reason,)
+    assert reasons(case, plain.coverage) == (reason,)
 
 
 def test_each_attention_mode_has_batches_of_its_own(plain: Calibration) -> None:
@@ -101,17 +108,17 @@ def test_each_attention_mode_has_batches_of_its_own(plain: Calibration) -> None:
     coverage = plain.coverage.model_copy(update=batches)
     split = {"decode_attention": "tp", "decode_ep": 1}
     for values, outside in (({}, False), (split, True)):
-        found = extrapolations(Case(changed(max_batch=64, **values), SCENARIO, GB200), coverage)
+        found = reasons(Case(changed(max_batch=64, **values), SCENARIO, GB200), coverage)
         assert bool(found) is outside
 
 
 def test_shared_prefill_is_inside_the_data_once_measured(plain: Calibration) -> None:
     measured = plain.coverage.model_copy(update={"prefill_attentions": ("dp", "tp")})
     case = Case(changed(prefill_attention="tp"), SCENARIO, GB200)
-    assert extrapolations(case, plain.coverage)
-    assert extrapolations(case, measured) == ()
+    assert reasons(case, plain.coverage)
+    assert not reasons(case, measured)
     alone = Case(changed(prefill_attention="tp", prefill_gpus_per_worker=1), SCENARIO, GB200)
-    assert "prefill attention tp over 1 GPUs" not in extrapolations(alone, plain.coverage)
+    assert "prefill attention tp over 1 GPUs" not in reasons(alone, plain.coverage)
 
 
 def test_what_was_measured_is_inside_the_data(plain: Calibration) -> None:
@@ -121,7 +128,7 @@ def test_what_was_measured_is_inside_the_data(plain: Calibration) -> None:
         {"decode_gpus_per_worker": 16, "decode_ep": 16, "eplb_slots": 256},
         {"decode_gpus_per_worker": 32, "decode_ep": 32, "eplb_slots": 288},
     ):
-        assert extrapolations(Case(changed(**values), SCENARIO, GB200), plain.coverage) == ()
+        assert reasons(Case(changed(**values), SCENARIO, GB200), plain.coverage) == ()
 
 
 def test_gathering_over_nics_is_outside_the_data(plain: Calibration) -> None:
@@ -132,7 +139,7 @@ def test_gathering_over_nics_is_outside_the_data(plain: Calibration) -> None:
             wide = changed(
                 decode_gpus_per_worker=16, decode_ep=16, mtp_depth=depth, max_batch=batch + more
             )
-            found = extrapolations(Case(wide, fp8, h100), plain.coverage)
+            found = reasons(Case(wide, fp8, h100), plain.coverage)
             assert found == (("tokens gathered over NICs, which one row shows",) if more else ())
 
 
@@ -141,26 +148,55 @@ def test_another_nic_latency_counts_between_domains_only(plain: Calibration) -> 
     slow = default_cluster("h100", 64).model_copy(update={"nic_latency_us": 10.0})
     for gpus, outside in ((8, False), (16, True)):
         wide = changed(decode_gpus_per_worker=gpus, decode_ep=gpus)
-        found = extrapolations(Case(wide, fp8, slow), plain.coverage)
+        found = reasons(Case(wide, fp8, slow), plain.coverage)
         assert ("a NIC latency that no row has, between NVLink domains" in found) is outside
 
 
 def test_no_interval_is_wider_than_tenfold(plain: Calibration) -> None:
-    widths = interval_widths("crossing", tuple("abcdefgh"), plain)
+    widths = interval_widths("crossing", [Outside("")] * 8, plain)
     assert set(widths.values()) == {math.log(10.0)}
 
 
 def test_shared_prefill_leaves_tpot_alone(plain: Calibration) -> None:
-    reason = "prefill attention tp over 4 GPUs"
-    widths = interval_widths("fp4", (reason,), plain)
+    case = Case(changed(prefill_attention="tp"), SCENARIO, GB200)
+    outside = extrapolations(case, plain.coverage)
+    widths = interval_widths("fp4", outside, plain)
     assert widths == pytest.approx({"tpot": 0.1, "iteration": 0.1, "ttft": 1.0, "throughput": 0.4})
-    assert interval_widths("fp4", (reason, "a"), plain)["tpot"] == pytest.approx(0.2)
+    assert interval_widths("fp4", (*outside, A), plain)["tpot"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    "configuration", [{"prefill_gpus_per_worker": 72}, {"prefill_gpus_per_worker": 1}]
+)
+def test_prefill_workers_of_another_size_leave_tpot_alone(
+    plain: Calibration, configuration: dict[str, object]
+) -> None:
+    for sku in ("gb200", "b200"):
+        case = Case(changed(**configuration), SCENARIO, default_cluster(sku, 144))
+        outside = extrapolations(case, plain.coverage)
+        assert [one.decode for one in outside] == [False]
+        assert interval_widths("fp4", outside, plain)["ttft"] > 0.5
+
+
+def test_prefill_on_another_machine_leaves_tpot_alone(plain: Calibration) -> None:
+    other = ClusterSpec(sku="b200", gpus=64, nic_gb_s=100.0)
+    outside = extrapolations(Case(USUAL, SCENARIO, GB200, other), plain.coverage)
+    assert [one.decode for one in outside] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("isl", "weight"), [(1024, 0), (1000, 1), (8193, 1), (65536, 1), (524_288, 2), (16, 2)]
+)
+def test_far_lengths_count_by_their_distance(plain: Calibration, isl: int, weight: float) -> None:
+    case = Case(USUAL, SCENARIO.model_copy(update={"isl": isl}), GB200)
+    found = [one.weight for one in extrapolations(case, plain.coverage)]
+    assert found == ([pytest.approx(weight)] if weight else [])
 
 
 def test_each_extrapolation_widens_the_intervals(plain: Calibration) -> None:
     assert interval_widths("fp4", (), plain)["tpot"] == 0.1
-    assert interval_widths("fp4", ("a",), plain)["tpot"] == pytest.approx(0.2)
-    widths = interval_widths("fp4", ("a", "b"), plain)
+    assert interval_widths("fp4", (A,), plain)["tpot"] == pytest.approx(0.2)
+    widths = interval_widths("fp4", (A, A), plain)
     assert widths == pytest.approx({"tpot": 0.4, "iteration": 0.4, "ttft": 2.0, "throughput": 0.8})
     cases = [
         Case(USUAL, SCENARIO, GB200),
@@ -174,7 +210,7 @@ def test_a_worker_wider_than_those_measured_across_domains_is_outside_the_data()
     fp8 = SCENARIO.model_copy(update={"precision": "fp8"})
     for gpus, outside in ((16, False), (32, True)):
         wide = changed(decode_gpus_per_worker=gpus, decode_ep=gpus)
-        found = extrapolations(Case(wide, fp8, default_cluster("h100", 64)), coverage)
+        found = reasons(Case(wide, fp8, default_cluster("h100", 64)), coverage)
         assert (f"{gpus} GPUs per decode worker across NVLink domains" in found) == outside
 
 
