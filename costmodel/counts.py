@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from costmodel.inputs import MachineArrays, ModelArrays, PathArrays
+from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays
 from presets import Hardware, InputError, MlaAttention, Model, Precision
 from topology import GroupPath
 
@@ -24,6 +24,7 @@ def model_arrays(model: Model, precision: str) -> ModelArrays:
         If the model is not offered at that precision.
     """
     bits = model.precision(precision)
+    narrow = bits.expert_input or bits.experts  # what experts multiply
     whole, split, heads, products, prefill_products, kv, kv_split = _attention(model, bits)
     output = _output_params(model)  # split, and may have bits of its own
     join = 2.0 * model.hidden**2 if model.draft_layers else 0.0
@@ -58,15 +59,17 @@ def model_arrays(model: Model, precision: str) -> ModelArrays:
         "score_value_dim": products,
         "prefill_score_value_dim": prefill_products,
         "kv_bytes": kv * bits.kv_cache / 8.0,
+        "window": _window(model),
+        "windowed_share": _windowed_layers(model) / model.layers,
         "kv_split": kv_split,
         "head_params": head,
         "head_bytes": head * bits.lm_head / 8.0,
         "embedding_bytes": 0.0 if model.tied_embeddings else head * bits.embedding / 8.0,
         "draft_layers": model.draft_layers,
         "draft_weight_ratio": bits.draft / bits.experts,
-        "expert_input_bytes": expert_input_bytes(model, bits.experts),
-        "dispatch_bytes": _dispatch_bytes(model, bits.experts),
-        "combine_bytes": _combine_bytes(model, bits.experts),
+        "expert_input_bytes": expert_input_bytes(model, narrow),
+        "dispatch_bytes": _dispatch_bytes(model, narrow),
+        "combine_bytes": _combine_bytes(model, narrow),
         "draft_attention_bytes_split": split * bits.draft / 8.0,
         "draft_attention_bytes_whole": whole * bits.draft / 8.0,
         "draft_join_params": join,
@@ -84,23 +87,64 @@ def machine_arrays(hardware: Hardware, model: Model, precision: str) -> MachineA
     Raises
     ------
     InputError
-        If the precision is FP4 and the machine has no FP4 tensor rate.
+        If experts multiply in FP4 and the machine has no FP4 tensor rate.
     """
     bits = model.precision(precision)
     blackwell = hardware.generation == "blackwell"
     fp8_attention = blackwell and bits.kv_cache < FP8_BITS
     attention = hardware.flops_fp8 if fp8_attention else hardware.flops_bf16
+    narrow = arithmetic_bits(hardware, bits)
     return MachineArrays(
         hbm_rate=np.asarray(hardware.hbm_rate.value),
         hbm_bytes=np.asarray(hardware.hbm_bytes.value),
-        flops_experts=np.asarray(_flops(hardware, bits.experts, model)),
+        flops_experts=np.asarray(_flops(hardware, narrow, model)),
         flops_dense=np.asarray(_flops(hardware, bits.attention, model)),
         flops_draft=np.asarray(_flops(hardware, bits.draft, model)),
         flops_attention=np.asarray(attention.value),
         flops_bf16=np.asarray(hardware.flops_bf16.value),
         blackwell=np.asarray(blackwell),
-        fp4=np.asarray(bits.experts < FP4_BITS),
+        fp4=np.asarray(narrow < FP4_BITS),
+        fp8=np.asarray(FP4_BITS <= narrow < FP8_BITS),
     )
+
+
+def arithmetic_bits(hardware: Hardware, bits: Precision) -> float:
+    """Bits per element that experts multiply on a machine [bit].
+
+    Where the checkpoint leaves the input of experts wider than their weights, machines without
+    FP4 arithmetic widen the weights to BF16.
+    """
+    if bits.expert_input is None:
+        return bits.experts
+    return bits.expert_input if hardware.flops_fp4 else 8.0 * BF16_BYTES
+
+
+def can_multiply(hardware: Hardware, bits: Precision) -> bool:
+    """Tell whether a machine has the arithmetic of a precision."""
+    return arithmetic_bits(hardware, bits) >= FP4_BITS or hardware.flops_fp4 is not None
+
+
+def tokens_attended(model: ModelArrays, tokens: FloatArray) -> FloatArray:
+    """Tokens that a layer looks back on at one position, of so many before it, mean of layers [1].
+
+    >>> from presets import load_model
+    >>> gpt_oss = model_arrays(load_model("gpt-oss-120b"), "fp4")  # half of the layers see 128
+    >>> float(tokens_attended(gpt_oss, np.asarray(1000.0)))
+    564.0
+    """
+    share = model.windowed_share
+    return np.asarray((1.0 - share) * tokens + share * np.minimum(tokens, model.window))
+
+
+def prompt_tokens_attended(model: ModelArrays, tokens: FloatArray) -> FloatArray:
+    """Tokens that the last position of a prompt would see if all saw as much as the mean does [1].
+
+    Without a window the mean position sees half of the prompt, and this is all of it; with one it
+    is ``w (2 - w / n)``.
+    """
+    window = np.minimum(model.window, tokens)
+    share = model.windowed_share
+    return np.asarray((1.0 - share) * tokens + share * window * (2.0 - window / tokens))
 
 
 def path_arrays(path: GroupPath) -> PathArrays:
@@ -152,6 +196,17 @@ def _attention(
     split = 2.0 * hidden * width * (attention.heads + attention.kv_heads)
     cache = 2.0 * attention.kv_heads * width
     return 0.0, split, attention.heads, 2.0 * width, 2.0 * width, cache, attention.kv_heads
+
+
+def _windowed_layers(model: Model) -> int:
+    """Layers that attend to a window."""
+    return 0 if isinstance(model.attention, MlaAttention) else model.attention.windowed_layers
+
+
+def _window(model: Model) -> float:
+    """Tokens that windowed layers attend to; infinite without any [token]."""
+    window = None if isinstance(model.attention, MlaAttention) else model.attention.window
+    return np.inf if window is None else float(window)
 
 
 def _output_params(model: Model) -> float:

@@ -21,7 +21,7 @@ from costmodel.collectives import (
     preparation_time,
     ranks_hit,
 )
-from costmodel.counts import BF16_BYTES
+from costmodel.counts import BF16_BYTES, tokens_attended
 from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
 from costmodel.step_time import LayerTime, StepTime
 
@@ -135,7 +135,10 @@ def draft_time(
         combine_bytes=model.draft_combine_bytes,
     )
     layer_machine = replace(
-        machine, flops_experts=machine.flops_draft, fp4=machine.fp4 & (ratio <= 1.0)
+        machine,
+        flops_experts=machine.flops_draft,
+        fp4=machine.fp4 & (ratio <= 1.0),
+        fp8=machine.fp8 & (ratio <= 1.0),
     )
     tokens = 2.0 * requests
     layer = layer_time(layer_machine, layer_model, workers, paths, requests, tokens, calibration)
@@ -170,17 +173,21 @@ def attention_time(
     """Score and value products of one layer against the KV cache read, rounded maximum [s].
 
     Under tp each rank keeps ``heads / tp`` heads but an MLA cache cannot be split, so every rank
-    reads all of it. Few heads leave the tensor-core tile part empty.
+    reads all of it. Few heads to a key leave the tensor-core tile part empty.
     """
     tp = _tp(workers)
-    cache = requests * workers.context * model.kv_bytes / np.minimum(tp, model.kv_split)
+    context = tokens_attended(model, workers.context)
+    cache = requests * context * model.kv_bytes / np.minimum(tp, model.kv_split)
     read = cache / (machine.hbm_rate * calibration.cache_efficiency)
-    rows = np.maximum(model.heads / tp * tokens / requests, calibration.attention_tile)
+    groups = np.maximum(model.kv_split / tp, 1.0)  # of query heads that share keys, on a rank
+    rows = groups * np.maximum(
+        model.heads / tp / groups * tokens / requests, calibration.attention_tile
+    )
     efficiency = _by_generation(
         machine, calibration.attention_efficiency, calibration.attention_efficiency_hopper
     )
-    products = 2.0 * requests * rows * workers.context * model.score_value_dim
-    return np.hypot(read, products / (machine.flops_attention * efficiency))
+    products = 2.0 * requests * rows * context * model.score_value_dim
+    return np.asarray(np.hypot(read, products / (machine.flops_attention * efficiency)))
 
 
 def expert_time(
@@ -202,6 +209,7 @@ def expert_time(
     load = model.top_k * worker_tokens / model.experts
     variance = calibration.expert_spread**2
     touched = model.experts * -np.expm1(-np.log1p(variance * load) / variance)
+    touched = np.maximum(touched, model.top_k * np.minimum(worker_tokens, 1.0))
     share = touched / workers.ep
     spread_of_maximum = np.sqrt(2.0 * np.log(workers.ep))  # expected maximum of EP normal draws
     scatter = np.sqrt(share * np.maximum(1.0 - touched / model.experts, 0.0))
@@ -213,7 +221,7 @@ def expert_time(
     )
     hottest = 1.0 + spread * spread_of_maximum * np.sqrt(workers.ep / model.experts)
     pairs = model.top_k * worker_tokens / workers.ep * hottest
-    aligned = machine.blackwell & ~machine.fp4  # FP8 kernels of Blackwell align rows to blocks
+    aligned = machine.blackwell & machine.fp8  # FP8 kernels of Blackwell align rows to blocks
     tile = np.where(aligned, calibration.expert_tile_fp8, calibration.expert_tile)
     rows = np.hypot(pairs, tile * distinct)
 
@@ -311,7 +319,7 @@ def head_time(
 def launch_time(machine: MachineArrays, calibration: Calibration) -> FloatArray:
     """Spend on one layer apart from its data: launches, norms, router, quantisation [s]."""
     time = _by_generation(machine, calibration.layer_time, calibration.layer_time_hopper)
-    fp8_on_blackwell = machine.blackwell & ~machine.fp4
+    fp8_on_blackwell = machine.blackwell & machine.fp8
     return np.where(fp8_on_blackwell, time * calibration.fp8_layer_factor, time)
 
 
@@ -347,4 +355,6 @@ def _expert_rate(
         calibration.expert_efficiency_fp8_trtllm,
         calibration.expert_efficiency_fp8,
     )
-    return machine.flops_experts * np.where(machine.fp4, calibration.expert_efficiency_fp4, fp8)
+    narrow = np.where(machine.fp4, calibration.expert_efficiency_fp4, fp8)
+    scaled = machine.fp4 | machine.fp8  # BF16 needs no scales, as dense GEMMs in it do not
+    return machine.flops_experts * np.where(scaled, narrow, calibration.dense_efficiency)

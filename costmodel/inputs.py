@@ -30,7 +30,8 @@ class MachineArrays:
     flops_attention: FloatArray  # dense peak of the attention products [FLOP/s]
     flops_bf16: FloatArray  # [FLOP/s]
     blackwell: BoolArray  # which generation's kernel constants apply
-    fp4: BoolArray  # expert weights in FP4
+    fp4: BoolArray  # experts multiply in FP4
+    fp8: BoolArray  # experts multiply in FP8; in BF16 where neither holds
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class ModelArrays:
     )
     prefill_score_value_dim: FloatArray  # the same at prefill
     kv_bytes: FloatArray  # cache of one token in one layer [B]
+    window: FloatArray  # tokens that a windowed layer attends to [token]
+    windowed_share: FloatArray  # of the layers
     kv_split: FloatArray  # how many ways tensor parallelism can split the cache (1 for MLA)
     head_params: FloatArray  # LM head
     head_bytes: FloatArray  # [B]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.counts import BF16_BYTES
+from costmodel.counts import BF16_BYTES, tokens_attended
 from costmodel.inputs import BoolArray, FloatArray, MachineArrays, ModelArrays, WorkerArrays
 from costmodel.workload import Workload
 
@@ -40,7 +40,8 @@ def request_bytes(model: ModelArrays, workers: WorkerArrays, workload: Workload)
     tp = np.where(workers.attention_dp, 1.0, workers.gpus)
     tokens = workload.input_tokens + workload.output_tokens
     layers = model.layers + draft_layers(model, workers)
-    return tokens * layers * model.kv_bytes / np.minimum(tp, model.kv_split)
+    kept = tokens_attended(model, tokens)
+    return kept * layers * model.kv_bytes / np.minimum(tp, model.kv_split)
 
 
 def batch_limit(

@@ -12,6 +12,7 @@ import numpy as np
 
 from costmodel.calibration import Calibration
 from costmodel.collectives import ranks_hit, wire_efficiency
+from costmodel.counts import prompt_tokens_attended, tokens_attended
 from costmodel.decode import attention_reduce_time
 from costmodel.inputs import BoolArray, FloatArray, MachineArrays, ModelArrays, PathArrays
 from costmodel.memory import input_workers
@@ -64,7 +65,7 @@ def prefill_worker(
     slower = np.minimum(
         paths.nic_rate, paths.nic_rate if receiving_nic_rate is None else receiving_nic_rate
     )
-    hand_over = workload.input_tokens * model.layers * model.kv_bytes / slower
+    hand_over = hand_over_bytes(model, workload) / slower
     servers = np.where(dp, gpus, 1.0)
     return Prefill(
         seconds_per_token=seconds,
@@ -72,6 +73,11 @@ def prefill_worker(
         capacity=servers / alone,
         servers=servers,
     )
+
+
+def hand_over_bytes(model: ModelArrays, workload: Workload) -> FloatArray:
+    """KV cache of one input [B]."""
+    return tokens_attended(model, workload.input_tokens) * model.layers * model.kv_bytes
 
 
 def replicated_seconds(
@@ -132,7 +138,8 @@ def _attention_seconds(
     machine: MachineArrays, model: ModelArrays, workload: Workload, calibration: Calibration
 ) -> FloatArray:
     """Time of the attention products of one token over all heads [s]."""
-    products = model.layers * model.heads * model.prefill_score_value_dim * workload.input_tokens
+    tokens = prompt_tokens_attended(model, workload.input_tokens)
+    products = model.layers * model.heads * model.prefill_score_value_dim * tokens
     return np.asarray(
         products / (machine.flops_attention * calibration.prefill_attention_efficiency)
     )

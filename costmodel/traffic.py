@@ -16,6 +16,7 @@ from costmodel.collectives import all_reduce_time, nic_copies, ranks_hit
 from costmodel.decode import decode_step
 from costmodel.deployments import deployments_of, memory_limit, network_of, run
 from costmodel.inputs import FloatArray, PathArrays
+from costmodel.prefill import hand_over_bytes
 from costmodel.results import Case
 from costmodel.serving import Network, Steady, batch_met, ranks
 from presets import ClusterSpec
@@ -163,8 +164,7 @@ def _prefill_bytes(case: Case, network: Network, paths: PathArrays) -> dict[str,
 
 def _hand_over(network: Network) -> FloatArray:
     """KV cache of one input [B]."""
-    model = network.model
-    return np.asarray(network.workload.input_tokens * model.layers * model.kv_bytes)
+    return hand_over_bytes(network.model, network.workload)
 
 
 def _exchanged(case: Case, network: Network, batch: FloatArray) -> dict[str, float]:

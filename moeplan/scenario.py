@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from costmodel.calibration import Calibration, load_calibration
+from costmodel.counts import can_multiply
 from costmodel.results import Configuration, Scenario
 from moeplan.numbers import LARGEST_GPUS, one_of, whole_number
 from moeplan.numbers import price as checked_price
@@ -123,8 +124,8 @@ def preferred_precision(model: Model, *machines: Hardware) -> str:
     'fp8'
     """
     for name in PRECISIONS:
-        fast = name != "fp4" or all(machine.flops_fp4 for machine in machines)
-        if getattr(model.precisions, name) and fast:
+        bits = getattr(model.precisions, name)
+        if bits and all(can_multiply(machine, bits) for machine in machines):
             return name
     raise InputError(
         f"model: {model.name!r} is offered at no precision that "

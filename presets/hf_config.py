@@ -49,6 +49,13 @@ class _Keys:
     def optional_count(self, key: str) -> int | None:
         return None if self._content.get(key) is None else self.count(key)
 
+    def words(self, key: str) -> list[str]:
+        """List of text; empty where the key is missing or null."""
+        value = self._content.get(key) or []
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self.fail(key, f"is {shown(value)}; it must be a list of text")
+        return value
+
     def text(self, key: str, default: str) -> str:
         value = self._content.get(key)
         return value if isinstance(value, str) and value.strip() else default
@@ -95,7 +102,7 @@ def read_hf_config(path: Path) -> Model:
         "top_k": keys.count("num_experts_per_tok"),
         "draft_layers": keys.count("num_nextn_predict_layers", low=0, default=0),
         "tied_embeddings": keys.flag("tie_word_embeddings", default=False),
-        "precisions": _common_precisions(),
+        "precisions": _common_precisions(_quantised_by(content) == "mxfp4"),
     }
     return validated(Model, fields, path)
 
@@ -142,14 +149,29 @@ def _qwen(keys: _Keys) -> dict[str, Any]:
     """Fields of Qwen: every layer has experts, none is shared."""
     keys.must_be("decoder_sparse_step", 1, "every layer has experts")
     keys.must_be("mlp_only_layers", [], "every layer has experts")
+    keys.must_be("use_sliding_window", False, "every layer sees all tokens")
     experts = keys.count("num_experts")
-    return _all_layers_sparse(keys, experts, keys.count("moe_intermediate_size"))
+    return _all_layers_sparse(_gqa(keys), experts, keys.count("moe_intermediate_size"))
 
 
 def _mixtral(keys: _Keys) -> dict[str, Any]:
-    """Fields of Mixtral and gpt-oss, which call the experts local."""
+    """Fields of Mixtral, which calls the experts local and has all layers windowed or none."""
+    return _local_experts(keys, keys.count("num_hidden_layers"))
+
+
+def _gpt_oss(keys: _Keys) -> dict[str, Any]:
+    """Fields of gpt-oss: every second layer has a window, the first among them."""
+    kinds = keys.words("layer_types")
+    usual = -(-keys.count("num_hidden_layers") // 2)
+    return _local_experts(keys, kinds.count("sliding_attention") if kinds else usual)
+
+
+def _local_experts(keys: _Keys, windowed_layers: int) -> dict[str, Any]:
+    attention, window = _gqa(keys), keys.optional_count("sliding_window")
+    if window is not None and windowed_layers:
+        attention |= {"window": window, "windowed_layers": windowed_layers}
     experts = keys.count("num_local_experts")
-    return _all_layers_sparse(keys, experts, keys.count("intermediate_size"))
+    return _all_layers_sparse(attention, experts, keys.count("intermediate_size"))
 
 
 def _gqa(keys: _Keys) -> dict[str, Any]:
@@ -177,9 +199,9 @@ def _first_layers_dense(keys: _Keys) -> dict[str, Any]:
     }
 
 
-def _all_layers_sparse(keys: _Keys, experts: int, width: int) -> dict[str, Any]:
+def _all_layers_sparse(attention: dict[str, Any], experts: int, width: int) -> dict[str, Any]:
     return {
-        "attention": _gqa(keys),
+        "attention": attention,
         "dense_layers": 0,
         "dense_intermediate": 0,
         "experts": experts,
@@ -189,10 +211,23 @@ def _all_layers_sparse(keys: _Keys, experts: int, width: int) -> dict[str, Any]:
     }
 
 
-def _common_precisions() -> Precisions:
-    """NVFP4 as NVIDIA lays it out for DeepSeek R1, FP8 in blocks of 128 x 128, and BF16."""
+def _quantised_by(content: dict[str, Any]) -> object:
+    """Name of the method that the checkpoint was quantised by, if one is given."""
+    given = content.get("quantization_config")
+    return given.get("quant_method") if isinstance(given, dict) else None
+
+
+def _common_precisions(mxfp4: bool) -> Precisions:
+    """NVFP4 as NVIDIA lays it out for DeepSeek R1, FP8 in blocks of 128 x 128, and BF16.
+
+    A checkpoint in MXFP4 has only its experts in that, which multiply MXFP8 where FP4 would do.
+    """
+    nvfp4 = _layout("NVFP4, one FP8 scale per 16 weights", 4.5, attention=16, draft=16, cache=8)
+    narrow = _layout("MXFP4, one 8-bit scale per 32 weights", 16, cache=8).model_copy(
+        update={"experts": 4.25, "expert_input": 8.25}
+    )
     return Precisions(
-        fp4=_layout("NVFP4, one FP8 scale per 16 weights", 4.5, attention=16, draft=16, cache=8),
+        fp4=narrow if mxfp4 else nvfp4,
         fp8=_layout("FP8, one 32-bit scale per 128 x 128", 8.00195, cache=8),
         bf16=_layout("BF16 throughout", 16, cache=16),
     )
@@ -203,7 +238,7 @@ def _layout(
 ) -> Precision:
     """Lay out one precision: `linear` where nothing else is said, BF16 around the layers."""
     return Precision(
-        source="Layout of common checkpoints; a config.json does not say",
+        source="Layout of common checkpoints, whichever the config.json is of",
         date=date(2026, 11, 23),
         kind="assumed",
         note=note,
@@ -224,7 +259,7 @@ _FAMILIES: dict[str, Callable[[_Keys], dict[str, Any]]] = {
     "deepseek_v2": _mla,
     "deepseek_v3": _mla,
     "glm4_moe": _glm,
-    "gpt_oss": _mixtral,
+    "gpt_oss": _gpt_oss,
     "kimi_k2": _mla,
     "mixtral": _mixtral,
     "qwen3_moe": _qwen,

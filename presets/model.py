@@ -49,17 +49,25 @@ class GqaAttention(Record):
         Key and value heads; divides `heads`. [1]
     head_dim : int
         Length of a head. [1]
+    window : int or None
+        Tokens back that a windowed layer attends to; None where every layer sees all. [token]
+    windowed_layers : int
+        Layers with a window. [1]
     """
 
     kind: Literal["gqa"] = "gqa"
     heads: Count
     kv_heads: Count
     head_dim: Count
+    window: Count | None = None
+    windowed_layers: CountOrZero = 0
 
     @model_validator(mode="after")
     def _groups_are_whole(self) -> Self:
         if self.heads % self.kv_heads:
             raise ValueError(f"kv_heads {self.kv_heads} must divide heads {self.heads}")
+        if (self.window is None) != (self.windowed_layers == 0):
+            raise ValueError("window and windowed_layers must be both there or both not")
         return self
 
 
@@ -88,6 +96,9 @@ class Precision(Provenance):
         All that belongs to the draft layers. [bit]
     kv_cache : float
         Per element of the cache. [bit]
+    expert_input : float or None
+        Per element that experts multiply, on machines with FP4 arithmetic; those without multiply
+        in BF16. None where input and arithmetic are as narrow as the experts' weights. [bit]
     """
 
     experts: Bits
@@ -100,6 +111,7 @@ class Precision(Provenance):
     lm_head: Bits
     draft: Bits
     kv_cache: Bits
+    expert_input: Bits | None = None
 
 
 class Precisions(Record):
@@ -173,6 +185,9 @@ class Model(Record):
     def _parts_agree(self) -> Self:
         if self.top_k > self.experts:
             raise ValueError(f"top_k {self.top_k} must be at most experts {self.experts}")
+        windowed = self.attention.windowed_layers if self.attention.kind == "gqa" else 0
+        if windowed > self.layers:
+            raise ValueError(f"windowed_layers {windowed} must be at most layers {self.layers}")
         if self.dense_layers >= self.layers:
             raise ValueError(f"dense_layers {self.dense_layers} must be below layers {self.layers}")
         if (self.dense_layers > 0) != (self.dense_intermediate > 0):

@@ -144,13 +144,16 @@ def machine() -> MachineArrays:
         flops_bf16=number(5e13),
         blackwell=np.asarray(True),
         fp4=np.asarray(True),
+        fp8=np.asarray(False),
     )
 
 
 @pytest.fixture(scope="session")
 def hopper(machine: MachineArrays) -> MachineArrays:
     """The same rates, with the kernels of the generation before and FP8 weights."""
-    return replace(machine, blackwell=np.asarray(False), fp4=np.asarray(False))
+    return replace(
+        machine, blackwell=np.asarray(False), fp4=np.asarray(False), fp8=np.asarray(True)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -175,6 +178,8 @@ def model() -> ModelArrays:
         score_value_dim=number(100),
         prefill_score_value_dim=number(200),
         kv_bytes=number(50),
+        window=number(np.inf),
+        windowed_share=number(0),
         kv_split=number(1),
         head_params=number(1e7),
         head_bytes=number(2e7),

@@ -1,8 +1,16 @@
 from datetime import date
 
+import numpy as np
 import pytest
 
-from costmodel.counts import machine_arrays, model_arrays, path_arrays
+from costmodel.counts import (
+    can_multiply,
+    machine_arrays,
+    model_arrays,
+    path_arrays,
+    prompt_tokens_attended,
+    tokens_attended,
+)
 from costmodel.inputs import FloatArray
 from presets import (
     GqaAttention,
@@ -217,3 +225,26 @@ def test_path_arrays_hold_what_the_topology_says() -> None:
     assert arrays.seconds_per_pair_byte == 8 / 50e9  # 8 of 15 peers lie behind the NIC
     assert floats(arrays.nvlink_rate, arrays.nic_rate) == (900e9, 50e9)
     assert arrays.latency == path.latency > arrays.domain_latency
+
+
+def test_mxfp4_experts_multiply_in_what_the_machine_has() -> None:
+    gpt_oss = load_model("gpt-oss-120b")
+    for sku, rate, fp8 in (("b200", "flops_fp8", True), ("h100", "flops_bf16", False)):
+        hardware = load_hardware(sku)
+        facts = machine_arrays(hardware, gpt_oss, "fp4")
+        assert float(facts.flops_experts) == getattr(hardware, rate).value
+        assert (bool(facts.fp4), bool(facts.fp8)) == (False, fp8)
+        assert can_multiply(hardware, gpt_oss.precision("fp4"))
+    counts = model_arrays(gpt_oss, "fp4")
+    assert float(counts.expert_bytes) == 3 * 2880 * 2880 * 4.25 / 8  # memory keeps them narrow
+    assert not can_multiply(load_hardware("h100"), load_model("kimi-k2").precision("fp4"))
+
+
+def test_attention_over_a_prompt_averages_over_its_positions() -> None:
+    counts = model_arrays(load_model("gpt-oss-120b"), "fp4")
+    tokens = np.asarray(1000.0)
+    positions = np.arange(1, 1001)
+    windowed = 2 * np.minimum(positions, 128).mean()  # what the last would see at this mean
+    assert prompt_tokens_attended(counts, tokens) == pytest.approx(500 + windowed / 2, rel=1e-3)
+    short = np.asarray(100.0)
+    assert prompt_tokens_attended(counts, short) == tokens_attended(counts, short) == 100

@@ -80,6 +80,24 @@ def test_tp_splits_heads_but_not_a_latent_cache(
     assert time == pytest.approx(math.hypot(0.8e-6, 2 * 2.048e-6))
 
 
+def test_heads_of_each_key_fill_tiles_of_their_own(
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    # 32 heads in 4 groups of 8: a tile of 64 rows for each, 4 times the work of one tile.
+    grouped = replace(model, kv_split=array(4))
+    time = attention_time(machine, grouped, dp_workers, array(8), array(8), plain)
+    assert time == pytest.approx(math.hypot(1.6e-6, 4 * 2.048e-6))
+
+
+def test_windowed_layers_look_back_on_their_window(
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    # Half of the layers see 200 of 1000 tokens: 600 on average.
+    windowed = replace(model, window=array(200), windowed_share=array(0.5))
+    time = attention_time(machine, windowed, dp_workers, array(8), array(8), plain)
+    assert time == pytest.approx(0.6 * math.hypot(1.6e-6, 2.048e-6))
+
+
 def test_attention_on_hopper_has_its_own_efficiency(
     machine: MachineArrays,
     hopper: MachineArrays,
@@ -117,7 +135,7 @@ def test_head_is_split_over_all_ranks_in_either_mode(
 
 
 def test_launches(machine: MachineArrays, hopper: MachineArrays, plain: Calibration) -> None:
-    fp8 = replace(machine, fp4=np.asarray(False))
+    fp8 = replace(machine, fp4=np.asarray(False), fp8=np.asarray(True))
     times = [launch_time(facts, plain) for facts in (machine, fp8, hopper)]
     assert times == pytest.approx([10e-6, 15e-6, 20e-6])
 
@@ -338,7 +356,7 @@ def test_fp8_experts_are_as_quick_as_their_kernels(
     tokens = array(1000.0)
     trtllm = replace(dp_workers, trtllm_experts=np.asarray(True))
     for fp4, times in ((True, 1.0), (False, 2.0)):
-        on = replace(machine, fp4=np.asarray(fp4))
+        on = replace(machine, fp4=np.asarray(fp4), fp8=np.asarray(not fp4))
         ours, theirs = (
             float(expert_time(on, model, workers, tokens, 4 * tokens, plain))
             for workers in (dp_workers, trtllm)

@@ -53,10 +53,11 @@ def test_one_token_on_one_gpu(
     machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
 ) -> None:
     alone = replace(dp_workers, gpus=array(1), ep=array(1))
-    # Two rows of work, and a tile of 4 rows for each expert touched, 1.85 of them; the exponent of
-    # the roofline is 2 here.
-    rows = math.hypot(2, 4 * touched(1))
-    routed = math.hypot(touched(1) * 1e-6, rows * 0.1e-6)
+    # Two rows of work, and a tile of 4 rows for each of the 2 experts of a token, where the Poisson
+    # distribution would have 1.85; the exponent of the roofline is 2 here.
+    assert touched(1) < 2
+    rows = math.hypot(2, 4 * 2)
+    routed = math.hypot(2e-6, rows * 0.1e-6)
     # The shared expert adds 1 MB, 2 us, and 2 x 2 M FLOP, 0.2 us.
     time = expert_time(machine, model, alone, array(1), array(1), plain)
     assert time == pytest.approx(routed + 2.2e-6)
@@ -122,11 +123,12 @@ def test_expert_constants_follow_generation_and_precision(
     plain: Calibration,
 ) -> None:
     alone = replace(dp_workers, gpus=array(1), ep=array(1))
-    fp8 = replace(machine, fp4=np.asarray(False))
-    # One row takes 2 M / (40 T x 0.25), 0.2 us; tiles of 8 rows and 4.
-    row = 0.2e-6
-    for facts, tile in ((fp8, 8), (hopper, 4)):
-        routed = math.hypot(touched(1) * 1e-6, math.hypot(2, tile * touched(1)) * row)
+    fp8 = replace(machine, fp4=np.asarray(False), fp8=np.asarray(True))
+    bf16 = replace(machine, fp4=np.asarray(False))
+    # One row takes 2 M / (40 T x 0.25), 0.2 us, in FP8, and 2 M / (40 T x 0.4), 0.125 us, in BF16;
+    # tiles of 8 rows and 4.
+    for facts, tile, row in ((fp8, 8, 0.2e-6), (hopper, 4, 0.2e-6), (bf16, 4, 0.125e-6)):
+        routed = math.hypot(2e-6, math.hypot(2, tile * 2) * row)
         time = expert_time(facts, model, alone, array(1), array(1), plain)
         assert time == pytest.approx(routed + 2e-6 + 2 * row)
 

@@ -61,6 +61,9 @@ GPT_OSS: dict[str, Any] = {
     "intermediate_size": 2880,
     "num_local_experts": 128,
     "num_experts_per_tok": 4,
+    "sliding_window": 128,
+    "layer_types": ["sliding_attention", "full_attention"] * 18,
+    "quantization_config": {"quant_method": "mxfp4"},
 }
 
 GLM: dict[str, Any] = {
@@ -249,3 +252,50 @@ def test_any_value_of_a_key_is_read_or_refused_in_one_line(
         problem = str(error)
     assert problem == "" or problem.startswith(str(path))
     assert "\n" not in problem
+
+
+def bits_of(model: Model, name: str) -> dict[str, object]:
+    return model.precision(name).model_dump(exclude={"source", "date", "kind", "note"})
+
+
+def test_mxfp4_checkpoints_are_laid_out_as_the_preset(tmp_path: Path) -> None:
+    read = load_model(write(tmp_path, GPT_OSS))
+    assert bits_of(read, "fp4") == bits_of(load_model("gpt-oss-120b"), "fp4")
+    plain = load_model(write(tmp_path, GPT_OSS | {"quantization_config": None}))
+    assert plain.precision("fp4").experts == 4.5
+    assert plain.precision("fp4").expert_input is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "windowed"),
+    [
+        ({}, 18),
+        ({"layer_types": None}, 18),
+        ({"layer_types": None, "num_hidden_layers": 5}, 3),
+        ({"layer_types": ["full_attention"] * 36}, 0),
+        ({"sliding_window": None}, 0),
+        ({"model_type": "mixtral", "sliding_window": 4096}, 36),
+    ],
+)
+def test_windowed_layers_are_counted(
+    tmp_path: Path, changes: dict[str, object], windowed: int
+) -> None:
+    attention = load_model(write(tmp_path, GPT_OSS | changes)).attention
+    assert isinstance(attention, GqaAttention)
+    assert attention.windowed_layers == windowed
+    assert (attention.window is None) == (windowed == 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        (GPT_OSS | {"layer_types": "sliding_attention"}, "layer_types"),
+        (GPT_OSS | {"layer_types": [1]}, "layer_types"),
+        (GPT_OSS | {"sliding_window": -1}, "sliding_window"),
+        (QWEN | {"use_sliding_window": True}, "use_sliding_window"),
+    ],
+)
+def test_bad_windows_are_named(tmp_path: Path, content: dict[str, Any], key: str) -> None:
+    with pytest.raises(DataFileError, match=f"key {key}: ") as caught:
+        load_model(write(tmp_path, content))
+    assert "\n" not in str(caught.value)
