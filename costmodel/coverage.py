@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 
 from costmodel.calibration import Coverage
+from costmodel.observations import configuration_key
 from presets import ServingRow, load_hardware
+
+ENOUGH = 8
+"""Configurations from which a machine, model, precision or engine counts as measured. [1]
+
+From as many an interval is set, too; fewer may be fitted, but say little of the next one.
+"""
 
 
 def coverage_of(rows: Sequence[ServingRow]) -> Coverage:
@@ -19,12 +27,12 @@ def coverage_of(rows: Sequence[ServingRow]) -> Coverage:
     narrow = [row for row in rows if row.decode_ep < row.decode_gpus_per_worker]
     return Coverage(
         rows=len(rows),
-        skus=tuple(sorted({row.sku for row in rows})),
-        crossing_skus=tuple(sorted({row.sku for row in crossing})),
+        skus=_measured(rows, lambda row: row.sku),
+        crossing_skus=_measured(crossing, lambda row: row.sku),
         crossing_gpus=max((row.decode_gpus_per_worker for row in crossing), default=0),
-        models=tuple(sorted({row.model for row in rows})),
-        precisions=tuple(sorted({row.precision for row in rows})),
-        engines=tuple(sorted({row.framework or "trtllm" for row in rows})),
+        models=_measured(rows, lambda row: row.model),
+        precisions=_measured(rows, lambda row: row.precision),
+        engines=_measured(rows, lambda row: row.framework or "trtllm"),
         isl=(min(row.isl for row in rows), max(row.isl for row in rows)),
         osl=(min(row.osl for row in rows), max(row.osl for row in rows)),
         decode_gpus=(
@@ -57,6 +65,14 @@ def coverage_of(rows: Sequence[ServingRow]) -> Coverage:
             max((row.eplb_slots for row in copied), default=0),
         ),
     )
+
+
+def _measured(rows: Iterable[ServingRow], name_of: Callable[[ServingRow], str]) -> tuple[str, ...]:
+    """Names that `ENOUGH` configurations or more have, sorted."""
+    found: defaultdict[str, set[tuple[object, ...]]] = defaultdict(set)
+    for row in rows:
+        found[name_of(row)].add(configuration_key(row))
+    return tuple(sorted(name for name, keys in found.items() if len(keys) >= ENOUGH))
 
 
 def _prefill_gpus(rows: Sequence[ServingRow]) -> tuple[int, int]:

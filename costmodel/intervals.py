@@ -14,10 +14,14 @@ from costmodel.collectives import LARGEST_DISPATCH
 from costmodel.counts import expert_input_bytes
 from costmodel.inputs import FloatArray
 from costmodel.results import Case, Scenario
-from presets import ClusterSpec, ScaleOut
+from presets import ClusterSpec, Model, ScaleOut, load_model, model_names
 
 MODEL_WEIGHT = 3.0
 """A model that was never measured counts as so many things outside the data. [1]"""
+
+KIND_WEIGHT = 2.0
+"""A precision or an attention mode that was never measured counts as two: FP4, or attention dp,
+left out of the fit errs 2.0 to 2.6 times as much as in folds (docs/accuracy.md). [1]"""
 
 FAR = 8.0
 """Ratio beyond which a length or a size outside the data counts once more. [1]
@@ -28,6 +32,12 @@ The lengths of the measured rows are as far apart, and rows of one predict those
 
 WIDEST = math.log(10.0)
 """Largest half-width, of the logarithm: an interval beyond tenfold either way says nothing more."""
+
+ARCHITECTURE = tuple(
+    set(Model.model_fields)
+    - {"name", "title", "hf_id", "provenance", "published_parameters", "precisions"}
+)
+"""Fields of a model that its times rest on, but for the bits of each precision."""
 
 IntervalClass = Literal["fp4", "fp8", "crossing"]
 
@@ -85,6 +95,7 @@ def extrapolations(case: Case, coverage: Coverage) -> tuple[Outside, ...]:
     return (
         *_served_outside(case, coverage),
         *_decode_outside(case, coverage),
+        *_links_outside(case, coverage),
         *_prefill_outside(case, coverage),
     )
 
@@ -94,10 +105,10 @@ def _served_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
     scenario, sku = case.scenario, case.cluster.sku
     if sku not in coverage.skus:
         yield Outside(f"machine {sku}")
-    if scenario.model.name not in coverage.models:
+    if not _measured_model(scenario.model, coverage):
         yield Outside(f"model {scenario.model.name}", MODEL_WEIGHT)
     if scenario.precision not in coverage.precisions:
-        yield Outside(f"precision {scenario.precision}")
+        yield Outside(f"precision {scenario.precision}", KIND_WEIGHT)
     if scenario.engine not in coverage.engines:
         yield Outside(f"engine {scenario.engine}")
     if far := _distance(scenario.isl, coverage.isl):
@@ -106,15 +117,22 @@ def _served_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
         yield Outside(f"output length {scenario.osl}", far)
 
 
+def _measured_model(model: Model, coverage: Coverage) -> bool:
+    """Tell whether a model was measured: by its name, and as the preset of that name has it."""
+    if model.name not in coverage.models:
+        return False
+    return model.name not in model_names() or all(
+        getattr(model, field) == getattr(load_model(model.name), field) for field in ARCHITECTURE
+    )
+
+
 def _decode_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
-    """In the decode workers, their batch and their links."""
+    """In the decode workers and their batch."""
     configuration, cluster = case.configuration, case.cluster
     gpus, mode = configuration.decode_gpus_per_worker, configuration.decode_attention
     ep, slots, batch = configuration.decode_ep, configuration.eplb_slots, configuration.max_batch
     wide = gpus > cluster.hardware().gpus_per_domain.value
     batches = coverage.max_batch_dp if mode == "dp" else coverage.max_batch_tp
-    if wide and (far := _crossing_distance(cluster, gpus, coverage)):
-        yield Outside(f"{gpus} GPUs per decode worker across NVLink domains", far)
     if far := _distance(gpus, coverage.decode_gpus):
         yield Outside(f"{gpus} GPUs per decode worker", far)
     if mode == "tp" and not wide and gpus > coverage.tp_gpus[1]:
@@ -124,10 +142,21 @@ def _decode_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
         yield Outside(f"EP {ep} over {gpus} GPUs under attention {mode}")
     if slots and (cluster.sku not in coverage.eplb_skus or _distance(slots, coverage.eplb_slots)):
         yield Outside(f"{slots} expert slots on {cluster.sku}")
-    if _distance(batch, batches):  # counts once: a promise to meet a target rests on that
+    if batches == (0, 0):
+        yield Outside(f"attention {mode}", KIND_WEIGHT)
+    elif _distance(batch, batches):  # counts once: a promise to meet a target rests on that
         yield Outside(f"batch {batch} under attention {mode}")
+
+
+def _links_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
+    """In the links of the decode workers."""
+    configuration, cluster = case.configuration, case.cluster
+    gpus, batch = configuration.decode_gpus_per_worker, configuration.max_batch
+    wide = gpus > cluster.hardware().gpus_per_domain.value
+    if wide and (far := _crossing_distance(cluster, gpus, coverage)):
+        yield Outside(f"{gpus} GPUs per decode worker across NVLink domains", far)
     gathered = batch > largest_batch_sent(case.scenario, configuration.mtp_depth)
-    if wide and mode == "dp" and gathered:
+    if wide and gathered and configuration.decode_attention == "dp":
         yield Outside("tokens gathered over NICs, which one row shows")
     if wide and cluster.nic_latency_us is not None:
         yield Outside("a NIC latency that no row has, between NVLink domains")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from costmodel.calibration import AllToAllKernel, Calibration, CalibrationFile, Constant
-from costmodel.coverage import coverage_of, joined_coverage
+from costmodel.coverage import ENOUGH, coverage_of, joined_coverage
 from costmodel.deployments import case_of, deployments_of
 from costmodel.fit import Fit, fit_constants
 from costmodel.inputs import FloatArray
@@ -69,11 +69,11 @@ NOT_FITTED = (
     *INTERVALS,
 )
 FOLDS = 8  # of the cross-validation behind the intervals
-FEWEST = 8  # rows of a class from which its half-width is set
 COVERED = 0.9  # share of cross-validated errors inside an interval
 LEAVE_ONE_OUT = 16  # rows up to which a user's configurations are left out one at a time
 DRIFT = 0.1  # of the logarithm of a constant between clusters
 ACCEPTANCE_DRIFT = 0.03  # of accepted drafts, which belong to model and text, not to the cluster
+INFORMED = 0.01  # share of a prior's variance from which rows count as having set a constant
 ROUNDS = 2  # step time and prefill in turn: each sets how many requests the other sees
 
 
@@ -148,6 +148,11 @@ def adapt(
         lambda kept: fitted(kept).file.calibration,
     )
     constants = _with_priors_of(start, fit.file.constants)
+    skus = ", ".join(sorted({row.sku for row in rows}))
+    for name, share in fit.informed.items():
+        if share > INFORMED:
+            by = f"{constants[name].informed_by}, then {len(rows)} rows of {skus}"
+            constants[name] = constants[name].model_copy(update={"informed_by": by})
     for name, found in interval_constants(fit.file, checked).items():
         # Few rows may widen an interval that holds for other machines too, not narrow it.
         constants[name] = max(found, start.constants[name], key=lambda constant: constant.value)
@@ -179,7 +184,7 @@ def check_rows(rows: Sequence[ServingRow]) -> None:
 def interval_constants(file: CalibrationFile, checked: Validation) -> dict[str, Constant]:
     """Half-widths that hold 90 % of the cross-validated errors, by figure and class of row.
 
-    A class with fewer than `FEWEST` rows keeps its constant.
+    A class with fewer than `ENOUGH` rows keeps its constant.
     """
     cases = [case_of(row) for row in checked.rows]
     kinds = np.array([interval_class(case) for case in cases])
@@ -190,7 +195,7 @@ def interval_constants(file: CalibrationFile, checked: Validation) -> dict[str, 
         errors = np.abs(np.log(compared.predicted / compared.measured))
         known = errors[(kinds == kind) & ~np.isnan(errors)]
         constant = file.constants[name]
-        if known.size >= FEWEST:
+        if known.size >= ENOUGH:
             width = float(np.clip(np.quantile(known, COVERED), constant.low, constant.high))
             constant = constant.model_copy(update={"value": width})
         found[name] = constant

@@ -19,30 +19,56 @@ FIGURES = {"tpot": "TPOT", "ttft": "TTFT", "throughput": "tok/s"}
 def report(found: Fit | Adaptation, path: Path) -> list[RenderableType]:
     """Lay out the constants with their priors and how well the data determine them."""
     fit = fit_of(found)
-    rows = [
-        [
+    by_data: dict[str, list[list[str]]] = {}
+    told = _told(found)
+    for name, constant in fit.file.constants.items():
+        if name not in told:
+            continue
+        row = [
             name,
             f"{constant.value:.4g}",
             constant.unit,
             f"{constant.prior:.4g}",
             DASH if constant.standard_error is None else f"{100 * constant.standard_error:.1f} %",
-            percent(fit.informed.get(name)),
+            DASH if name not in fit.informed else percent(max(fit.informed[name], 0.0)),
         ]
-        for name, constant in fit.file.constants.items()
-    ]
-    columns = ("Constant", "Value", "Unit", "Prior", "Error", "Informed")
+        by_data.setdefault(constant.informed_by, []).append(row)
+    columns = ("", "Value", "Unit", "Prior", "Error", "Informed")
     rests_on = count(_rows(found), "measured row")
+    tables = [
+        part
+        for data, rows in by_data.items()
+        for part in ("", heading(f"Set by {data}"), table(*columns, rows=rows))
+    ]
     return [
         heading(f"Constants fitted to {rests_on}, in {count(fit.evaluations, 'evaluation')}"),
-        table(*columns, rows=rows),
         paragraph(
-            "Informed is the share of a prior's variance that the data removed; constants without "
-            "it were not fitted."
+            "Error is the standard error; informed is the share of a prior's variance that the data "
+            "removed; constants without it were not fitted."
         ),
+        *tables,
+        *_untold(len(fit.file.constants) - len(told)),
         *_checks(found),
         *_other_machines(found),
         paragraph(f"Written to {path}."),
     ]
+
+
+def _told(found: Fit | Adaptation) -> set[str]:
+    """Constants to print: all of a whole fit, and of a user's those that the rows inform."""
+    fit = fit_of(found)
+    if isinstance(found, Fit):
+        return set(fit.file.constants)
+    from costmodel.stages import INFORMED
+
+    return {name for name, share in fit.informed.items() if share > INFORMED}
+
+
+def _untold(count_of: int) -> list[RenderableType]:
+    """Say how many constants are not printed."""
+    if not count_of:
+        return []
+    return ["", paragraph(f"The other {count_of} constants stay; --json has all of them.")]
 
 
 def _other_machines(found: Fit | Adaptation) -> list[RenderableType]:
@@ -109,6 +135,7 @@ def summary(found: Fit | Adaptation) -> dict[str, Any]:
                 "prior": constant.prior,
                 "standard_error": constant.standard_error,
                 "informed": fit.informed.get(name),
+                "informed_by": constant.informed_by,
             }
             for name, constant in fit.file.constants.items()
         },

@@ -252,3 +252,19 @@ def test_price_power_and_name_leave_physics_alone() -> None:
 )
 def test_links_and_memory_are_physics(physical: dict[str, object]) -> None:
     assert cluster_differs(ClusterSpec.model_validate({"sku": "gb200", "gpus": 72} | physical))
+
+
+def test_a_model_of_a_measured_name_must_be_the_measured_one(plain: Calibration) -> None:
+    other = R1.model_copy(update={"layers": 27})
+    scenario = SCENARIO.model_copy(update={"model": other})
+    assert reasons(Case(USUAL, scenario, GB200), plain.coverage) == (f"model {R1.name}",)
+    own = R1.model_copy(update={"name": "ours"})
+    coverage = plain.coverage.model_copy(update={"models": ("ours",)})
+    case = Case(USUAL, SCENARIO.model_copy(update={"model": own}), GB200)
+    assert reasons(case, coverage) == ()
+
+
+def test_an_attention_mode_that_was_never_measured_counts_twice(plain: Calibration) -> None:
+    coverage = plain.coverage.model_copy(update={"max_batch_dp": (0, 0)})
+    (found,) = extrapolations(Case(USUAL, SCENARIO, GB200), coverage)
+    assert (found.reason, found.weight, found.decode) == ("attention dp", 2.0, True)

@@ -15,7 +15,7 @@ from costmodel.calibration import (
     shipped_calibration,
 )
 from costmodel.calibration_file import write_calibration
-from costmodel.coverage import coverage_of, joined_coverage
+from costmodel.coverage import ENOUGH, coverage_of, joined_coverage
 from costmodel.fit import Fit
 from costmodel.latencies import exchange_residuals
 from costmodel.observations import configuration_key
@@ -24,8 +24,8 @@ from costmodel.stages import (
     ALL_TO_ALL,
     DRIFT,
     ENGINE,
-    FEWEST,
     FOLDS,
+    INFORMED,
     INTERVALS,
     LEAVE_ONE_OUT,
     NOT_FITTED,
@@ -89,7 +89,7 @@ def test_coverage_is_what_the_rows_span() -> None:
     published = [serving_row_of(row) for row in published_rows()]
     assert coverage_of([*ROWS, *published]) == SHIPPED.coverage
     one = coverage_of(ROWS[:1])
-    assert (one.rows, one.skus) == (1, (ROWS[0].sku,))
+    assert (one.rows, one.skus, one.models) == (1, (), ())  # one configuration says little
     first = (ROWS[0].max_batch, ROWS[0].max_batch)
     both = {"dp": one.max_batch_dp, "tp": one.max_batch_tp}
     other = {"dp": "tp", "tp": "dp"}[ROWS[0].decode_attention]
@@ -98,6 +98,14 @@ def test_coverage_is_what_the_rows_span() -> None:
         min(row.max_batch for row in dp),
         max(row.max_batch for row in dp),
     )
+
+
+def test_a_name_counts_as_measured_from_eight_configurations() -> None:
+    rows = distinct([row for row in ROWS if row.sku == "b200"])
+    repeated = [*rows[: ENOUGH - 1], *rows[: ENOUGH - 1]]
+    for some, skus in ((repeated, ()), (rows[:ENOUGH], ("b200",))):
+        assert coverage_of(some).skus == skus
+        assert coverage_of(some).models == (("deepseek-r1-0528",) if skus else ())
 
 
 def validation(sku: str, errors: list[float]) -> Validation:
@@ -122,16 +130,16 @@ def test_intervals_hold_nine_of_ten_errors_of_their_class() -> None:
 
 
 def test_a_few_rows_leave_the_intervals_as_they_are() -> None:
-    found = interval_constants(SHIPPED, validation("gb200", [0.01] * (FEWEST - 1)))
+    found = interval_constants(SHIPPED, validation("gb200", [0.01] * (ENOUGH - 1)))
     assert all(found[name] == SHIPPED.constants[name] for name in INTERVALS)
 
 
 def test_intervals_stay_inside_their_bounds() -> None:
     name = "tpot_half_width.fp8"
     constant = SHIPPED.constants[name]
-    none = interval_constants(SHIPPED, validation("gb200", [0.0] * FEWEST))
+    none = interval_constants(SHIPPED, validation("gb200", [0.0] * ENOUGH))
     assert none[name].value == constant.low
-    wild = interval_constants(SHIPPED, validation("gb200", [9.0] * FEWEST))
+    wild = interval_constants(SHIPPED, validation("gb200", [9.0] * ENOUGH))
     assert wild[name].value == constant.high
 
 
@@ -236,6 +244,13 @@ def test_what_a_user_s_rows_do_not_inform_stays(adapted: Adaptation) -> None:
     for name in INTERVALS:
         if not name.endswith("fp4"):
             assert constants[name] == SHIPPED.constants[name], name
+
+
+def test_an_adaptation_names_the_rows_that_set_a_constant(adapted: Adaptation) -> None:
+    for name, share in adapted.fit.informed.items():
+        by = adapted.fit.file.constants[name].informed_by
+        assert by.endswith(", then 12 rows of gb200") is (share > INFORMED), name
+        assert by.startswith(SHIPPED.constants[name].informed_by)
 
 
 def test_an_adaptation_tells_the_errors_before_and_after(adapted: Adaptation) -> None:
