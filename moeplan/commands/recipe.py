@@ -10,6 +10,8 @@ import typer
 from moeplan import parameters as given
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from moeplan.recipes.recipe import Recipe
 
 FORMAT_NAMES = "dynamo, sglang, slurm, trtllm or vllm"
@@ -215,7 +217,13 @@ def write(
     else:
         wanted = positive_number("--target", target, "tok/s/user")
         recipe = question.recipe_for_target(sku, wanted, options, request)
-    _write(recipe, destination, force)
+    inputs = {
+        "--config": config,
+        "--model": model,
+        "--cluster": cluster,
+        "--calibration": calibration,
+    }
+    _write(recipe, destination, force, inputs)
     from moeplan.render.recipe import summary, written
 
     if as_json:
@@ -224,11 +232,17 @@ def write(
         output.emit_report(written(recipe, destination))
 
 
-def _write(recipe: Recipe, destination: str, force: bool) -> None:
+def _write(recipe: Recipe, destination: str, force: bool, inputs: Mapping[str, str | None]) -> None:
+    """Write a recipe over none of its inputs but a record, which is remade."""
+    from moeplan import output
     from moeplan.recipes.directory import write_recipe
-    from moeplan.recipes.writing import recipe_files
+    from moeplan.recipes.writing import RECORD, recipe_files
 
-    write_recipe("--output", Path(destination), recipe_files(recipe), force=force)
+    folder, files = Path(destination), recipe_files(recipe)
+    for name in files if folder.is_dir() else ():
+        if name != RECORD:
+            output.check_writable("--output", folder / name, inputs)
+    write_recipe("--output", folder, files, force=force)
 
 
 def _labels(given_labels: list[str]) -> dict[str, str]:

@@ -238,8 +238,9 @@ def test_calibrate(
         assert "hbm_efficiency" in run.out
         assert "Fitting" in run.err
         assert ("Errors on these rows: before the fit" in run.out) is (name == "adapt")
+        next_path = str(tmp_path / "again.toml")
         again = command(
-            "calibrate", rows, "--output", str(path), "--calibration", str(path), "--json", *option
+            "calibrate", rows, "--output", next_path, "--calibration", str(path), "--json", *option
         )
         assert again.json["constants"]["hbm_efficiency"]["informed"] == 0.5
         assert start.constants.keys() == again.json["constants"].keys()
@@ -316,7 +317,7 @@ def test_a_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     def full(path: Path, text: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("costmodel.calibration_file.write_whole", full)
+    monkeypatch.setattr("presets.files.write_whole", full)
     with pytest.raises(ValueError, match="No space left on device"):
         output.write_file("--output", tmp_path / "x", "text")
 
