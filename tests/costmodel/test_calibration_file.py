@@ -23,12 +23,12 @@ def test_shipped_text_is_what_would_be_written() -> None:
 
 def test_numbers_are_written_to_six_digits(tmp_path: Path) -> None:
     file = shipped_calibration()
-    third = file.constants["rounds"].model_copy(update={"value": 10 / 3, "low": 1e-300})
+    third = file.constants["rounds"].model_copy(update={"value": 10 / 3, "spread": 1e-300})
     path = tmp_path / "mine.toml"
     write_calibration(CalibrationFile(file.constants | {"rounds": third}, file.coverage), path)
     again = read_calibration(path).constants["rounds"]
     assert again.value == 3.33333
-    assert again.low == 1e-300
+    assert again.spread == 1e-300
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from costmodel.calibration import shipped_calibration
+from costmodel.calibration_file import write_calibration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,6 +111,19 @@ def test_files(command: Command, tmp_path: Path, case: str) -> None:
     path = tmp_path / "file"
     path.write_text(text)
     assert_one_sentence(command(*BEST, option, str(path)), part)
+
+
+@pytest.mark.parametrize("value", ["1e-300", "1e300"])
+def test_a_calibration_that_widens_its_own_bounds(
+    command: Command, tmp_path: Path, value: str
+) -> None:
+    file = shipped_calibration()
+    wide = {"value": float(value), "low": 1e-300, "high": 1e300}
+    changed = {"step_time": file.constants["step_time"].model_copy(update=wide)}
+    path = tmp_path / "mine.toml"
+    write_calibration(replace(file, constants=file.constants | changed), path)
+    run = command(*BEST, "--calibration", str(path))
+    assert_one_sentence(run, f"step_time.value: {float(value)} lies outside the bounds")
 
 
 def test_rows(command: Command, tmp_path: Path, measurements: Mapping[str, Path]) -> None:
