@@ -172,6 +172,8 @@ def predict(
 ) -> PredictedDeployment:
     """Predict one given configuration.
 
+    Where the KV cache of `max_batch` requests does not fit, the batch is cut to `batch_limit`.
+
     Parameters
     ----------
     sku : str or None
@@ -185,7 +187,8 @@ def predict(
     Raises
     ------
     InputError
-        Where the configuration does not fit the cluster, the model or the memory.
+        Where the configuration does not fit the cluster or the model, or not one request the
+        memory.
     """
     from optimizer.ground import Ground
 

@@ -161,7 +161,7 @@ def test_configuration(command: Command, tmp_path: Path, case: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "part"),
     [
-        ("max_batch", 100_000, "does not fit in the memory"),
+        ("decode_gpus_per_worker", 1, "decode_ep 8 must divide decode_gpus_per_worker 1"),
         ("max_batch", 64.5, "key max_batch"),
         ("mtp_depth", 4, "key mtp_depth"),
         ("decode_ep", 3, "decode_ep 3"),
