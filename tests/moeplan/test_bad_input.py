@@ -137,7 +137,69 @@ def test_rows(command: Command, tmp_path: Path, measurements: Mapping[str, Path]
     assert_one_sentence(command("validate", str(path)), "line 2, column sku")
 
     path.write_text("\n".join([lines[0], lines[1].replace("1024,1024,0", "1024,1024,5", 1)]))
-    assert_one_sentence(command("validate", str(path)), "row 1, key mtp_depth: 5")
+    assert_one_sentence(command("validate", str(path)), "line 2, column mtp_depth: 5 is")
+
+
+ROW: dict[str, object] = {
+    "sku": "b200", "model": "deepseek-r1-0528", "precision": "fp4", "isl": 1024, "osl": 1024,
+    "mtp_depth": 0, "prefill_workers": 1, "prefill_gpus_per_worker": 4, "decode_workers": 2,
+    "decode_gpus_per_worker": 8, "decode_ep": 8, "decode_attention": "dp", "max_batch": 64,
+    "eplb_slots": 0, "concurrency": 256, "tok_s_per_user": 50.0,
+}  # fmt: skip
+ROWS: dict[str, tuple[dict[str, object], str]] = {
+    "EP over GPUs": ({"decode_ep": 3}, "decode_ep is 3; it must divide decode_gpus_per_worker, 8"),
+    "EP over slots": ({"eplb_slots": 260}, "decode_ep 8 must divide the 260 expert slots"),
+    "few slots": ({"eplb_slots": 128}, "eplb_slots 128 must be 0 or at least the 256 experts"),
+    "heads": (
+        {
+            "decode_gpus_per_worker": 24,
+            "decode_ep": 24,
+            "eplb_slots": 264,
+            "decode_attention": "tp",
+        },
+        "decode_gpus_per_worker 24 must divide the 128 attention heads",
+    ),
+    "drafts": (
+        {"model": "qwen3-235b-a22b", "mtp_depth": 1},
+        "mtp_depth 1 needs draft layers; qwen3-235b-a22b has none, use 0",
+    ),
+    "memory": (
+        {"sku": "h100", "precision": "fp8", "prefill_gpus_per_worker": 16},
+        "decode_gpus_per_worker 8: the weights leave no room for one request in the memory of h100",
+    ),
+    "memory of prefill": (
+        {"prefill_gpus_per_worker": 1},
+        "prefill_gpus_per_worker 1: the weights leave no room",
+    ),
+    "rate of the machine": ({"sku": "h200"}, "precision 'fp4': h200 has no FP4 rate"),
+    "model": ({"model": "deepseek-r1"}, "did you mean 'deepseek-r1-0528'?"),
+    "length": ({"osl": 1}, "column osl: 1 is not valid"),
+}
+
+
+@pytest.mark.parametrize("name", ["validate", "calibrate"])
+@pytest.mark.parametrize("case", ROWS)
+def test_rows_that_no_engine_could_run(
+    command: Command, tmp_path: Path, case: str, name: str
+) -> None:
+    changes, part = ROWS[case]
+    path, written = tmp_path / "rows.csv", tmp_path / "out"
+    lines = [",".join(map(str, row.values())) for row in (ROW, ROW | changes)]
+    path.write_text("\n".join([",".join(ROW), lines[0], "", lines[1]]))
+    run = command(name, str(path), "--output", str(written))
+    assert run.status == 2
+    sentence = run.err[run.err.index("Error: ") :]  # after the bar of a fit
+    assert sentence.startswith(f"Error: {path}, line 4")
+    assert part in sentence
+    assert sentence.count("\n") == 1
+    assert not written.exists()
+
+
+def test_rows_that_were_measured_are_no_bad_input(
+    command: Command, measurements: Mapping[str, Path]
+) -> None:
+    for table, count in (("measured_serving", 202), ("inferencex_2026-05-22", 20)):
+        assert command("validate", str(measurements[table]), "--json").json["rows"] == count
 
 
 CONFIGURATIONS = {
