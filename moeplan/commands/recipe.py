@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moeplan import parameters as given
+from moeplan.help import Command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -269,7 +270,8 @@ def _answer(config: str | None) -> dict[str, str]:
 
 
 @app.command(
-    epilog=given.examples("moeplan recipe check gb200-125", "moeplan recipe check DIR --json")
+    cls=Command,
+    epilog=given.examples("moeplan recipe check gb200-125", "moeplan recipe check DIR --json"),
 )
 def check(folder: Folder, as_json: given.Json = False) -> None:
     """Run every check on a recipe, also on one that was edited by hand.
@@ -293,7 +295,7 @@ def check(folder: Folder, as_json: given.Json = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command(epilog=given.examples("moeplan recipe diff gb200-125 b200-125"))
+@app.command(cls=Command, epilog=given.examples("moeplan recipe diff gb200-125 b200-125"))
 def diff(first: First, second: Second, as_json: given.Json = False) -> None:
     """Show what changes from one recipe to another, in terms of the configuration.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -71,6 +72,25 @@ def test_help_has_examples(command: Command, name: list[str]) -> None:
     assert run.status == 0
     examples = run.out.split("Examples:\n")[1]
     assert f"    moeplan {' '.join(name)}" in examples
+
+
+ARGUMENTS = {
+    "validate": ("[ROWS.csv]", "ROWS.csv"),
+    "calibrate": ("ROWS.csv...", "ROWS.csv..."),
+    "compare": ("SKU SKU...", "SKU SKU..."),
+    "recipe check": ("DIR", "DIR"),
+    "recipe diff": ("A B", "A"),
+    "presets show": ("NAME", "NAME"),
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_help_names_arguments_without_their_type(command: Command, name: str) -> None:
+    usage, argument = ARGUMENTS[name]
+    lines = command(*name.split(), "--help").out.splitlines()
+    assert lines[0] == f"Usage: moeplan {name} [OPTIONS] {usage}"
+    listed = lines[lines.index("Arguments:") + 1]
+    assert re.match(rf"  {re.escape(argument)}  +[A-Z]", listed)
 
 
 def test_help_without_arguments(command: Command) -> None:
