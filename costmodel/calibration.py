@@ -1,7 +1,8 @@
 """The calibrated constants of the cost model, each with unit, bounds, source and standard error.
 
 ``data/calibration.toml`` is written by ``moeplan calibrate`` and can be written again; a user's own
-file of the same form is read by ``--calibration FILE``.
+file of the same form is read by ``--calibration FILE``, within the units and bounds of the shipped
+one.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from datetime import date
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from costmodel.correlation import Correlation
 from costmodel.inputs import FloatArray
@@ -26,6 +27,20 @@ from presets.files import read_toml, validated
 
 MAXIMUM_BYTES = 1_000_000
 FORMAT = "moeplan calibration 1"
+WIDEST = 3.0
+"""Largest standard deviation of a constant, of its logarithm: twentyfold either way. [1]"""
+
+
+def _ordered(span: tuple[int, int]) -> tuple[int, int]:
+    if span[0] > span[1]:
+        raise ValueError(f"{list(span)} is not valid; it must be the lower end, then the upper")
+    return span
+
+
+# Numbers of a file are numbers, neither text nor true and false.
+Positive = Annotated[float, Field(strict=True, gt=0)]
+Whole = Annotated[int, Field(strict=True, ge=0, le=100_000_000)]
+Span = Annotated[tuple[Whole, Whole], AfterValidator(_ordered)]
 
 
 class Constant(BaseModel):
@@ -33,13 +48,14 @@ class Constant(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    value: float = Field(gt=0)
+    value: Positive
     unit: Text
-    low: float = Field(gt=0)  # physical bounds that no fit leaves
-    high: float = Field(gt=0)
-    prior: float = Field(gt=0)  # what one would assume without data
-    spread: float = Field(gt=0)  # standard deviation of the prior, in log units
-    standard_error: float | None = Field(default=None, ge=0)  # of the logarithm; none if not fitted
+    low: Positive  # physical bounds that no fit leaves
+    high: Positive
+    prior: Positive  # what one would assume without data
+    spread: float = Field(strict=True, gt=0, le=WIDEST)  # of the prior, in log units
+    # of the logarithm; none if not fitted
+    standard_error: float | None = Field(default=None, strict=True, ge=0, le=WIDEST)
     kind: str = Field(pattern="^(calibrated|measured|assumed)$")
     informed_by: Text  # the data that set it
     source: Text
@@ -48,9 +64,10 @@ class Constant(BaseModel):
 
     @model_validator(mode="after")
     def _inside_bounds(self) -> Self:
-        if not self.low <= self.value <= self.high:
-            message = f"value {self.value} lies outside its bounds {self.low} to {self.high}"
-            raise ValueError(message)
+        for name in ("value", "prior"):
+            if not self.low <= (number := getattr(self, name)) <= self.high:
+                message = f"{name} {number} lies outside its bounds {self.low} to {self.high}"
+                raise ValueError(message)
         return self
 
 
@@ -59,24 +76,24 @@ class Coverage(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rows: int = Field(ge=0)
+    rows: Whole
     skus: tuple[str, ...]
     crossing_skus: tuple[str, ...]  # machines measured with a worker across NVLink domains
-    crossing_gpus: int = 0  # most GPUs of a worker measured across NVLink domains
+    crossing_gpus: Whole = 0  # most GPUs of a worker measured across NVLink domains
     models: tuple[str, ...]
     precisions: tuple[str, ...]
     engines: tuple[str, ...]
-    isl: tuple[int, int]  # [token]
-    osl: tuple[int, int]  # [token]
-    decode_gpus: tuple[int, int]  # per worker
-    tp_gpus: tuple[int, int]  # per worker with attention tp inside one NVLink domain
-    max_batch_dp: tuple[int, int]  # per rank
-    max_batch_tp: tuple[int, int]  # per worker
+    isl: Span  # [token]
+    osl: Span  # [token]
+    decode_gpus: Span  # per worker
+    tp_gpus: Span  # per worker with attention tp inside one NVLink domain
+    max_batch_dp: Span  # per rank
+    max_batch_tp: Span  # per worker
     prefill_attentions: tuple[str, ...] = ("dp",)  # modes of the prefill workers
-    prefill_gpus: tuple[int, int] = (1, 72)  # per worker inside one NVLink domain
+    prefill_gpus: Span = (1, 72)  # per worker inside one NVLink domain
     narrow_ep: tuple[str, ...] = ()  # "dp 8/1": workers of 8 GPUs with EP 1 and attention dp
     eplb_skus: tuple[str, ...] = ()  # machines measured with expert slots
-    eplb_slots: tuple[int, int] = (0, 0)
+    eplb_slots: Span = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -239,13 +256,35 @@ class CalibrationFile:
 
 
 def read_calibration(path: Path) -> CalibrationFile:
-    """Read a calibration file.
+    """Read a user's calibration file: units and bounds of the shipped one hold for it.
 
     Raises
     ------
     DataFileError
         If the file is missing, too large or not TOML, or a constant missing, unknown or unphysical.
     """
+    file = _read(path)
+    for name, constant in file.constants.items():
+        _check_against(shipped_calibration().constants[name], constant, path, name)
+    return file
+
+
+def _check_against(shipped: Constant, given: Constant, path: Path, name: str) -> None:
+    """Refuse a constant in another unit than the shipped one, or beyond its bounds."""
+    if given.unit != shipped.unit:
+        problem = f"{shown(given.unit)} is not valid; it must be {shipped.unit!r}"
+        raise DataFileError(problem, path, key=f"{name}.unit")
+    for field in ("value", "low", "high"):
+        number = getattr(given, field)
+        if not shipped.low <= number <= shipped.high:
+            problem = (
+                f"{number} lies outside the bounds of the constant, {shipped.low} to {shipped.high}"
+            )
+            raise DataFileError(problem, path, key=f"{name}.{field}")
+
+
+def _read(path: Path) -> CalibrationFile:
+    """Read a calibration file whose own units and bounds hold."""
     document = read_toml(path, MAXIMUM_BYTES)
     if document.get("format") != FORMAT:
         raise DataFileError(f"must say format = {FORMAT!r}", path)
@@ -285,7 +324,7 @@ def _correlations(document: dict[str, Any], path: Path) -> tuple[Correlation, ..
 def shipped_calibration() -> CalibrationFile:
     """Read the calibration that ships with the project."""
     with resources.as_file(resources.files("costmodel") / "data" / "calibration.toml") as path:
-        return read_calibration(path)
+        return _read(path)
 
 
 def load_calibration(path: Path | None = None) -> Calibration:

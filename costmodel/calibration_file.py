@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
-import tempfile
 from datetime import date
 from pathlib import Path
 
 from costmodel.calibration import FORMAT, CalibrationFile, Constant, Coverage
 from costmodel.correlation import Correlation
+from presets.files import write_whole
 
 HEADER = """# Constants of the cost model, written by `moeplan calibrate`; see docs/cost-model.md.
 # Times are in seconds; standard errors are of the logarithm, correlations too.
@@ -29,28 +27,6 @@ def format_calibration(file: CalibrationFile) -> str:
     blocks.append(_coverage_block(file.coverage))
     blocks += [_correlation_block(correlation) for correlation in file.correlations]
     return "\n".join(blocks)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write text beside its place and move it there."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(name).chmod(_mode(path))
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _mode(path: Path) -> int:
-    """Permissions of the file that is replaced, else those that the user's mask leaves."""
-    if path.exists():
-        return stat.S_IMODE(path.stat().st_mode)
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
 
 
 def _constant_block(name: str, constant: Constant) -> str:

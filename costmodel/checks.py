@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from costmodel.results import Case, Configuration
 from presets import ClusterSpec, InputError, Model
 
@@ -77,7 +75,7 @@ def _check_experts(configuration: Configuration, model: Model) -> None:
 
 
 def check_memory(case: Case, limit: float, prefill_limit: float) -> None:
-    """Refuse a worker whose weights, or a batch whose KV cache beside them, do not fit.
+    """Refuse a worker whose weights leave no room for the KV cache of one request.
 
     Parameters
     ----------
@@ -91,7 +89,7 @@ def check_memory(case: Case, limit: float, prefill_limit: float) -> None:
     Raises
     ------
     InputError
-        Naming the largest batch that fits.
+        Naming the workers and the machine.
     """
     configuration, sku = case.configuration, case.cluster.sku
     gpus = configuration.decode_gpus_per_worker
@@ -106,8 +104,18 @@ def check_memory(case: Case, limit: float, prefill_limit: float) -> None:
             f"decode_gpus_per_worker {gpus}: the weights leave no room for one request in the "
             f"memory of {sku}; use more GPUs per worker"
         )
-    if configuration.max_batch > limit:
+
+
+def check_batch(configuration: Configuration, sku: str, batch_limit: int) -> None:
+    """Refuse a batch whose KV cache does not fit, where an engine is told to hold it.
+
+    Raises
+    ------
+    InputError
+        Naming the largest batch that fits.
+    """
+    if configuration.max_batch > batch_limit:
         raise InputError(
             f"max_batch {configuration.max_batch} does not fit in the memory of {sku} at "
-            f"{gpus} GPUs per worker; at most {math.floor(limit)}"
+            f"{configuration.decode_gpus_per_worker} GPUs per worker; at most {batch_limit}"
         )

@@ -17,7 +17,7 @@ DIGITS = 4
 NEGATIVE = -1e-3
 """Eigenvalue down to which rounding explains that a matrix is not positive definite. [1]"""
 
-Share = Annotated[float, Field(ge=-1, le=1)]
+Share = Annotated[float, Field(strict=True, ge=-1, le=1)]
 
 
 class Correlation(BaseModel):

@@ -72,6 +72,18 @@ def case_of(row: ServingRow) -> Case:
     return Case(configuration, scenario, default_cluster(row.sku, gpus))
 
 
+def check_offered(case: Case) -> None:
+    """Refuse a precision that a model is not offered at, or its machine has no rate for.
+
+    Raises
+    ------
+    InputError
+        Naming the precision and the valid ones.
+    """
+    _model(case.scenario.model, case.scenario.precision)
+    _machine(case, case.cluster)
+
+
 def deployments_of(cases: Sequence[Case]) -> Deployments:
     """Join configurations with the facts they need; one entry per case.
 

@@ -26,10 +26,12 @@ def predict(
 ) -> list[Predicted]:
     """Predict each configuration on one cluster, or with its prefill workers on another.
 
+    A batch whose KV cache does not fit is cut to the one that does, as an engine would.
+
     Raises
     ------
     InputError
-        If a configuration does not fit the cluster, the model or the memory.
+        If a configuration does not fit the cluster or the model, or not one request the memory.
     """
     if not configurations:
         return []
@@ -55,6 +57,7 @@ def predict(
         parts,
         exposed,
         _column(step.hidden, len(cases)),
+        limits,
         strict=True,
     )
     prices = [on.hardware().price_usd_per_hour.value for on in (cases[0].prefill_on, cluster)]
@@ -68,8 +71,9 @@ def predict(
             batch_in_flight=batch,
             prefill_load=load,
             hidden_communication_ms=1e3 * hidden,
+            batch_limit=math.floor(limit),
         )
-        for case, tpot, ttft, throughput, batch, load, part, links, hidden in columns
+        for case, tpot, ttft, throughput, batch, load, part, links, hidden, limit in columns
     ]
 
 

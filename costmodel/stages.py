@@ -169,10 +169,13 @@ def check_rows(rows: Sequence[ServingRow]) -> None:
     InputError
         If the rows hold fewer than two configurations.
     """
-    measured = ("tpot_ms", "tpot_median_ms", "iteration_ms")
+    measured = ("tpot_ms", "tpot_median_ms", "iteration_ms", "tok_s_per_user")
     known = [row for row in rows if any(getattr(row, name) is not None for name in measured)]
     if not known:
-        raise InputError(f"rows: none holds a measurement; fill one of {', '.join(measured)}")
+        raise InputError(
+            "rows: none holds a measurement of the time per token; fill one of "
+            f"{', '.join(measured)}"
+        )
     found = len({configuration_key(row) for row in known})
     if found < 2:
         raise InputError(

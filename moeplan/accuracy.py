@@ -7,9 +7,9 @@ from pathlib import Path
 
 from costmodel.accuracy import measure_accuracy
 from costmodel.calibration import shipped_calibration
-from costmodel.calibration_file import write_whole
 from moeplan.render.accuracy import markdown
 from presets import published_rows, serving_rows
+from presets.files import write_whole
 
 NOTICE = "<!-- Made by `make accuracy`, as `moeplan validate --cross-validate` prints it. -->\n\n"
 

@@ -170,6 +170,7 @@ def deployment_of(predicted: Predicted, ground: Ground, replicas: int = 1) -> De
         links=_links(ground.cluster, predicted.configuration.decode_gpus_per_worker),
         placement=placement_of(predicted.configuration, ground, replicas),
         hidden_communication_ms=predicted.hidden_communication_ms,
+        batch_limit=predicted.batch_limit,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from costmodel.calibration import read_calibration, shipped_calibration
 from costmodel.predictions import predict as predict_configurations
-from costmodel.results import Configuration, Scenario
+from costmodel.results import Configuration
 from costmodel.runs import measured_frontends
 from moeplan.answers import best_of, comparison_row, deployment_of, summary_of
 from moeplan.measured import measured_point
@@ -28,21 +28,19 @@ from presets import (
     InputError,
     ServingRow,
     load_hardware,
-    load_model,
-    read_serving_rows,
 )
-from presets.files import validated
+from presets.measurements import read_numbered_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from costmodel.calibration import Calibration
     from costmodel.fit import Fit
     from costmodel.stages import Adaptation
     from costmodel.validation import Validation
     from optimizer import Answer, Space
 
 UNIT = "tok/s/user"
-CONFIGURATION = tuple(Configuration.model_fields)
 
 
 def best(
@@ -172,6 +170,8 @@ def predict(
 ) -> PredictedDeployment:
     """Predict one given configuration.
 
+    Where the KV cache of `max_batch` requests does not fit, the batch is cut to `batch_limit`.
+
     Parameters
     ----------
     sku : str or None
@@ -185,7 +185,8 @@ def predict(
     Raises
     ------
     InputError
-        Where the configuration does not fit the cluster, the model or the memory.
+        Where the configuration does not fit the cluster or the model, or not one request the
+        memory.
     """
     from optimizer.ground import Ground
 
@@ -237,13 +238,13 @@ def validate(rows: Path | str, calibration: Path | str | None = None) -> Validat
     Raises
     ------
     InputError
-        Where a file is malformed, a row cannot be predicted, or no row holds a measurement.
+        Where a file is malformed, no engine could have run a row, or none holds a measurement.
     """
     from costmodel.validation import check_measured
     from costmodel.validation import validate as validate_rows
 
     chosen = calibration_of(replace(DEFAULTS, calibration=calibration))
-    measured = _predictable_rows(rows)
+    measured = _predictable_rows(rows, chosen)
     check_measured(measured)
     return validate_rows(measured, chosen)
 
@@ -275,19 +276,18 @@ def calibrate(
 
     start = shipped_calibration() if calibration is None else read_calibration(Path(calibration))
     files = [rows] if isinstance(rows, Path | str) else rows
-    measured = tuple(row for file in files for row in _predictable_rows(file))
+    known = start.calibration
+    measured = tuple(row for file in files for row in _predictable_rows(file, known))
     return fit(measured, start, progress) if from_priors else adapt(measured, start, progress)
 
 
-def _predictable_rows(path: Path | str) -> tuple[ServingRow, ...]:
-    """Read measured rows, and refuse one that the cost model has no configuration for."""
-    rows = read_serving_rows(path)
-    for number, row in enumerate(rows, start=1):
-        place = f"{path}, row {number}"
-        validated(Configuration, {name: getattr(row, name) for name in CONFIGURATION}, place)
-        lengths = {"model": load_model(row.model), "isl": row.isl, "osl": row.osl}
-        validated(Scenario, lengths, place)
-    return rows
+def _predictable_rows(path: Path | str, calibration: Calibration) -> tuple[ServingRow, ...]:
+    """Read measured rows, and refuse one that no engine could have run."""
+    from costmodel.row_checks import check_rows_run
+
+    rows = read_numbered_rows(Path(path), ServingRow)
+    check_rows_run({f"{path}, line {line}": row for line, row in rows.items()}, calibration)
+    return tuple(rows.values())
 
 
 def _options_of(sku: str, options: Options | Mapping[str, Options]) -> Options:

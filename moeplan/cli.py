@@ -20,6 +20,7 @@ from moeplan.commands import (
     topology,
     validate,
 )
+from moeplan.help import Command
 from moeplan.parameters import examples
 
 INFEASIBLE, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -58,7 +59,7 @@ def _root(
 
 for module in (best, curve, compare, predict, validate, calibrate):
     name = module.__name__.rpartition(".")[2]
-    app.command(name, epilog=module.EXAMPLES)(module.command)
+    app.command(name, cls=Command, epilog=module.EXAMPLES)(module.command)
 app.add_typer(recipe.app)
 app.add_typer(topology.app)
 app.add_typer(presets.app)

@@ -129,7 +129,7 @@ def write_file(option: str, path: Path, text: str) -> None:
     InputError
         Naming the option and the path.
     """
-    from costmodel.calibration_file import write_whole
+    from presets.files import write_whole
 
     check_writable(option, path)
     try:
@@ -138,20 +138,53 @@ def write_file(option: str, path: Path, text: str) -> None:
         raise _unwritable(option, path, error.strerror or str(error)) from None
 
 
-def check_writable(option: str, path: Path) -> None:
-    """Refuse, before the work is done, a file that cannot be written."""
+def check_writable(
+    option: str, path: Path, inputs: Mapping[str, Path | str | None] | None = None
+) -> None:
+    """Refuse, before the work is done, a file that cannot be written, or that is read.
+
+    Parameters
+    ----------
+    option : str
+        What named the file, for messages.
+    path : Path
+        The file.
+    inputs : mapping, optional
+        The other files of the command, by what named them.
+
+    Raises
+    ------
+    InputError
+        Naming the option and the path.
+    """
+    from presets.files import same_file
+
     try:
-        problem = None
-        if path.is_dir():
-            problem = "it is a folder"
-        elif not path.parent.is_dir():
-            problem = f"there is no folder {str(path.parent)!r}"
-        elif not os.access(path.parent, os.W_OK):
-            problem = "its folder cannot be written to"
+        problem = _problem(path)
+        if problem is None:
+            named = {name: Path(other) for name, other in (inputs or {}).items() if other}
+            also = [name for name, other in named.items() if same_file(path, other)]
+            problem = f"it is also {also[0]}; give another name" if also else None
+    except OSError as error:
+        problem = error.strerror or str(error)
     except ValueError:  # a NUL in the name
         problem = "it is not a file name"
     if problem:
         raise _unwritable(option, path, problem)
+
+
+def _problem(path: Path) -> str | None:
+    """Say why a file cannot be written; None where it can."""
+    from presets.files import is_stream, link_target
+
+    if path.is_dir():
+        return "it is a folder"
+    if is_stream(path):
+        return None if os.access(path, os.W_OK) else "it cannot be written to"
+    folder = link_target(path).parent
+    if not folder.is_dir():
+        return f"there is no folder {str(folder if path.is_symlink() else path.parent)!r}"
+    return None if os.access(folder, os.W_OK) else "its folder cannot be written to"
 
 
 def _unwritable(option: str, path: Path, problem: str) -> Exception:

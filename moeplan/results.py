@@ -216,6 +216,9 @@ class Deployment(Result):
         Share of the prefill capacity in use. [1]
     hidden_communication_ms : float
         Dispatch and combine that pass behind expert GEMMs, and so are no part of a step. [ms]
+    batch_limit : int
+        Requests whose KV cache fits, per rank under dp, per worker under tp; a larger `max_batch`
+        is predicted as cut to it. [1]
     """
 
     config: Configuration
@@ -226,6 +229,7 @@ class Deployment(Result):
     links: Links
     placement: tuple[Domain, ...]
     hidden_communication_ms: float
+    batch_limit: int
 
 
 class Best(Shown):

@@ -1,5 +1,9 @@
-"""Reading files: where the shipped ones are, and how any file is bounded and checked."""
+"""Files: where the shipped ones are, how any is bounded and checked, and how one is written."""
 
+import errno
+import os
+import stat
+import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
@@ -149,3 +153,64 @@ def _fields_at(record: type[BaseModel], place: tuple[int | str, ...]) -> tuple[s
             return ()
         record = inner
     return tuple(record.model_fields)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write text beside its place and move it there, so that a file is never half written.
+
+    A symbolic link stays, and what it points to is written. What is there and no regular file, such
+    as a pipe or a device, is written to directly.
+
+    Raises
+    ------
+    OSError
+        Where it cannot be written; an existing file is then as it was.
+    """
+    if is_stream(path):
+        path.write_text(text, encoding="utf-8")
+        return
+    place = link_target(path)
+    handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name[:40]}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        Path(name).chmod(_mode(place))
+        Path(name).replace(place)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def is_stream(path: Path) -> bool:
+    """Say whether a path is there and can only be written to: a pipe or a device."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def link_target(path: Path) -> Path:
+    """Follow symbolic links to the place that is written; it need not be there yet.
+
+    Raises
+    ------
+    OSError
+        Where links go in a circle.
+    """
+    place = Path(os.path.realpath(path))
+    if place.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return place
+
+
+def same_file(first: Path, second: Path) -> bool:
+    """Say whether two names are of one regular file, or would be once it is there."""
+    if first.exists() and second.exists():
+        return first.is_file() and first.samefile(second)
+    return os.path.realpath(first) == os.path.realpath(second)
+
+
+def _mode(path: Path) -> int:
+    """Permissions of the file that is replaced, else those that the user's mask leaves."""
+    if path.exists():
+        return stat.S_IMODE(path.stat().st_mode)
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask

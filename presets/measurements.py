@@ -173,10 +173,15 @@ def read_serving_rows(path: str | Path) -> tuple[ServingRow, ...]:
 
 def read_rows(path: Path, row_class: type[RowT]) -> tuple[RowT, ...]:
     """Read a CSV file into rows; the fields of the row are the columns."""
+    return tuple(read_numbered_rows(path, row_class).values())
+
+
+def read_numbered_rows(path: Path, row_class: type[RowT]) -> dict[int, RowT]:
+    """Read a CSV file into rows by their line in the file; arguments as in `read_rows`."""
     lines, cells = _cells(path, row_class)
     try:
         # One call for all rows: a call per row takes twice as long.
-        return tuple(_adapter(row_class).validate_python(cells))
+        return dict(zip(lines, _adapter(row_class).validate_python(cells), strict=True))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         row, column = first["loc"][0], str(first["loc"][1]) if len(first["loc"]) > 1 else None

@@ -10,6 +10,8 @@ import typer
 from moeplan import parameters as given
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import RenderableType
 
     from moeplan.explanations import Explanation, Robustness
@@ -101,7 +103,8 @@ def command(
     options = given.with_goal(
         options, objective, billing, rate, concurrency, min_confidence, prefill_sku, prefill_price
     )
-    path = None if next_rows is None else _checked(next_rows, robust, sku, options)
+    inputs = {"--model": model, "--cluster": cluster, "--calibration": calibration}
+    path = None if next_rows is None else _checked(next_rows, robust, sku, options, inputs)
     answer = api.best(sku, wanted, options)
     there = answer.reason is None
     explained = _explained(answer, options) if explain and there else None
@@ -116,7 +119,13 @@ def command(
         raise InfeasibleError(answer.reason)
 
 
-def _checked(next_rows: str, robust: bool, sku: str | None, options: Options) -> Path:
+def _checked(
+    next_rows: str,
+    robust: bool,
+    sku: str | None,
+    options: Options,
+    inputs: Mapping[str, str | None],
+) -> Path:
     """Refuse, before any work, rows that could not be found, written or read again."""
     from moeplan import output
     from moeplan.explainers import check_rows_can_say
@@ -125,7 +134,7 @@ def _checked(next_rows: str, robust: bool, sku: str | None, options: Options) ->
     if not robust:
         raise typer.BadParameter("--next-rows goes with --robust; add --robust")
     path = file_name("--next-rows", next_rows)
-    output.check_writable("--next-rows", path)
+    output.check_writable("--next-rows", path, inputs)
     check_rows_can_say(sku, options)
     return path
 

@@ -49,11 +49,12 @@ def command(
     from moeplan.render.calibrate import fit_of, report, summary
 
     path = file_name("--output", destination)
-    output.check_writable("--output", path)
     chosen = None if calibration is None else file_name("--calibration", calibration)
+    files = [file_name("ROWS.csv", name) for name in rows]
+    for name, file in [("--calibration", chosen), *(("ROWS.csv", file) for file in files)]:
+        output.check_writable("--output", path, {name: file})
     # How many evaluations a fit takes is known only when it ends.
     with output.progress("Fitting", None) as advance:
-        files = [file_name("ROWS.csv", name) for name in rows]
         fit = api.calibrate(files, chosen, advance, from_priors=from_priors)
     output.write_file("--output", path, format_calibration(fit_of(fit).file))
     if as_json:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from moeplan import parameters as given
+from moeplan.help import Command
 
 app = typer.Typer(
     name="presets", help="Show machines, models and measurements.", rich_markup_mode=None
@@ -38,12 +39,13 @@ def list_presets(as_json: given.Json = False) -> None:
 
 
 @app.command(
+    cls=Command,
     epilog=given.examples(
         "moeplan presets show gb200",
         "moeplan presets show deepseek-r1-0528",
         "moeplan presets show measured_serving --rows 5",
         "moeplan presets show alltoall_latency --csv",
-    )
+    ),
 )
 def show(
     name: Name,

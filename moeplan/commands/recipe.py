@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moeplan import parameters as given
+from moeplan.help import Command
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from moeplan.recipes.recipe import Recipe
 
 FORMAT_NAMES = "dynamo, sglang, slurm, trtllm or vllm"
@@ -215,7 +218,13 @@ def write(
     else:
         wanted = positive_number("--target", target, "tok/s/user")
         recipe = question.recipe_for_target(sku, wanted, options, request)
-    _write(recipe, destination, force)
+    inputs = {
+        "--config": config,
+        "--model": model,
+        "--cluster": cluster,
+        "--calibration": calibration,
+    }
+    _write(recipe, destination, force, inputs)
     from moeplan.render.recipe import summary, written
 
     if as_json:
@@ -224,11 +233,17 @@ def write(
         output.emit_report(written(recipe, destination))
 
 
-def _write(recipe: Recipe, destination: str, force: bool) -> None:
+def _write(recipe: Recipe, destination: str, force: bool, inputs: Mapping[str, str | None]) -> None:
+    """Write a recipe over none of its inputs but a record, which is remade."""
+    from moeplan import output
     from moeplan.recipes.directory import write_recipe
-    from moeplan.recipes.writing import recipe_files
+    from moeplan.recipes.writing import RECORD, recipe_files
 
-    write_recipe("--output", Path(destination), recipe_files(recipe), force=force)
+    folder, files = Path(destination), recipe_files(recipe)
+    for name in files if folder.is_dir() else ():
+        if name != RECORD:
+            output.check_writable("--output", folder / name, inputs)
+    write_recipe("--output", folder, files, force=force)
 
 
 def _labels(given_labels: list[str]) -> dict[str, str]:
@@ -255,7 +270,8 @@ def _answer(config: str | None) -> dict[str, str]:
 
 
 @app.command(
-    epilog=given.examples("moeplan recipe check gb200-125", "moeplan recipe check DIR --json")
+    cls=Command,
+    epilog=given.examples("moeplan recipe check gb200-125", "moeplan recipe check DIR --json"),
 )
 def check(folder: Folder, as_json: given.Json = False) -> None:
     """Run every check on a recipe, also on one that was edited by hand.
@@ -279,7 +295,7 @@ def check(folder: Folder, as_json: given.Json = False) -> None:
         raise typer.Exit(1)
 
 
-@app.command(epilog=given.examples("moeplan recipe diff gb200-125 b200-125"))
+@app.command(cls=Command, epilog=given.examples("moeplan recipe diff gb200-125 b200-125"))
 def diff(first: First, second: Second, as_json: given.Json = False) -> None:
     """Show what changes from one recipe to another, in terms of the configuration.
 

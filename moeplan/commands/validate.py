@@ -9,6 +9,7 @@ import typer
 from moeplan import parameters as given
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 EXAMPLES = given.examples(
@@ -68,12 +69,14 @@ def command(
         return
     if rows is None:
         raise typer.BadParameter("ROWS.csv is missing; name a file or give --cross-validate")
+    chosen = None if calibration is None else file_name("--calibration", calibration)
+    table = file_name("ROWS.csv", rows)
+    inputs = {"ROWS.csv": table, "--calibration": chosen}
     path = None if destination is None else file_name("--output", destination)
     if path is not None:
-        output.check_writable("--output", path)
-    picture = None if plot is None else _page_name(plot)
-    chosen = None if calibration is None else file_name("--calibration", calibration)
-    validation = api.validate(file_name("ROWS.csv", rows), chosen)
+        output.check_writable("--output", path, inputs)
+    picture = None if plot is None else _page_name(plot, {**inputs, "--output": path})
+    validation = api.validate(table, chosen)
     if path is not None:
         output.write_file("--output", path, output.csv_text(validation.lines()))
     if picture is not None:
@@ -88,7 +91,7 @@ def command(
         output.emit_report(report(validation))
 
 
-def _page_name(text: str) -> Path:
+def _page_name(text: str, others: Mapping[str, Path | None]) -> Path:
     """Check the name of a page before the work is done."""
     from moeplan import output
     from moeplan.numbers import file_name
@@ -97,7 +100,7 @@ def _page_name(text: str) -> Path:
     path = file_name("--plot", text)
     if path.suffix != ".html":
         raise InputError(f"--plot: {shown(text)} is not valid; give a name that ends in .html")
-    output.check_writable("--plot", path)
+    output.check_writable("--plot", path, others)
     return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from costmodel.checks import check_batch
 from costmodel.results import Configuration
 from moeplan import api
 from moeplan.options import Options
@@ -76,6 +77,8 @@ def recipe_for_configuration(
     # The files start one frontend.
     configuration = configuration.model_copy(update={"frontends": 1})
     predicted = api.predict(sku, configuration, options)
+    # A prediction cuts the batch; an engine that is told to hold more would not start.
+    check_batch(configuration, predicted.sku, predicted.batch_limit)
     cluster = cluster_of(sku, options, gpus_needed(configuration, sku))
     return recipe_of(cluster, predicted, options, request)
 

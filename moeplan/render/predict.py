@@ -64,6 +64,7 @@ def report(answer: PredictedDeployment) -> list[RenderableType]:
         "",
         figures_table(answer.prediction),
         origin_sentence(answer.prediction),
+        *batch_sentence(answer),
         "",
         *breakdown(answer),
     ]
@@ -102,6 +103,21 @@ def origin_sentence(prediction: Prediction) -> RenderableType:
     return paragraph(f"Extrapolated, outside the calibration data in: {outside}.")
 
 
+def batch_sentence(deployment: Deployment) -> list[RenderableType]:
+    """Say where the KV cache cuts the batch; nothing where all of it fits."""
+    asked, held = deployment.config.max_batch, deployment.batch_limit
+    if asked <= held:
+        return []
+    return [
+        paragraph(f"KV memory holds {held} of the {asked} requests per {holder_of(deployment)}.")
+    ]
+
+
+def holder_of(deployment: Deployment) -> str:
+    """Name what holds a batch: a rank under attention dp, the whole worker under tp."""
+    return "rank" if deployment.config.decode_attention == "dp" else "worker"
+
+
 def breakdown(deployment: Deployment) -> list[RenderableType]:
     """Lay out what a decode step spends its time on, and what the links cost."""
     parts = {name: ms for name, ms in deployment.breakdown_ms.items() if name != EXPOSED}
@@ -117,7 +133,7 @@ def breakdown(deployment: Deployment) -> list[RenderableType]:
         rows.append(["besides, hidden by expert GEMMs", f"{hidden:.3f}", ""])
     kept = total / deployment.prediction.tpot_ms
     requests = "request" if plain(deployment.batch_in_flight) == "1" else "requests"
-    holder = "rank" if deployment.config.decode_attention == "dp" else "worker"
+    holder = holder_of(deployment)
     return [
         heading("Why: one decode step"),
         table("", "ms", "Share", rows=rows),

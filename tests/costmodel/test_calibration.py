@@ -165,6 +165,18 @@ def hbm(field: str) -> str:
         ("value", "inf", "inf is not valid"),
         ("value", "-0.5", "-0.5 is not valid"),
         ("value", "'high'", "'high' is not valid"),
+        ("value", "'0.8'", "'0.8' is not valid; it must be a valid number"),
+        ("value", "true", "True is not valid; it must be a valid number"),
+        ("value", "1" + "0" * 400, "is not valid"),
+        ("low", "false", "False is not valid; it must be a valid number"),
+        ("low", "1e-300", "hbm_efficiency.low: 1e-300 lies outside the bounds of the constant"),
+        ("high", "1e300", "hbm_efficiency.high: 1e+300 lies outside the bounds of the constant"),
+        ("prior", "1e300", "prior 1e+300 lies outside its bounds"),
+        ("spread", "1e300", "it must be less than or equal to 3"),
+        ("spread", "0", "it must be greater than 0"),
+        ("standard_error", "1e300", "it must be less than or equal to 3"),
+        ("standard_error", "true", "True is not valid"),
+        ("unit", "'us'", "hbm_efficiency.unit: 'us' is not valid; it must be '1'"),
         ("unit", "''", "must not be blank"),
         ("source", "''", "must not be blank"),
         ("date", "'soon'", "'soon' is not valid"),
@@ -174,6 +186,42 @@ def hbm(field: str) -> str:
 def test_a_constant_that_cannot_be(tmp_path: Path, field: str, given: str, says: str) -> None:
     path = changed(tmp_path, hbm(field), f"{field} = {given}")
     assert says in problem(path)
+
+
+@pytest.mark.parametrize("value", ["1e-300", "1e300"])
+def test_a_file_s_own_bounds_are_not_trusted(tmp_path: Path, value: str) -> None:
+    path = changed(tmp_path, hbm("low"), "low = 1e-300")
+    text = path.read_text().replace(hbm("high"), "high = 1e300", 1)
+    path.write_text(text.replace(hbm("value"), f"value = {value}", 1))
+    says = f"key hbm_efficiency.value: {float(value)} lies outside the bounds of the constant, "
+    assert f"{says}0.6 to 0.95" in problem(path)
+
+
+def test_a_file_may_narrow_the_bounds_of_a_constant(tmp_path: Path) -> None:
+    path = changed(tmp_path, hbm("low"), "low = 0.7")
+    assert read_calibration(path).constants["hbm_efficiency"].low == 0.7
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "says"),
+    [
+        ("isl", "[8192, 1024]", "[8192, 1024] is not valid; it must be the lower end"),
+        ("isl", "[-1, 1024]", "coverage.isl.0: -1 is not valid"),
+        ("osl", "[1024.5, 2048]", "coverage.osl.0: 1024.5 is not valid"),
+        ("osl", "[true, 2048]", "coverage.osl.0: True is not valid"),
+        ("osl", "['1024', 2048]", "coverage.osl.0: '1024' is not valid"),
+        ("osl", "[1024]", "coverage.osl"),
+        ("eplb_slots", "[9, 8]", "[9, 8] is not valid"),
+        ("rows", "true", "coverage.rows: True is not valid"),
+        ("crossing_gpus", "-4", "coverage.crossing_gpus: -4 is not valid"),
+        ("skus", "[1]", "coverage.skus.0: 1 is not valid"),
+    ],
+)
+def test_a_coverage_that_cannot_be(tmp_path: Path, key: str, given: str, says: str) -> None:
+    text = format_calibration(SHIPPED).split("[coverage]")[1]
+    match = re.search(rf"^{key} = .*$", text, flags=re.MULTILINE)
+    assert match is not None
+    assert says in problem(changed(tmp_path, f"\n{match[0]}\n", f"\n{key} = {given}\n"))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from costmodel.calibration import Calibration, load_calibration
-from costmodel.checks import check_memory, check_shape
+from costmodel.checks import check_batch, check_memory, check_shape
 from costmodel.deployments import deployments_of, memory_limit, network_of
 from costmodel.predictions import breakdowns, predict
 from costmodel.results import Case, Configuration, Prediction, Scenario
@@ -287,19 +287,26 @@ def test_drafts_need_draft_layers() -> None:
 
 def test_memory_limit_is_named(plain: Calibration) -> None:
     usual = Case(USUAL, SCENARIO, GB200)
-    check_memory(usual, 16.0, 1.0)
+    check_memory(usual, 1.0, 1.0)
+    check_batch(USUAL, "gb200", 16)
     with pytest.raises(InputError, match="max_batch 16 does not fit in the memory of gb200"):
-        check_memory(usual, 15.9, 1.0)
+        check_batch(USUAL, "gb200", 15)
     with pytest.raises(InputError, match="decode_gpus_per_worker 8: the weights leave no room"):
         check_memory(usual, 0.9, 1.0)
     with pytest.raises(InputError, match="prefill_gpus_per_worker 4: the weights leave no room"):
         check_memory(usual, 16.0, 0.9)
-    # What the sentence offers does fit, and one more does not.
-    case = Case(changed(max_batch=900_000), SCENARIO, GB200)
-    limit = float(memory_limit(deployments_of([case]), plain)[0])
-    with pytest.raises(InputError, match=f"; at most {math.floor(limit)}$"):
-        predict([case.configuration], SCENARIO, GB200, plain)
-    predict([changed(max_batch=math.floor(limit))], SCENARIO, GB200, plain)
+
+
+def test_a_batch_is_cut_where_its_cache_does_not_fit(plain: Calibration) -> None:
+    usual = Case(USUAL, SCENARIO, GB200)
+    limit = float(memory_limit(deployments_of([usual]), plain)[0])
+    fits = changed(max_batch=math.floor(limit), concurrency=1_000_000)
+    more = changed(max_batch=900_000, concurrency=1_000_000)
+    small, full, cut = predict([USUAL, fits, more], SCENARIO, GB200, plain)
+    assert small.batch_limit == full.batch_limit == cut.batch_limit == math.floor(limit)
+    assert cut.configuration.max_batch == 900_000  # as it was given
+    assert full.batch_in_flight <= cut.batch_in_flight <= limit
+    assert cut.prediction.tpot_ms == pytest.approx(full.prediction.tpot_ms, rel=2e-3)
 
 
 def test_weights_that_do_not_fit_are_refused(plain: Calibration) -> None:

@@ -35,6 +35,7 @@ from costmodel.stages import (
     adapt,
     calibrate,
     calibrate_collectives,
+    check_rows,
     interval_constants,
     step_names,
 )
@@ -162,11 +163,23 @@ def test_a_whole_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_rows_without_measurements_set_nothing() -> None:
-    names = ("tpot_ms", "tpot_median_ms", "iteration_ms")
+    names = ("tpot_ms", "tpot_median_ms", "iteration_ms", "tok_s_per_user")
     blank = [row.model_copy(update=dict.fromkeys(names)) for row in ROWS[:20]]
     for rows in ([], blank):
         with pytest.raises(InputError, match="none holds a measurement"):
             adapt(rows, SHIPPED)
+
+
+def test_rows_that_say_interactivity_alone_can_be_fitted() -> None:
+    blank = dict.fromkeys(("tpot_ms", "tpot_median_ms", "iteration_ms"))
+    rows = [
+        row.model_copy(update=blank | {"tok_s_per_user": 1e3 / row.tpot_median_ms})
+        for row in ROWS
+        if row.tpot_median_ms is not None
+    ][:3]
+    check_rows(rows)
+    with pytest.raises(InputError, match=r"fill one of .*, tok_s_per_user$"):
+        check_rows([row.model_copy(update={"tok_s_per_user": None}) for row in rows])
 
 
 @pytest.mark.parametrize("rows", [ROWS[:1], ROWS[:1] * 2])

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from costmodel.calibration import shipped_calibration
+from costmodel.calibration_file import write_calibration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,6 +113,19 @@ def test_files(command: Command, tmp_path: Path, case: str) -> None:
     assert_one_sentence(command(*BEST, option, str(path)), part)
 
 
+@pytest.mark.parametrize("value", ["1e-300", "1e300"])
+def test_a_calibration_that_widens_its_own_bounds(
+    command: Command, tmp_path: Path, value: str
+) -> None:
+    file = shipped_calibration()
+    wide = {"value": float(value), "low": 1e-300, "high": 1e300}
+    changed = {"step_time": file.constants["step_time"].model_copy(update=wide)}
+    path = tmp_path / "mine.toml"
+    write_calibration(replace(file, constants=file.constants | changed), path)
+    run = command(*BEST, "--calibration", str(path))
+    assert_one_sentence(run, f"step_time.value: {float(value)} lies outside the bounds")
+
+
 def test_rows(command: Command, tmp_path: Path, measurements: Mapping[str, Path]) -> None:
     lines = measurements["measured_serving"].read_text().splitlines()
     path = tmp_path / "rows.csv"
@@ -120,7 +137,69 @@ def test_rows(command: Command, tmp_path: Path, measurements: Mapping[str, Path]
     assert_one_sentence(command("validate", str(path)), "line 2, column sku")
 
     path.write_text("\n".join([lines[0], lines[1].replace("1024,1024,0", "1024,1024,5", 1)]))
-    assert_one_sentence(command("validate", str(path)), "row 1, key mtp_depth: 5")
+    assert_one_sentence(command("validate", str(path)), "line 2, column mtp_depth: 5 is")
+
+
+ROW: dict[str, object] = {
+    "sku": "b200", "model": "deepseek-r1-0528", "precision": "fp4", "isl": 1024, "osl": 1024,
+    "mtp_depth": 0, "prefill_workers": 1, "prefill_gpus_per_worker": 4, "decode_workers": 2,
+    "decode_gpus_per_worker": 8, "decode_ep": 8, "decode_attention": "dp", "max_batch": 64,
+    "eplb_slots": 0, "concurrency": 256, "tok_s_per_user": 50.0,
+}  # fmt: skip
+ROWS: dict[str, tuple[dict[str, object], str]] = {
+    "EP over GPUs": ({"decode_ep": 3}, "decode_ep is 3; it must divide decode_gpus_per_worker, 8"),
+    "EP over slots": ({"eplb_slots": 260}, "decode_ep 8 must divide the 260 expert slots"),
+    "few slots": ({"eplb_slots": 128}, "eplb_slots 128 must be 0 or at least the 256 experts"),
+    "heads": (
+        {
+            "decode_gpus_per_worker": 24,
+            "decode_ep": 24,
+            "eplb_slots": 264,
+            "decode_attention": "tp",
+        },
+        "decode_gpus_per_worker 24 must divide the 128 attention heads",
+    ),
+    "drafts": (
+        {"model": "qwen3-235b-a22b", "mtp_depth": 1},
+        "mtp_depth 1 needs draft layers; qwen3-235b-a22b has none, use 0",
+    ),
+    "memory": (
+        {"sku": "h100", "precision": "fp8", "prefill_gpus_per_worker": 16},
+        "decode_gpus_per_worker 8: the weights leave no room for one request in the memory of h100",
+    ),
+    "memory of prefill": (
+        {"prefill_gpus_per_worker": 1},
+        "prefill_gpus_per_worker 1: the weights leave no room",
+    ),
+    "rate of the machine": ({"sku": "h200"}, "precision 'fp4': h200 has no FP4 rate"),
+    "model": ({"model": "deepseek-r1"}, "did you mean 'deepseek-r1-0528'?"),
+    "length": ({"osl": 1}, "column osl: 1 is not valid"),
+}
+
+
+@pytest.mark.parametrize("name", ["validate", "calibrate"])
+@pytest.mark.parametrize("case", ROWS)
+def test_rows_that_no_engine_could_run(
+    command: Command, tmp_path: Path, case: str, name: str
+) -> None:
+    changes, part = ROWS[case]
+    path, written = tmp_path / "rows.csv", tmp_path / "out"
+    lines = [",".join(map(str, row.values())) for row in (ROW, ROW | changes)]
+    path.write_text("\n".join([",".join(ROW), lines[0], "", lines[1]]))
+    run = command(name, str(path), "--output", str(written))
+    assert run.status == 2
+    sentence = run.err[run.err.index("Error: ") :]  # after the bar of a fit
+    assert sentence.startswith(f"Error: {path}, line 4")
+    assert part in sentence
+    assert sentence.count("\n") == 1
+    assert not written.exists()
+
+
+def test_rows_that_were_measured_are_no_bad_input(
+    command: Command, measurements: Mapping[str, Path]
+) -> None:
+    for table, count in (("measured_serving", 202), ("inferencex_2026-05-22", 20)):
+        assert command("validate", str(measurements[table]), "--json").json["rows"] == count
 
 
 CONFIGURATIONS = {
@@ -144,7 +223,7 @@ def test_configuration(command: Command, tmp_path: Path, case: str) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "part"),
     [
-        ("max_batch", 100_000, "does not fit in the memory"),
+        ("decode_gpus_per_worker", 1, "decode_ep 8 must divide decode_gpus_per_worker 1"),
         ("max_batch", 64.5, "key max_batch"),
         ("mtp_depth", 4, "key mtp_depth"),
         ("decode_ep", 3, "decode_ep 3"),

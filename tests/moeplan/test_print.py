@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -71,6 +72,25 @@ def test_help_has_examples(command: Command, name: list[str]) -> None:
     assert run.status == 0
     examples = run.out.split("Examples:\n")[1]
     assert f"    moeplan {' '.join(name)}" in examples
+
+
+ARGUMENTS = {
+    "validate": ("[ROWS.csv]", "ROWS.csv"),
+    "calibrate": ("ROWS.csv...", "ROWS.csv..."),
+    "compare": ("SKU SKU...", "SKU SKU..."),
+    "recipe check": ("DIR", "DIR"),
+    "recipe diff": ("A B", "A"),
+    "presets show": ("NAME", "NAME"),
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_help_names_arguments_without_their_type(command: Command, name: str) -> None:
+    usage, argument = ARGUMENTS[name]
+    lines = command(*name.split(), "--help").out.splitlines()
+    assert lines[0] == f"Usage: moeplan {name} [OPTIONS] {usage}"
+    listed = lines[lines.index("Arguments:") + 1]
+    assert re.match(rf"  {re.escape(argument)}  +[A-Z]", listed)
 
 
 def test_help_without_arguments(command: Command) -> None:
@@ -238,8 +258,9 @@ def test_calibrate(
         assert "hbm_efficiency" in run.out
         assert "Fitting" in run.err
         assert ("Errors on these rows: before the fit" in run.out) is (name == "adapt")
+        next_path = str(tmp_path / "again.toml")
         again = command(
-            "calibrate", rows, "--output", str(path), "--calibration", str(path), "--json", *option
+            "calibrate", rows, "--output", next_path, "--calibration", str(path), "--json", *option
         )
         assert again.json["constants"]["hbm_efficiency"]["informed"] == 0.5
         assert start.constants.keys() == again.json["constants"].keys()
@@ -316,7 +337,7 @@ def test_a_file_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     def full(path: Path, text: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("costmodel.calibration_file.write_whole", full)
+    monkeypatch.setattr("presets.files.write_whole", full)
     with pytest.raises(ValueError, match="No space left on device"):
         output.write_file("--output", tmp_path / "x", "text")
 

@@ -1,9 +1,12 @@
+import os
+import stat
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from presets import Alternative, DataFileError, Fact
-from presets.files import data_names, read_preset, read_text
+from presets.files import data_names, read_preset, read_text, same_file, write_whole
 
 
 def test_text_up_to_the_limit_is_read(tmp_path: Path) -> None:
@@ -66,3 +69,96 @@ def test_names_are_sorted_and_of_one_folder() -> None:
     assert data_names("hardware") == tuple(sorted(data_names("hardware")))
     assert "kimi-k2" in data_names("models")
     assert data_names("nowhere") == ()
+
+
+def test_an_existing_file_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("old")
+    write_whole(path, "new")
+    assert path.read_text() == "new"
+    assert [item.name for item in tmp_path.iterdir()] == ["mine.toml"]
+
+
+def test_permissions_are_those_of_the_file_or_of_the_mask(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.toml", tmp_path / "new.toml"
+    old.write_text("old")
+    old.chmod(0o600)
+    before = os.umask(0o027)
+    try:
+        write_whole(old, "text")
+        write_whole(new, "text")
+        assert os.umask(0o027) == 0o027  # left as it was
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(old.stat().st_mode) == 0o600
+    assert stat.S_IMODE(new.stat().st_mode) == 0o640
+
+
+def test_a_write_that_breaks_off_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text("old")
+    with pytest.raises(UnicodeEncodeError):
+        write_whole(path, "new \ud800")  # half a character: cannot be encoded
+    assert path.read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["mine.toml"]
+
+
+def test_a_link_stays_and_its_target_is_written(tmp_path: Path) -> None:
+    target, link, further = tmp_path / "there" / "a", tmp_path / "link", tmp_path / "further"
+    target.parent.mkdir()
+    target.write_text("old")
+    link.symlink_to(target)
+    further.symlink_to("link")
+    write_whole(further, "new")
+    assert (link.is_symlink(), further.is_symlink()) == (True, True)
+    assert not target.is_symlink()
+    assert target.read_text() == "new"
+    assert [each.name for each in target.parent.iterdir()] == ["a"]
+
+
+def test_a_link_to_nothing_makes_its_target(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("a")
+    write_whole(link, "new")
+    assert link.is_symlink()
+    assert (tmp_path / "a").read_text() == "new"
+
+
+def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.symlink_to(second)
+    second.symlink_to(first)
+    with pytest.raises(OSError, match="levels of symbolic links"):
+        write_whole(first, "new")
+    assert first.is_symlink()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["first", "second"]
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_is_written_to_and_stays(tmp_path: Path, linked: bool) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    found: list[str] = []
+    reader = Thread(target=lambda: found.append(pipe.read_text()))
+    reader.start()
+    write_whole(link if linked else pipe, "text")
+    reader.join(timeout=10)
+    assert found == ["text"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert link.is_symlink()
+
+
+def test_names_of_one_file(tmp_path: Path) -> None:
+    file, link, hard, pipe = (tmp_path / name for name in ("file", "link", "hard", "pipe"))
+    assert same_file(file, tmp_path / "." / "file")  # once it is there
+    link.symlink_to(file)
+    assert same_file(file, link)
+    file.write_text("text")
+    hard.hardlink_to(file)
+    os.mkfifo(pipe)
+    assert same_file(file, link)
+    assert same_file(hard, link)
+    assert not same_file(file, pipe)
+    assert not same_file(pipe, pipe)  # may be read and written
+    assert not same_file(file, tmp_path / "other")
