@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from costmodel.results import Predicted, Scenario
-from moeplan.measured import measured_point, why_not_measured
+from moeplan.measured import above_measured, measured_point, why_not_measured
 from moeplan.placement import placement_of
 from moeplan.results import (
     Best,
@@ -99,6 +99,7 @@ def best_of(
             if mixed
             else why_not_measured(scenario, cluster, target)
         ),
+        above_measured=not mixed and above_measured(scenario, cluster, target),
         title=cluster.hardware().title,
         price_usd_per_hour=cluster.hardware().price_usd_per_hour.value,
         prefill_price_usd_per_hour=ground.prefill_on.hardware().price_usd_per_hour.value,

@@ -269,6 +269,7 @@ class Best(Shown):
     nearest_target_tok_s_per_user: float | None = None
     deployment: Annotated[Deployment | None, Field(exclude=True)] = None
     not_measured: Annotated[str | None, Field(exclude=True)] = None
+    above_measured: Annotated[bool, Field(exclude=True)] = False
     title: Annotated[str, Field(exclude=True)] = ""
     price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0
     prefill_price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0
