@@ -24,6 +24,7 @@ from moeplan.results import (
     ScenarioSummary,
     Search,
 )
+from moeplan.scenario import groups_of
 from presets import ClusterSpec
 from topology import group_table
 
@@ -133,9 +134,7 @@ def _replicas(answer: Answer, ground: Ground) -> int:
     if value.bill is not None:
         return value.bill.replicas
     copies = value.replicas or 1
-    decode = config.decode_gpus_per_worker, copies * config.decode_workers
-    prefill = config.prefill_gpus_per_worker, copies * config.prefill_workers
-    return copies if ground.has_room(decode, prefill) else 1
+    return copies if ground.has_room(*groups_of(config, copies)) else 1
 
 
 def _billed(answer: Answer, by_gpu: Answer | None) -> Billed | None:
