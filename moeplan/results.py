@@ -1,6 +1,7 @@
 """Answers as frozen records; their JSON is what ``--json`` prints.
 
-Fields marked as excluded serve the tables and stay out of JSON.
+Fields marked as excluded serve the tables and stay out of JSON; their defaults stand in an answer
+that is read back from it.
 """
 
 from __future__ import annotations

@@ -53,6 +53,7 @@ def made_up() -> Robustness:
         meets_limits=0.0,
         expected_regret=None,
         regret_95=None,
+        expected_regret_in_unit=None,
     )
     config = moeplan.Configuration(
         prefill_workers=1,
@@ -70,6 +71,9 @@ def made_up() -> Robustness:
         feasible_draws=7,
         seed=0,
         shortlist=3,
+        objective="cost",
+        unit="USD per million tokens",
+        reaches_target=None,
         as_configured=held,
         retuned=held,
         structure=held,
