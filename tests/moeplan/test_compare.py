@@ -14,7 +14,7 @@ from optimizer import Space
 from presets import iso_rows
 
 if TYPE_CHECKING:
-    from tests.moeplan.conftest import Command
+    from tests.samples import Command
 
 SKUS = ("gb200", "b200")
 
