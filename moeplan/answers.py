@@ -70,15 +70,7 @@ def best_of(
         config=winner.configuration if winner else None,
         prediction=winner.prediction if winner else None,
         measured=None if mixed else measured_point(scenario, cluster, target),
-        search=Search(
-            candidates=answer.search.candidates,
-            status=answer.search.status,
-            gap=answer.search.gap,
-            seconds=round(answer.search.seconds, 3),
-            feasible=answer.search.feasible,
-            pruned=answer.search.pruned,
-            bound=answer.search.bound if answer.goal.objective == "cost" else None,
-        ),
+        search=_search(answer),
         runners_up=tuple(
             RunnerUp(config=other.configuration, prediction=other.prediction, lost_by=other.lost_by)
             for other in answer.runners_up
@@ -89,10 +81,7 @@ def best_of(
         prefill_sku=prefill_cluster.sku if prefill_cluster else None,
         billing=_billed(answer, by_gpu),
         reason=answer.reason or None,
-        conflicts=tuple(
-            Conflict(limit=each.limit, asked=each.asked, needed=each.needed)
-            for each in (failed.conflicts if failed else ())
-        ),
+        conflicts=tuple(Conflict(**vars(each)) for each in failed.conflicts) if failed else (),
         nearest_target_tok_s_per_user=failed.highest_target if failed else None,
         deployment=deployment,
         not_measured=(
@@ -107,6 +96,13 @@ def best_of(
         max_gpus=answer.limits.max_gpus,
         given_gpus=given_gpus,
     )
+
+
+def _search(answer: Answer) -> Search:
+    found = vars(answer.search) | {"seconds": round(answer.search.seconds, 3)}
+    if answer.goal.objective != "cost":  # the bound is one of the cost
+        found["bound"] = None
+    return Search(**found)
 
 
 def _objective(answer: Answer) -> Objective:
