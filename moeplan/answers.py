@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from costmodel.results import Predicted, Scenario
-from moeplan.measured import measured_point, why_not_measured
+from moeplan.measured import above_measured, measured_point, why_not_measured
 from moeplan.placement import placement_of
 from moeplan.results import (
     Best,
@@ -24,6 +24,7 @@ from moeplan.results import (
     ScenarioSummary,
     Search,
 )
+from moeplan.scenario import groups_of
 from presets import ClusterSpec
 from topology import group_table
 
@@ -69,15 +70,7 @@ def best_of(
         config=winner.configuration if winner else None,
         prediction=winner.prediction if winner else None,
         measured=None if mixed else measured_point(scenario, cluster, target),
-        search=Search(
-            candidates=answer.search.candidates,
-            status=answer.search.status,
-            gap=answer.search.gap,
-            seconds=round(answer.search.seconds, 3),
-            feasible=answer.search.feasible,
-            pruned=answer.search.pruned,
-            bound=answer.search.bound if answer.goal.objective == "cost" else None,
-        ),
+        search=_search(answer),
         runners_up=tuple(
             RunnerUp(config=other.configuration, prediction=other.prediction, lost_by=other.lost_by)
             for other in answer.runners_up
@@ -88,10 +81,7 @@ def best_of(
         prefill_sku=prefill_cluster.sku if prefill_cluster else None,
         billing=_billed(answer, by_gpu),
         reason=answer.reason or None,
-        conflicts=tuple(
-            Conflict(limit=each.limit, asked=each.asked, needed=each.needed)
-            for each in (failed.conflicts if failed else ())
-        ),
+        conflicts=tuple(Conflict(**vars(each)) for each in failed.conflicts) if failed else (),
         nearest_target_tok_s_per_user=failed.highest_target if failed else None,
         deployment=deployment,
         not_measured=(
@@ -99,12 +89,20 @@ def best_of(
             if mixed
             else why_not_measured(scenario, cluster, target)
         ),
+        above_measured=not mixed and above_measured(scenario, cluster, target),
         title=cluster.hardware().title,
         price_usd_per_hour=cluster.hardware().price_usd_per_hour.value,
         prefill_price_usd_per_hour=ground.prefill_on.hardware().price_usd_per_hour.value,
         max_gpus=answer.limits.max_gpus,
         given_gpus=given_gpus,
     )
+
+
+def _search(answer: Answer) -> Search:
+    found = vars(answer.search) | {"seconds": round(answer.search.seconds, 3)}
+    if answer.goal.objective != "cost":  # the bound is one of the cost
+        found["bound"] = None
+    return Search(**found)
 
 
 def _objective(answer: Answer) -> Objective:
@@ -132,9 +130,7 @@ def _replicas(answer: Answer, ground: Ground) -> int:
     if value.bill is not None:
         return value.bill.replicas
     copies = value.replicas or 1
-    decode = config.decode_gpus_per_worker, copies * config.decode_workers
-    prefill = config.prefill_gpus_per_worker, copies * config.prefill_workers
-    return copies if ground.has_room(decode, prefill) else 1
+    return copies if ground.has_room(*groups_of(config, copies)) else 1
 
 
 def _billed(answer: Answer, by_gpu: Answer | None) -> Billed | None:

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from costmodel.calibration import read_calibration, shipped_calibration
 from costmodel.predictions import predict as predict_configurations
 from costmodel.results import Configuration
 from costmodel.runs import measured_frontends
@@ -18,9 +17,11 @@ from moeplan.numbers import positive_number
 from moeplan.options import DEFAULTS, Options
 from moeplan.results import Best, Comparison, Curve, Measured, PredictedDeployment
 from moeplan.scenario import (
-    calibration_of,
+    calibration_file,
     cluster_of,
+    goal_of,
     gpus_needed,
+    limits_of,
     prefill_cluster_of,
     scenario_of,
 )
@@ -82,25 +83,16 @@ def curve(
     space: Space | None = None,
 ) -> Curve:
     """Find the best deployment for each of several targets; arguments are those of `best`."""
-    from optimizer import Goal, Limits
     from optimizer import curve as search
 
     checked = [positive_number("target", target, UNIT) for target in targets]
     cluster = cluster_of(sku, options)
     prefill_cluster = prefill_cluster_of(cluster, options)
     scenario = scenario_of(options, cluster, prefill_cluster)
-    calibration = calibration_of(options)
+    calibration = calibration_file(options.calibration).calibration
     if not checked:
         raise InputError("targets: none is given; give at least one")
-    limits = Limits(
-        checked[0],
-        options.max_gpus,
-        options.max_ttft,
-        options.concurrency,
-        options.min_confidence,
-    )
-    # One of the names is not valid: the goal says so.
-    goal = Goal(options.objective, options.billing, options.rate)  # type: ignore[arg-type]
+    limits, goal = limits_of(checked[0], options), goal_of(options)
     solve = partial(
         search,
         scenario,
@@ -192,7 +184,7 @@ def predict(
 
     cluster = cluster_of(sku, options, gpus_needed(configuration, sku))
     scenario = scenario_of(options, cluster)
-    calibration = calibration_of(options)
+    calibration = calibration_file(options.calibration).calibration
     if configuration.frontends is None:
         frontends = measured_frontends(cluster.sku, scenario.precision)
         configuration = configuration.model_copy(update={"frontends": frontends})
@@ -243,10 +235,10 @@ def validate(rows: Path | str, calibration: Path | str | None = None) -> Validat
     from costmodel.validation import check_measured
     from costmodel.validation import validate as validate_rows
 
-    chosen = calibration_of(replace(DEFAULTS, calibration=calibration))
-    measured = _predictable_rows(rows, chosen)
+    chosen = calibration_file(calibration)
+    measured = _predictable_rows(rows, chosen.calibration)
     check_measured(measured)
-    return validate_rows(measured, chosen)
+    return validate_rows(measured, chosen.calibration)
 
 
 def calibrate(
@@ -274,7 +266,7 @@ def calibrate(
     from costmodel.stages import adapt
     from costmodel.stages import calibrate as fit
 
-    start = shipped_calibration() if calibration is None else read_calibration(Path(calibration))
+    start = calibration_file(calibration)
     files = [rows] if isinstance(rows, Path | str) else rows
     known = start.calibration
     measured = tuple(row for file in files for row in _predictable_rows(file, known))

@@ -135,7 +135,7 @@ class TablePreset:
 Preset = HardwarePreset | ModelPreset | TablePreset
 
 
-def table_of(name: str) -> Preset:
+def preset_of(name: str) -> Preset:
     """Find a preset by name.
 
     Raises

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from costmodel.results import Configuration
+from moeplan.json_text import parse_json
 from presets import DataFileError
 from presets.errors import shown
 from presets.files import read_text, validated
@@ -73,10 +73,8 @@ def _content(path: Path) -> object:
     if not text.lstrip().startswith("{"):
         return read_yaml(path)
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
+        return parse_json(text, path)
+    except DataFileError:
         if path.suffix in (".yaml", ".yml"):  # a flow mapping of YAML also begins with a brace
             return read_yaml(path)
-        raise DataFileError(f"is not JSON: {error.msg}", path, line=error.lineno) from None
-    except (ValueError, RecursionError) as error:
-        raise DataFileError(f"is not JSON: {error}", path) from None
+        raise

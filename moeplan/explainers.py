@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from costmodel.calibration import CalibrationFile, read_calibration, shipped_calibration
+from costmodel.calibration import CalibrationFile
 from costmodel.intervals import cluster_differs
 from costmodel.results import Case, Configuration, Prediction, Scenario
 from moeplan.explanations import (
@@ -27,7 +26,14 @@ from moeplan.explanations import (
 )
 from moeplan.options import DEFAULTS, Options
 from moeplan.results import Best
-from moeplan.scenario import cluster_of, prefill_cluster_of, scenario_of
+from moeplan.scenario import (
+    calibration_file,
+    cluster_of,
+    goal_of,
+    limits_of,
+    prefill_cluster_of,
+    scenario_of,
+)
 from presets import ClusterSpec, InputError, published_rows, serving_rows
 from presets.errors import shown
 
@@ -43,7 +49,7 @@ Progress = Callable[[], None]
 
 
 @dataclass(frozen=True)
-class Question:
+class Asked:
     """What an answer answers, as the rooms take it."""
 
     config: Configuration
@@ -84,7 +90,7 @@ def explain(
     from costmodel.traffic import traffic_of
     from optimizer.shadow import shadow_prices
 
-    asked = _question(answer, options)
+    asked = _asked(answer, options)
     calibration = asked.file.calibration
     case = Case(asked.config, asked.scenario, asked.cluster, asked.prefill_cluster)
     traffic = traffic_of(case, calibration)
@@ -110,7 +116,7 @@ def explain_steps(answer: Best, options: Options = DEFAULTS) -> int:
     """How often `explain` reports progress: the limits that can be wider."""
     from optimizer.shadow import wider_questions
 
-    asked = _question(answer, options)
+    asked = _asked(answer, options)
     return sum(1 for _ in wider_questions(asked.cluster, asked.limits))
 
 
@@ -143,7 +149,7 @@ def robustness(
     from optimizer.next_rows import next_rows
     from optimizer.robust import holdings, try_draws
 
-    asked = _question(answer, options)
+    asked = _asked(answer, options)
     where = asked.scenario, asked.cluster
     trials = try_draws(
         asked.config,
@@ -182,7 +188,7 @@ def next_row_lines(
     from optimizer.next_rows import row_of
 
     check_rows_can_say(answer.sku, options)
-    asked = _question(answer, options)
+    asked = _asked(answer, options)
     rows = [row_of(one.config, asked.scenario, asked.cluster) for one in found.measure_next]
     # A model of one's own is found again by its path.
     return [row.model_dump() | {"model": options.model} for row in rows]
@@ -209,30 +215,20 @@ def check_rows_can_say(sku: str | None, options: Options = DEFAULTS) -> None:
         )
 
 
-def _question(answer: Best, options: Options) -> Question:
-    from optimizer import Goal, Limits
-
+def _asked(answer: Best, options: Options) -> Asked:
     if answer.config is None or answer.prediction is None:
         raise InputError(f"answer: status {answer.status!r} has no configuration to explain")
     cluster = cluster_of(answer.sku, options)
     prefill_cluster = prefill_cluster_of(cluster, options)
-    path = options.calibration
-    return Question(
+    return Asked(
         config=answer.config,
         prediction=answer.prediction,
         scenario=scenario_of(options, cluster, prefill_cluster),
         cluster=cluster,
-        limits=Limits(
-            answer.target_tok_s_per_user,
-            options.max_gpus,
-            options.max_ttft,
-            options.concurrency,
-            options.min_confidence,
-        ),
-        # The search that gave the answer has checked the names.
-        goal=Goal(options.objective, options.billing, options.rate),  # type: ignore[arg-type]
+        limits=limits_of(answer.target_tok_s_per_user, options),
+        file=calibration_file(options.calibration),
+        goal=goal_of(options),
         prefill_cluster=prefill_cluster,
-        file=shipped_calibration() if path is None else read_calibration(Path(path)),
     )
 
 
@@ -262,7 +258,7 @@ def _price(price: Price) -> ShadowPrice:
     )
 
 
-def _robustness(found: Found, rows: tuple[NextRow, ...], asked: Question) -> Robustness:
+def _robustness(found: Found, rows: tuple[NextRow, ...], asked: Asked) -> Robustness:
     from optimizer.value import UNITS as OBJECTIVE_UNITS
 
     return Robustness(

@@ -104,7 +104,7 @@ class Holding(Result):
     meets_limits: float
     expected_regret: float | None
     regret_95: float | None
-    expected_regret_in_unit: float | None = None
+    expected_regret_in_unit: float | None
 
 
 class Challenger(Result):
@@ -168,9 +168,9 @@ class Robustness(Result):
     feasible_draws: int
     seed: int
     shortlist: int
-    objective: str = "cost"
-    unit: str = "USD per million tokens"
-    reaches_target: float | None = None
+    objective: str
+    unit: str
+    reaches_target: float | None
     as_configured: Holding
     retuned: Holding
     structure: Holding

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from costmodel.economics import usd_per_m_tokens
@@ -58,6 +59,14 @@ def measured_point(scenario: Scenario, cluster: ClusterSpec, target: float) -> M
 def why_not_measured(scenario: Scenario, cluster: ClusterSpec, target: float) -> str | None:
     """One sentence on why the measured frontier has no value, None where it has one."""
     return why_incomparable(scenario, cluster) or why_unmeasured(published_for(cluster), target)
+
+
+def above_measured(scenario: Scenario, cluster: ClusterSpec, target: float) -> bool:
+    """Whether a target is higher than any published row of the same case reached."""
+    if why_incomparable(scenario, cluster) or not why_not_measured(scenario, cluster, target):
+        return False
+    speeds = [row.tok_s_per_user for row in published_for(cluster)]
+    return target > max(speeds, default=math.inf)
 
 
 def hole_of(measured: Measured | None) -> str | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from presets import ClusterSpec
 
 LARGEST_USERS = 1_000_000
-SCENARIO, LIMITS, OUTPUT = "Scenario", "Limits", "Output"
 
 Sku = Annotated[
     str | None,
@@ -128,87 +128,68 @@ FRONTENDS = str(DEFAULTS.frontends)
 OBJECTIVE, BILLING = DEFAULTS.objective, DEFAULTS.billing
 
 
-def options_of(
-    model: str,
-    precision: str | None,
-    isl: str,
-    osl: str,
-    engine: str,
-    cluster: str | None,
-    calibration: str | None,
-    price: str | None = None,
-    max_gpus: str = MAX_GPUS,
-    max_ttft: str | None = None,
-    frontends: str = FRONTENDS,
-) -> Options:
-    """Options of a question from the text of its options on the command line.
+def options_of(**given: str | None) -> Options:
+    """Options of a question from the text of its options on the command line, by field.
+
+    What is None takes its default.
 
     Raises
     ------
     InputError
         Naming the option, its value and what is valid.
+
+    Examples
+    --------
+    >>> options_of(isl="8192", max_ttft=None) == Options(isl=8192)
+    True
     """
+    readers = _readers()
+    values = {
+        field: readers[field](f"--{field.replace('_', '-')}", text)
+        for field, text in given.items()
+        if text is not None
+    }
+    return Options(**values)
+
+
+def _readers() -> dict[str, Callable[[str, str], Any]]:
+    """Give what checks the text of an option and makes it a value, by field."""
     from moeplan import numbers
     from moeplan.scenario import PRECISIONS
     from presets import load_cluster
 
-    named = None if precision is None else numbers.one_of("--precision", precision, PRECISIONS)
-    return Options(
-        model=model,
-        precision=named,
-        isl=numbers.whole_number("--isl", isl, 1, numbers.LARGEST_LENGTH, "tokens"),
-        osl=numbers.whole_number("--osl", osl, 2, numbers.LARGEST_LENGTH, "tokens"),
-        engine=numbers.one_of("--engine", engine, ENGINES),
-        frontends=numbers.whole_number("--frontends", frontends, 1, 1000, "frontends"),
-        max_gpus=numbers.whole_number("--max-gpus", max_gpus, 1, numbers.LARGEST_GPUS, "GPUs"),
-        max_ttft=(
-            None if max_ttft is None else numbers.positive_number("--max-ttft", max_ttft, "seconds")
-        ),
-        price=None if price is None else numbers.price("--price", price),
-        cluster=None if cluster is None else load_cluster(numbers.file_name("--cluster", cluster)),
-        calibration=(
-            None if calibration is None else numbers.file_name("--calibration", calibration)
-        ),
-    )
+    def text_of(_: str, text: str) -> str:
+        return text
 
+    def one_of(valid: Sequence[str]) -> Callable[[str, str], str]:
+        return lambda option, text: numbers.one_of(option, text, valid)
 
-def with_goal(
-    options: Options,
-    objective: str,
-    billing: str,
-    rate: str | None,
-    concurrency: str | None,
-    min_confidence: str | None,
-    prefill_sku: str | None,
-    prefill_price: str | None = None,
-) -> Options:
-    """Add to the options of a question what is made best, and for whom.
+    def whole(low: int, high: int, unit: str) -> Callable[[str, str], int]:
+        return lambda option, text: numbers.whole_number(option, text, low, high, unit)
 
-    Raises
-    ------
-    InputError
-        Naming the option, its value and what is valid.
-    """
-    from moeplan import numbers
+    def positive(unit: str) -> Callable[[str, str], float]:
+        return lambda option, text: numbers.positive_number(option, text, unit)
 
-    users = None
-    if concurrency is not None:
-        users = numbers.whole_number("--concurrency", concurrency, 1, LARGEST_USERS, "users")
-    sure = None
-    if min_confidence is not None:
-        sure = numbers.positive_number("--min-confidence", min_confidence, "probability")
-    return replace(
-        options,
-        objective=numbers.one_of("--objective", objective, OBJECTIVES),
-        billing=numbers.one_of("--billing", billing, BILLINGS),
-        rate=None if rate is None else numbers.positive_number("--rate", rate, "requests/s"),
-        concurrency=users,
-        min_confidence=sure,
-        prefill_sku=prefill_sku,
-        prefill_price=(
-            None if prefill_price is None else numbers.price("--prefill-price", prefill_price)
-        ),
-    )
+    return {
+        "model": text_of,
+        "precision": one_of(PRECISIONS),
+        "isl": whole(1, numbers.LARGEST_LENGTH, "tokens"),
+        "osl": whole(2, numbers.LARGEST_LENGTH, "tokens"),
+        "engine": one_of(ENGINES),
+        "frontends": whole(1, 1000, "frontends"),
+        "max_gpus": whole(1, numbers.LARGEST_GPUS, "GPUs"),
+        "max_ttft": positive("seconds"),
+        "objective": one_of(OBJECTIVES),
+        "billing": one_of(BILLINGS),
+        "rate": positive("requests/s"),
+        "concurrency": whole(1, LARGEST_USERS, "users"),
+        "min_confidence": positive("probability"),
+        "prefill_sku": text_of,
+        "prefill_price": numbers.price,
+        "price": numbers.price,
+        "cluster": lambda option, text: load_cluster(numbers.file_name(option, text)),
+        "calibration": numbers.file_name,
+    }
 
 
 def options_by_machine(

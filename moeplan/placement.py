@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from moeplan.domains import Domain, PlacedWorker
+from moeplan.scenario import groups_of
 from topology import group_path, group_table
 from topology.cluster import cached_cluster, read_layout
 
@@ -40,9 +41,7 @@ def placement_of(
     InputError
         If the workers find no room.
     """
-    decode = configuration.decode_gpus_per_worker, configuration.decode_workers
-    prefill = configuration.prefill_gpus_per_worker, configuration.prefill_workers
-    return domains_of(ground.place(decode, prefill, replicas))
+    return domains_of(ground.place(*groups_of(configuration), replicas))
 
 
 def domains_of(placed: Iterable[Placed]) -> tuple[Domain, ...]:

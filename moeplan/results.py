@@ -1,6 +1,7 @@
 """Answers as frozen records; their JSON is what ``--json`` prints.
 
-Fields marked as excluded serve the tables and stay out of JSON.
+Fields marked as excluded serve the tables and stay out of JSON; their defaults stand in an answer
+that is read back from it.
 """
 
 from __future__ import annotations
@@ -273,6 +274,7 @@ class Best(Shown):
     nearest_target_tok_s_per_user: float | None = None
     deployment: Annotated[Deployment | None, Field(exclude=True)] = None
     not_measured: Annotated[str | None, Field(exclude=True)] = None
+    above_measured: Annotated[bool, Field(exclude=True)] = False
     title: Annotated[str, Field(exclude=True)] = ""
     price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0
     prefill_price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from costmodel.calibration import Calibration, load_calibration
+from costmodel.calibration import CalibrationFile, read_calibration, shipped_calibration
 from costmodel.counts import can_multiply
 from costmodel.results import Configuration, Scenario
 from moeplan.numbers import LARGEST_GPUS, one_of, whole_number
@@ -23,6 +23,8 @@ from presets.errors import shown
 from presets.files import validated
 
 if TYPE_CHECKING:
+    from optimizer import Goal, Limits
+    from optimizer.placement import Group
     from presets import Hardware, Model
 
 PRECISIONS = ("fp4", "fp8", "bf16")
@@ -134,9 +136,45 @@ def preferred_precision(model: Model, *machines: Hardware) -> str:
     )
 
 
-def calibration_of(options: Options) -> Calibration:
-    """Load the calibration of a question."""
-    return load_calibration(None if options.calibration is None else Path(options.calibration))
+def limits_of(target: float, options: Options) -> Limits:
+    """Gather what an answer must meet."""
+    from optimizer import Limits
+
+    return Limits(
+        target,
+        options.max_gpus,
+        options.max_ttft,
+        options.concurrency,
+        options.min_confidence,
+    )
+
+
+def goal_of(options: Options) -> Goal:
+    """Say what is made best.
+
+    Raises
+    ------
+    InputError
+        Where a name is not valid, or the rate does not go with it.
+    """
+    from optimizer import Goal
+
+    return Goal(options.objective, options.billing, options.rate)  # type: ignore[arg-type]
+
+
+def calibration_file(path: Path | str | None) -> CalibrationFile:
+    """Read a calibration; None takes the shipped one."""
+    return shipped_calibration() if path is None else read_calibration(Path(path))
+
+
+def groups_of(configuration: Configuration, replicas: int = 1) -> tuple[Group, Group]:
+    """GPUs per worker and workers, of decode and of prefill, over all replicas."""
+    decode_workers = replicas * configuration.decode_workers
+    prefill_workers = replicas * configuration.prefill_workers
+    return (
+        (configuration.decode_gpus_per_worker, decode_workers),
+        (configuration.prefill_gpus_per_worker, prefill_workers),
+    )
 
 
 def gpus_needed(configuration: Configuration, sku: str | None) -> int:
@@ -151,8 +189,7 @@ def gpus_needed(configuration: Configuration, sku: str | None) -> int:
         return configuration.gpus
     from optimizer.placement import roomy
 
-    decode = configuration.decode_gpus_per_worker, configuration.decode_workers
-    prefill = configuration.prefill_gpus_per_worker, configuration.prefill_workers
+    decode, prefill = groups_of(configuration)
     domain = int(load_hardware(sku).gpus_per_domain.value)
     largest = max(decode[0], prefill[0])
     least = max(configuration.gpus, -(-largest // domain) * domain)

@@ -88,20 +88,24 @@ def command(
 
     wanted = positive_number("--target", target, api.UNIT)
     options = given.options_of(
-        model,
-        precision,
-        isl,
-        osl,
-        engine,
-        cluster,
-        calibration,
-        price,
-        max_gpus,
-        max_ttft,
-        frontends,
-    )
-    options = given.with_goal(
-        options, objective, billing, rate, concurrency, min_confidence, prefill_sku, prefill_price
+        model=model,
+        precision=precision,
+        isl=isl,
+        osl=osl,
+        engine=engine,
+        frontends=frontends,
+        max_gpus=max_gpus,
+        max_ttft=max_ttft,
+        objective=objective,
+        billing=billing,
+        rate=rate,
+        concurrency=concurrency,
+        min_confidence=min_confidence,
+        prefill_sku=prefill_sku,
+        prefill_price=prefill_price,
+        price=price,
+        cluster=cluster,
+        calibration=calibration,
     )
     inputs = {"--model": model, "--cluster": cluster, "--calibration": calibration}
     path = None if next_rows is None else _checked(next_rows, robust, sku, options, inputs)

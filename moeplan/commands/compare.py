@@ -61,9 +61,18 @@ def command(
     given.one_format(as_json, as_csv)
     wanted = number_list("--targets", targets, api.UNIT)
     options = given.options_of(
-        model, precision, isl, osl, engine, None, calibration, None, max_gpus, max_ttft, frontends
+        model=model,
+        precision=precision,
+        isl=isl,
+        osl=osl,
+        engine=engine,
+        frontends=frontends,
+        max_gpus=max_gpus,
+        max_ttft=max_ttft,
+        billing=billing,
+        min_confidence=min_confidence,
+        calibration=calibration,
     )
-    options = given.with_goal(options, given.OBJECTIVE, billing, None, None, min_confidence, None)
     by_machine = given.options_by_machine(skus, options, price or [], cluster or [])
     answer = api.compare(skus, wanted, by_machine)
     if as_json:

@@ -46,20 +46,24 @@ def command(
     given.one_format(as_json, as_csv)
     wanted = number_list("--targets", targets, api.UNIT)
     options = given.options_of(
-        model,
-        precision,
-        isl,
-        osl,
-        engine,
-        cluster,
-        calibration,
-        price,
-        max_gpus,
-        max_ttft,
-        frontends,
-    )
-    options = given.with_goal(
-        options, objective, billing, rate, concurrency, min_confidence, prefill_sku, prefill_price
+        model=model,
+        precision=precision,
+        isl=isl,
+        osl=osl,
+        engine=engine,
+        frontends=frontends,
+        max_gpus=max_gpus,
+        max_ttft=max_ttft,
+        objective=objective,
+        billing=billing,
+        rate=rate,
+        concurrency=concurrency,
+        min_confidence=min_confidence,
+        prefill_sku=prefill_sku,
+        prefill_price=prefill_price,
+        price=price,
+        cluster=cluster,
+        calibration=calibration,
     )
     answer = api.curve(sku, wanted, options)
     if as_json:

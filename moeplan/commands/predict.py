@@ -46,7 +46,16 @@ def command(
     from moeplan.numbers import file_name
     from moeplan.render.predict import report
 
-    options = given.options_of(model, precision, isl, osl, engine, cluster, calibration, price)
+    options = given.options_of(
+        model=model,
+        precision=precision,
+        isl=isl,
+        osl=osl,
+        engine=engine,
+        price=price,
+        cluster=cluster,
+        calibration=calibration,
+    )
     configuration = read_configuration(file_name("--config", config))
     answer = api.predict(sku, configuration, options)
     if as_json:

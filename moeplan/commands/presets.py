@@ -58,12 +58,12 @@ def show(
     --csv prints all rows of a measurement table; --json prints everything.
     """
     from moeplan import numbers, output
-    from moeplan.catalogue import table_of
+    from moeplan.catalogue import preset_of
     from moeplan.render.presets import preset_report
 
     given.one_format(as_json, as_csv)
     count = numbers.whole_number("--rows", rows, 1, 100_000, "rows")
-    found = table_of(name)
+    found = preset_of(name)
     if as_json:
         output.emit_json(found.content())
     elif as_csv:

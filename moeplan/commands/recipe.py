@@ -13,6 +13,9 @@ from moeplan.help import Command
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from moeplan.options import Options
+    from moeplan.recipes.question import Request
+    from moeplan.recipes.recipe import Format as FormatName
     from moeplan.recipes.recipe import Recipe
 
 FORMAT_NAMES = "dynamo, sglang, slurm, trtllm or vllm"
@@ -169,20 +172,14 @@ def write(
     if context.invoked_subcommand is not None:
         return
     from moeplan import output
-    from moeplan.numbers import one_of, positive_number
-    from moeplan.recipes import question
-    from moeplan.recipes.recipe import ENGINE_OF, FORMATS
-    from presets import InputError
+    from moeplan.recipes.question import Request
+    from moeplan.recipes.recipe import ENGINE_OF
+    from moeplan.render.recipe import summary, written
 
-    if format_name is None:
-        raise InputError(f"--format: none is given; give {FORMAT_NAMES}")
-    one_of("--format", format_name, FORMATS)
-    chosen = next(each for each in FORMATS if each == format_name)
-    if destination is None or not destination.strip():
-        raise InputError("--output: no folder is given; give a new or an empty one")
-    if (target is None) == (config is None):
-        raise InputError("--target and --config: give one of the two, such as --target 125")
-    request = question.Request(
+    chosen = _format(format_name)
+    folder = _folder(destination)
+    _check_one(target, config)
+    request = Request(
         format=chosen,
         engine_release=engine_version,
         name=name,
@@ -196,41 +193,71 @@ def write(
         token_secret=token_secret,
     )
     answer = _answer(config)
-    sku = sku or (None if cluster else answer.get("sku"))
     options = given.options_of(
-        model or answer.get("model") or given.MODEL,
-        precision or answer.get("precision"),
-        isl or answer.get("isl") or given.ISL,
-        osl or answer.get("osl") or given.OSL,
-        ENGINE_OF[chosen],
-        cluster,
-        calibration,
-        price,
-        max_gpus,
-        max_ttft,
+        model=model or answer.get("model"),
+        precision=precision or answer.get("precision"),
+        isl=isl or answer.get("isl"),
+        osl=osl or answer.get("osl"),
+        engine=ENGINE_OF[chosen],
+        max_gpus=max_gpus,
+        max_ttft=max_ttft,
+        price=price,
+        cluster=cluster,
+        calibration=calibration,
     )
-    if config is not None:
-        from moeplan.config_file import read_configuration
-
-        recipe = question.recipe_for_configuration(
-            sku, read_configuration(Path(config)), options, request
-        )
-    else:
-        wanted = positive_number("--target", target, "tok/s/user")
-        recipe = question.recipe_for_target(sku, wanted, options, request)
+    sku = sku or (None if cluster else answer.get("sku"))
+    recipe = _recipe(sku, target, config, options, request)
     inputs = {
         "--config": config,
         "--model": model,
         "--cluster": cluster,
         "--calibration": calibration,
     }
-    _write(recipe, destination, force, inputs)
-    from moeplan.render.recipe import summary, written
-
+    _write(recipe, folder, force, inputs)
     if as_json:
-        output.emit_json(summary(recipe, destination))
+        output.emit_json(summary(recipe, folder))
     else:
-        output.emit_report(written(recipe, destination))
+        output.emit_report(written(recipe, folder))
+
+
+def _format(name: str | None) -> FormatName:
+    from moeplan.numbers import one_of
+    from moeplan.recipes.recipe import FORMATS
+    from presets import InputError
+
+    if name is None:
+        raise InputError(f"--format: none is given; give {FORMAT_NAMES}")
+    one_of("--format", name, FORMATS)
+    return next(each for each in FORMATS if each == name)
+
+
+def _folder(destination: str | None) -> str:
+    from presets import InputError
+
+    if destination is None or not destination.strip():
+        raise InputError("--output: no folder is given; give a new or an empty one")
+    return destination
+
+
+def _check_one(target: str | None, config: str | None) -> None:
+    from presets import InputError
+
+    if (target is None) == (config is None):
+        raise InputError("--target and --config: give one of the two, such as --target 125")
+
+
+def _recipe(
+    sku: str | None, target: str | None, config: str | None, options: Options, request: Request
+) -> Recipe:
+    """Make the given configuration a recipe, or else the best of the target."""
+    from moeplan.config_file import read_configuration
+    from moeplan.numbers import positive_number
+    from moeplan.recipes.question import recipe_for_configuration, recipe_for_target
+
+    if config is not None:
+        return recipe_for_configuration(sku, read_configuration(Path(config)), options, request)
+    wanted = positive_number("--target", target, "tok/s/user")
+    return recipe_for_target(sku, wanted, options, request)
 
 
 def _write(recipe: Recipe, destination: str, force: bool, inputs: Mapping[str, str | None]) -> None:

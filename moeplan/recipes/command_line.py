@@ -193,11 +193,18 @@ def read_script(text: str) -> tuple[list[str], dict[str, str]]:
     for line in joined:
         line = line.strip()
         if line.startswith("export "):
-            for word in shlex.split(line)[1:]:
+            for word in _split(line)[1:]:
                 name, _, value = word.partition("=")
                 exports[name] = value
         if line.startswith("exec "):
-            command = shlex.split(line)[1:]
+            command = _split(line)[1:]
     if not command:
         raise ValueError("starts no program with exec")
     return [word for word in command if word != "$@"], exports
+
+
+def _split(line: str) -> list[str]:
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise ValueError(f"is no shell text: {error}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -10,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from moeplan.json_text import parse_json
 from moeplan.recipes.recipe import Recipe
 from moeplan.recipes.writing import OWN_FILES, RECORD
 from presets import DataFileError, InputError
@@ -89,12 +89,7 @@ def read_recipe(folder: Path) -> tuple[Recipe, dict[str, str]]:
 
 
 def _record(path: Path, text: str) -> Recipe:
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataFileError(f"is not JSON: {error.msg}", path, line=error.lineno) from None
-    except (ValueError, RecursionError) as error:
-        raise DataFileError(f"is not JSON: {error}", path) from None
+    content = parse_json(text, path)
     if isinstance(content, dict) and isinstance(content.get("prediction"), dict):
         _tuples(content["prediction"])
     return validated(Recipe, content, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -33,15 +33,28 @@ class RouterOptions(Options):
     repeated_fields: ClassVar[frozenset[str]] = frozenset({"prefill", "decode"})
 
 
-def worker_hosts(recipe: Recipe, role: RoleName) -> list[str]:
-    """Name the first node of each worker; the user maps the names to nodes.
+def worker_addresses(recipe: Recipe, role: RoleName) -> list[str]:
+    """Address the first node of each worker; the user maps the names of hosts to nodes.
 
     Returns
     -------
     list of str
-        Such as "prefill-0".
+        Such as "prefill-0:8001".
     """
-    return [f"{role}-{number}" for number in range(recipe.workers(role))]
+    return [f"{role}-{number}:{PORTS[role]}" for number in range(recipe.workers(role))]
+
+
+def launch_files(
+    recipe: Recipe,
+    worker_script: Callable[[Recipe, RoleName], str],
+    program: Sequence[str],
+    router: RouterOptions,
+) -> dict[str, str]:
+    """Write launch scripts of both roles, of the router and of the benchmark."""
+    files = {f"{role}.sh": worker_script(recipe, role) for role in ROLES}
+    files[ROUTER] = script("Joins the workers behind one address.", program, router.lines())
+    files[BENCHMARK] = benchmark_script(recipe)
+    return files
 
 
 def benchmark_script(recipe: Recipe) -> str:

@@ -14,7 +14,7 @@ from moeplan.recipes.launch import (
     ROUTER_PORT,
     benchmark_script,
     read_load,
-    worker_hosts,
+    worker_addresses,
 )
 from moeplan.recipes.parsed import Finding, Parsed, Setting
 from moeplan.recipes.placement import lay_out
@@ -116,7 +116,7 @@ def _router(recipe: Recipe) -> RouterFile:
     servers: dict[str, Any] = {
         SERVERS[role]: Servers(
             num_instances=recipe.workers(role),
-            urls=[f"{host}:{PORTS[role]}" for host in worker_hosts(recipe, role)],
+            urls=worker_addresses(recipe, role),
         )
         for role in ROLES
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pydantic import ValidationError
+
 from costmodel.checks import check_batch
 from costmodel.results import Configuration
 from moeplan import api
@@ -14,7 +16,7 @@ from moeplan.results import Best, PredictedDeployment, ScenarioSummary
 from moeplan.scenario import cluster_of, gpus_needed
 from presets import ClusterSpec, InfeasibleError, InputError, Model, load_model
 from presets.engines import load_dynamo, load_engine
-from presets.files import validated
+from presets.files import explained, validated
 
 NAME = "moeplan"
 
@@ -196,11 +198,11 @@ def _settings(
         "token_secret": request.token_secret,
     }
     try:
-        return validated(Settings, given)
-    except InputError as error:
-        name = str(getattr(error, "key", "") or "").partition(".")[0]
-        problem = str(error).partition(": ")[2] or str(error)
-        raise InputError(f"{OPTION_OF.get(name, name)}: {problem}") from None
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        option = OPTION_OF[str(first["loc"][0])]
+        raise InputError(f"{option}: {explained(first, Settings)}") from None
 
 
 def _given(value: str | None, default: str) -> str:

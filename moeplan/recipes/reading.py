@@ -142,9 +142,9 @@ def options_of(
         parsed.findings.append(Finding("options", f"{place}: {name}", "stands twice"))
     known = {str(field.alias) for field in model.model_fields.values()}
     for name in sorted(set(values) - known):
-        del_reason = _unknown(name, known, engine)
-        if del_reason:
-            parsed.findings.append(Finding("options", f"{place}: {name}", del_reason))
+        problem = _unknown(name, known, engine)
+        if problem:
+            parsed.findings.append(Finding("options", f"{place}: {name}", problem))
         del values[name]
     return model_of(parsed, place, values, model)
 
@@ -172,8 +172,7 @@ def command_of(
     try:
         return read_script(files[name])
     except ValueError as error:
-        problem = str(error) if str(error).startswith("starts") else f"is no shell text: {error}"
-        parsed.findings.append(Finding("schema", name, problem))
+        parsed.findings.append(Finding("schema", name, str(error)))
         return None
 
 

@@ -24,10 +24,10 @@ from moeplan.recipes.launch import (
     RANK_GUARD,
     ROUTER_PORT,
     RouterOptions,
-    benchmark_script,
+    launch_files,
     read_load,
     read_router,
-    worker_hosts,
+    worker_addresses,
 )
 from moeplan.recipes.parsed import Parsed, Setting, Worker
 from moeplan.recipes.placement import lay_out
@@ -118,22 +118,15 @@ class PairRouterOptions(RouterOptions):
 
 def sglang_files(recipe: Recipe) -> dict[str, str]:
     """Write launch scripts of both roles, of the router and of the benchmark."""
-    files = {f"{role}.sh": _worker_script(recipe, role) for role in ROLES}
     bootstrap = str(bootstrap_port())
-    urls = {
-        role: [f"http://{host}:{PORTS[role]}" for host in worker_hosts(recipe, role)]
-        for role in ROLES
-    }
     router = PairRouterOptions(
         pd_disaggregation=True,
-        prefill=[[url, bootstrap] for url in urls["prefill"]],
-        decode=[[url] for url in urls["decode"]],
+        prefill=[[f"http://{each}", bootstrap] for each in worker_addresses(recipe, "prefill")],
+        decode=[[f"http://{each}"] for each in worker_addresses(recipe, "decode")],
         host=ANY_ADDRESS,
         port=ROUTER_PORT,
     )
-    files["router.sh"] = script("Joins the workers behind one address.", ROUTER, router.lines())
-    files["benchmark.sh"] = benchmark_script(recipe)
-    return files
+    return launch_files(recipe, _worker_script, ROUTER, router)
 
 
 def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:

@@ -26,10 +26,10 @@ from moeplan.recipes.launch import (
     RANK_GUARD,
     ROUTER_PORT,
     RouterOptions,
-    benchmark_script,
+    launch_files,
     read_load,
     read_router,
-    worker_hosts,
+    worker_addresses,
 )
 from moeplan.recipes.parsed import Finding, Parsed, Setting, Worker
 from moeplan.recipes.placement import lay_out
@@ -142,22 +142,15 @@ def vllm_files(recipe: Recipe) -> dict[str, str]:
     InputError
         Where EP is narrower than the worker.
     """
-    files = {f"{role}.sh": _worker_script(recipe, role) for role in ROLES}
-    urls = {
-        role: [[f"http://{host}:{PORTS[role]}"] for host in worker_hosts(recipe, role)]
-        for role in ROLES
-    }
     router = PairRouterOptions(
         vllm_pd_disaggregation=True,
-        prefill=urls["prefill"],
-        decode=urls["decode"],
+        prefill=[[f"http://{each}"] for each in worker_addresses(recipe, "prefill")],
+        decode=[[f"http://{each}"] for each in worker_addresses(recipe, "decode")],
         host=ANY_ADDRESS,
         port=ROUTER_PORT,
         policy="round_robin",
     )
-    files["router.sh"] = script("Joins the workers behind one address.", ROUTER, router.lines())
-    files["benchmark.sh"] = benchmark_script(recipe)
-    return files
+    return launch_files(recipe, _worker_script, ROUTER, router)
 
 
 def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:

@@ -106,6 +106,6 @@ def _cell(
     if value is not None:
         mark = EXTRAPOLATED if value.origin == "extrapolated" else ""
         return mark + write(getattr(value, field))
-    if kind == "modelled" or UNREACHABLE in str(row.answers[sku].not_measured):
+    if kind == "modelled" or row.answers[sku].above_measured:
         return UNREACHABLE
     return DASH

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from moeplan.render.common import (
@@ -53,7 +54,19 @@ def report(found: Robustness) -> list[RenderableType]:
 
 
 def holdings_part(found: Robustness) -> list[RenderableType]:
-    """Lay out how often the winner stays best, and what choosing it costs."""
+    """Lay out how often the winner stays best, what choosing it costs, and what bounds that."""
+    return [
+        _holdings_table(found),
+        paragraph(
+            f"Compared with {count(found.shortlist, 'fleet')}, each retuned in each draw (seed "
+            f"{found.seed}). Regret is {MADE_MOST[found.objective]} given away, over the draws "
+            "in which the limits are met. Errors of the model that no constant mends are not drawn."
+        ),
+        *[paragraph(text) for text in _remarks(found)],
+    ]
+
+
+def _holdings_table(found: Robustness) -> RenderableType:
     readings = {
         "this configuration, as it is": found.as_configured,
         "its fleet, batch and users retuned": found.retuned,
@@ -80,33 +93,25 @@ def holdings_part(found: Robustness) -> list[RenderableType]:
         "Exceeded\nin 5 %",
         f"Expected,\n{SHORT_UNITS[found.objective]}",
     )
-    parts: list[RenderableType] = [
-        table(*columns, rows=rows),
-        paragraph(
-            f"Compared with {count(found.shortlist, 'fleet')}, each retuned in each draw (seed "
-            f"{found.seed}). Regret is {MADE_MOST[found.objective]} given away, over the draws "
-            "in which the limits are met. Errors of the model that no constant mends are not drawn."
-        ),
-    ]
+    return table(*columns, rows=rows)
+
+
+def _remarks(found: Robustness) -> Iterator[str]:
+    """Say what the shares leave out, and what they take as given."""
     if found.feasible_draws < found.draws:
         missed = found.draws - found.feasible_draws
-        parts.append(paragraph(f"In {count(missed, 'draw')} nothing meets the limits."))
+        yield f"In {count(missed, 'draw')} nothing meets the limits."
     if found.min_confidence is not None:
-        parts.append(
-            paragraph(
-                "Limits of a draw ask for the target with probability "
-                f"{found.min_confidence:g}, as the search does; the median interactivity of this "
-                f"configuration alone meets it in {percent(found.reaches_target)} of the draws."
-            )
+        yield (
+            f"Limits of a draw ask for the target with probability {found.min_confidence:g}, as "
+            "the search does; the median interactivity of this configuration alone meets it in "
+            f"{percent(found.reaches_target)} of the draws."
         )
     if found.independent:
-        parts.append(
-            paragraph(
-                "The calibration file holds no correlations, so constants are drawn independently: "
-                "predictions spread two to three times as wide as the fit supports."
-            )
+        yield (
+            "The calibration file holds no correlations, so constants are drawn independently: "
+            "predictions spread two to three times as wide as the fit supports."
         )
-    return parts
 
 
 def challengers_part(found: Robustness) -> list[RenderableType]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,44 +10,20 @@ from typing import Any
 import pytest
 
 import moeplan
-from moeplan.cli import main
 from optimizer import Space
+from tests.samples import MEASURED, Command, runner
 
 ROOT = Path(__file__).parents[2]
 MEASUREMENTS = ROOT / "presets" / "data" / "measurements"
 
 
-@dataclass(frozen=True)
-class Run:
-    """How a command ended and what it printed."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        def refuse(name: str) -> float:
-            raise AssertionError(f"{name} is not JSON")
-
-        return json.loads(self.out, parse_constant=refuse)
-
-
-Command = Callable[..., Run]
 BestOf = Callable[[str, float], moeplan.Best]
 
 
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str]) -> Command:
     """Run ``moeplan`` with the given arguments."""
-
-    def run(*arguments: str) -> Run:
-        capsys.readouterr()
-        status = main(arguments)
-        printed = capsys.readouterr()
-        return Run(status, printed.out, printed.err)
-
-    return run
+    return runner(capsys)
 
 
 @cache
@@ -90,15 +64,4 @@ def measurements() -> Mapping[str, Path]:
 @pytest.fixture
 def configuration() -> dict[str, Any]:
     """A deployment that was measured on both machines' engines."""
-    return {
-        "prefill_workers": 1,
-        "prefill_gpus_per_worker": 4,
-        "decode_workers": 2,
-        "decode_gpus_per_worker": 8,
-        "decode_ep": 8,
-        "decode_attention": "dp",
-        "max_batch": 64,
-        "mtp_depth": 2,
-        "eplb_slots": 0,
-        "concurrency": 1214,
-    }
+    return dict(MEASURED)

@@ -13,7 +13,7 @@ from costmodel.calibration_file import write_calibration
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.moeplan.conftest import Command, Run
+    from tests.samples import Command, Run
 
 TARGETS = ["abc", "0", "-5", "nan", "inf", "-inf", "1e400", "", "1,2"]
 

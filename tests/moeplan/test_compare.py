@@ -14,7 +14,7 @@ from optimizer import Space
 from presets import iso_rows
 
 if TYPE_CHECKING:
-    from tests.moeplan.conftest import Command
+    from tests.samples import Command
 
 SKUS = ("gb200", "b200")
 
@@ -59,6 +59,8 @@ def test_above_the_fastest_row_is_unreachable(comparison: moeplan.Comparison) ->
     assert last.target_tok_s_per_user == 300.0
     assert last.pairs["gb200"].measured is None
     assert UNREACHABLE in str(last.answers["gb200"].not_measured)
+    assert last.answers["gb200"].above_measured
+    assert not last.answers["b200"].above_measured
     assert last.winner("measured") == "b200"
 
 

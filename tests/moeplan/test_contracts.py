@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from optimizer import Space
-    from tests.moeplan.conftest import BestOf, Command
+    from tests.moeplan.conftest import BestOf
+    from tests.samples import Command
 
 CONFIG = [
     "prefill_workers",

@@ -29,10 +29,12 @@ from moeplan.options import Options
 from moeplan.render import explain as render_explain
 from moeplan.render import robust as render_robust
 from presets import ClusterSpec, InputError, read_serving_rows
+from tests.samples import changed
 
 if TYPE_CHECKING:
     from optimizer import Space
-    from tests.moeplan.conftest import BestOf, Command
+    from tests.moeplan.conftest import BestOf
+    from tests.samples import Command
 
 QUICK = ["best", "--sku", "b200", "--target", "125", "--max-gpus", "24"]
 
@@ -53,23 +55,17 @@ def made_up() -> Robustness:
         meets_limits=0.0,
         expected_regret=None,
         regret_95=None,
+        expected_regret_in_unit=None,
     )
-    config = moeplan.Configuration(
-        prefill_workers=1,
-        prefill_gpus_per_worker=4,
-        decode_workers=1,
-        decode_gpus_per_worker=8,
-        decode_ep=8,
-        decode_attention="tp",
-        max_batch=2,
-        mtp_depth=0,
-        concurrency=2,
-    )
+    config = changed(decode_attention="tp", max_batch=2, mtp_depth=0, concurrency=2)
     return Robustness(
         draws=9,
         feasible_draws=7,
         seed=0,
         shortlist=3,
+        objective="cost",
+        unit="USD per million tokens",
+        reaches_target=None,
         as_configured=held,
         retuned=held,
         structure=held,

@@ -10,7 +10,7 @@ import moeplan
 
 if TYPE_CHECKING:
     from optimizer import Space
-    from tests.moeplan.conftest import Command
+    from tests.samples import Command
 
 
 def test_owning_the_rack_changes_the_answer_and_says_so(command: Command) -> None:

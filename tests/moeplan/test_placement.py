@@ -19,24 +19,14 @@ from optimizer import Space
 from optimizer.ground import Ground
 from optimizer.placement import packs, roomy
 from presets import ClusterSpec, InputError, default_cluster
+from tests.samples import changed
 from topology import group_table
 
 if TYPE_CHECKING:
-    from tests.moeplan.conftest import BestOf, Command
+    from tests.moeplan.conftest import BestOf
+    from tests.samples import Command
 
 SIZES = st.sampled_from([1, 2, 3, 4, 5, 8, 12, 16, 20, 32, 64, 72])
-SHAPE: dict[str, Any] = {
-    "prefill_workers": 1,
-    "prefill_gpus_per_worker": 4,
-    "decode_workers": 1,
-    "decode_gpus_per_worker": 8,
-    "decode_ep": 8,
-    "decode_attention": "dp",
-    "max_batch": 16,
-    "mtp_depth": 1,
-    "eplb_slots": 0,
-    "concurrency": 100,
-}
 Whole = tuple[str, str, int, int]
 
 
@@ -49,7 +39,7 @@ def shape(prefill: tuple[int, int], decode: tuple[int, int], **changes: Any) -> 
         "decode_gpus_per_worker": decode[1],
         "decode_ep": decode[1],
     }
-    return Configuration(**SHAPE | sizes | changes)
+    return changed(**sizes | changes)
 
 
 def parts_of(placement: tuple[Domain, ...]) -> dict[Whole, list[tuple[Domain, PlacedWorker]]]:

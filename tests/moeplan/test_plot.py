@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tests.moeplan.conftest import Command
+    from tests.samples import Command
 
 
 def test_a_plot_has_a_dot_for_every_measured_row(

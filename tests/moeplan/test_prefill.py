@@ -12,7 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.moeplan.conftest import Command
+    from tests.samples import Command
 
 
 def config_file(folder: Path, content: dict[str, Any]) -> str:

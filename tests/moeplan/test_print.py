@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from presets import ServingRow
-    from tests.moeplan.conftest import BestOf, Command
+    from tests.moeplan.conftest import BestOf
+    from tests.samples import Command
 
 COMMANDS = [
     ["best"],

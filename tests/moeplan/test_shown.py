@@ -9,22 +9,11 @@ import pytest
 
 import moeplan
 from moeplan.shown import Shown
+from tests.samples import changed
 
 if TYPE_CHECKING:
     from optimizer import Space
     from tests.moeplan.conftest import BestOf
-
-CONFIG = moeplan.Configuration(
-    prefill_workers=1,
-    prefill_gpus_per_worker=4,
-    decode_workers=1,
-    decode_gpus_per_worker=8,
-    decode_ep=8,
-    decode_attention="dp",
-    max_batch=16,
-    mtp_depth=1,
-    concurrency=128,
-)
 
 
 def shown(space: Space) -> list[Shown]:
@@ -33,7 +22,7 @@ def shown(space: Space) -> list[Shown]:
         moeplan.best("b200", 5000.0, space=space),
         moeplan.curve("b200", [75.0, 5000.0], space=space),
         moeplan.compare(["gb200", "b200"], [75.0], space=space),
-        moeplan.predict("b200", CONFIG),
+        moeplan.predict("b200", changed(concurrency=128)),
     ]
 
 

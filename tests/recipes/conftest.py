@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
 import pytest
 
-from moeplan.cli import main
 from moeplan.recipes.recipe import FORMATS, Format
-
-
-@dataclass(frozen=True)
-class Run:
-    """How a command ended and what it printed."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
+from tests.samples import Command, runner
 
 
 @pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Run]:
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
     """Run ``moeplan`` with the given arguments."""
-
-    def run(*arguments: str) -> Run:
-        capsys.readouterr()
-        status = main(arguments)
-        printed = capsys.readouterr()
-        return Run(status, printed.out, printed.err)
-
-    return run
+    return runner(capsys)
 
 
 @pytest.fixture(params=FORMATS)

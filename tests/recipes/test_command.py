@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,27 +11,13 @@ import moeplan
 from moeplan.recipes.recipe import FORMATS, Format
 from moeplan.recipes.writing import RECORD, recipe_names
 from tests.recipes.samples import answers, good
-
-Command = Callable[..., Any]
-
-CONFIGURATION = {
-    "prefill_workers": 1,
-    "prefill_gpus_per_worker": 4,
-    "decode_workers": 2,
-    "decode_gpus_per_worker": 8,
-    "decode_ep": 8,
-    "decode_attention": "dp",
-    "max_batch": 64,
-    "mtp_depth": 2,
-    "eplb_slots": 0,
-    "concurrency": 1214,
-}
+from tests.samples import MEASURED, Command
 
 
 @pytest.fixture
 def config(tmp_path: Path) -> str:
     path = tmp_path / "config.json"
-    path.write_text(json.dumps(CONFIGURATION))
+    path.write_text(json.dumps(MEASURED))
     return str(path)
 
 
@@ -64,7 +48,7 @@ def test_json_says_what_was_written(
     content = done.json
     assert content["files"] == sorted(path.name for path in folder.iterdir())
     assert content["recipe"] == json.loads((folder / RECORD).read_text())
-    assert content["recipe"]["config"] == CONFIGURATION | {
+    assert content["recipe"]["config"] == MEASURED | {
         "prefill_attention": "dp",
         "frontends": 1,
     }
@@ -192,7 +176,7 @@ def test_a_target_out_of_reach(command: Command, tmp_path: Path) -> None:
 
 def test_what_an_engine_has_no_option_for_is_refused(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "config.json"
-    path.write_text(json.dumps(CONFIGURATION | {"decode_ep": 4}))
+    path.write_text(json.dumps(MEASURED | {"decode_ep": 4}))
     arguments = (
         "recipe",
         "--sku",
@@ -212,7 +196,7 @@ def test_workers_that_do_not_fill_servers_are_refused(command: Command, tmp_path
     path = tmp_path / "config.json"
     slots = {"decode_ep": 12, "eplb_slots": 264}
     wide = {"decode_gpus_per_worker": 12, "decode_workers": 1} | slots
-    path.write_text(json.dumps(CONFIGURATION | wide))
+    path.write_text(json.dumps(MEASURED | wide))
     done = command(
         *("recipe", "--sku", "b200", "--config", str(path), "--format", "slurm"),
         *("--output", str(tmp_path / "out")),

@@ -14,7 +14,6 @@ import pytest
 import yaml
 
 import moeplan
-from costmodel.results import Configuration
 from moeplan.options import Options
 from moeplan.recipes.checks import CHECKS, failures
 from moeplan.recipes.placement import lay_out, place_recipe
@@ -24,6 +23,7 @@ from moeplan.recipes.sglang import DISPATCH, QUEUE_DEPTH
 from moeplan.recipes.writing import ROW, check_files, recipe_files
 from moeplan.render.placement import placement_lines
 from tests.recipes.samples import answers, every_recipe, good, searched
+from tests.samples import changed
 
 PROFILE = (
     '{"time_to_first_token": {"avg": 250.5}, "inter_token_latency": {"avg": 8.0}, '
@@ -32,20 +32,8 @@ PROFILE = (
 
 
 def recipe_of_shape(sku: str, format_name: Format, model: str = "", **changes: Any) -> Recipe:
-    content: dict[str, Any] = {
-        "prefill_workers": 1,
-        "prefill_gpus_per_worker": 4,
-        "decode_workers": 1,
-        "decode_gpus_per_worker": 8,
-        "decode_ep": 8,
-        "decode_attention": "dp",
-        "max_batch": 16,
-        "mtp_depth": 1,
-        "eplb_slots": 0,
-        "concurrency": 100,
-    } | changes
     options = Options(model=model) if model else Options()
-    return recipe_for_configuration(sku, Configuration(**content), options, Request(format_name))
+    return recipe_for_configuration(sku, changed(**changes), options, Request(format_name))
 
 
 def passing(recipe: Recipe) -> dict[str, str]:

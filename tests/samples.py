@@ -1,0 +1,66 @@
+"""What the tests of the command and of recipes share: a run of the command, and configurations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from costmodel.results import Configuration
+from moeplan.cli import main
+
+USUAL: dict[str, Any] = {
+    "prefill_workers": 1,
+    "prefill_gpus_per_worker": 4,
+    "decode_workers": 1,
+    "decode_gpus_per_worker": 8,
+    "decode_ep": 8,
+    "decode_attention": "dp",
+    "max_batch": 16,
+    "mtp_depth": 1,
+    "eplb_slots": 0,
+    "concurrency": 100,
+}
+"""A deployment that fits every machine."""
+
+MEASURED = USUAL | {"decode_workers": 2, "max_batch": 64, "mtp_depth": 2, "concurrency": 1214}
+"""A deployment that was measured on both machines' engines."""
+
+
+def changed(**values: Any) -> Configuration:
+    """Change the usual deployment in a few of its values."""
+    return Configuration(**USUAL | values)
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a command ended and what it printed."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        def refuse(name: str) -> float:
+            raise AssertionError(f"{name} is not JSON")
+
+        return json.loads(self.out, parse_constant=refuse)
+
+
+Command = Callable[..., Run]
+
+
+def runner(capsys: pytest.CaptureFixture[str]) -> Command:
+    """Give what runs ``moeplan`` in this process with the given arguments."""
+
+    def run(*arguments: str) -> Run:
+        capsys.readouterr()
+        status = main(arguments)
+        printed = capsys.readouterr()
+        return Run(status, printed.out, printed.err)
+
+    return run
