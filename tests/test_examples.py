@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from moeplan.examples import renewed, timeless, write_examples
+from moeplan.examples import renewed, table_under, timeless, write_examples
+from presets import load_hardware
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -32,6 +33,16 @@ def test_every_output_of_the_program_stands_under_a_marker(path: Path) -> None:
         if line.startswith("$ moeplan"):
             assert lines[place - 2].startswith("<!-- output"), line
             assert lines[place - 2].endswith(f": {line.removeprefix('$ moeplan ')} -->")
+
+
+@pytest.mark.parametrize(("sku", "column"), [("gb200", 1), ("b200", 2)])
+def test_prices_are_those_of_the_presets(sku: str, column: int) -> None:
+    rows = table_under((ROOT / "docs/data-sources.md").read_text(encoding="utf-8"), "Prices")[2:]
+    price = load_hardware(sku).price_usd_per_hour
+    known = [price.value, *(other.value for other in price.alternatives)]
+    assert [float(row[column]) for row in rows] == known[: len(rows)]
+    assert [row[3] for row in rows] == [f"{float(row[1]) / float(row[2]):.2f}" for row in rows]
+    assert f"${price.value}" in DOCUMENTS[0].read_text(encoding="utf-8")
 
 
 def test_a_block_is_made_anew_and_the_rest_stays() -> None:
