@@ -13,7 +13,7 @@ SUPPORTED := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	if $$python -c '$(SUPPORTED)' >/dev/null 2>&1; then echo $$python; break; fi; done)
 
-.PHONY: best test accuracy calibration clean
+.PHONY: best test accuracy calibration examples clean
 
 best: $(VENV)/.installed
 	$(VENV)/bin/moeplan best --sku gb200 --target 125
@@ -24,9 +24,13 @@ test: $(VENV)/.installed-test
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest --cov
 
-# Both take minutes: the first writes docs/accuracy.md, the second the shipped constants.
+# The first and the last take minutes: they write docs/accuracy.md and the shipped constants.
 accuracy: $(VENV)/.installed
 	$(VENV)/bin/python -m moeplan.accuracy docs/accuracy.md
+
+# The outputs in the documents, and the figures that README.md takes from docs/accuracy.md.
+examples: $(VENV)/.installed
+	$(VENV)/bin/python -m moeplan.examples README.md docs/examples.md
 
 calibration: $(VENV)/.installed
 	$(VENV)/bin/moeplan calibrate presets/data/measurements/measured_serving.csv \

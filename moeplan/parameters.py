@@ -113,7 +113,11 @@ PrefillPrice = Annotated[
 ]
 Cluster = Annotated[
     str | None,
-    typer.Option("--cluster", metavar="FILE", help="YAML file that describes the cluster."),
+    typer.Option(
+        "--cluster",
+        metavar="FILE",
+        help="YAML file that describes the cluster; docs/files.md has the keys.",
+    ),
 ]
 Calibration = Annotated[
     str | None,

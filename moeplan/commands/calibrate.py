@@ -16,7 +16,9 @@ EXAMPLES = given.examples(
 Rows = Annotated[
     list[str],
     typer.Argument(
-        metavar="ROWS.csv...", help="Measured operating points, or the published table; repeatable."
+        metavar="ROWS.csv...",
+        help="Measured operating points, or the published table; repeatable; docs/files.md has the "
+        "columns.",
     ),
 ]
 Output = Annotated[str, typer.Option("--output", metavar="FILE", help="Calibration to write.")]

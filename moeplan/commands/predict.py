@@ -19,7 +19,8 @@ Config = Annotated[
     typer.Option(
         "--config",
         metavar="FILE",
-        help="JSON or YAML: a configuration, or what `moeplan best --json` printed.",
+        help="JSON or YAML: a configuration, or what `moeplan best --json` printed; "
+        "docs/files.md has the keys.",
     ),
 ]
 

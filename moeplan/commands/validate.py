@@ -23,7 +23,8 @@ EXAMPLES = given.examples(
 Rows = Annotated[
     str | None,
     typer.Argument(
-        metavar="ROWS.csv", help="Measured operating points, or the published table; see README."
+        metavar="ROWS.csv",
+        help="Measured operating points, or the published table; docs/files.md has the columns.",
     ),
 ]
 CrossValidate = Annotated[

@@ -43,7 +43,7 @@ def report(found: Fit | Adaptation, path: Path) -> list[RenderableType]:
     return [
         heading(f"Constants fitted to {rests_on}, in {count(fit.evaluations, 'evaluation')}"),
         paragraph(
-            "Error is the standard error; informed is the share of a prior's variance that the data "
+            "Error is the standard error, informed the share of a prior's variance that the data "
             "removed; constants without it were not fitted."
         ),
         *tables,

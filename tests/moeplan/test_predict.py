@@ -16,7 +16,7 @@ from presets import serving_rows
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.moeplan.conftest import Command
+    from tests.samples import Command
 
 
 def test_every_measured_row_is_predicted_as_validate_does() -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tests.moeplan.conftest import Command
+    from tests.samples import Command
 
 
 @pytest.fixture

@@ -1,0 +1,153 @@
+"""docs/files.md names every column and key of the files that users write, with its range."""
+
+import inspect
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+from typer.testing import CliRunner
+
+import moeplan
+from costmodel.calibration import Constant, Coverage, shipped_calibration
+from costmodel.correlation import Correlation
+from costmodel.results import Configuration, Scenario
+from moeplan.cli import app
+from moeplan.config_file import read_configuration
+from presets import hf_config, load_cluster, load_model
+from presets.cluster import OVERRIDES, ClusterSpec, ScaleOut
+from presets.hf_config import read_hf_config
+from presets.rows import ServingRow
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "files.md"
+TEXT = DOCUMENT.read_text(encoding="utf-8")
+SECTIONS = {part.split("\n")[0]: part for part in TEXT.split("\n## ")}
+EXAMPLE = re.compile(r"^```(csv|yaml|toml|json)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BOUNDS = ("minimum", "maximum")
+
+
+def lines_of(section: str) -> dict[str, list[str]]:
+    """Cells of the lines of tables that begin with a key, by key."""
+    found = re.findall(r"^\| `(\w+)` \| (.*) \|$", SECTIONS[section], re.MULTILINE)
+    assert len({key for key, _ in found}) == len(found), "a key stands twice"
+    return {key: cells.split(" | ") for key, cells in found}
+
+
+def bounds_of(schema: Mapping[str, Any]) -> set[float]:
+    """Least and largest value of a key."""
+    return {part[name] for part in schema.get("anyOf", [schema]) for name in BOUNDS if name in part}
+
+
+def records(section: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """Keys of a section with the record that checks each the strictest."""
+    if section == "Measured rows":
+        for key in ServingRow.model_fields:
+            strict = next((r for r in (Configuration, Scenario) if key in r.model_fields), None)
+            yield key, ServingRow if strict is None or key == "model" else strict
+    if section == "Configuration":
+        yield from ((key, Configuration) for key in Configuration.model_fields)
+    if section == "Cluster":
+        yield from ((key, ClusterSpec) for key in ClusterSpec.model_fields)
+        yield from ((key, ScaleOut) for key in ScaleOut.model_fields)
+
+
+FIELDS = [
+    (section, key, record)
+    for section in ("Measured rows", "Configuration", "Cluster")
+    for key, record in records(section)
+]
+
+
+@pytest.mark.parametrize(("section", "key", "record"), FIELDS)
+def test_a_key_stands_with_its_range_and_default(
+    section: str, key: str, record: type[BaseModel]
+) -> None:
+    *_, reach, default = lines_of(section)[key]
+    schema = record.model_json_schema()["properties"][key]
+    for bound in bounds_of(schema) - {1e9, 1e12}:  # those only keep figures finite
+        assert f"{bound:,.0f}" in reach.split(" to "), reach
+    for value in schema.get("enum", []):
+        assert f"`{value}`" in reach
+    needed = ServingRow if section == "Measured rows" else record
+    field = needed.model_fields[key]
+    assert (default == "needed") == field.is_required()
+    if isinstance(field.default, str):
+        assert default == f"`{field.default}`"
+    elif isinstance(field.default, int | float):
+        assert default == f"{field.default:g}"
+
+
+@pytest.mark.parametrize("section", ["Measured rows", "Configuration", "Cluster"])
+def test_no_other_key_stands_there(section: str) -> None:
+    assert set(lines_of(section)) == {key for key, _ in records(section)}
+
+
+def test_keys_of_a_calibration_stand_there() -> None:
+    assert set(lines_of("Calibration")) == {*Constant.model_fields, *Coverage.model_fields}
+    defaults = {key: cells[-1] for key, cells in lines_of("Calibration").items()}
+    for key, field in Coverage.model_fields.items():
+        assert (defaults[key] == "needed") == field.is_required()
+    for key in Correlation.model_fields:
+        assert f"`{key}`" in SECTIONS["Calibration"]
+
+
+def test_keys_of_a_model_stand_there() -> None:
+    read = re.findall(r'(?:count|flag|text|must_be)\(\s*"(\w+)"', inspect.getsource(hf_config))
+    assert set(lines_of("Model")) >= set(read)
+    named = set(re.findall(r"`(\w+)`", SECTIONS["Model"]))
+    assert named >= set(hf_config._FAMILIES)
+
+
+def example(section: str) -> str:
+    found = EXAMPLE.search(SECTIONS[section])
+    assert found
+    return found[2]
+
+
+def test_the_example_of_rows_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(example("Measured rows"), encoding="utf-8")
+    statistics = moeplan.validate(path).statistics()
+    assert statistics["tpot"]["mape"] is not None
+    assert statistics["tpot"]["mape"] < 0.5
+
+
+def test_the_example_of_a_configuration_is_predicted(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(example("Configuration"), encoding="utf-8")
+    assert moeplan.predict("gb200", read_configuration(path)).prediction.origin == "modelled"
+
+
+def test_the_example_of_a_cluster_has_every_key(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(example("Cluster"), encoding="utf-8")
+    cluster = load_cluster(path)
+    assert cluster.model_fields_set == set(ClusterSpec.model_fields) > set(OVERRIDES)
+    assert cluster.scale_out.model_fields_set == set(ScaleOut.model_fields)
+
+
+def test_the_example_of_a_constant_is_complete() -> None:
+    content = tomllib.loads(example("Calibration"))
+    constant = Constant.model_validate(content["constants"]["step_time"])
+    assert constant.model_fields_set == set(Constant.model_fields)
+    assert constant.unit == shipped_calibration().constants["step_time"].unit
+
+
+def test_the_example_of_a_model_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(example("Model"), encoding="utf-8")
+    model = read_hf_config(path)
+    assert model.attention == load_model("deepseek-r1-0528").attention
+    assert set(json.loads(example("Model"))) - {"model_type"} <= set(lines_of("Model"))
+
+
+@pytest.mark.parametrize(
+    "command", [["validate"], ["calibrate"], ["predict"], ["best"], ["recipe"]]
+)
+def test_help_names_the_document(command: list[str]) -> None:
+    shown = CliRunner().invoke(app, [*command, "--help"])
+    assert "docs/files.md" in shown.output
