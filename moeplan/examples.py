@@ -22,8 +22,8 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from costmodel.calibration_file import write_whole
 from moeplan.cli import main
+from presets.files import write_whole
 
 OUTPUT = re.compile(
     r'(<!-- output(?: until "(?P<until>[^"\n]+)")?: (?P<command>[^\n]+) -->\n)```\n.*?^```$',

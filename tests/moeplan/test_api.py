@@ -113,7 +113,8 @@ def test_validate_and_its_calibration(measurements: Mapping[str, Path]) -> None:
 
 def test_precisions() -> None:
     assert preferred_precision(load_model("deepseek-r1-0528"), load_hardware("gb200")) == "fp4"
-    assert preferred_precision(load_model("gpt-oss-120b"), load_hardware("h100")) == "bf16"
+    assert preferred_precision(load_model("gpt-oss-120b"), load_hardware("h100")) == "fp4"
+    assert preferred_precision(load_model("kimi-k2"), load_hardware("h100")) == "fp8"
     model = load_model("gpt-oss-120b")
     only_fp4 = model.precisions.model_copy(update={"bf16": None})
     with pytest.raises(moeplan.InputError, match="at no precision that h100 has"):
