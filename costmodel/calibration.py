@@ -91,7 +91,7 @@ class Coverage(BaseModel):
     max_batch_tp: Span  # per worker
     prefill_attentions: tuple[str, ...] = ("dp",)  # modes of the prefill workers
     prefill_gpus: Span = (1, 72)  # per worker inside one NVLink domain
-    narrow_ep: tuple[str, ...] = ()  # "dp 8/1": workers of 8 GPUs with EP 1 and attention dp
+    narrow_ep: tuple[str, ...] = ()  # "blackwell fp8 dp 8/1": 8 GPUs with EP 1
     eplb_skus: tuple[str, ...] = ()  # machines measured with expert slots
     eplb_slots: Span = (0, 0)
 

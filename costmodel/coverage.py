@@ -54,7 +54,13 @@ def coverage_of(rows: Sequence[ServingRow]) -> Coverage:
         narrow_ep=tuple(
             sorted(
                 {
-                    f"{row.decode_attention} {row.decode_gpus_per_worker}/{row.decode_ep}"
+                    narrow_ep_of(
+                        row.sku,
+                        row.precision,
+                        row.decode_attention,
+                        row.decode_gpus_per_worker,
+                        row.decode_ep,
+                    )
                     for row in narrow
                 }
             )
@@ -65,6 +71,15 @@ def coverage_of(rows: Sequence[ServingRow]) -> Coverage:
             max((row.eplb_slots for row in copied), default=0),
         ),
     )
+
+
+def narrow_ep_of(sku: str, precision: str, attention: str, gpus: int, ep: int) -> str:
+    """Name a worker whose EP is below its GPUs, as a coverage has it.
+
+    >>> narrow_ep_of("b200", "fp8", "tp", 8, 1)
+    'blackwell fp8 tp 8/1'
+    """
+    return f"{load_hardware(sku).generation} {precision} {attention} {gpus}/{ep}"
 
 
 def _measured(rows: Iterable[ServingRow], name_of: Callable[[ServingRow], str]) -> tuple[str, ...]:

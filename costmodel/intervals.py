@@ -12,6 +12,7 @@ import numpy as np
 from costmodel.calibration import Calibration, Coverage
 from costmodel.collectives import LARGEST_DISPATCH
 from costmodel.counts import expert_input_bytes
+from costmodel.coverage import narrow_ep_of
 from costmodel.inputs import FloatArray
 from costmodel.results import Case, Scenario
 from presets import ClusterSpec, Model, ScaleOut, load_model, model_names
@@ -138,7 +139,8 @@ def _decode_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
     if mode == "tp" and not wide and gpus > coverage.tp_gpus[1]:
         far = _distance(gpus, (1, coverage.tp_gpus[1]))
         yield Outside(f"attention tp over {gpus} GPUs", far)
-    if ep < gpus and f"{mode} {gpus}/{ep}" not in coverage.narrow_ep:
+    narrow = narrow_ep_of(cluster.sku, case.scenario.precision, mode, gpus, ep)
+    if ep < gpus and narrow not in coverage.narrow_ep:
         yield Outside(f"EP {ep} over {gpus} GPUs under attention {mode}")
     if slots and (cluster.sku not in coverage.eplb_skus or _distance(slots, coverage.eplb_slots)):
         yield Outside(f"{slots} expert slots on {cluster.sku}")

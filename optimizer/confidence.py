@@ -106,7 +106,7 @@ def promised_share(
                 prefill_gpus_per_worker=1,  # decode does not feel it
                 decode_workers=1,
                 decode_gpus_per_worker=shape.gpus,
-                decode_ep=shape.gpus,
+                decode_ep=shape.ep,
                 decode_attention=shape.attention,
                 max_batch=batch,
                 mtp_depth=shape.mtp_depth,

@@ -187,7 +187,7 @@ def configuration_of(lattice: Lattice, state: int, column: int, users: int) -> C
         prefill_attention="dp" if lattice.options.attention_dp[option] else "tp",
         decode_workers=int(pairs.decode_workers[column]),
         decode_gpus_per_worker=shape.gpus,
-        decode_ep=shape.gpus,
+        decode_ep=shape.ep,
         decode_attention=shape.attention,
         max_batch=int(lattice.states.batch[state]),
         mtp_depth=shape.mtp_depth,

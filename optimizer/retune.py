@@ -188,7 +188,11 @@ def retuning_of(
     cases = [Case(fleet, scenario, ground.cluster, ground.prefill_cluster) for fleet in fleets]
     shapes = [
         Shape(
-            fleet.decode_gpus_per_worker, fleet.decode_attention, fleet.mtp_depth, fleet.eplb_slots
+            fleet.decode_gpus_per_worker,
+            fleet.decode_ep,
+            fleet.decode_attention,
+            fleet.mtp_depth,
+            fleet.eplb_slots,
         )
         for fleet in fleets
     ]

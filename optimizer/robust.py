@@ -320,6 +320,7 @@ def structure(configuration: Configuration) -> tuple[object, ...]:
     """Say what tells structures apart, as among runners-up."""
     return (
         configuration.decode_gpus_per_worker,
+        configuration.decode_ep,
         configuration.decode_attention,
         configuration.mtp_depth,
     )

@@ -258,12 +258,12 @@ class _Found:
         return tuple(found.values())
 
     def structure(self, key: Key) -> tuple[object, ...]:
-        """Say what tells runners-up apart: decode worker size, attention and draft depth.
+        """Say what tells runners-up apart: size and EP of a decode worker, attention, draft depth.
 
         Prefill workers of another size hardly change an answer: they would fill the list.
         """
         shape = self.lattice.states.shape_of(key[0])
-        return shape.gpus, shape.attention, shape.mtp_depth
+        return shape.gpus, shape.ep, shape.attention, shape.mtp_depth
 
     @cached_property
     def front(self) -> Entries:

@@ -26,6 +26,13 @@ DEEPEST_DRAFT = 3
 """Deepest draft whose acceptance was measured. [1]"""
 
 
+SCALE_BLOCKS = {"fp4": 32, "fp8": 128, "bf16": 1}
+"""Weights along an expert's width that share a scale, by precision. [1]
+
+DeepSeek's FP8 has blocks of 128 x 128 (config.json of R1, 2025-05-28), MXFP4 32 in a row, NVFP4 16.
+"""
+
+
 @dataclass(frozen=True)
 class Space:
     """What is searched, all at once.
@@ -35,7 +42,9 @@ class Space:
     prefill_workers, decode_workers : tuple of int
         How many workers. [1]
     prefill_gpus, decode_gpus : tuple of int
-        Sizes of one worker; EP is the size of a decode worker. [GPU]
+        Sizes of one worker. [GPU]
+    narrow_ep : tuple of int
+        EP of decode workers that is tried besides that of all their GPUs. [GPU]
     attention, prefill_attention : tuple of {"tp", "dp"}
         Attention of decode workers, and of prefill workers.
     mtp_depths : tuple of int
@@ -49,7 +58,8 @@ class Space:
     prefill_workers: tuple[int, ...] = tuple(range(1, 17))
     prefill_gpus: tuple[int, ...] = (1, 2, 4, 8)
     decode_workers: tuple[int, ...] = tuple(range(1, 17))
-    decode_gpus: tuple[int, ...] = (4, 8, 16, 32, 64, 72)
+    decode_gpus: tuple[int, ...] = (1, 2, 4, 8, 12, 16, 24, 32, 36, 40, 48, 56, 64, 72)
+    narrow_ep: tuple[int, ...] = (1,)
     attention: tuple[Attention, ...] = ("tp", "dp")
     prefill_attention: tuple[Attention, ...] = ("tp", "dp")
     mtp_depths: tuple[int, ...] = (0, 1, 2, 3)
@@ -60,6 +70,8 @@ class Space:
         """Refuse grids that are empty, repeat a value or leave what was measured."""
         for name in ("prefill_workers", "prefill_gpus", "decode_workers", "decode_gpus"):
             _check_grid(name, getattr(self, name), 1, LARGEST_COUNT)
+        if self.narrow_ep:
+            _check_grid("narrow_ep", self.narrow_ep, 1, LARGEST_COUNT)
         _check_grid("mtp_depths", self.mtp_depths, 0, DEEPEST_DRAFT)
         for name in ("attention", "prefill_attention"):
             modes = getattr(self, name)
@@ -78,7 +90,9 @@ class Shape:
     Attributes
     ----------
     gpus : int
-        GPUs of the worker, and its EP. [GPU]
+        GPUs of the worker. [GPU]
+    ep : int
+        GPUs that share one copy of the experts; each expert is split ``gpus / ep`` ways. [GPU]
     attention : {"tp", "dp"}
         Attention over heads, or over requests.
     mtp_depth : int
@@ -88,6 +102,7 @@ class Shape:
     """
 
     gpus: int
+    ep: int
     attention: Attention
     mtp_depth: int
     eplb_slots: int
@@ -107,9 +122,28 @@ def fits_cluster(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool
     return shape.gpus <= cluster.gpus
 
 
+def servers_whole(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
+    """Whether a worker larger than a server takes whole ones."""
+    server = int(cluster.hardware().gpus_per_node.value)
+    return shape.gpus <= server or shape.gpus % server == 0
+
+
 def experts_divide(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
     """Whether every rank holds as many expert slots as every other."""
-    return (shape.eplb_slots or scenario.model.experts) % shape.gpus == 0
+    return (
+        shape.gpus % shape.ep == 0 and (shape.eplb_slots or scenario.model.experts) % shape.ep == 0
+    )
+
+
+def blocks_whole(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
+    """Whether experts that are split keep whole blocks of weights that share a scale."""
+    parts, width = shape.gpus // shape.ep, scenario.model.expert_intermediate
+    return parts == 1 or width % (parts * SCALE_BLOCKS[scenario.precision]) == 0
+
+
+def split_inside(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
+    """Whether experts are split over GPUs of one NVLink domain only."""
+    return shape.gpus == shape.ep or shape.gpus <= cluster.hardware().gpus_per_domain.value
 
 
 def heads_divide(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
@@ -124,12 +158,20 @@ def drafts_exist(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool
 
 def copies_pay(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
     """Whether copies of experts go with attention dp and wide EP only."""
-    return shape.eplb_slots == 0 or (shape.attention == "dp" and shape.gpus >= EPLB_FROM_EP)
+    return shape.eplb_slots == 0 or (shape.attention == "dp" and shape.ep >= EPLB_FROM_EP)
 
 
 RULES: tuple[Rule, ...] = (
     Rule("cluster", "a worker cannot be larger than the cluster", fits_cluster),
+    Rule("servers", "a worker larger than a server takes whole servers", servers_whole),
     Rule("experts", "EP must divide the experts, or the EPLB slots", experts_divide),
+    Rule(
+        "blocks",
+        "experts that are split must keep whole blocks of weights with one scale: "
+        + ", ".join(f"{size} in {name}" for name, size in SCALE_BLOCKS.items()),
+        blocks_whole,
+    ),
+    Rule("split", "experts are split inside one NVLink domain only", split_inside),
     Rule("heads", "attention tp must divide the attention heads", heads_divide),
     Rule("drafts", "a draft depth above 0 needs draft layers in the checkpoint", drafts_exist),
     Rule(
@@ -157,9 +199,10 @@ def all_shapes(space: Space, scenario: Scenario) -> list[Shape]:
     """Every decode worker of the space, with and without EPLB, before any rule; sorted."""
     experts = scenario.model.experts
     return sorted(
-        Shape(gpus, attention, depth, slots)
+        Shape(gpus, ep, attention, depth, slots)
         for gpus, attention, depth in product(space.decode_gpus, space.attention, space.mtp_depths)
-        for slots in (0, eplb_slots(experts, gpus))
+        for ep in sorted({gpus, *(narrow for narrow in space.narrow_ep if narrow < gpus)})
+        for slots in (0, eplb_slots(experts, ep))
     )
 
 
@@ -188,7 +231,7 @@ def prefill_shapes(
         shape
         for gpus, attention in product(sorted(sizes), sorted(set(space.prefill_attention)))
         if gpus > 1 or attention == "dp"
-        for shape in [Shape(gpus, attention, 0, 0)]
+        for shape in [Shape(gpus, gpus, attention, 0, 0)]
         if broken_rule(shape, scenario, cluster) is None
     ]
 

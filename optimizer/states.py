@@ -308,7 +308,7 @@ def _workers(shapes: list[Shape], scenario: Scenario, cluster: ClusterSpec) -> W
     gpus = np.array([float(shape.gpus) for shape in shapes])
     return WorkerArrays(
         gpus=gpus,
-        ep=gpus,
+        ep=np.array([float(shape.ep) for shape in shapes]),
         attention_dp=np.array([shape.attention == "dp" for shape in shapes]),
         mtp_depth=np.array([float(shape.mtp_depth) for shape in shapes]),
         eplb_slots=np.array([float(shape.eplb_slots) for shape in shapes]),

@@ -19,12 +19,12 @@ RACK = default_cluster("gb200", 72)
 @pytest.mark.parametrize(
     ("shape", "rule"),
     [
-        (Shape(128, "dp", 0, 0), "cluster"),  # 72 GPUs
-        (Shape(72, "dp", 0, 0), "experts"),  # 256 / 72
-        (Shape(64, "dp", 0, 288), "experts"),  # 288 / 64
-        (Shape(72, "tp", 0, 288), "heads"),  # 128 / 72
-        (Shape(64, "tp", 0, 320), "copies"),
-        (Shape(8, "dp", 0, 288), "copies"),
+        (Shape(128, 128, "dp", 0, 0), "cluster"),  # 72 GPUs
+        (Shape(72, 72, "dp", 0, 0), "experts"),  # 256 / 72
+        (Shape(64, 64, "dp", 0, 288), "experts"),  # 288 / 64
+        (Shape(72, 72, "tp", 0, 288), "heads"),  # 128 / 72
+        (Shape(64, 64, "tp", 0, 320), "copies"),
+        (Shape(8, 8, "dp", 0, 288), "copies"),
     ],
 )
 def test_engine_rules_name_what_they_cut(scenario: Scenario, shape: Shape, rule: str) -> None:
@@ -38,7 +38,7 @@ def test_drafts_need_draft_layers(scenario: Scenario) -> None:
     plain = scenario.model_copy(
         update={"model": scenario.model.model_copy(update={"draft_layers": 0})}
     )
-    broken = broken_rule(Shape(8, "dp", 1, 0), plain, RACK)
+    broken = broken_rule(Shape(8, 8, "dp", 1, 0), plain, RACK)
     assert broken is not None
     assert broken.name == "drafts"
     assert {shape.mtp_depth for shape in allowed_shapes(Space(), plain, RACK)} == {0}
