@@ -22,7 +22,7 @@ test: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
-	$(VENV)/bin/pytest --cov
+	$(VENV)/bin/pytest --cov --numprocesses auto --dist loadfile
 
 # The first and the last take minutes: they write docs/accuracy.md and the shipped constants.
 accuracy: $(VENV)/.installed

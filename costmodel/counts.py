@@ -25,7 +25,7 @@ def model_arrays(model: Model, precision: str) -> ModelArrays:
     """
     bits = model.precision(precision)
     narrow = bits.expert_input or bits.experts  # what experts multiply
-    whole, split, heads, products, prefill_products, kv, kv_split = _attention(model, bits)
+    whole, split, heads, products, prefill_products, kv, kv_split = _attention(model)
     output = _output_params(model)  # split, and may have bits of its own
     join = 2.0 * model.hidden**2 if model.draft_layers else 0.0
     expert = 3.0 * model.hidden * model.expert_intermediate
@@ -170,7 +170,7 @@ def _flops(hardware: Hardware, bits: float, model: Model) -> float:
 
 
 def _attention(
-    model: Model, bits: Precision
+    model: Model,
 ) -> tuple[float, float, float, float, float, float, float]:
     """Whole and split projection weights, heads, products at decode and prefill, cache, its split.
 

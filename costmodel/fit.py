@@ -76,36 +76,37 @@ def fit_constants(
         moved = dict(zip(names, values, strict=True))
         return softened(residuals(calibration_of(fixed | moved, start.coverage)))
 
-    def objective(logs: FloatArray) -> FloatArray:
+    def objective(scores: FloatArray) -> FloatArray:
         if progress is not None:
             progress()
-        return np.concatenate([softened_residuals(np.exp(logs)), (logs - prior) / spread])
+        return np.concatenate([softened_residuals(np.exp(prior + spread * scores)), scores])
 
-    def slopes(logs: FloatArray) -> FloatArray:
+    def slopes(scores: FloatArray) -> FloatArray:
         """Forward differences in all constants at once: each its own row of one evaluation."""
+        logs = prior + spread * scores
         steps = np.where(logs + STEP < high, STEP, -STEP)
         points = np.exp(logs[:, np.newaxis] + np.diag(steps))[:, :, np.newaxis]
         at = softened_residuals(np.exp(logs))
         moved = np.broadcast_to(softened_residuals(points), (len(names), len(at)))
-        columns = (moved - at) / steps[:, np.newaxis]
-        return np.concatenate([columns.T, np.diag(1.0 / spread)])
+        columns = (moved - at) / (steps / spread)[:, np.newaxis]
+        return np.concatenate([columns.T, np.eye(len(names))])
 
     margin = 1e-6 * (high - low)
     first = np.log([constants[name].value for name in names])
+    # In deviations from the prior a fit that starts there takes first steps of one deviation.
     solution = least_squares(
         objective,
-        np.clip(first, low + margin, high - margin),
+        (np.clip(first, low + margin, high - margin) - prior) / spread,
         jac=slopes,
-        bounds=(low, high),
-        x_scale=spread,
+        bounds=((low - prior) / spread, (high - prior) / spread),
         max_nfev=maximum_evaluations,
         ftol=TOLERANCE,
     )
-    jacobian = np.asarray(solution.jac)
+    jacobian = np.asarray(solution.jac) / spread
     covariance = np.linalg.inv(jacobian.T @ jacobian)
     errors = np.sqrt(np.diag(covariance))
     fitted = dict(constants)
-    for name, log, error in zip(names, solution.x, errors, strict=True):
+    for name, log, error in zip(names, prior + spread * solution.x, errors, strict=True):
         fitted[name] = constants[name].model_copy(
             update={
                 "value": float(np.exp(log)),

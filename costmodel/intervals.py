@@ -95,8 +95,8 @@ def extrapolations(case: Case, coverage: Coverage) -> tuple[Outside, ...]:
     """In what a case lies outside the data that the calibration rests on."""
     return (
         *_served_outside(case, coverage),
-        *_decode_outside(case, coverage),
         *_links_outside(case, coverage),
+        *_decode_outside(case, coverage),
         *_prefill_outside(case, coverage),
     )
 

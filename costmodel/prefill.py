@@ -70,7 +70,7 @@ def prefill_worker(
     return Prefill(
         seconds_per_token=seconds,
         latency=calibration.first_token_time + alone + hand_over,
-        capacity=servers / alone,
+        capacity=servers / np.maximum(alone, hand_over),  # NICs send while ranks compute
         servers=servers,
     )
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from costmodel.workload import Workload
 from presets import ClusterSpec, Model
+from presets.frozen import Frozen
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Interval = tuple[float, float]
@@ -101,7 +102,7 @@ class Prediction(BaseModel):
     usd_per_m_total_tokens: float
     origin: Literal["modelled", "extrapolated"]
     extrapolated_in: tuple[str, ...] = ()
-    interval_90: dict[str, Interval]
+    interval_90: Frozen[str, Interval]
 
 
 @dataclass(frozen=True)

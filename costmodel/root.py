@@ -14,6 +14,9 @@ WIDTH = 1e-7
 HEIGHT = 1e-9
 """How far below zero a value may be at a root. [1]"""
 
+SLACK = 5.0
+"""Steps that the search may take beyond those of bisection: chords need room to turn. [1]"""
+
 FAR = 1e3
 """Stands for infinite values of a function, so that a chord can be drawn. [1]"""
 
@@ -38,9 +41,9 @@ def last_below(
 
     Notes
     -----
-    Interpolate, truncate, project: a chord where that helps, and at most one step more than
-    bisection where it does not, as at a jump (I. F. D. Oliveira, R. H. C. Takahashi, ACM Trans.
-    Math. Softw. 47, 2020).
+    Interpolate, truncate, project (I. F. D. Oliveira, R. H. C. Takahashi, ACM Trans. Math. Softw.
+    47, 2020): a chord, that of the Illinois method, where it helps, and at most `SLACK` steps more
+    than bisection where it does not, as at a jump.
 
     >>> float(last_below(lambda x: x**3 - 2.0, np.zeros(()), 2.0 * np.ones(())).round(6))
     1.259921
@@ -51,13 +54,16 @@ def last_below(
 
     below, above = bounded(low), bounded(high)
     first = np.maximum(high - low, WIDTH)
-    # How far from the middle a point may lie, so that bisection would end one step earlier.
-    reach = WIDTH * 2.0 ** np.ceil(np.log2(first / WIDTH))
+    # How far from the middle a point may lie, so that bisection would end `SLACK` steps earlier.
+    reach = WIDTH * 2.0 ** (np.ceil(np.log2(first / WIDTH)) + SLACK - 1.0)
     low, high = np.where(above <= 0.0, high, low), np.where(below > 0.0, low, high)
+    fitted = exceeded = np.zeros(np.shape(first), dtype=np.bool_)
+    pull_low = pull_high = np.ones(np.shape(first))
     while np.any(sought := (high - low > WIDTH) & (below < -HEIGHT)):
         width = high - low
         middle = 0.5 * (low + high)
-        chord = low + width * np.clip(below / np.minimum(below - above, -1e-300), 0.0, 1.0)
+        down, up = pull_low * below, pull_high * above
+        chord = low + width * np.clip(down / np.minimum(down - up, -1e-300), 0.0, 1.0)
         inwards = np.minimum(TRUNCATION * width**2 / first, np.abs(middle - chord))
         point = chord + np.sign(middle - chord) * inwards
         point = np.clip(point, middle - (reach - 0.5 * width), middle + (reach - 0.5 * width))
@@ -67,4 +73,8 @@ def last_below(
         fits, exceeds = sought & (value <= 0.0), sought & (value > 0.0)
         low, below = np.where(fits, point, low), np.where(fits, value, below)
         high, above = np.where(exceeds, point, high), np.where(exceeds, value, above)
+        # An end that stays twice counts half in the next chord, which else creeps up from one side.
+        pull_low = np.where(exceeds & exceeded, 0.5 * pull_low, 1.0)
+        pull_high = np.where(fits & fitted, 0.5 * pull_high, 1.0)
+        fitted, exceeded = fits, exceeds
     return low

@@ -232,8 +232,9 @@ def fullest(
     users: FloatArray,
     slots: FloatArray,
     max_ttft: float | None = None,
+    max_tpot: FloatArray | None = None,
 ) -> Steady:
-    """Fill decode until ``max_batch``, the users, prefill or TTFT allow no more.
+    """Fill decode until ``max_batch``, the users, prefill, TTFT or TPOT allow no more.
 
     A fuller batch needs more users and more of prefill, as it takes longer and yields more.
 
@@ -247,6 +248,8 @@ def fullest(
         Slots of each rank (dp) or worker (tp). [1]
     max_ttft
         Longest mean TTFT of just as many users as keep the batch in flight. [s]
+    max_tpot
+        Longest median TPOT. [s]
     """
 
     def excess(log_batch: FloatArray) -> FloatArray:
@@ -255,8 +258,10 @@ def fullest(
         with np.errstate(invalid="ignore"):  # before an overloaded prefill no end of users waits
             needs = [steady.users / users]
             if max_ttft is not None:
-                result = benchmark_of(network, steady, slots, np.ceil(steady.users))
+                result = benchmark_of(network, steady, slots, steady.users)
                 needs.append(result.ttft_mean / max_ttft)
+            if max_tpot is not None:
+                needs.append(steady.decode.tpot / max_tpot)
         most_needed = steady.prefill_load / MOST_LOAD
         for need in needs:
             most_needed = np.maximum(most_needed, np.where(np.isfinite(need), need, 0.0))

@@ -73,6 +73,7 @@ COVERED = 0.9  # share of cross-validated errors inside an interval
 LEAVE_ONE_OUT = 16  # rows up to which a user's configurations are left out one at a time
 DRIFT = 0.1  # of the logarithm of a constant between clusters
 ACCEPTANCE_DRIFT = 0.03  # of accepted drafts, which belong to model and text, not to the cluster
+FAST = 2.0  # times the prior rate of prefill, where its fit starts
 INFORMED = 0.01  # share of a prior's variance from which rows count as having set a constant
 ROUNDS = 2  # step time and prefill in turn: each sets how many requests the other sees
 
@@ -236,7 +237,8 @@ def calibrate_serving(
 
     `also` names further constants of the step to fit.
     In the first of several rounds prefill is taken as boundless, so that a poor start of its rate
-    cannot starve the decode workers of the requests that they were measured with.
+    cannot starve the decode workers of the requests that they were measured with; its own fit then
+    starts from a high rate, as one that is too low hides how TTFT depends on the rest.
     """
     deployments = deployments_of([case_of(row) for row in rows])
     seen = observations_of(rows)
@@ -253,12 +255,21 @@ def calibrate_serving(
     names = (*step_names(start), *also)
     file, informed, evaluations = start, dict[str, float](), 0
     for index in range(rounds):
-        first = boundless if index == 0 and rounds > 1 else step
-        for chosen, residuals in ((names, first), (PREFILL, wait)):
+        from_afar = index == 0 and rounds > 1
+        for chosen, residuals in ((names, boundless if from_afar else step), (PREFILL, wait)):
+            if from_afar and "prefill_efficiency" in chosen:
+                file = _with_fast_prefill(file)
             fit = fit_constants(file, chosen, residuals, progress=progress)
             file, evaluations = fit.file, evaluations + fit.evaluations
             informed |= fit.informed
     return Fit(file, informed, evaluations)
+
+
+def _with_fast_prefill(file: CalibrationFile) -> CalibrationFile:
+    """Start prefill at a multiple of its prior rate."""
+    constant = file.constants["prefill_efficiency"]
+    fast = constant.model_copy(update={"value": min(FAST * constant.prior, constant.high)})
+    return replace(file, constants=file.constants | {"prefill_efficiency": fast})
 
 
 def _at_priors(file: CalibrationFile) -> CalibrationFile:

@@ -108,7 +108,7 @@ def explain(
     )
     return Explanation(
         links=WorkerLinks(decode=_loads(traffic.decode), prefill=_loads(traffic.prefill)),
-        shadow_prices=tuple(map(_price, prices)),
+        shadow_prices=tuple(_price(price, answer.objective.amount) for price in prices),
     )
 
 
@@ -117,7 +117,7 @@ def explain_steps(answer: Best, options: Options = DEFAULTS) -> int:
     from optimizer.shadow import wider_questions
 
     asked = _asked(answer, options)
-    return sum(1 for _ in wider_questions(asked.cluster, asked.limits))
+    return sum(1 for _ in wider_questions(asked.cluster, asked.limits, asked.prefill_cluster))
 
 
 def robustness(
@@ -244,7 +244,7 @@ def _loads(links: dict[str, LinkUse]) -> dict[Any, LinkLoad]:
     }
 
 
-def _price(price: Price) -> ShadowPrice:
+def _price(price: Price, amount: float | None) -> ShadowPrice:
     return ShadowPrice(
         limit=price.limit,
         unit=UNITS[price.limit],
@@ -253,6 +253,8 @@ def _price(price: Price) -> ShadowPrice:
         config_changes=not price.same,
         throughput_change=price.throughput_change,
         cost_change=price.cost_change,
+        objective_amount=price.amount,
+        objective_change=price.amount / amount - 1.0 if amount else 0.0,
         config=price.configuration,
         prediction=price.prediction,
     )

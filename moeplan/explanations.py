@@ -11,6 +11,7 @@ from pydantic import Field
 
 from costmodel.results import Configuration, Prediction
 from moeplan.shown import Result
+from presets.frozen import Frozen
 
 UNITS = {
     "nic_bandwidth": "GB/s",
@@ -45,8 +46,8 @@ class LinkLoad(Result):
 class WorkerLinks(Result):
     """Links of one GPU of either role; prefill is taken as bound by arithmetic, not by memory."""
 
-    decode: dict[Literal["nvlink", "nic", "hbm"], LinkLoad]
-    prefill: dict[Literal["nvlink", "nic"], LinkLoad]
+    decode: Frozen[Literal["nvlink", "nic", "hbm"], LinkLoad]
+    prefill: Frozen[Literal["nvlink", "nic"], LinkLoad]
 
 
 class ShadowPrice(Result):
@@ -62,8 +63,10 @@ class ShadowPrice(Result):
         The new answer.
     config_changes : bool
         Whether it is another configuration.
-    throughput_change, cost_change : float
+    throughput_change, cost_change, objective_change : float
         Relative to the old answer. [1]
+    objective_amount : float
+        What the objective comes to, in its unit.
     """
 
     limit: str
@@ -73,6 +76,8 @@ class ShadowPrice(Result):
     config_changes: bool
     throughput_change: float
     cost_change: float
+    objective_amount: float
+    objective_change: float
     config: Configuration
     prediction: Prediction
 

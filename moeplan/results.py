@@ -17,6 +17,7 @@ from pydantic import (
 from costmodel.results import Configuration, Prediction
 from moeplan.domains import Domain
 from moeplan.shown import Result, Shown
+from presets.frozen import Frozen
 
 
 class ScenarioSummary(Result):
@@ -224,7 +225,7 @@ class Deployment(Result):
 
     config: Configuration
     prediction: Prediction
-    breakdown_ms: dict[str, float]
+    breakdown_ms: Frozen[str, float]
     batch_in_flight: float
     prefill_load: float
     links: Links
@@ -264,7 +265,7 @@ class Best(Shown):
     measured: Measured | None
     search: Search
     runners_up: tuple[RunnerUp, ...]
-    breakdown_ms: dict[str, float] | None
+    breakdown_ms: Frozen[str, float] | None
     objective: Objective
     placement: tuple[Domain, ...] = ()
     prefill_sku: str | None = None
@@ -346,9 +347,9 @@ class ComparisonRow(Result):
     """
 
     target_tok_s_per_user: float
-    pairs: dict[str, Pair]
+    pairs: Frozen[str, Pair]
     ratio: Ratio
-    answers: Annotated[dict[str, Best], Field(exclude=True)]
+    answers: Annotated[Frozen[str, Best], Field(exclude=True)]
 
     @model_serializer(mode="wrap")
     def _machines_on_top(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -358,7 +359,15 @@ class ComparisonRow(Result):
         return content | pairs | {"ratio": ratio}
 
     def winner(self, kind: Literal["measured", "modelled"]) -> str | None:
-        """Machine with the lowest cost; None where no machine has a value."""
+        """Machine with the lowest cost; None where no machine has a value.
+
+        A machine that cannot reach the target loses; one that was not measured is no loser.
+        """
+        if kind == "measured" and any(
+            pair.measured is None and not self.answers[sku].above_measured
+            for sku, pair in self.pairs.items()
+        ):
+            return None
         costs = {
             sku: value.usd_per_m_total_tokens
             for sku, pair in self.pairs.items()

@@ -99,14 +99,15 @@ def whole_domains(
 def charged_gpus(cluster: ClusterSpec, first: Group, second: Group) -> int | None:
     """GPUs of the fewest whole domains in which two groups of workers stand side by side.
 
-    None where the cluster has no room for them.
+    None where the cluster has no room for them. The last domain of a cluster that ends inside one
+    is charged whole.
     """
     domain = int(cluster.hardware().gpus_per_domain.value)
     least = first[0] * first[1] + second[0] * second[1]
     for gpus in range(-(-least // domain) * domain, cluster.gpus + domain, domain):
         part = cluster.model_copy(update={"gpus": min(gpus, cluster.gpus)})
         if packs(part, first, second):
-            return part.gpus
+            return gpus
     return None
 
 

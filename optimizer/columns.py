@@ -128,9 +128,7 @@ def level_starts(pairs: Columns) -> IntArray:
     return np.concatenate([[0], np.flatnonzero(changed) + 1])
 
 
-def first_at(
-    throughput: FloatArray, best: FloatArray, row: IntArray, level: IntArray, starts: IntArray
-) -> IntArray:
+def first_at(throughput: FloatArray, row: IntArray, level: IntArray, starts: IntArray) -> IntArray:
     """First column of a level that reaches the best of its row there."""
     ends = np.append(starts[1:], throughput.shape[1])
     column = np.empty(len(row), dtype=np.int64)

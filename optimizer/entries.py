@@ -45,11 +45,6 @@ class Entries:
         """Count the entries."""
         return len(self.state)
 
-    @property
-    def merit(self) -> FloatArray:
-        """Throughput over weight; the more the better."""
-        return np.asarray(self.throughput / self.weight)
-
     def take(self, index: IntArray | np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Entries:
         """Keep the chosen entries."""
         return Entries(*(getattr(self, field.name)[index] for field in fields(self)))

@@ -13,6 +13,9 @@ GROUPS = {"dispatch": "dispatch and combine", "combine": "dispatch and combine"}
 FED_OUT = 0.97 * MOST_LOAD
 """Share of its capacity from which prefill, and nothing of decode, bounds a deployment [1]."""
 
+EQUAL = 0.0005
+"""Relative difference that prints as 0.0 %. [1]"""
+
 NOT_A_PART = "exposed_communication"
 """Entry of a breakdown that repeats others."""
 
@@ -32,12 +35,11 @@ def lost_by(
     growth = {name: theirs.get(name, 0.0) - ours.get(name, 0.0) for name in theirs | ours}
     if prefill_share(other[0]) <= prefill_share(winner[0]):
         del growth["prefill"]  # the same prefill for fewer tokens: decode is what made them fewer
-    cause = max(sorted(growth), key=lambda name: growth[name])
-    if cause == "stranded":
-        reason = " against ".join(_strands(value) for _, value in (other, winner))
-    else:
-        reason = _reason(cause, winner[0], other[0], ours, theirs)
-    return f"{behind(winner[1], other[1])}: {reason}"
+    for cause in sorted(growth, key=lambda name: (-growth[name], name)):
+        reason = _reason(cause, winner, other, (ours, theirs))
+        if growth[cause] > 0.0 and reason is not None:
+            return f"{behind(winner[1], other[1])}: {reason}"
+    return behind(winner[1], other[1])
 
 
 def behind(winner: Value, other: Value) -> str:
@@ -48,15 +50,11 @@ def behind(winner: Value, other: Value) -> str:
         fewer = 100.0 * (1.0 - other.served / winner.served)
         return f"as many GPUs, {fewer:.1f} % fewer requests/s"
     ratio = other.amount / winner.amount
+    if abs(ratio - 1.0) < EQUAL:
+        return "equal"
     if winner.more_is_better:
         return f"{100.0 * (1.0 - ratio):.1f} % fewer {winner.unit}"
     return f"{100.0 * (ratio - 1.0):.1f} % dearer"
-
-
-def _strands(value: Value) -> str:
-    bill = value.bill
-    assert bill is not None  # only whole domains strand GPUs
-    return f"{bill.stranded} of {bill.charged} GPUs stranded"
 
 
 def gpu_time(predicted: Predicted, value: Value, scenario: Scenario) -> dict[str, float]:
@@ -111,27 +109,40 @@ def _fed_out(winner: Predicted, other: Predicted) -> str:
 
 def _reason(
     cause: str,
-    winner: Predicted,
-    other: Predicted,
-    ours: dict[str, float],
-    theirs: dict[str, float],
-) -> str:
+    winner: tuple[Predicted, Value],
+    other: tuple[Predicted, Value],
+    times: tuple[dict[str, float], dict[str, float]],
+) -> str | None:
+    """Put a cause into words; None where both sides would read alike.
+
+    `times` are those of `gpu_time`, of the winner and of the other.
+    """
+    sides = [
+        _side(cause, *each, time) for each, time in zip((other, winner), times[::-1], strict=True)
+    ]
+    if sides[0] == sides[1]:
+        return None
+    return _LEADS.get(cause, f"{cause}: ") + ", against ".join(sides)
+
+
+_LEADS = {
+    "prefill": "prefill takes ",
+    "idle": "share of GPU time lost to ramp-up, drain and empty slots: ",
+    "stranded": "GPUs paid and left over: ",
+}
+"""How a cause that is no part of a step begins."""
+
+
+def _side(cause: str, predicted: Predicted, value: Value, times: dict[str, float]) -> str:
+    """Write what a cause comes to in one deployment."""
+    configuration = predicted.configuration
     if cause == "prefill":
-        return (
-            f"prefill takes {other.configuration.prefill_gpus} of {other.configuration.gpus} GPUs, "
-            f"against {winner.configuration.prefill_gpus} of {winner.configuration.gpus}"
-        )
+        return f"{configuration.prefill_gpus} of {configuration.gpus} GPUs"
     if cause == "idle":
-        idle = [100.0 * times["idle"] / sum(times.values()) for times in (theirs, ours)]
-        return (
-            f"ramp-up, drain and empty slots are {idle[0]:.1f} % of its GPU time, "
-            f"against {idle[1]:.1f} %"
-        )
-    milliseconds = step_parts(other).get(cause, 0.0), step_parts(winner).get(cause, 0.0)
-    tokens = tokens_per_gpu_step(other), tokens_per_gpu_step(winner)
-    if tokens[0] > 0.98 * tokens[1]:
-        return f"{cause}: {milliseconds[0]:.1f} ms of a step, against {milliseconds[1]:.1f} ms"
-    return (
-        f"{cause}: {milliseconds[0]:.1f} ms of a step for {tokens[0]:.1f} tokens per GPU, against "
-        f"{milliseconds[1]:.1f} ms for {tokens[1]:.1f}"
-    )
+        return f"{100.0 * times['idle'] / sum(times.values()):.1f} %"
+    if cause == "stranded":
+        assert value.bill is not None  # only whole domains strand GPUs
+        return f"{value.bill.stranded} of {value.bill.charged}"
+    milliseconds = step_parts(predicted).get(cause, 0.0)
+    tokens = tokens_per_gpu_step(predicted)
+    return f"{milliseconds:.1f} ms of a step that gives each GPU {tokens:.1f} tokens"

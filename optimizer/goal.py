@@ -12,6 +12,9 @@ from presets.errors import shown
 Objective = Literal["cost", "throughput", "output-cost", "power", "gpus"]
 Billing = Literal["gpu", "domain"]
 
+LARGEST_RATE = 1e9
+"""Highest rate that may be asked for: integers stay exact. [1/s]"""
+
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 BILLINGS: tuple[Billing, ...] = get_args(Billing)
 
@@ -51,6 +54,11 @@ class Goal:
                 raise InputError(f"{name} {shown(given)} is not valid; give {', '.join(valid)}")
         if self.rate is not None:
             check_positive("rate", self.rate, "requests per second")
+            if self.rate > LARGEST_RATE:
+                raise InputError(
+                    f"rate {self.rate:g} is not valid; give at most {LARGEST_RATE:g} requests per "
+                    "second"
+                )
         if self.objective == "gpus" and self.rate is None:
             raise InputError("rate: none is given; the objective 'gpus' needs requests per second")
         if self.objective != "gpus" and self.rate is not None:

@@ -17,7 +17,7 @@ from costmodel.inputs import BoolArray, FloatArray
 from costmodel.prefill import Prefill
 from costmodel.results import Configuration, Scenario
 from costmodel.serving import MOST_LOAD, Benchmark, Fleet, benchmark, join_prefill
-from optimizer.columns import Columns, all_columns, first_at, join_columns, level_starts, rivals
+from optimizer.columns import Columns, all_columns, first_at, level_starts, rivals
 from optimizer.entries import Entries, joined
 from optimizer.goal import Goal
 from optimizer.ground import Ground
@@ -32,7 +32,7 @@ from optimizer.states import (
     speed_before,
     take_rate,
 )
-from optimizer.throttled import LOAD_TOLERANCE, Cells, throttle, throttled_cells
+from optimizer.throttled import LOAD_TOLERANCE, Cells, join_cells, throttle, throttled_cells
 from optimizer.value import serves
 
 BLOCK = 1 << 16
@@ -303,19 +303,14 @@ class _Gather:
 
     def _throttled(self) -> Entries:
         """Evaluate deployments with fewer requests in flight than slots."""
-        state, column = (
-            np.concatenate([getattr(cells, name) for cells in self.overfull])
-            if self.overfull
-            else np.zeros(0, dtype=np.int64)
-            for name in ("state", "column")
-        )
-        if not len(state):
+        if not any(map(len, self.overfull)):
             return joined([])
-        fleet = join_columns([cells.fleet for cells in self.overfull])
+        cells = join_cells(self.overfull)
+        state, column, fleet = cells.state, cells.column, cells.fleet
         result, users = throttle(
             self.states,
             self.options,
-            Cells(state, column, fleet),
+            cells,
             self.limits,
             self.scenario.workload,
             self.calibration,
@@ -359,7 +354,7 @@ class _Gather:
         left = np.zeros_like(best)
         left[:, 1:] = reached[1:, :-1]
         row, level = np.nonzero(best > np.maximum(reached[:-1], left))
-        column = first_at(throughput, best, row, level, starts)
+        column = first_at(throughput, row, level, starts)
         self.front.append(self._entries(block, row, column, throughput, users, pairs))
         last: FloatArray = reached[-1]
         return last

@@ -29,7 +29,7 @@ from optimizer.confidence import Promise, promise_of
 from optimizer.ground import Ground
 from optimizer.limits import Limits
 from optimizer.space import Shape, Space
-from optimizer.throttled import fed_users
+from optimizer.throttled import SAME, serve_fed
 
 SETTINGS = {"max_batch": 1, "concurrency": 1}
 """What a configuration has beside its fleet."""
@@ -133,13 +133,14 @@ class Retuning:
         return _retuned(run, slots, self._meets(run, one) & (slots > 0))
 
     def _fed(self, network: Network, slots: FloatArray) -> Retuned:
-        """Fill as many slots as prefill feeds, or as the given users take."""
+        """Fill as many slots as prefill and the target allow, or as the given users take."""
         one, asked = np.maximum(slots, 1.0), self.limits.concurrency
         if asked is None:
-            users = fed_users(network, one, self.limits.max_ttft)
+            slowest = self.promise.share(one) / self.limits.target
+            run = _Run(*serve_fed(network, one, self.limits.max_ttft, slowest))
         else:
             users = np.full_like(one, float(asked))
-        run = _Run(serve(network, one, users), users)
+            run = _Run(serve(network, one, users), users)
         return _retuned(run, slots, self._meets(run, one) & (slots > 0))
 
     def _meets(self, run: _Run, slots: FloatArray) -> BoolArray:
@@ -149,7 +150,8 @@ class Retuning:
 
     def _keeps_up(self, run: _Run, slots: FloatArray) -> BoolArray:
         """Whether steps are fast enough, and prefill and the users keep their slots full."""
-        fast = run.result.tpot_median <= self.promise.share(slots) / self.limits.target
+        slowest = self.promise.share(slots) / self.limits.target
+        fast = run.result.tpot_median <= slowest * (1.0 + SAME)
         fed = run.result.steady.prefill_load <= MOST_LOAD
         return np.asarray(fast & fed & (run.result.steady.users <= run.users))
 

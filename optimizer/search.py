@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.inputs import FloatArray
+from costmodel.inputs import BoolArray, FloatArray
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Predicted, Prediction, Scenario
 from optimizer.billing import Bill
@@ -24,7 +24,8 @@ from optimizer.infeasible import Infeasibility, explain_infeasibility, find_infe
 from optimizer.lattice import Lattice, configuration_of
 from optimizer.limits import Limits
 from optimizer.question import Question
-from optimizer.space import Space
+from optimizer.slowed import slowed
+from optimizer.space import Shape, Space
 from optimizer.states import IntArray
 from optimizer.value import Value, at_bill, replicas_for, value_of
 from presets import ClusterSpec, InputError
@@ -34,6 +35,12 @@ RUNNERS_UP = 4
 
 DEFAULT_GOAL = Goal()
 """Throughput per dollar of the GPUs that serve."""
+
+NONE = joined([])
+"""No deployments."""
+
+EQUAL = 1e-9
+"""Relative difference of two ratios within which neither is better. [1]"""
 
 THROUGHPUT_SCALE = 1000.0
 """Integers of the exact choice count thousandths of a token per second. [1]"""
@@ -213,6 +220,8 @@ def curve(
     asked = [replace(limits, target=target) for target in targets]
     lattice = question.lattice(limits, slowest=min(targets))
     found = [_Found(question, lattice, one) for one in asked]
+    more = slowed(question, lattice, asked, [each.beats for each in found])
+    found = [replace(each, slowed=entries) for each, entries in zip(found, more, strict=True)]
     keys = sorted({key for each in found for key in each.keys})
     configurations = [configuration_of(lattice, *key) for key in keys]
     predictions = predict(configurations, scenario, cluster, calibration, prefill_cluster)
@@ -231,6 +240,23 @@ class _Found:
     question: Question
     lattice: Lattice
     limits: Limits
+    slowed: Entries = NONE  # with just as many users as the target allows
+
+    def beats(self, entries: Entries) -> BoolArray:
+        """Tell which entries could be the answer or a runner-up: the best of their structure.
+
+        Those of a structure that is not among the answers must be better than the last of these.
+        """
+        states = self.lattice.states
+        own = dict(zip(map(self.structure, self.keys), self.ratios, strict=True))
+        last = self.ratios[-1] if len(own) > RUNNERS_UP else 0.0
+        of_shape = [own.get(structure_of(shape), last) for shape in states.shapes]
+        throughput, weight = self.ratio(entries)
+        # Equally many GPUs for a rate may serve more.
+        least = 1.0 + (EQUAL if self.question.goal.rate is None else -EQUAL)
+        return np.asarray(
+            throughput / weight > least * np.array(of_shape)[states.shape[entries.state]]
+        )
 
     @cached_property
     def choice(self) -> Choice:
@@ -239,36 +265,43 @@ class _Found:
         gpus = self.front.gpus if self.question.goal.rate is None else weight
         return choose(Candidates(throughput, weight, gpus), self.limits.max_gpus)
 
-    @cached_property
+    @property
     def keys(self) -> tuple[Key, ...]:
         """Winner and runners-up, best first; none where nothing meets the limits."""
+        return tuple(key for key, _ in self.ranked)
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """What the search makes largest, of winner and runners-up."""
+        return tuple(ratio for _, ratio in self.ranked)
+
+    @cached_property
+    def ranked(self) -> tuple[tuple[Key, float], ...]:
+        """Winner and runners-up with their ratios."""
         if self.choice.index is None:
             return ()
         winner = _key(self.front, self.choice.index)
-        entries = self.fast(self.lattice.by_structure, self.lattice.throttled)
+        entries = self.fast(self.lattice.by_structure, self.lattice.throttled, self.slowed)
         throughput, weight = self.ratio(entries)
         ties = (entries.column, entries.state, self.tie(entries))
         order = np.lexsort((*ties, -(throughput / weight)))
-        found = {self.structure(winner): winner}
+        found = {self.structure(winner): (winner, float(self.choice.ratio))}
         for place in order.tolist():
             key = _key(entries, place)
-            found.setdefault(self.structure(key), key)
+            ratio = float(throughput[place] / weight[place])
+            found.setdefault(self.structure(key), (key, ratio))
             if len(found) > RUNNERS_UP:
                 break
         return tuple(found.values())
 
     def structure(self, key: Key) -> tuple[object, ...]:
-        """Say what tells runners-up apart: size and EP of a decode worker, attention, draft depth.
-
-        Prefill workers of another size hardly change an answer: they would fill the list.
-        """
-        shape = self.lattice.states.shape_of(key[0])
-        return shape.gpus, shape.ep, shape.attention, shape.mtp_depth
+        """Say what tells runners-up apart."""
+        return structure_of(self.lattice.states.shape_of(key[0]))
 
     @cached_property
     def front(self) -> Entries:
         """What can be best and meets the target; of equals the first is chosen."""
-        entries = self.fast(self.lattice.front, self.lattice.throttled)
+        entries = self.fast(self.lattice.front, self.lattice.throttled, self.slowed)
         return entries.take(np.argsort(self.tie(entries), kind="stable"))
 
     def fast(self, *parts: Entries) -> Entries:
@@ -295,7 +328,7 @@ class _Found:
     def answer(self, predicted: Sequence[Predicted], started: float) -> Answer:
         """Put what was found into words, given the predictions of `keys`."""
         fast = self.lattice.states.speed >= self.limits.target
-        throttled = self.fast(self.lattice.throttled)
+        throttled = self.fast(self.lattice.throttled, self.slowed)
         feasible = int(self.lattice.feasible[fast].sum()) + len(throttled)
         paid = [self.paid(each) for each in predicted]
         bound = _bound(paid[0][0], self.choice) if paid else None
@@ -329,6 +362,14 @@ class _Found:
             bill = question.ground.bill(decode, prefill)
         charged = at_bill(predicted, bill, question.ground)
         return charged, value_of(question.goal, charged, bill, question.scenario, question.ground)
+
+
+def structure_of(shape: Shape) -> tuple[object, ...]:
+    """Say what tells runners-up apart: size and EP of a decode worker, attention, draft depth.
+
+    Prefill workers of another size hardly change an answer: they would fill the list.
+    """
+    return shape.gpus, shape.ep, shape.attention, shape.mtp_depth
 
 
 def _key(entries: Entries, place: int) -> Key:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from costmodel.calibration import Calibration
 from costmodel.results import Configuration, Prediction, Scenario
 from optimizer.goal import Goal
+from optimizer.ground import Ground
 from optimizer.limits import Limits
 from optimizer.search import Answer, best
 from optimizer.space import Space
@@ -48,6 +49,8 @@ class ShadowPrice:
         Of the new answer.
     throughput_change, cost_change : float
         Relative to the old answer. [1]
+    amount : float
+        What the objective comes to, in its unit.
     same : bool
         Whether the configuration stays.
     """
@@ -59,6 +62,7 @@ class ShadowPrice:
     prediction: Prediction
     throughput_change: float
     cost_change: float
+    amount: float
     same: bool
 
 
@@ -73,17 +77,24 @@ class Wider:
     limits: Limits
 
 
-def wider_questions(cluster: ClusterSpec, limits: Limits) -> Iterator[Wider]:
-    """Widen each limit that is set, one at a time; what cannot be wider is left out."""
+def wider_questions(
+    cluster: ClusterSpec, limits: Limits, prefill_cluster: ClusterSpec | None = None
+) -> Iterator[Wider]:
+    """Widen each limit that is set, one at a time; what cannot be wider is left out.
+
+    Links and memory are those of `cluster`, of decode where prefill stands elsewhere; the budget
+    counts the GPUs of both.
+    """
     hardware = cluster.hardware()
     for name, (key, fact) in RESOURCES.items():
         now = float(f"{getattr(hardware, fact).value / 1e9:.9g}")
         more = float(f"{WIDER * now:.9g}")
         yield Wider(name, now, more, _changed(cluster, key, more), limits)
-    budget = min(limits.max_gpus, cluster.gpus)
+    budget = Ground(cluster, prefill_cluster, limits.max_gpus).budget
     if budget + MORE_GPUS <= MAX_GPUS:
         gpus = budget + MORE_GPUS
-        larger = _changed(cluster, "gpus", max(cluster.gpus, gpus))
+        elsewhere = 0 if prefill_cluster is None else prefill_cluster.gpus
+        larger = _changed(cluster, "gpus", max(cluster.gpus, gpus - elsewhere))
         yield Wider("max_gpus", budget, gpus, larger, replace(limits, max_gpus=gpus))
     if limits.target > SLOWER:
         slower = limits.target - SLOWER
@@ -125,7 +136,7 @@ def shadow_prices(
         As the search does.
     """
     found: list[ShadowPrice] = []
-    for question in wider_questions(cluster, limits):
+    for question in wider_questions(cluster, limits, prefill_cluster):
         answer = best(
             scenario,
             question.cluster,
@@ -145,7 +156,7 @@ def _prices(
     question: Wider, answer: Answer, configuration: Configuration, prediction: Prediction
 ) -> Iterator[ShadowPrice]:
     """Compare one new answer with the old one; none only where rounding made it unreachable."""
-    if answer.prediction is None or answer.configuration is None:
+    if answer.prediction is None or answer.configuration is None or answer.value is None:
         return
     new = answer.prediction
     yield ShadowPrice(
@@ -156,6 +167,7 @@ def _prices(
         prediction=new,
         throughput_change=new.total_tok_s_per_gpu / prediction.total_tok_s_per_gpu - 1.0,
         cost_change=new.usd_per_m_total_tokens / prediction.usd_per_m_total_tokens - 1.0,
+        amount=answer.value.amount,
         same=answer.configuration == configuration,
     )
 

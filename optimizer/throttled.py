@@ -8,6 +8,7 @@ the grid of batches; its batch in flight is solved for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from costmodel.calibration import Calibration
 from costmodel.inputs import BoolArray, FloatArray, take
 from costmodel.serving import MOST_LOAD, Benchmark, Fleet, Network, fullest, serve
 from costmodel.workload import Workload
-from optimizer.columns import Columns, take_columns
+from optimizer.columns import Columns, join_columns, take_columns
 from optimizer.limits import Limits
 from optimizer.states import DecodeStates, IntArray, PrefillOptions
 
@@ -72,6 +73,15 @@ def throttled_cells(
     return Cells(np.concatenate(state), index, take_columns(pairs, index))
 
 
+def join_cells(parts: Sequence[Cells]) -> Cells:
+    """Put cells one after the other."""
+    return Cells(
+        np.concatenate([part.state for part in parts]),
+        np.concatenate([part.column for part in parts]),
+        join_columns([part.fleet for part in parts]),
+    )
+
+
 def throttle(
     states: DecodeStates,
     options: PrefillOptions,
@@ -79,8 +89,12 @@ def throttle(
     limits: Limits,
     workload: Workload,
     calibration: Calibration,
+    targets: FloatArray | None = None,
 ) -> tuple[Benchmark, FloatArray]:
-    """Benchmark cells with as many users as the limits allow; also gives their number."""
+    """Benchmark cells with as many users as the limits allow; also gives their number.
+
+    `targets` are interactivities that the cells keep besides, if any [token/s].
+    """
     option = cells.fleet.option
     network = Network(
         machine=states.facts.machine,
@@ -100,19 +114,49 @@ def throttle(
     slots = states.batch[cells.state].astype(np.float64)
     if limits.concurrency is not None:
         users = np.full(len(slots), float(limits.concurrency))
-    else:
-        users = fed_users(network, slots, limits.max_ttft)
+        return serve(network, slots, users), users
+    slowest = None if targets is None else states.promised[cells.state] / targets
+    return serve_fed(network, slots, limits.max_ttft, slowest)
+
+
+def serve_fed(
+    network: Network,
+    slots: FloatArray,
+    max_ttft: float | None,
+    max_tpot: FloatArray | None = None,
+) -> tuple[Benchmark, FloatArray]:
+    """Serve as many users as `fed_users` counts; also gives their number."""
+    users = fed_users(network, slots, max_ttft, max_tpot)
+    result = serve(network, slots, users)
+    if max_tpot is None:
+        return result, users
+    missed = result.tpot_median > max_tpot * (1.0 + SAME)
+    if not np.any(missed):
+        return result, users
+    users = np.where(missed, np.maximum(users - 1.0, 1.0), users)
     return serve(network, slots, users), users
 
 
-def fed_users(network: Network, slots: FloatArray, max_ttft: float | None) -> FloatArray:
-    """Count the users that prefill feeds in time [1]; at least one.
+def fed_users(
+    network: Network,
+    slots: FloatArray,
+    max_ttft: float | None,
+    max_tpot: FloatArray | None = None,
+) -> FloatArray:
+    """Count the users that prefill feeds in time, and decode serves in time [1]; at least one.
 
-    Users are whole: one more than prefill feeds only waits, but is too many for a TTFT.
+    Users are whole: one more than prefill feeds only waits, but is too many for a TTFT or a TPOT.
     """
-    steady = fullest(network, slots, np.full_like(slots, np.inf), slots, max_ttft)
+    steady = fullest(network, slots, np.full_like(slots, np.inf), slots, max_ttft, max_tpot)
     fed = steady.prefill_load >= MOST_LOAD * (1.0 - LOAD_TOLERANCE)
-    return np.maximum(np.where(fed, np.ceil(steady.users), np.floor(steady.users)), 1.0)
+    # A whole number just above what was solved for may be meant: `serve_fed` tries it.
+    margin = 0.0 if max_tpot is None else LOAD_TOLERANCE
+    whole = np.floor(steady.users * (1.0 + margin))
+    return np.maximum(np.where(fed, np.ceil(steady.users), whole), 1.0)
+
+
+SAME = 1e-9
+"""Relative difference of two times within which they are equal. [1]"""
 
 
 LOAD_TOLERANCE = 1e-6

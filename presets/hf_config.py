@@ -163,7 +163,8 @@ def _gpt_oss(keys: _Keys) -> dict[str, Any]:
     """Fields of gpt-oss: every second layer has a window, the first among them."""
     kinds = keys.words("layer_types")
     usual = -(-keys.count("num_hidden_layers") // 2)
-    return _local_experts(keys, kinds.count("sliding_attention") if kinds else usual)
+    windowed = sum(kind == "sliding_attention" for kind in kinds)
+    return _local_experts(keys, windowed if kinds else usual)
 
 
 def _local_experts(keys: _Keys, windowed_layers: int) -> dict[str, Any]:

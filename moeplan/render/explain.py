@@ -73,19 +73,24 @@ def links_part(links: WorkerLinks) -> list[RenderableType]:
 
 def prices_part(prices: tuple[ShadowPrice, ...], answer: Best) -> list[RenderableType]:
     """Lay out what each limit a little wider would give."""
+    # Cost and throughput have columns of their own; another objective stands in place of cost.
+    other = answer.objective.name in ("power", "gpus", "output-cost")
     rows = [
         [
             LIMITS[price.limit],
             f"{plain(price.before)} to {plain(price.after)} {price.unit}",
             new_answer(price, answer),
             figure(price.prediction.total_tok_s_per_gpu),
-            dollars(price.prediction.usd_per_m_total_tokens),
+            figure(price.objective_amount)
+            if other
+            else dollars(price.prediction.usd_per_m_total_tokens),
             signed(price.throughput_change),
-            signed(price.cost_change),
+            signed(price.objective_change if other else price.cost_change),
         ]
         for price in prices
     ]
-    columns = ("Limit", "Changed", "New answer", "tok/s/GPU", "$/M", "tok/s/GPU", "$/M")
+    weighed = answer.objective.unit if other else "$/M"
+    columns = ("Limit", "Changed", "New answer", "tok/s/GPU", weighed, "tok/s/GPU", weighed)
     return [
         table(*columns, left=3, wrap=(0, 1, 2), rows=rows),
         paragraph(

@@ -81,7 +81,7 @@ def changed(**values: object) -> Configuration:
         ({"max_batch": 2}, {}, {}, "batch 2 under attention dp"),
         (
             {"max_batch": 2048, "decode_ep": 1, "decode_attention": "tp"},
-            {},
+            {"precision": "fp8"},
             {},
             "batch 2048 under attention tp",
         ),
@@ -123,12 +123,23 @@ def test_shared_prefill_is_inside_the_data_once_measured(plain: Calibration) -> 
 
 def test_what_was_measured_is_inside_the_data(plain: Calibration) -> None:
     for values in (
-        {"decode_ep": 1},
-        {"decode_ep": 1, "decode_attention": "tp"},
         {"decode_gpus_per_worker": 16, "decode_ep": 16, "eplb_slots": 256},
         {"decode_gpus_per_worker": 32, "decode_ep": 32, "eplb_slots": 288},
     ):
         assert reasons(Case(changed(**values), SCENARIO, GB200), plain.coverage) == ()
+
+
+@pytest.mark.parametrize("attention", ["tp", "dp"])
+def test_ep_1_was_measured_in_fp8_on_blackwell_only(plain: Calibration, attention: str) -> None:
+    split = changed(decode_ep=1, decode_attention=attention)
+    told = (f"EP 1 over 8 GPUs under attention {attention}",)
+    fp8 = SCENARIO.model_copy(update={"precision": "fp8"})
+    for scenario, cluster, outside in (
+        (fp8, GB200, ()),
+        (SCENARIO, GB200, told),
+        (fp8, default_cluster("h200", 64), told),
+    ):
+        assert reasons(Case(split, scenario, cluster), plain.coverage) == outside
 
 
 def test_gathering_over_nics_is_outside_the_data(plain: Calibration) -> None:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,6 +40,21 @@ def test_one_gpu_by_hand(
     # 0.1 s fixed, 900 tokens, and their cache of 5 x 50 B each at 10 GB/s.
     hand_over = 900 * 250 / 1e10
     assert alone.latency == pytest.approx(0.1 + 900 * seconds + hand_over)
+
+
+def test_a_rank_hands_over_no_faster_than_its_nic(
+    machine: MachineArrays,
+    model: ModelArrays,
+    inside: PathArrays,
+    workload: Workload,
+    plain: Calibration,
+) -> None:
+    slow = replace(inside, nic_rate=np.asarray(1e3))
+    worker = prefill_worker(machine, model, GPUS, slow, workload, plain)
+    # 225 kB per request over 1 kB/s, on each of 4 ranks.
+    assert worker.capacity == pytest.approx(4 / 225)
+    received = prefill_worker(machine, model, GPUS, inside, workload, plain, np.asarray(1e3))
+    assert received.capacity == pytest.approx(4 / 225)
 
 
 def test_four_gpus_exchange_and_wait_for_the_slowest(

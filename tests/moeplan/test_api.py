@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,8 +117,8 @@ def test_precisions() -> None:
     assert preferred_precision(load_model("deepseek-r1-0528"), load_hardware("gb200")) == "fp4"
     assert preferred_precision(load_model("gpt-oss-120b"), load_hardware("h100")) == "fp4"
     assert preferred_precision(load_model("kimi-k2"), load_hardware("h100")) == "fp8"
-    model = load_model("gpt-oss-120b")
-    only_fp4 = model.precisions.model_copy(update={"bf16": None})
+    model = load_model("kimi-k2")
+    only_fp4 = model.precisions.model_copy(update={"fp8": None, "bf16": None})
     with pytest.raises(moeplan.InputError, match="at no precision that h100 has"):
         preferred_precision(
             model.model_copy(update={"precisions": only_fp4}), load_hardware("h100")
@@ -134,3 +136,16 @@ def test_yaml_may_begin_with_a_brace(configuration: dict[str, Any], tmp_path: Pa
 def test_one_gpu_crosses_no_link() -> None:
     alone = Links(gpus=1, domains=1, bottleneck=None, all_to_all_gb_s=None, latency_us=0.0)
     assert "crosses no link" in links_sentence(alone)
+
+
+def test_answers_cannot_be_changed_and_can_be_hashed(space: Space) -> None:
+    answer, again = (moeplan.best("gb200", 60.0, space=space) for _ in range(2))
+    assert answer.prediction is not None
+    assert again.prediction is not None
+    for mapping in (answer.breakdown_ms, answer.prediction.interval_90):
+        assert isinstance(mapping, dict)
+        for name, given in (("update", ({"x": 1.0},)), ("pop", ("launch",)), ("clear", ())):
+            with pytest.raises(TypeError, match="cannot be changed"):
+                getattr(mapping, name)(*given)
+    assert hash(answer.prediction) == hash(again.prediction)
+    assert copy.deepcopy(answer) == pickle.loads(pickle.dumps(answer)) == answer

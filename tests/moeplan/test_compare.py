@@ -108,3 +108,12 @@ def test_nothing_reachable_exits_1(command: Command) -> None:
     run = command("compare", "gb200", "b200", "--targets", "5000", "--json")
     assert run.status == 1
     assert run.json["rows"][0]["gb200"] == {"measured": None, "modelled": None}
+
+
+def test_a_machine_that_was_not_measured_loses_to_none() -> None:
+    tiny = Space(decode_gpus=(8,), decode_workers=(1,), mtp_depths=(0,), largest_batch=8)
+    (row,) = moeplan.compare(["h200", "b200"], [60.0], space=tiny).rows
+    assert row.pairs["h200"].measured is None
+    assert row.pairs["b200"].measured is not None
+    assert row.winner("measured") is None
+    assert row.winner("modelled") is not None

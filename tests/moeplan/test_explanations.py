@@ -227,7 +227,7 @@ def test_what_is_lost_in_the_unit_of_the_objective(space: Space) -> None:
     """Half of the tokens are output, so a dollar buys half as many of them."""
     cost, output = (
         robustness(
-            moeplan.best("gb200", 75.0, options, space=space), options, space=space, draws=10
+            moeplan.best("gb200", 110.0, options, space=space), options, space=space, draws=10
         ).as_configured
         for options in (Options(), Options(objective="output-cost"))
     )

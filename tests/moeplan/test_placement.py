@@ -309,10 +309,10 @@ def test_nothing_is_placed_where_nothing_meets_the_limits(space: Space) -> None:
 
 
 def test_command(command: Command) -> None:
-    asked = ("best", "--sku", "gb200", "--target", "125", "--billing", "domain")
+    asked = ("best", "--sku", "gb200", "--target", "20", "--billing", "domain")
     printed = command(*asked).out
     assert max(map(len, printed.splitlines())) <= 100
-    assert "Placement    domain 1: prefill 1 of replicas 1-2 (4 GPUs each)" in printed
+    assert "Placement    domain 1: prefill 1 of replicas 1-6 (4 GPUs each)" in printed
 
 
 def test_a_given_configuration_gets_a_cluster_with_room() -> None:

@@ -47,13 +47,23 @@ def test_gpu_time_adds_up(scenario: Scenario, calibration: Calibration) -> None:
 
 def test_needless_prefill_is_named(scenario: Scenario, calibration: Calibration) -> None:
     text = explained(scenario, calibration, prefill_workers=4)
-    assert text.endswith("prefill takes 16 of 32 GPUs, against 4 of 20")
+    assert text.endswith("prefill takes 16 of 32 GPUs, against 4 of 20 GPUs")
+
+
+def test_fewer_tokens_of_a_step_are_named(scenario: Scenario, calibration: Calibration) -> None:
+    text = explained(scenario, calibration, concurrency=16)
+    assert " ms of a step that gives each GPU 1." in text
+    assert " tokens, against " in text
 
 
 def test_empty_slots_are_named(scenario: Scenario, calibration: Calibration) -> None:
-    text = explained(scenario, calibration, concurrency=16)
-    assert "for 1" in text
-    assert "tokens per GPU, against" in text
+    text = explained(scenario, calibration, concurrency=540)
+    assert " % dearer: share of GPU time lost to ramp-up, drain and empty slots: " in text
+    assert text.count(" %") == 3
+
+
+def test_what_reads_alike_is_no_reason(scenario: Scenario, calibration: Calibration) -> None:
+    assert explained(scenario, calibration, mtp_depth=1) == "equal"
 
 
 def test_a_part_of_the_step_is_named(scenario: Scenario, calibration: Calibration) -> None:

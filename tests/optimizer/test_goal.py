@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from costmodel.calibration import Calibration
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Predicted, Scenario
-from optimizer import Answer, Goal, Limits, Space, best, curve
+from optimizer import Answer, Goal, Limits, Space, allowed_shapes, best, curve
 from optimizer.billing import whole_domains
 from optimizer.space import Attention, batch_grid
 from presets import InputError, default_cluster
@@ -42,18 +42,17 @@ def enumerated(
             prefill_gpus_per_worker=4,
             prefill_attention=shared,
             decode_workers=decode,
-            decode_gpus_per_worker=gpus,
-            decode_ep=gpus,
-            decode_attention=attention,
+            decode_gpus_per_worker=shape.gpus,
+            decode_ep=shape.ep,
+            decode_attention=shape.attention,
             max_batch=batch,
-            mtp_depth=depth,
-            eplb_slots=slots,
+            mtp_depth=shape.mtp_depth,
+            eplb_slots=shape.eplb_slots,
             concurrency=users,
         )
-        for prefill, shared, decode, gpus, attention, depth, batch in product(
-            (1, 2), MODES, (1, 2), (8, 16, 32), MODES, (0, 2), batch_grid(SMALL).tolist()
+        for shape, prefill, shared, decode, batch in product(
+            allowed_shapes(SMALL, scenario, RACK), (1, 2), MODES, (1, 2), batch_grid(SMALL).tolist()
         )
-        for slots in ((0, 288) if attention == "dp" and gpus >= 16 else (0,))
     ]
     predicted = predict(configurations, scenario, RACK, calibration)
     return [each for each in predicted if each.prediction.tok_s_per_user >= target]
@@ -297,3 +296,14 @@ def test_no_goal(values: dict[str, Any], message: str) -> None:
 def test_no_limits(values: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Limits(1.0, **values)
+
+
+def test_a_domain_that_the_cluster_ends_in_is_charged_whole() -> None:
+    bill = whole_domains((64, 1), (4, 4), default_cluster("gb200", 80), None, (1, 1), 80)
+    assert bill is not None
+    assert (bill.charged, bill.used, bill.stranded) == (144, 80, 64)
+
+
+def test_a_rate_beyond_all_machines_is_refused() -> None:
+    with pytest.raises(InputError, match="rate 1e\\+20 is not valid; give at most 1e\\+09"):
+        Goal("gpus", rate=1e20)

@@ -49,7 +49,7 @@ def test_a_ttft_out_of_reach_names_the_shortest(
     assert (conflict.limit, conflict.asked) == ("max_ttft", 0.001)
     assert conflict.needed is not None
     assert found.highest_target is None
-    assert answer.reason.startswith("TTFT 0.001 s is out of reach: the TTFT would have to be 0.17")
+    assert answer.reason.startswith("TTFT 0.001 s is out of reach: the TTFT would have to be 0.18")
     assert answer.reason.endswith("no target works with the other limits")
     works = Limits(50.0, max_ttft=conflict.needed * (1 + 1e-9))
     assert best(scenario, cluster, works, calibration, small_space).status == "optimal"
@@ -168,7 +168,7 @@ def test_a_rate_beyond_the_cluster_names_its_gpus(
 
 def test_a_rate_and_a_ttft(scenario: Scenario, calibration: Calibration) -> None:
     """What each limit would have to be works with all others kept."""
-    cluster, goal = default_cluster("b200", 72), Goal("gpus", rate=100.0)
+    cluster, goal = default_cluster("b200", 72), Goal("gpus", rate=110.0)
     space = Space(
         prefill_workers=(1, 2, 4), decode_workers=(1, 2, 4, 8), decode_gpus=(8,), batch_ratio=1.1
     )

@@ -9,15 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import optimizer.search
 import optimizer.states
 from costmodel.calibration import Calibration
+from costmodel.inputs import BoolArray
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Predicted, Scenario
 from optimizer import Answer, Limits, Space, allowed_shapes, best, curve
+from optimizer.entries import joined
 from optimizer.ground import Ground
 from optimizer.next_rows import row_of
 from optimizer.retune import fleet_of, retuning_of, with_settings
 from optimizer.space import batch_grid
+from optimizer.states import IntArray
 from presets import default_cluster
 
 GB200 = default_cluster("gb200", 72)
@@ -59,7 +63,7 @@ def enumerated(scenario: Scenario, calibration: Calibration, users: int) -> list
             prefill_attention=attention,
             decode_workers=decode,
             decode_gpus_per_worker=shape.gpus,
-            decode_ep=shape.gpus,
+            decode_ep=shape.ep,
             decode_attention=shape.attention,
             max_batch=int(batch),
             mtp_depth=shape.mtp_depth,
@@ -143,21 +147,51 @@ def test_a_wider_choice_is_never_worse(
 def test_without_a_limit_dp_makes_tp_needless(
     long: Scenario, calibration: Calibration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Left out before the lattice or struck out in it, with no limit or one that dp meets."""
-    rising = np.geomspace(15.0, 280.0, 12).tolist()
+    """With full slots: left out before the lattice or struck out in it, or one that dp meets."""
+    monkeypatch.setattr(optimizer.search, "slowed", lambda *given: [joined([])] * len(given[2]))
 
     def found(space: Space, max_ttft: float | None = None) -> list[Configuration | None]:
-        limits = Limits(1.0, max_ttft=max_ttft)
-        answers = curve(long, GB200, rising, limits, calibration, space)
+        answers = rising(long, calibration, space, max_ttft)
         return [answer.configuration for answer in answers]
 
     alone, before = found(DP_ONLY), found(BOTH)
     assert alone == before
     assert found(BOTH, 1e6) == found(DP_ONLY, 1e6)
-    monkeypatch.setattr(
-        optimizer.states, "_needless", lambda gpus, *_: np.zeros(len(gpus), dtype=np.bool_)
-    )
+    monkeypatch.setattr(optimizer.states, "_needless", nothing)
     assert found(BOTH) == alone
+
+
+def test_with_fewer_users_than_slots_tp_gains_less_than_a_user(
+    long: Scenario, calibration: Calibration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Users are whole, and with a shorter TTFT another number of them fills the same batch."""
+    alone, before = (rising(long, calibration, space) for space in (DP_ONLY, BOTH))
+    assert [each.predicted for each in alone] == [each.predicted for each in before]
+    monkeypatch.setattr(optimizer.states, "_needless", nothing)
+    everything = rising(long, calibration, BOTH), rising(long, calibration, BOTH, 1e6)
+    for answers in everything:
+        for own, both in zip(alone, answers, strict=True):
+            assert throughput(both) >= throughput(own)
+            if own.configuration is None:
+                assert both.configuration is None
+                continue
+            if mode(both) == "dp":
+                assert both.configuration == own.configuration
+            users = own.configuration.concurrency
+            assert throughput(both) <= throughput(own) * (users + 1) / users
+
+
+def rising(
+    scenario: Scenario, calibration: Calibration, space: Space, max_ttft: float | None = None
+) -> list[Answer]:
+    """Answers from 15 tokens/s up to the fastest."""
+    targets = np.geomspace(15.0, 280.0, 12).tolist()
+    return curve(scenario, GB200, targets, Limits(1.0, max_ttft=max_ttft), calibration, space)
+
+
+def nothing(gpus: IntArray, *_: object) -> BoolArray:
+    """Leave no prefill worker out."""
+    return np.zeros(len(gpus), dtype=np.bool_)
 
 
 def test_only_shared_prefill_may_be_asked_for(long: Scenario, calibration: Calibration) -> None:

@@ -170,6 +170,14 @@ def test_rows_are_untested_distinct_and_can_be_read() -> None:
     assert validate([row_of(rows[0].configuration, SCENARIO, B200)], file.calibration).rows
 
 
+def test_structures_are_told_apart_by_ep_but_not_by_workers() -> None:
+    one = winner()
+    other = one.decode_gpus_per_worker if one.decode_ep == 1 else 1
+    assert structure(one.model_copy(update={"decode_ep": other})) != structure(one)
+    others = {"prefill_workers": 9, "decode_workers": 7, "prefill_gpus_per_worker": 8}
+    assert structure(one.model_copy(update=others | {"max_batch": 3})) == structure(one)
+
+
 def test_what_was_measured_is_not_proposed_again() -> None:
     file = scaled(1.0)
     first = next_rows(trials(), SCENARIO, B200, file, ())[0]

@@ -1,10 +1,13 @@
 import math
+from collections.abc import Sequence
 from itertools import product
+from typing import Literal
 
 import numpy as np
 import pytest
 from scipy.optimize import brentq
 
+import optimizer.search
 from costmodel.calibration import Calibration
 from costmodel.deployments import deployments_of, network_of
 from costmodel.inputs import FloatArray
@@ -12,7 +15,10 @@ from costmodel.predictions import predict
 from costmodel.results import Case, Configuration, Predicted, Scenario
 from costmodel.serving import MOST_LOAD, Network, steady_state
 from optimizer import Goal, Limits, Space, allowed_shapes, best, curve
+from optimizer.entries import Entries, joined
+from optimizer.question import Question
 from optimizer.space import batch_grid
+from optimizer.states import IntArray
 from presets import ClusterSpec, InputError, default_cluster
 
 TARGETS = (20.0, 60.0, 90.0, 125.0, 180.0)
@@ -21,14 +27,17 @@ TARGETS = (20.0, 60.0, 90.0, 125.0, 180.0)
 def enumerated(
     space: Space, scenario: Scenario, cluster: ClusterSpec, calibration: Calibration
 ) -> list[Predicted]:
-    """Every deployment of a space, built one by one and predicted without the lattice."""
+    """Every deployment of a space with full slots, built one by one, predicted without the lattice.
+
+    Where prefill does not keep the slots full, with as many users as it feeds.
+    """
     drafts = [
         Configuration(
             prefill_workers=prefill,
             prefill_gpus_per_worker=size,
             decode_workers=decode,
             decode_gpus_per_worker=shape.gpus,
-            decode_ep=shape.gpus,
+            decode_ep=shape.ep,
             decode_attention=shape.attention,
             max_batch=int(batch),
             mtp_depth=shape.mtp_depth,
@@ -45,11 +54,12 @@ def enumerated(
     cases = [Case(each, scenario, cluster) for each in drafts]
     network = network_of(deployments_of(cases), calibration)
     slots = np.array([float(each.max_batch) for each in drafts])
-    configurations, overloaded = [], set()
+    configurations = []
+    overloaded: set[Configuration] = set()
     for draft, case, n, load in zip(
         drafts, cases, *users_and_load(network, slots, slots), strict=True
     ):
-        fleet = repr(draft.model_copy(update={"max_batch": 1}))
+        fleet = fleet_of(draft)
         if load > MOST_LOAD and fleet in overloaded:
             continue  # more slots, and still as many requests in flight
         users = n if load <= MOST_LOAD else users_that_prefill_feeds(case, calibration)
@@ -57,6 +67,56 @@ def enumerated(
             overloaded.add(fleet)
         configurations.append(draft.model_copy(update={"concurrency": math.ceil(users)}))
     return predict(configurations, scenario, cluster, calibration)
+
+
+def slowed(
+    every: list[Predicted],
+    targets: Sequence[float],
+    scenario: Scenario,
+    cluster: ClusterSpec,
+    calibration: Calibration,
+    all_batches: bool = False,
+) -> list[list[Predicted]]:
+    """Deployments with as many users as leave the interactivity at each target, by bisection.
+
+    Of the first batch of each fleet that is too slow with full slots, or of all of those; where one
+    user alone is too slow there is none.
+    """
+    drafts, places = [], []
+    for place, target in enumerate(targets):
+        seen: set[Configuration] = set()
+        for each in every:  # by rising batch
+            fleet = fleet_of(each.configuration)
+            if each.prediction.tok_s_per_user < target and (all_batches or fleet not in seen):
+                seen.add(fleet)
+                drafts.append(each.configuration)
+                places.append(place)
+    asked = np.array([targets[place] for place in places])
+
+    def predicted(users: IntArray) -> list[Predicted]:
+        configurations = [
+            draft.model_copy(update={"concurrency": n})
+            for draft, n in zip(drafts, users.tolist(), strict=True)
+        ]
+        return predict(configurations, scenario, cluster, calibration)
+
+    low = np.zeros(len(drafts), dtype=np.int64)  # fast enough
+    high = np.array([draft.concurrency for draft in drafts])  # too slow
+    while np.any(high - low > 1):
+        middle = np.maximum((low + high) // 2, 1)
+        speed = np.array([each.prediction.tok_s_per_user for each in predicted(middle)])
+        fast = (high - low > 1) & (speed >= asked)
+        low, high = np.where(fast, middle, low), np.where(fast | (high - low <= 1), high, middle)
+    found: list[list[Predicted]] = [[] for _ in targets]
+    for place, users, each in zip(places, low, predicted(np.maximum(low, 1)), strict=True):
+        if users:
+            found[place].append(each)
+    return found
+
+
+def fleet_of(configuration: Configuration) -> Configuration:
+    """One deployment whatever its batch and users."""
+    return configuration.model_copy(update={"max_batch": 1, "concurrency": 1})
 
 
 def users_and_load(
@@ -105,29 +165,151 @@ def test_search_equals_enumeration(sku: str, scenario: Scenario, calibration: Ca
     cluster = default_cluster(sku, 72)
     every = enumerated(space, scenario, cluster, calibration)
     answers = curve(scenario, cluster, TARGETS, Limits(1.0), calibration, space)
-    for target, answer in zip(TARGETS, answers, strict=True):
-        fitting = [each for each in every if each.prediction.tok_s_per_user >= target]
-        assert answer.search.candidates >= answer.search.feasible == len(fitting)
-        first = min(fitting, key=dearness)
+    fewer = slowed(every, TARGETS, scenario, cluster, calibration)
+    for target, answer, others in zip(TARGETS, answers, fewer, strict=True):
+        full = [each for each in every if each.prediction.tok_s_per_user >= target]
+        # Of those with fewer users than slots, the ones that cannot win are not counted.
+        assert len(full) <= answer.search.feasible <= len(full) + len(others)
+        assert answer.search.feasible <= answer.search.candidates
+        first = min(full + others, key=dearness)
         assert answer.prediction is not None
         assert answer.prediction.usd_per_m_total_tokens == pytest.approx(
             first.prediction.usd_per_m_total_tokens, rel=1e-8
         )
         assert answer.configuration == first.configuration
+    fast = [each for each in every if each.prediction.tok_s_per_user >= 60.0]
     for rate in (20.0, 100.0):
         answer = best(
             scenario, cluster, Limits(60.0), calibration, space, goal=Goal("gpus", rate=rate)
         )
-        taken = [
-            copies * each.configuration.gpus
-            for each in every
-            if each.prediction.tok_s_per_user >= 60.0
-            for copies in [math.ceil(rate / request_rate(each, scenario))]
-            if copies * each.configuration.gpus <= 72
-        ]
-        assert 0 < answer.search.feasible == len(taken)
+        taken, less_taken = (
+            [
+                copies * each.configuration.gpus
+                for each in some
+                for copies in [math.ceil(rate / request_rate(each, scenario))]
+                if copies * each.configuration.gpus <= 72
+            ]
+            for some in (fast, fewer[TARGETS.index(60.0)])
+        )
+        assert 0 < len(taken) <= answer.search.feasible <= len(taken) + len(less_taken)
         assert answer.value is not None
-        assert answer.value.amount == min(taken)
+        assert answer.value.amount == min(taken + less_taken)
+
+
+@pytest.mark.parametrize(("sku", "target"), [("gb200", 93.0), ("b200", 61.0), ("b200", 170.0)])
+def test_no_larger_batch_with_fewer_users_is_better(
+    sku: str, target: float, scenario: Scenario, calibration: Calibration
+) -> None:
+    """Of all batches that are too slow with full slots the first does."""
+    space = Space(
+        prefill_workers=(1, 2),
+        prefill_gpus=(4,),
+        decode_workers=(1, 2),
+        decode_gpus=(8, 16),
+        mtp_depths=(2,),
+        largest_batch=64,
+        batch_ratio=2.0,
+    )
+    cluster = default_cluster(sku, 72)
+    every = enumerated(space, scenario, cluster, calibration)
+    (others,) = slowed(every, [target], scenario, cluster, calibration, all_batches=True)
+    answer = best(scenario, cluster, Limits(target), calibration, space)
+    full = [each for each in every if each.prediction.tok_s_per_user >= target]
+    cheapest = min(each.prediction.usd_per_m_total_tokens for each in full + others)
+    assert answer.prediction is not None
+    assert answer.prediction.usd_per_m_total_tokens == pytest.approx(cheapest, rel=1e-6)
+
+
+WITH_FEWER_USERS: list[tuple[str, Literal["fp4", "fp8"], float]] = [
+    ("h200", "fp8", 125.0),
+    ("b200", "fp4", 300.0),
+]
+
+
+@pytest.mark.parametrize(("sku", "precision", "target"), WITH_FEWER_USERS)
+def test_fewer_users_than_slots_win_where_full_slots_are_too_slow(
+    sku: str,
+    precision: Literal["fp4", "fp8"],
+    target: float,
+    scenario: Scenario,
+    calibration: Calibration,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    served = scenario.model_copy(update={"precision": precision})
+    cluster = default_cluster(sku, 72)
+    answer = best(served, cluster, Limits(target), calibration)
+    assert answer.configuration is not None
+    assert answer.prediction is not None
+    users = answer.configuration.concurrency
+    more = answer.configuration.model_copy(update={"concurrency": users + 1})
+    now, then = predict([answer.configuration, more], served, cluster, calibration)
+    assert now.prediction == answer.prediction
+    assert now.prediction.tok_s_per_user >= target > then.prediction.tok_s_per_user
+    # Slots stay free, on every worker.
+    assert now.batch_in_flight < answer.configuration.max_batch
+    assert now.prefill_load < MOST_LOAD
+    # As it says, nothing with full slots is as cheap.
+    monkeypatch.setattr(optimizer.search, "slowed", without)
+    full = best(served, cluster, Limits(target), calibration)
+    assert full.prediction is not None
+    assert answer.prediction.usd_per_m_total_tokens < full.prediction.usd_per_m_total_tokens
+    assert answer.configuration != full.configuration
+
+
+def without(
+    question: Question, lattice: object, asked: Sequence[Limits], _: object
+) -> list[Entries]:
+    """Solve for the users of no deployment."""
+    return [joined([]) for _ in asked]
+
+
+@pytest.mark.parametrize(("sku", "precision"), [("h200", "fp8"), ("gb200", "fp4")])
+def test_solving_for_users_makes_no_answer_worse(
+    sku: str,
+    precision: Literal["fp4", "fp8"],
+    scenario: Scenario,
+    calibration: Calibration,
+    small_space: Space,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    served = scenario.model_copy(update={"precision": precision})
+    cluster = default_cluster(sku, 72)
+    targets = np.geomspace(15.0, 320.0, 25).tolist()
+    asked = [
+        (limits, goal)
+        for limits in (Limits(1.0), Limits(1.0, max_ttft=1.5), Limits(1.0, min_confidence=0.9))
+        for goal in (Goal(), Goal(billing="domain"))
+    ]
+
+    def amounts() -> list[float | None]:
+        return [
+            answer.value.amount if answer.value else None
+            for limits, goal in asked
+            for answer in curve(
+                served, cluster, targets, limits, calibration, small_space, goal=goal
+            )
+        ]
+
+    fewer = amounts()
+    monkeypatch.setattr(optimizer.search, "slowed", without)
+    full = amounts()
+    pairs = [(one, two) for one, two in zip(fewer, full, strict=True) if two is not None]
+    assert all(one is not None and one <= two * (1 + 1e-9) for one, two in pairs)
+    assert any(one is not None and one < two * (1 - 1e-3) for one, two in pairs)
+
+
+def test_given_users_are_not_solved_for(
+    scenario: Scenario,
+    calibration: Calibration,
+    small_space: Space,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = default_cluster("gb200", 72)
+    limits = Limits(1.0, concurrency=40)
+    answers = curve(scenario, cluster, TARGETS, limits, calibration, small_space)
+    monkeypatch.setattr(optimizer.search, "slowed", without)
+    again = curve(scenario, cluster, TARGETS, limits, calibration, small_space)
+    assert [each.predicted for each in answers] == [each.predicted for each in again]
 
 
 @pytest.mark.parametrize("sku", ["gb200", "b200"])
@@ -153,8 +335,8 @@ def test_an_answer_is_proven_and_explained(
     assert all(each.prediction.tok_s_per_user >= 100.0 for each in answer.runners_up)
     structures = {
         (
-            each.prefill_gpus_per_worker,
             each.decode_gpus_per_worker,
+            each.decode_ep,
             each.decode_attention,
             each.mtp_depth,
         )
@@ -197,6 +379,26 @@ def test_curve_equals_best_target_by_target(
         assert answer.limits.target == target
 
 
+def test_curve_equals_best_where_users_are_solved_for(
+    scenario: Scenario, calibration: Calibration
+) -> None:
+    """Together with other targets, in whatever order, users come out as they do alone."""
+    cluster = default_cluster("b200", 72)
+    targets = (300.0, 60.0, 125.0, 250.0)
+    answers = curve(scenario, cluster, targets, Limits(1.0), calibration)
+    for target, answer in zip(targets, answers, strict=True):
+        alone = best(scenario, cluster, Limits(target), calibration)
+        assert answer.predicted == alone.predicted
+        assert answer.runners_up == alone.runners_up
+        assert answer.value == alone.value
+    fewer = [
+        answer.predicted.batch_in_flight < answer.predicted.configuration.max_batch * (1 - 1e-6)
+        for answer in answers
+        if answer.predicted
+    ]
+    assert any(fewer)
+
+
 def test_a_curve_needs_targets(scenario: Scenario, calibration: Calibration) -> None:
     with pytest.raises(InputError, match="targets is empty"):
         curve(scenario, default_cluster("b200", 72), [], Limits(1.0), calibration)
@@ -209,3 +411,42 @@ def test_limits_hold(scenario: Scenario, calibration: Calibration, small_space: 
     assert answer.prediction is not None
     assert answer.configuration.gpus <= 24
     assert answer.prediction.ttft_ms <= 600.0 * (1 + 1e-6)
+
+
+@pytest.mark.parametrize(("sku", "target"), [("b200", 300.0), ("gb200", 250.0)])
+def test_a_ttft_that_the_answer_keeps_changes_nothing(
+    sku: str, target: float, scenario: Scenario, calibration: Calibration
+) -> None:
+    cluster = default_cluster(sku, 72)
+    free = best(scenario, cluster, Limits(target), calibration).prediction
+    assert free is not None
+    limits = Limits(target, max_ttft=free.ttft_ms / 1e3 * 1.5)
+    kept = best(scenario, cluster, limits, calibration).prediction
+    assert kept is not None
+    assert kept.usd_per_m_total_tokens <= free.usd_per_m_total_tokens * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(("sku", "precision", "target"), WITH_FEWER_USERS)
+def test_what_an_answer_reaches_may_be_asked_for(
+    sku: str,
+    precision: Literal["fp4", "fp8"],
+    target: float,
+    scenario: Scenario,
+    calibration: Calibration,
+) -> None:
+    served = scenario.model_copy(update={"precision": precision})
+    cluster = default_cluster(sku, 72)
+    answer = best(served, cluster, Limits(target), calibration)
+    assert answer.prediction is not None
+    reached = Limits(answer.prediction.tok_s_per_user)
+    assert best(served, cluster, reached, calibration).configuration == answer.configuration
+
+
+def test_fewer_users_may_be_the_only_way(scenario: Scenario, calibration: Calibration) -> None:
+    """Ranks of attention dp that are not all in use are faster than one request on each."""
+    cluster, space = default_cluster("gb200", 72), Space(attention=("dp",))
+    failed = best(scenario, cluster, Limits(1000.0), calibration, space).infeasibility
+    assert failed is not None
+    assert failed.highest_target is not None
+    limits = Limits(failed.highest_target * 1.05)
+    assert best(scenario, cluster, limits, calibration, space).status == "optimal"

@@ -102,3 +102,17 @@ def test_progress_is_called_for_each(
         lambda: seen.append(1),
     )
     assert len(seen) == len(list(wider_questions(B200, answer.limits)))
+
+
+def test_the_budget_counts_the_gpus_of_both_clusters() -> None:
+    rack, servers = default_cluster("gb200", 32), default_cluster("b200", 72)
+    (more,) = (
+        each for each in wider_questions(rack, Limits(60.0), servers) if each.limit == "max_gpus"
+    )
+    assert (more.before, more.after, more.cluster.gpus) == (72, 76, 32)
+    (more,) = (
+        each
+        for each in wider_questions(rack, Limits(60.0, max_gpus=104), servers)
+        if each.limit == "max_gpus"
+    )
+    assert (more.before, more.after, more.cluster.gpus) == (104, 108, 36)

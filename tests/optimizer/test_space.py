@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -9,22 +9,32 @@ from costmodel.counts import model_arrays
 from costmodel.results import Scenario
 from optimizer import Shape, Space, allowed_shapes, broken_rule
 from optimizer.ground import Ground
-from optimizer.space import batch_grid, prefill_shapes
+from optimizer.space import all_shapes, batch_grid, blocks_whole, prefill_shapes, servers_whole
 from optimizer.states import decode_states, prefill_options
-from presets import InputError, default_cluster
+from presets import ClusterSpec, InputError, default_cluster
 
 RACK = default_cluster("gb200", 72)
+"""Servers of 4 GPUs in one NVLink domain."""
+
+ISLANDS = default_cluster("b200", 72)
+"""Servers of 8 GPUs, each an NVLink domain."""
 
 
 @pytest.mark.parametrize(
     ("shape", "rule"),
     [
         (Shape(128, 128, "dp", 0, 0), "cluster"),  # 72 GPUs
+        (Shape(6, 6, "dp", 0, 0), "servers"),  # one server and half of the next
         (Shape(72, 72, "dp", 0, 0), "experts"),  # 256 / 72
         (Shape(64, 64, "dp", 0, 288), "experts"),  # 288 / 64
+        (Shape(8, 3, "dp", 0, 0), "experts"),  # 8 / 3
+        (Shape(12, 4, "dp", 0, 0), "blocks"),  # 2048 / (3 parts x 32)
+        (Shape(72, 1, "dp", 0, 0), "blocks"),
         (Shape(72, 72, "tp", 0, 288), "heads"),  # 128 / 72
         (Shape(64, 64, "tp", 0, 320), "copies"),
         (Shape(8, 8, "dp", 0, 288), "copies"),
+        (Shape(64, 1, "dp", 0, 288), "copies"),  # a wide worker, but not a wide EP
+        (Shape(64, 8, "dp", 0, 288), "copies"),
     ],
 )
 def test_engine_rules_name_what_they_cut(scenario: Scenario, shape: Shape, rule: str) -> None:
@@ -32,6 +42,86 @@ def test_engine_rules_name_what_they_cut(scenario: Scenario, shape: Shape, rule:
     assert broken is not None
     assert broken.name == rule
     assert broken.reason
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        Shape(8, 1, "dp", 0, 0),
+        Shape(8, 1, "tp", 3, 0),
+        Shape(64, 1, "tp", 0, 0),
+        Shape(2, 2, "dp", 0, 0),
+        Shape(16, 4, "dp", 1, 0),
+        Shape(64, 16, "dp", 0, 288),  # EP 16 in four parts
+        Shape(36, 36, "dp", 0, 288),  # nine servers, eight slots a GPU
+    ],
+)
+def test_what_breaks_no_rule(scenario: Scenario, shape: Shape) -> None:
+    assert broken_rule(shape, scenario, RACK) is None
+
+
+def test_a_worker_takes_part_of_a_server_or_whole_ones(scenario: Scenario) -> None:
+    def allowed(gpus: int, cluster: ClusterSpec) -> bool:
+        return servers_whole(Shape(gpus, gpus, "dp", 0, 0), scenario, cluster)
+
+    assert [gpus for gpus in range(1, 25) if allowed(gpus, RACK)] == [1, 2, 3, 4, 8, 12, 16, 20, 24]
+    assert [gpus for gpus in range(1, 25) if allowed(gpus, ISLANDS)] == [*range(1, 9), 16, 24]
+
+
+@pytest.mark.parametrize(
+    ("precision", "widest"),
+    [("fp4", 64), ("fp8", 16)],  # 2048 / 32 and 2048 / 128 blocks
+)
+def test_split_experts_keep_whole_blocks(
+    scenario: Scenario, precision: Literal["fp4", "fp8"], widest: int
+) -> None:
+    """Each part of an expert has whole blocks of weights that share a scale."""
+    served = scenario.model_copy(update={"precision": precision})
+    whole = {
+        parts for parts in range(1, 73) if blocks_whole(Shape(parts, 1, "dp", 0, 0), served, RACK)
+    }
+    assert whole == {parts for parts in range(1, 73) if widest % parts == 0}
+    # What counts is the parts of an expert, not the GPUs.
+    assert blocks_whole(Shape(72, 72, "dp", 0, 0), served, RACK)
+    assert not blocks_whole(Shape(72, 24, "dp", 0, 0), served, RACK)
+    shapes = allowed_shapes(Space(), served, RACK)
+    assert max(shape.gpus for shape in shapes if shape.ep == 1) == widest
+
+
+def test_weights_without_scales_may_be_split_anywhere(scenario: Scenario) -> None:
+    served = scenario.model_copy(update={"precision": "bf16"})
+    whole = [
+        parts for parts in range(1, 73) if blocks_whole(Shape(parts, 1, "dp", 0, 0), served, RACK)
+    ]
+    assert whole == [1, 2, 4, 8, 16, 32, 64]  # powers of two that divide 2048
+
+
+def test_experts_are_split_inside_one_domain_only(scenario: Scenario) -> None:
+    """Islands of 8: 16 GPUs may share out their experts, but not split them."""
+    broken = broken_rule(Shape(16, 1, "dp", 0, 0), scenario, ISLANDS)
+    assert broken is not None
+    assert broken.name == "split"
+    assert "NVLink" in broken.reason
+    assert broken_rule(Shape(16, 8, "dp", 0, 0), scenario, ISLANDS) == broken
+    assert broken_rule(Shape(16, 16, "dp", 0, 0), scenario, ISLANDS) is None
+    assert broken_rule(Shape(8, 1, "dp", 0, 0), scenario, ISLANDS) is None
+    assert broken_rule(Shape(16, 1, "dp", 0, 0), scenario, RACK) is None
+    wider = ISLANDS.model_copy(update={"gpus_per_domain": 16})
+    assert broken_rule(Shape(16, 1, "dp", 0, 0), scenario, wider) is None
+
+
+def test_narrow_ep_is_tried_besides_that_of_all_gpus(scenario: Scenario) -> None:
+    def tried(*narrow: int) -> set[tuple[int, int]]:
+        space = Space(decode_gpus=(1, 4, 8), narrow_ep=narrow)
+        shapes = all_shapes(space, scenario)
+        assert shapes == sorted(set(shapes))
+        return {(shape.gpus, shape.ep) for shape in shapes}
+
+    wide = {(1, 1), (4, 4), (8, 8)}
+    assert tried() == wide
+    assert tried(1) == wide | {(4, 1), (8, 1)}
+    assert tried(4, 1) == wide | {(4, 1), (8, 1), (8, 4)}
+    assert tried(8) == tried(16) == wide  # no wider than the worker, and no EP twice
 
 
 def test_drafts_need_draft_layers(scenario: Scenario) -> None:
@@ -46,11 +136,29 @@ def test_drafts_need_draft_layers(scenario: Scenario) -> None:
 
 def test_shapes_of_the_full_space(scenario: Scenario) -> None:
     shapes = allowed_shapes(Space(), scenario, RACK)
-    kinds = {(shape.gpus, shape.attention, shape.eplb_slots) for shape in shapes}
-    plain = {(gpus, mode, 0) for gpus in (4, 8, 16, 32, 64) for mode in ("tp", "dp")}
-    copies = {(16, "dp", 288), (32, "dp", 288), (64, "dp", 320), (72, "dp", 288)}
-    assert kinds == plain | copies
+    kinds = {(shape.gpus, shape.ep, shape.attention, shape.eplb_slots) for shape in shapes}
+    powers = (1, 2, 4, 8, 16, 32, 64)
+    plain = {(gpus, gpus, mode, 0) for gpus in powers for mode in ("tp", "dp")}
+    split = {(gpus, 1, mode, 0) for gpus in powers for mode in ("tp", "dp")}
+    # 9/8 of 256 experts, up to the next multiple of EP; 12 GPUs are too few for copies.
+    slots = {16: 288, 24: 288, 32: 288, 36: 288, 40: 320, 48: 288, 56: 336, 64: 320, 72: 288}
+    copies = {(gpus, gpus, "dp", most) for gpus, most in slots.items()}
+    assert kinds == plain | split | copies
     assert len(shapes) == 4 * len(kinds)  # draft depths
+    assert shapes == sorted(shapes)
+
+
+def test_shapes_of_the_full_space_on_islands(scenario: Scenario) -> None:
+    """Servers of 8: experts are split inside one, and larger workers take whole ones."""
+    shapes = allowed_shapes(Space(), scenario, ISLANDS)
+    kinds = {(shape.gpus, shape.ep, shape.attention, shape.eplb_slots) for shape in shapes}
+    powers = (1, 2, 4, 8, 16, 32, 64)
+    plain = {(gpus, gpus, mode, 0) for gpus in powers for mode in ("tp", "dp")}
+    split = {(gpus, 1, mode, 0) for gpus in (1, 2, 4, 8) for mode in ("tp", "dp")}
+    slots = {16: 288, 24: 288, 32: 288, 40: 320, 48: 288, 56: 336, 64: 320, 72: 288}
+    copies = {(gpus, gpus, "dp", most) for gpus, most in slots.items()}
+    assert kinds == plain | split | copies
+    assert len(shapes) == 4 * len(kinds)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +168,9 @@ def test_shapes_of_the_full_space(scenario: Scenario) -> None:
         {"decode_workers": (1, 1)},
         {"prefill_gpus": (0, 1)},
         {"prefill_workers": (1.5,)},
+        {"narrow_ep": (0,)},
+        {"narrow_ep": (1, 1)},
+        {"narrow_ep": (1.5,)},
         {"mtp_depths": (4,)},
         {"attention": ("ep",)},
         {"prefill_attention": ()},

@@ -66,11 +66,18 @@ def every_recipe(format_name: Format) -> tuple[tuple[Recipe, Files], ...]:
 @cache
 def good(format_name: Format, sku: str = "gb200") -> tuple[Recipe, Files]:
     """A recipe over several nodes with drafts and copied experts, and its files."""
-    recipe = next(
-        each
-        for each in searched(sku, format_name)
-        if each.config.decode_gpus_per_worker > 8
-        and each.config.eplb_slots
-        and each.config.mtp_depth
+    configuration = moeplan.Configuration(
+        prefill_workers=2,
+        prefill_gpus_per_worker=4,
+        decode_workers=1,
+        decode_gpus_per_worker=16,
+        decode_ep=16,
+        decode_attention="dp",
+        max_batch=32,
+        mtp_depth=2,
+        eplb_slots=288,
+        concurrency=530,
     )
+    options = Options(engine=ENGINE_OF[format_name])
+    recipe = recipe_for_configuration(sku, configuration, options, Request(format_name))
     return recipe, recipe_files(recipe)

@@ -1,0 +1,118 @@
+"""Deployments with fewer users than fill their slots, so that each is just fast enough.
+
+With every slot full a batch may be too slow and the next smaller one faster than was asked. Between
+them users are the setting: as many as leave the interactivity at the target. Such a deployment
+depends on the target, so it is no point of the lattice; those that could win, or be among the
+runners-up, are solved for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from costmodel.inputs import BoolArray, FloatArray
+from costmodel.serving import MOST_LOAD
+from optimizer.columns import take_columns
+from optimizer.entries import Entries, joined
+from optimizer.lattice import MOST_USERS, Lattice
+from optimizer.limits import Limits
+from optimizer.question import Question
+from optimizer.states import speed_before
+from optimizer.throttled import SAME, Cells, join_cells, throttle
+
+Better = Callable[[Entries], BoolArray]
+"""Which entries could be the answer or among its runners-up."""
+
+
+def slowed(
+    question: Question, lattice: Lattice, asked: Sequence[Limits], better: Sequence[Better]
+) -> list[Entries]:
+    """Solve for the users of deployments that could beat the best of the lattice.
+
+    Parameters
+    ----------
+    question, lattice
+        What is asked, and the pass over all deployments.
+    asked
+        Limits with their targets; with a given number of users there is nothing to solve for.
+    better
+        For each target, whether entries could be the answer or among its runners-up.
+
+    Returns
+    -------
+    Deployments that meet the limits, by target.
+    """
+    if asked[0].concurrency is not None:
+        return [joined([]) for _ in asked]
+    before = speed_before(lattice.states)
+    cells, which = [], []
+    for place, (limits, is_better) in enumerate(zip(asked, better, strict=True)):
+        for part in _promising(question, lattice, limits.target, before, is_better):
+            cells.append(part)
+            which.append(np.full(len(part), place))
+    if not cells:
+        return [joined([]) for _ in asked]
+    every, place_of = join_cells(cells), np.concatenate(which)
+    targets = np.array([limits.target for limits in asked])[place_of]
+    result, users = throttle(
+        lattice.states,
+        lattice.options,
+        every,
+        asked[0],
+        question.scenario.workload,
+        question.calibration,
+        targets,
+    )
+    found = Entries(
+        state=every.state,
+        column=every.column,
+        throughput=result.total_tok_s_per_gpu * every.fleet.gpus,
+        weight=every.fleet.weight,
+        gpus=every.fleet.gpus,
+        speed=lattice.states.promised[every.state] / result.tpot_median,
+        users=users,
+    )
+    good = (found.speed >= targets * (1.0 - SAME)) & (users <= MOST_USERS)
+    if asked[0].max_ttft is not None:
+        good &= result.ttft_mean <= asked[0].max_ttft
+    return [found.take(good & (place_of == place)) for place in range(len(asked))]
+
+
+def _promising(
+    question: Question, lattice: Lattice, target: float, before: FloatArray, is_better: Better
+) -> list[Cells]:
+    """Cells of the first batch of each shape that is too slow, if a bound says they could win.
+
+    The bound is what the deployment would give with all slots full, or with prefill at its largest
+    load: fewer users give no more. A run drains over half of a round at its end.
+    """
+    states, options = lattice.states, lattice.options
+    workload = question.scenario.workload
+    tokens = float(workload.input_tokens + workload.output_tokens)
+    tokens *= 1.0 - 1.0 / (2.0 * float(question.calibration.rounds))
+    rows = np.flatnonzero((states.speed < target) & (before >= target))
+    found = []
+    for size, pairs in lattice.columns.items():
+        chosen = rows[states.workers.gpus[rows] == size]
+        if not len(chosen) or not len(pairs):
+            continue
+        fed = MOST_LOAD * pairs.prefill_workers * options.prefill.capacity[pairs.option]
+        full = states.rate.request_rate[chosen][:, None] * pairs.decode_workers
+        state, column = (
+            index.ravel() for index in np.meshgrid(chosen, np.arange(len(pairs)), indexing="ij")
+        )
+        bound = Entries(
+            state=state,
+            column=column,
+            throughput=tokens * np.minimum(full, fed).ravel(),
+            weight=pairs.weight[column],
+            gpus=pairs.gpus[column],
+            speed=np.full(len(state), target),
+            users=np.ones(len(state)),
+        )
+        kept = is_better(bound)
+        fleet = take_columns(pairs, column[kept])
+        found.append(Cells(state[kept], column[kept], fleet))
+    return found
