@@ -52,6 +52,8 @@ class Options:
         Users served at once; None takes as many as fill the slots. [1]
     min_confidence : float or None
         Probability with which the target must be met; None asks it of the median. [1]
+    within_data : bool
+        Whether only deployments inside the data of the calibration are looked at.
     prefill_sku : str or None
         Machine of the prefill workers; None takes that of decode.
     price, prefill_price : float or None
@@ -76,6 +78,7 @@ class Options:
     rate: float | None = None
     concurrency: int | None = None
     min_confidence: float | None = None
+    within_data: bool = False
     prefill_sku: str | None = None
     price: float | None = None
     prefill_price: float | None = None

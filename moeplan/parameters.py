@@ -90,6 +90,14 @@ MinConfidence = Annotated[
         help="Probability with which the target is met; 0.95 is the low end of the interval.",
     ),
 ]
+WithinData = Annotated[
+    bool,
+    typer.Option(
+        "--within-data",
+        help="Look only at what lies inside the data of the calibration: answers are modelled, "
+        "never extrapolated.",
+    ),
+]
 PrefillSku = Annotated[
     str | None,
     typer.Option(
@@ -132,10 +140,10 @@ FRONTENDS = str(DEFAULTS.frontends)
 OBJECTIVE, BILLING = DEFAULTS.objective, DEFAULTS.billing
 
 
-def options_of(**given: str | None) -> Options:
+def options_of(*, within_data: bool = False, **given: str | None) -> Options:
     """Options of a question from the text of its options on the command line, by field.
 
-    What is None takes its default.
+    What is None takes its default; a switch has no text.
 
     Raises
     ------
@@ -153,7 +161,7 @@ def options_of(**given: str | None) -> Options:
         for field, text in given.items()
         if text is not None
     }
-    return Options(**values)
+    return Options(within_data=within_data, **values)
 
 
 def _readers() -> dict[str, Callable[[str, str], Any]]:

@@ -146,6 +146,7 @@ def limits_of(target: float, options: Options) -> Limits:
         options.max_ttft,
         options.concurrency,
         options.min_confidence,
+        options.within_data,
     )
 
 

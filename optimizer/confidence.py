@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from costmodel.calibration import Calibration, Coverage
 from costmodel.inputs import FloatArray
 from costmodel.intervals import half_widths, largest_batch_sent
-from costmodel.results import Case, Configuration, Scenario
+from costmodel.results import Scenario
 from optimizer.ground import Ground
+from optimizer.inside import case_of_workers
 from optimizer.space import Shape
 
 ONE_SIDED = 0.95
@@ -99,25 +100,6 @@ def promised_share(
     workers
         Shapes with their batch.
     """
-    cases = [
-        Case(
-            Configuration(
-                prefill_workers=1,
-                prefill_gpus_per_worker=1,  # decode does not feel it
-                decode_workers=1,
-                decode_gpus_per_worker=shape.gpus,
-                decode_ep=shape.ep,
-                decode_attention=shape.attention,
-                max_batch=batch,
-                mtp_depth=shape.mtp_depth,
-                eplb_slots=shape.eplb_slots,
-                concurrency=1,
-            ),
-            scenario,
-            ground.cluster,
-            ground.prefill_cluster,
-        )
-        for shape, batch in workers
-    ]
+    cases = [case_of_workers(shape, batch, scenario, ground) for shape, batch in workers]
     deviations = NormalDist().inv_cdf(confidence) / NormalDist().inv_cdf(ONE_SIDED)
     return np.asarray(np.exp(-half_widths(cases, calibration)["tpot"] * deviations))

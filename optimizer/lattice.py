@@ -111,9 +111,10 @@ def evaluate(
     InputError
         If no deployment of the space fits the cluster, its memory and the GPU budget.
     """
-    states = decode_states(space, scenario, ground, calibration, limits.min_confidence)
+    inside = limits.within_data
+    states = decode_states(space, scenario, ground, calibration, limits.min_confidence, inside)
     ttft_counts = limits.max_ttft is not None or limits.concurrency is not None
-    options = prefill_options(space, scenario, ground, calibration, ttft_counts)
+    options = prefill_options(space, scenario, ground, calibration, ttft_counts, inside)
     goal = goal or Goal()
     columns = all_columns(space, states, options, ground, goal)
     asked = goal.rate, ground.budget

@@ -32,10 +32,13 @@ class Limits:
         Probability with which the target is met, by the interval of the prediction; None asks the
         median to meet it. [1]
 
+    within_data : bool
+        Whether only deployments inside the data of the calibration are looked at.
+
     Examples
     --------
-    >>> Limits(125, max_ttft=2.0)
-    Limits(target=125, max_gpus=72, max_ttft=2.0, concurrency=None, min_confidence=None)
+    >>> Limits(125, max_ttft=2.0).max_gpus
+    72
     """
 
     target: float
@@ -43,6 +46,7 @@ class Limits:
     max_ttft: float | None = None
     concurrency: int | None = None
     min_confidence: float | None = None
+    within_data: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what is no limit."""

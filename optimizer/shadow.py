@@ -86,7 +86,9 @@ def wider_questions(
     counts the GPUs of both.
     """
     hardware = cluster.hardware()
-    for name, (key, fact) in RESOURCES.items():
+    # Another machine than the measured one is outside the data.
+    resources = {} if limits.within_data else RESOURCES
+    for name, (key, fact) in resources.items():
         now = float(f"{getattr(hardware, fact).value / 1e9:.9g}")
         more = float(f"{WIDER * now:.9g}")
         yield Wider(name, now, more, _changed(cluster, key, more), limits)

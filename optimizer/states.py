@@ -29,6 +29,7 @@ from costmodel.serving import DecodeRate, decode_rate
 from costmodel.workload import Workload
 from optimizer.confidence import promise_of
 from optimizer.ground import Ground
+from optimizer.inside import inside_batches, inside_prefill
 from optimizer.space import Shape, Space, allowed_shapes, batch_grid, prefill_shapes
 from presets import ClusterSpec, InputError
 from topology import group_table
@@ -131,6 +132,7 @@ def decode_states(
     ground: Ground,
     calibration: Calibration,
     confidence: float | None = None,
+    within_data: bool = False,
 ) -> DecodeStates:
     """Rate every allowed decode worker with every batch that fits its memory.
 
@@ -140,6 +142,8 @@ def decode_states(
         What is searched, served, on what, and how it is predicted.
     confidence : float or None
         With which a state promises its interactivity; None promises the median. [1]
+    within_data : bool
+        Whether only states inside the data of the calibration are kept.
 
     Raises
     ------
@@ -158,6 +162,12 @@ def decode_states(
     limits = batch_limit(facts.machine, facts.model, workers, workload, calibration)
     grid = batch_grid(space)
     batches = [_batches(grid, float(limit)) for limit in np.broadcast_to(limits, len(shapes))]
+    if within_data:
+        spans = inside_batches(shapes, scenario, ground, calibration)
+        batches = [
+            some[(some >= least) & (some <= most)]
+            for some, (least, most) in zip(batches, spans, strict=True)
+        ]
     shape = np.repeat(np.arange(len(shapes)), [len(values) for values in batches])
     if not len(shape):
         raise InputError(
@@ -201,6 +211,7 @@ def prefill_options(
     ground: Ground,
     calibration: Calibration,
     ttft_counts: bool = False,
+    within_data: bool = False,
 ) -> PrefillOptions:
     """Rate every prefill worker whose memory holds the weights and the cache of one request.
 
@@ -211,6 +222,8 @@ def prefill_options(
     ttft_counts : bool
         Whether a shorter TTFT counts besides the capacity, as under a limit on it or with a given
         number of users. What another mode of the same size makes needless is left out.
+    within_data : bool
+        Whether only workers inside the data of the calibration are kept.
 
     Raises
     ------
@@ -232,6 +245,8 @@ def prefill_options(
             f"{scenario.model.name} at {scenario.precision} and one request of {scenario.isl} "
             f"tokens on {cluster.sku}"
         )
+    if within_data:
+        shapes = inside_prefill(shapes, scenario, ground, calibration)
     gpus = np.array([shape.gpus for shape in shapes], dtype=np.int64)
     attention_dp = np.array([shape.attention == "dp" for shape in shapes])
     prefill = prefill_worker(

@@ -43,6 +43,7 @@ def command(
     max_ttft: given.MaxTtft = None,
     billing: given.Billing = given.BILLING,
     min_confidence: given.MinConfidence = None,
+    within_data: given.WithinData = False,
     price: Prices = None,
     cluster: Clusters = None,
     calibration: given.Calibration = None,
@@ -71,6 +72,7 @@ def command(
         max_ttft=max_ttft,
         billing=billing,
         min_confidence=min_confidence,
+        within_data=within_data,
         calibration=calibration,
     )
     by_machine = given.options_by_machine(skus, options, price or [], cluster or [])

@@ -60,7 +60,7 @@ def report(answer: Best) -> list[RenderableType]:
         *bill_sentences(answer),
         "",
         figures_table(deployment.prediction, answer.target_tok_s_per_user, answer.measured),
-        origin_sentence(deployment.prediction),
+        origin_sentence(deployment.prediction, " See --within-data."),
         *measured_part(answer),
         "",
         *breakdown(deployment),

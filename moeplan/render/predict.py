@@ -95,12 +95,12 @@ def figures_table(
     return table(*columns, rows=rows)
 
 
-def origin_sentence(prediction: Prediction) -> RenderableType:
-    """Say what the prediction rests on."""
+def origin_sentence(prediction: Prediction, hint: str = "") -> RenderableType:
+    """Say what the prediction rests on; `hint` follows where that is not the data."""
     if prediction.origin == "modelled":
         return paragraph("Modelled, inside the range of the calibration data.")
     outside = "; ".join(prediction.extrapolated_in)
-    return paragraph(f"Extrapolated, outside the calibration data in: {outside}.")
+    return paragraph(f"Extrapolated, outside the calibration data in: {outside}.{hint}")
 
 
 def batch_sentence(deployment: Deployment) -> list[RenderableType]:
