@@ -67,16 +67,16 @@ def every_recipe(format_name: Format) -> tuple[tuple[Recipe, Files], ...]:
 def good(format_name: Format, sku: str = "gb200") -> tuple[Recipe, Files]:
     """A recipe over several nodes with drafts and copied experts, and its files."""
     configuration = moeplan.Configuration(
-        prefill_workers=2,
-        prefill_gpus_per_worker=4,
-        decode_workers=1,
+        prefill_workers=3,
+        prefill_gpus_per_worker=2 if sku == "gb300" else 4,
+        decode_workers=2,
         decode_gpus_per_worker=16,
         decode_ep=16,
         decode_attention="dp",
         max_batch=32,
-        mtp_depth=2,
+        mtp_depth=1,
         eplb_slots=288,
-        concurrency=530,
+        concurrency=1060,
     )
     options = Options(engine=ENGINE_OF[format_name])
     recipe = recipe_for_configuration(sku, configuration, options, Request(format_name))
