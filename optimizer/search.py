@@ -281,7 +281,8 @@ class _Found:
         if self.choice.index is None:
             return ()
         winner = _key(self.front, self.choice.index)
-        entries = self.fast(self.lattice.by_structure, self.lattice.throttled, self.slowed)
+        every = self.fast(self.lattice.by_structure, self.lattice.throttled, self.slowed)
+        entries = self.leading(every)
         throughput, weight = self.ratio(entries)
         ties = (entries.column, entries.state, self.tie(entries))
         order = np.lexsort((*ties, -(throughput / weight)))
@@ -293,6 +294,21 @@ class _Found:
             if len(found) > RUNNERS_UP:
                 break
         return tuple(found.values())
+
+    def leading(self, entries: Entries) -> Entries:
+        """Best entries of the best structures: all that can be among the answers."""
+        numbers: dict[tuple[object, ...], int] = {}
+        states = self.lattice.states
+        of_shape = [
+            numbers.setdefault(structure_of(shape), len(numbers)) for shape in states.shapes
+        ]
+        structure = np.array(of_shape)[states.shape[entries.state]]
+        throughput, weight = self.ratio(entries)
+        merit = throughput / weight
+        best = np.zeros(len(numbers))
+        np.maximum.at(best, structure, merit)
+        least = np.sort(best)[-min(RUNNERS_UP + 1, len(best))]
+        return entries.take((merit == best[structure]) & (merit >= least))
 
     def structure(self, key: Key) -> tuple[object, ...]:
         """Say what tells runners-up apart."""
@@ -306,8 +322,9 @@ class _Found:
 
     def fast(self, *parts: Entries) -> Entries:
         """Entries that meet the target, and the rate where one is asked for."""
-        entries = joined(parts)
-        return self.question.serving(entries.take(entries.speed >= self.limits.target))
+        target = self.limits.target
+        entries = joined([part.take(part.speed >= target) for part in parts])
+        return self.question.serving(entries)
 
     def ratio(self, entries: Entries) -> tuple[IntArray, IntArray]:
         """Integers whose ratio is made largest."""

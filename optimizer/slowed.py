@@ -9,17 +9,19 @@ runners-up, are solved for.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
-from costmodel.inputs import BoolArray, FloatArray
-from costmodel.serving import MOST_LOAD
+from costmodel.inputs import BoolArray, FloatArray, take
+from costmodel.root import WIDTH, last_below
+from costmodel.serving import MOST_LOAD, SMALLEST, decode_rate
 from optimizer.columns import take_columns
 from optimizer.entries import Entries, joined
 from optimizer.lattice import MOST_USERS, Lattice
 from optimizer.limits import Limits
 from optimizer.question import Question
-from optimizer.states import speed_before
+from optimizer.states import IntArray, speed_before
 from optimizer.throttled import SAME, Cells, join_cells, throttle
 
 Better = Callable[[Entries], BoolArray]
@@ -46,10 +48,12 @@ def slowed(
     """
     if asked[0].concurrency is not None:
         return [joined([]) for _ in asked]
-    before = speed_before(lattice.states)
+    states, before = lattice.states, speed_before(lattice.states)
+    rows = [np.flatnonzero((states.speed < one.target) & (before >= one.target)) for one in asked]
+    rates = _rates_at_target(question, lattice, rows, [one.target for one in asked])
     cells, which = [], []
-    for place, (limits, is_better) in enumerate(zip(asked, better, strict=True)):
-        for part in _promising(question, lattice, limits.target, before, is_better):
+    for place, is_better in enumerate(better):
+        for part in _promising(question, lattice, rows[place], rates[place], is_better):
             cells.append(part)
             which.append(np.full(len(part), place))
     if not cells:
@@ -80,28 +84,64 @@ def slowed(
     return [found.take(good & (place_of == place)) for place in range(len(asked))]
 
 
+def _rates_at_target(
+    question: Question, lattice: Lattice, rows: Sequence[IntArray], targets: Sequence[float]
+) -> list[FloatArray]:
+    """Bound the requests per second that one worker of each state gives at the target [1/s].
+
+    That is with as many requests in flight as its own step allows; uneven routing allows fewer.
+    """
+    states, facts = lattice.states, lattice.states.facts
+    every = np.concatenate(rows)
+    if not len(every):
+        return [np.zeros(0) for _ in rows]
+    target = np.repeat(targets, [len(some) for some in rows])
+    longest = states.promised[every] / target
+    rate = partial(
+        decode_rate,
+        facts.machine,
+        facts.model,
+        take(states.workers, every),
+        take(states.paths, every),
+        question.scenario.workload,
+        calibration=question.calibration,
+    )
+
+    def slowness(log_batch: FloatArray) -> FloatArray:
+        return np.asarray(np.log(rate(np.exp(log_batch)).tpot / longest))
+
+    full = np.log(states.batch[every])
+    found = np.exp(last_below(slowness, full + np.log(SMALLEST), full) + 2.0 * WIDTH)
+    split = np.cumsum([len(some) for some in rows])[:-1]
+    return np.split(rate(found).request_rate, split)
+
+
 def _promising(
-    question: Question, lattice: Lattice, target: float, before: FloatArray, is_better: Better
+    question: Question,
+    lattice: Lattice,
+    rows: IntArray,
+    rates: FloatArray,
+    is_better: Better,
 ) -> list[Cells]:
     """Cells of the first batch of each shape that is too slow, if a bound says they could win.
 
-    The bound is what the deployment would give with all slots full, or with prefill at its largest
-    load: fewer users give no more. A run drains over half of a round at its end.
+    The bound is what the workers would give at the target, or with prefill at its largest load. A
+    run drains over half of a round at its end.
     """
     states, options = lattice.states, lattice.options
     workload = question.scenario.workload
     tokens = float(workload.input_tokens + workload.output_tokens)
     tokens *= 1.0 - 1.0 / (2.0 * float(question.calibration.rounds))
-    rows = np.flatnonzero((states.speed < target) & (before >= target))
     found = []
     for size, pairs in lattice.columns.items():
-        chosen = rows[states.workers.gpus[rows] == size]
-        if not len(chosen) or not len(pairs):
+        chosen = states.workers.gpus[rows] == size
+        if not chosen.any() or not len(pairs):
             continue
         fed = MOST_LOAD * pairs.prefill_workers * options.prefill.capacity[pairs.option]
-        full = states.rate.request_rate[chosen][:, None] * pairs.decode_workers
+        full = rates[chosen][:, None] * pairs.decode_workers
         state, column = (
-            index.ravel() for index in np.meshgrid(chosen, np.arange(len(pairs)), indexing="ij")
+            index.ravel()
+            for index in np.meshgrid(rows[chosen], np.arange(len(pairs)), indexing="ij")
         )
         bound = Entries(
             state=state,
@@ -109,7 +149,7 @@ def _promising(
             throughput=tokens * np.minimum(full, fed).ravel(),
             weight=pairs.weight[column],
             gpus=pairs.gpus[column],
-            speed=np.full(len(state), target),
+            speed=np.zeros(len(state)),
             users=np.ones(len(state)),
         )
         kept = is_better(bound)
