@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from presets import InputError
 from topology.cluster import Layout, cached_cluster, read_layout
-from topology.paths import GroupPath, group_path
+from topology.paths import GroupPath, domain_path, group_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -162,7 +162,10 @@ def group_table(spec: ClusterSpec, sizes: Iterable[int]) -> dict[int, GroupPath]
 
 @lru_cache(maxsize=4096)
 def _path_of_size(spec: ClusterSpec, size: int) -> GroupPath:
-    return group_path(cached_cluster(spec), place_group(spec, size))
+    layout, group = read_layout(spec), place_group(spec, size)
+    if group[0] // layout.gpus_per_domain == group[-1] // layout.gpus_per_domain:
+        return domain_path(layout, size)
+    return group_path(cached_cluster(spec), group)
 
 
 def _check_size(spec: ClusterSpec, size: int) -> None:

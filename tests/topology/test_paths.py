@@ -7,9 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from presets import ClusterSpec, InputError, ScaleOut, default_cluster
+from presets import (
+    ClusterSpec,
+    InputError,
+    ScaleOut,
+    default_cluster,
+    hardware_names,
+    load_hardware,
+)
 from topology import build_cluster, group_path
-from topology.cluster import LINK_KINDS, Node
+from topology.cluster import LINK_KINDS, Node, read_layout
+from topology.paths import domain_path
 
 
 @st.composite
@@ -132,3 +140,15 @@ def test_path_can_be_a_key() -> None:
 def test_invalid_groups_are_refused(group: list[int], message: str) -> None:
     with pytest.raises(InputError, match=message):
         group_path(build_cluster(default_cluster("b200", 8)), group)
+
+
+@pytest.mark.parametrize("sku", hardware_names())
+def test_inside_a_domain_no_graph_is_needed(sku: str) -> None:
+    domain = int(load_hardware(sku).gpus_per_domain.value)
+    scale_out = ScaleOut(gpus_per_leaf=max(domain // 2, 1), spines=2)
+    spec = ClusterSpec(sku=sku, gpus=2 * domain, scale_out=scale_out)
+    graph, layout = build_cluster(spec), read_layout(spec)
+    for size in range(1, domain + 1):
+        for first in (0, domain, 2 * domain - size):
+            group = list(range(first, first + size))
+            assert domain_path(layout, size) == group_path(graph, group)
