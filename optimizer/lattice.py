@@ -334,6 +334,8 @@ class _Gather:
     def _needless(self, found: Entries, fed: BoolArray) -> BoolArray:
         """Tell those whose rival, bound by its prefill and not by TTFT, is in time."""
         rival = np.concatenate(self.rivals)
+        if not (rival >= 0).any():  # as where TTFT does not count
+            return np.zeros(len(rival), dtype=np.bool_)
         width = int(found.column.max()) + 1
         enough = (found.state * width + found.column)[fed]
         return np.asarray((rival >= 0) & np.isin(found.state * width + rival, enough))
