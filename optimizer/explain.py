@@ -16,6 +16,9 @@ FED_OUT = 0.97 * MOST_LOAD
 EQUAL = 0.0005
 """Relative difference that prints as 0.0 %. [1]"""
 
+ALIKE = "equal"
+"""What is said of a runner-up that falls short by nothing that shows."""
+
 NOT_A_PART = "exposed_communication"
 """Entry of a breakdown that repeats others."""
 
@@ -29,8 +32,11 @@ def lost_by(
     decode GPUs' time, and the GPUs that are paid and do not serve; the part that grew most is
     named. Where prefill feeds no more, a shorter step would not help: then prefill is named.
     """
+    short = behind(winner[1], other[1])
+    if short == ALIKE:
+        return short
     if other[0].prefill_load >= FED_OUT and prefill_share(other[0]) <= prefill_share(winner[0]):
-        return f"{behind(winner[1], other[1])}: {_fed_out(winner[0], other[0])}"
+        return f"{short}: {_fed_out(winner[0], other[0])}"
     ours, theirs = gpu_time(*winner, scenario), gpu_time(*other, scenario)
     growth = {name: theirs.get(name, 0.0) - ours.get(name, 0.0) for name in theirs | ours}
     if prefill_share(other[0]) <= prefill_share(winner[0]):
@@ -38,8 +44,8 @@ def lost_by(
     for cause in sorted(growth, key=lambda name: (-growth[name], name)):
         reason = _reason(cause, winner, other, (ours, theirs))
         if growth[cause] > 0.0 and reason is not None:
-            return f"{behind(winner[1], other[1])}: {reason}"
-    return behind(winner[1], other[1])
+            return f"{short}: {reason}"
+    return short
 
 
 def behind(winner: Value, other: Value) -> str:
@@ -51,7 +57,7 @@ def behind(winner: Value, other: Value) -> str:
         return f"as many GPUs, {fewer:.1f} % fewer requests/s"
     ratio = other.amount / winner.amount
     if abs(ratio - 1.0) < EQUAL:
-        return "equal"
+        return ALIKE
     if winner.more_is_better:
         return f"{100.0 * (1.0 - ratio):.1f} % fewer {winner.unit}"
     return f"{100.0 * (ratio - 1.0):.1f} % dearer"
