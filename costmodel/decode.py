@@ -22,7 +22,14 @@ from costmodel.collectives import (
     ranks_hit,
 )
 from costmodel.counts import BF16_BYTES, tokens_attended
-from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
+from costmodel.inputs import (
+    FloatArray,
+    MachineArrays,
+    ModelArrays,
+    PathArrays,
+    WorkerArrays,
+    take_last,
+)
 from costmodel.step_time import LayerTime, StepTime
 
 NO_TIME = 1e-30
@@ -280,14 +287,30 @@ def attention_reduce_time(
     paths: PathArrays,
     calibration: Calibration,
 ) -> FloatArray:
-    """One BF16 all-reduce of a layer's activations under attention tp; zero under dp [s]."""
+    """One BF16 all-reduce of a layer's activations under attention tp; zero under dp [s].
+
+    Evaluated under tp alone: it costs more than the rest of a layer, and most workers are dp.
+    """
     launch = _by_generation(
         machine, calibration.all_reduce_launch, calibration.all_reduce_launch_hopper
     )
     size = tokens * model.hidden * 2.0
-    factor = calibration.all_reduce_factor
-    time = all_reduce_time(size, workers.gpus, paths, calibration, launch, factor)
-    return np.where(workers.attention_dp, 0.0, time)
+    factor = np.asarray(calibration.all_reduce_factor)
+    dp = workers.attention_dp
+    if dp.all():
+        return np.zeros(())
+    if dp.ndim != 1:
+        time = all_reduce_time(size, workers.gpus, paths, calibration, launch, factor)
+        return np.where(dp, 0.0, time)
+    tp = np.flatnonzero(~dp)
+    size, gpus, launch, factor = (
+        take_last(value, tp, dp.size) for value in (size, workers.gpus, launch, factor)
+    )
+    of_tp = PathArrays(**{key: take_last(each, tp, dp.size) for key, each in vars(paths).items()})
+    found = all_reduce_time(size, gpus, of_tp, calibration, launch, factor)
+    time = np.zeros((*found.shape[:-1], dp.size))
+    time[..., tp] = found
+    return time
 
 
 def dense_mlp_time(

@@ -126,3 +126,8 @@ def take(items: T, index: Any) -> T:
         value = np.asarray(getattr(items, field.name))
         columns[field.name] = value[index] if value.ndim else value
     return type(items)(**columns)
+
+
+def take_last(values: FloatArray, index: Any, count: int) -> FloatArray:
+    """Take the chosen of ``count`` entries along the last axis; values for all of them stay."""
+    return values[..., index] if values.ndim and values.shape[-1] == count else values

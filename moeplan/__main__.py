@@ -2,6 +2,6 @@
 
 import sys
 
-from moeplan.cli import main
+from moeplan.cli import run
 
-sys.exit(main())
+sys.exit(run())

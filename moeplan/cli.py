@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -69,6 +70,19 @@ RARELY = 100_000
 """Objects made between two looks for garbage. [1]"""
 
 
+def run() -> int:
+    """Run the command that this process was started for, and give its exit status."""
+    # What libraries make as they are imported lives until the end: looking for garbage among it
+    # takes a tenth of a short command's time, and as much again when the interpreter ends.
+    gc.set_threshold(RARELY)
+    if hasattr(sys, "setdlopenflags"):
+        # Most functions of the solver's libraries are never called: they need not be looked up.
+        sys.setdlopenflags(os.RTLD_LAZY)
+    status = main()
+    gc.freeze()
+    return status
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and give its exit status.
 
@@ -82,9 +96,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0 done, 1 nothing meets the target, 2 bad input.
     """
-    # What libraries make as they are imported lives until the end: looking for garbage among it
-    # takes a tenth of a short command's time.
-    gc.set_threshold(RARELY)
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         command = typer.main.get_command(app)
