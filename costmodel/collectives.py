@@ -208,8 +208,8 @@ def all_reduce_time(
     sync = np.maximum(two_shot, crossing_latency(paths, calibration))
     between = np.where(paths.domains == 1, wire, np.minimum(wire, nic))
     best = np.full(np.broadcast_shapes(size.shape, gpus.shape, inside.shape), np.inf)
-    most = np.max(inside)
-    for group in (*(each for each in GROUP_SIZES if each < most), inside):
+    smaller = [np.asarray(each) for each in GROUP_SIZES if each < inside.max()]
+    for group in (*smaller, inside):
         once = size * (group - 1.0) / wire
         twice = two_shot + 2.0 * size * (group - 1.0) / group / wire
         second = sync + 2.0 * size / group * (1.0 - group / gpus) / between

@@ -39,34 +39,50 @@ def last_below(
     low, high
         Where it lies. Where the function is above zero at `low` too, that is the answer.
 
+    Examples
+    --------
+    >>> float(last_below(lambda x: x**3 - 2.0, np.zeros(()), 2.0 * np.ones(())).round(6))
+    1.259921
+    """
+    return enclosed(function, low, high, WIDTH)[0]
+
+
+def enclosed(
+    function: Callable[[FloatArray], FloatArray], low: FloatArray, high: FloatArray, width: float
+) -> tuple[FloatArray, FloatArray]:
+    """Bracket the answer of `last_below` more narrowly: to `width`, or to the answer itself.
+
     Notes
     -----
     Interpolate, truncate, project (I. F. D. Oliveira, R. H. C. Takahashi, ACM Trans. Math. Softw.
     47, 2020): a chord, that of the Illinois method, where it helps, and at most `SLACK` steps more
     than bisection where it does not, as at a jump.
 
-    >>> float(last_below(lambda x: x**3 - 2.0, np.zeros(()), 2.0 * np.ones(())).round(6))
-    1.259921
+    Examples
+    --------
+    >>> low, high = enclosed(lambda x: x**3 - 2.0, np.zeros(()), 2.0 * np.ones(()), 0.1)
+    >>> bool(low <= 2.0 ** (1.0 / 3.0) <= high <= low + 0.1)
+    True
     """
 
     def bounded(point: FloatArray) -> FloatArray:
         return np.clip(np.nan_to_num(function(point), nan=FAR), -FAR, FAR)
 
     below, above = bounded(low), bounded(high)
-    first = np.maximum(high - low, WIDTH)
+    first = np.maximum(high - low, width)
     # How far from the middle a point may lie, so that bisection would end `SLACK` steps earlier.
-    reach = WIDTH * 2.0 ** (np.ceil(np.log2(first / WIDTH)) + SLACK - 1.0)
+    reach = width * 2.0 ** (np.ceil(np.log2(first / width)) + SLACK - 1.0)
     low, high = np.where(above <= 0.0, high, low), np.where(below > 0.0, low, high)
     fitted = exceeded = np.zeros(np.shape(first), dtype=np.bool_)
     pull_low = pull_high = np.ones(np.shape(first))
-    while np.any(sought := (high - low > WIDTH) & (below < -HEIGHT)):
-        width = high - low
+    while np.any(sought := (high - low > width) & (below < -HEIGHT)):
+        wide = high - low
         middle = 0.5 * (low + high)
         down, up = pull_low * below, pull_high * above
-        chord = low + width * np.clip(down / np.minimum(down - up, -1e-300), 0.0, 1.0)
-        inwards = np.minimum(TRUNCATION * width**2 / first, np.abs(middle - chord))
+        chord = low + wide * np.clip(down / np.minimum(down - up, -1e-300), 0.0, 1.0)
+        inwards = np.minimum(TRUNCATION * wide**2 / first, np.abs(middle - chord))
         point = chord + np.sign(middle - chord) * inwards
-        point = np.clip(point, middle - (reach - 0.5 * width), middle + (reach - 0.5 * width))
+        point = np.clip(point, middle - (reach - 0.5 * wide), middle + (reach - 0.5 * wide))
         reach = 0.5 * reach
         value = bounded(point)
         # Entries that are found stay, so that each is what it would be alone.
@@ -77,4 +93,4 @@ def last_below(
         pull_low = np.where(exceeds & exceeded, 0.5 * pull_low, 1.0)
         pull_high = np.where(fits & fitted, 0.5 * pull_high, 1.0)
         fitted, exceeded = fits, exceeds
-    return low
+    return low, np.where(below < -HEIGHT, high, low)

@@ -272,10 +272,18 @@ def fullest(
     return steady_state(network, np.where(found == most, max_batch, np.exp(found)), slots)
 
 
-def serve(network: Network, max_batch: FloatArray, concurrency: FloatArray) -> Benchmark:
-    """Serve ``concurrency`` users with at most ``max_batch`` requests per rank or worker."""
+def serve(
+    network: Network,
+    max_batch: FloatArray,
+    concurrency: FloatArray,
+    in_flight: FloatArray | None = None,
+) -> Benchmark:
+    """Serve ``concurrency`` users with at most ``max_batch`` requests per rank or worker.
+
+    ``in_flight`` is a batch per rank or worker that the users are known not to exceed, if any.
+    """
     groups = network.fleet.decode_workers * ranks(network.workers)
-    most = np.minimum(max_batch, concurrency / groups)
+    most = np.minimum(max_batch if in_flight is None else in_flight, concurrency / groups)
     steady = fullest(network, most, concurrency, max_batch)
     return benchmark_of(network, steady, max_batch, concurrency)
 
@@ -349,6 +357,8 @@ def share_of_slots(slots: FloatArray, fleet: Fleet, users: FloatArray) -> FloatA
     worker has about ``n ~ N(N/K, variance)`` of N users, the variance that of `routing_variance`,
     and ``E[min(n, slots)]`` slots in use.
     """
+    if np.all(fleet.frontends == 1.0):  # in turn no worker has more than one user above another
+        return np.ones(())
     mean = users / fleet.decode_workers
     deviation = np.sqrt(routing_variance(mean, fleet)) + 1e-9
     above = (mean - slots) / deviation

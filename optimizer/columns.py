@@ -60,7 +60,8 @@ def all_columns(
     InputError
         If the GPU budget holds none.
     """
-    sizes = sorted({int(gpus) for gpus in states.workers.gpus.tolist()})
+    shapes = np.flatnonzero(np.bincount(states.shape)).tolist()
+    sizes = sorted({states.shapes[place].gpus for place in shapes})
     columns = {size: _columns(space, size, options, ground, goal) for size in sizes}
     if not any(map(len, columns.values())):
         smallest = min(sizes) * min(space.decode_workers) + int(options.gpus[0]) * min(

@@ -47,6 +47,7 @@ class Entries:
 
     def take(self, index: IntArray | np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Entries:
         """Keep the chosen entries."""
+        index = np.flatnonzero(index) if index.dtype == np.bool_ else index
         return Entries(*(getattr(self, field.name)[index] for field in fields(self)))
 
 

@@ -29,7 +29,6 @@ from optimizer.states import (
     PrefillOptions,
     decode_states,
     prefill_options,
-    speed_before,
     take_rate,
 )
 from optimizer.throttled import LOAD_TOLERANCE, Cells, join_cells, throttle, throttled_cells
@@ -121,7 +120,7 @@ def evaluate(
     gather = _Gather(states, options, scenario, calibration, limits, slowest, asked)
     candidates = 0
     # Also the first batch of a shape that is too slow with full slots: with fewer it may do.
-    looked_at = np.maximum(states.speed, speed_before(states)) >= slowest
+    looked_at = np.maximum(states.speed, states.speed_before) >= slowest
     for size, pairs in columns.items():
         rows = np.flatnonzero(states.workers.gpus == size)
         candidates += len(rows) * len(pairs)

@@ -105,15 +105,16 @@ def place_workers(
 def leaves_no_gap(cluster: ClusterSpec, size: int) -> bool:
     """Whether workers of a size fill servers and domains with others like it, whatever the order.
 
-    So do powers of two where servers, and domains unless there is one alone, are powers of two and
-    whole: the larger workers take whole servers, or domains, and the smaller share the others.
+    So do workers that take whole domains, or whole servers where there is one domain alone; and
+    beside them powers of two, where servers and domains are powers of two as well: the larger
+    workers take whole servers, or domains, and the smaller share the others.
     """
     hardware = cluster.hardware()
     node, domain = int(hardware.gpus_per_node.value), int(hardware.gpus_per_domain.value)
-    alone = cluster.gpus <= domain
-    units = (size, node) if alone else (size, node, domain)
-    whole = cluster.gpus % (node if alone else domain) == 0
-    return whole and all(unit & (unit - 1) == 0 for unit in units)
+    units = (node,) if cluster.gpus <= domain else (node, domain)
+    if cluster.gpus % units[-1]:
+        return False
+    return size % units[-1] == 0 or all(unit & (unit - 1) == 0 for unit in (size, *units))
 
 
 @lru_cache(maxsize=65536)

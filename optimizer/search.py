@@ -25,7 +25,7 @@ from optimizer.lattice import Lattice, configuration_of
 from optimizer.limits import Limits
 from optimizer.question import Question
 from optimizer.slowed import slowed
-from optimizer.space import Shape, Space
+from optimizer.space import Space
 from optimizer.states import IntArray
 from optimizer.value import Value, at_bill, replicas_for, value_of
 from presets import ClusterSpec, InputError
@@ -247,16 +247,22 @@ class _Found:
 
         Those of a structure that is not among the answers must be better than the last of these.
         """
-        states = self.lattice.states
-        own = dict(zip(map(self.structure, self.keys), self.ratios, strict=True))
-        last = self.ratios[-1] if len(own) > RUNNERS_UP else 0.0
-        of_shape = [own.get(structure_of(shape), last) for shape in states.shapes]
         throughput, weight = self.ratio(entries)
         # Equally many GPUs for a rate may serve more.
         least = 1.0 + (EQUAL if self.question.goal.rate is None else -EQUAL)
-        return np.asarray(
-            throughput / weight > least * np.array(of_shape)[states.shape[entries.state]]
-        )
+        structure = self.lattice.states.structure[entries.state]
+        return np.asarray(throughput / weight > least * self.standing[structure])
+
+    @cached_property
+    def standing(self) -> FloatArray:
+        """Ratio by which each structure must be beaten: its own, or that of the last answer."""
+        best = self.best_of_structures(self.every)
+        return np.maximum(best, _last_answer(best))
+
+    @cached_property
+    def every(self) -> Entries:
+        """All that meets the target and can be among the answers."""
+        return self.fast(self.lattice.by_structure, self.lattice.throttled, self.slowed)
 
     @cached_property
     def choice(self) -> Choice:
@@ -265,54 +271,37 @@ class _Found:
         gpus = self.front.gpus if self.question.goal.rate is None else weight
         return choose(Candidates(throughput, weight, gpus), self.limits.max_gpus)
 
-    @property
+    @cached_property
     def keys(self) -> tuple[Key, ...]:
         """Winner and runners-up, best first; none where nothing meets the limits."""
-        return tuple(key for key, _ in self.ranked)
-
-    @property
-    def ratios(self) -> tuple[float, ...]:
-        """What the search makes largest, of winner and runners-up."""
-        return tuple(ratio for _, ratio in self.ranked)
-
-    @cached_property
-    def ranked(self) -> tuple[tuple[Key, float], ...]:
-        """Winner and runners-up with their ratios."""
         if self.choice.index is None:
             return ()
-        winner = _key(self.front, self.choice.index)
-        every = self.fast(self.lattice.by_structure, self.lattice.throttled, self.slowed)
-        entries = self.leading(every)
+        entries = self.leading(self.every)
         throughput, weight = self.ratio(entries)
         ties = (entries.column, entries.state, self.tie(entries))
         order = np.lexsort((*ties, -(throughput / weight)))
-        found = {self.structure(winner): (winner, float(self.choice.ratio))}
-        for place in order.tolist():
-            key = _key(entries, place)
-            ratio = float(throughput[place] / weight[place])
-            found.setdefault(self.structure(key), (key, ratio))
-            if len(found) > RUNNERS_UP:
-                break
-        return tuple(found.values())
+        ranked = [_key(self.front, self.choice.index)]
+        ranked += [_key(entries, place) for place in order.tolist()]
+        structure = self.lattice.states.structure
+        found: dict[int, Key] = {}
+        for key in ranked:
+            found.setdefault(int(structure[key[0]]), key)
+        return tuple(found.values())[: RUNNERS_UP + 1]
 
     def leading(self, entries: Entries) -> Entries:
         """Best entries of the best structures: all that can be among the answers."""
-        numbers: dict[tuple[object, ...], int] = {}
-        states = self.lattice.states
-        of_shape = [
-            numbers.setdefault(structure_of(shape), len(numbers)) for shape in states.shapes
-        ]
-        structure = np.array(of_shape)[states.shape[entries.state]]
         throughput, weight = self.ratio(entries)
-        merit = throughput / weight
-        best = np.zeros(len(numbers))
-        np.maximum.at(best, structure, merit)
-        least = np.sort(best)[-min(RUNNERS_UP + 1, len(best))]
-        return entries.take((merit == best[structure]) & (merit >= least))
+        merit, best = throughput / weight, self.best_of_structures(entries)
+        best_of_own = best[self.lattice.states.structure[entries.state]]
+        return entries.take((merit == best_of_own) & (merit >= _last_answer(best)))
 
-    def structure(self, key: Key) -> tuple[object, ...]:
-        """Say what tells runners-up apart."""
-        return structure_of(self.lattice.states.shape_of(key[0]))
+    def best_of_structures(self, entries: Entries) -> FloatArray:
+        """Best ratio of each structure; 0 where none meets the limits."""
+        throughput, weight = self.ratio(entries)
+        structure = self.lattice.states.structure
+        best = np.zeros(int(structure.max()) + 1)
+        np.maximum.at(best, structure[entries.state], throughput / weight)
+        return best
 
     @cached_property
     def front(self) -> Entries:
@@ -381,12 +370,9 @@ class _Found:
         return charged, value_of(question.goal, charged, bill, question.scenario, question.ground)
 
 
-def structure_of(shape: Shape) -> tuple[object, ...]:
-    """Say what tells runners-up apart: size and EP of a decode worker, attention, draft depth.
-
-    Prefill workers of another size hardly change an answer: they would fill the list.
-    """
-    return shape.gpus, shape.ep, shape.attention, shape.mtp_depth
+def _last_answer(best: FloatArray) -> float:
+    """Ratio of the last runner-up, given the best of each structure."""
+    return float(np.sort(best)[-min(RUNNERS_UP + 1, len(best))])
 
 
 def _key(entries: Entries, place: int) -> Key:

@@ -14,15 +14,21 @@ from functools import partial
 import numpy as np
 
 from costmodel.inputs import BoolArray, FloatArray, take
-from costmodel.root import WIDTH, last_below
-from costmodel.serving import MOST_LOAD, SMALLEST, decode_rate
+from costmodel.root import WIDTH, enclosed
+from costmodel.serving import MOST_LOAD, decode_rate
 from optimizer.columns import take_columns
 from optimizer.entries import Entries, joined
 from optimizer.lattice import MOST_USERS, Lattice
 from optimizer.limits import Limits
 from optimizer.question import Question
-from optimizer.states import IntArray, speed_before
+from optimizer.states import IntArray
 from optimizer.throttled import SAME, Cells, join_cells, throttle
+
+NEAR = 0.01
+"""How closely the batch in flight at a target is bounded, of the logarithm. [1]"""
+
+FEW = 0.01
+"""Share of the first batch of a shape below which its batch in flight is not bounded. [1]"""
 
 Better = Callable[[Entries], BoolArray]
 """Which entries could be the answer or among its runners-up."""
@@ -48,7 +54,7 @@ def slowed(
     """
     if asked[0].concurrency is not None:
         return [joined([]) for _ in asked]
-    states, before = lattice.states, speed_before(lattice.states)
+    states, before = lattice.states, lattice.states.speed_before
     rows = [np.flatnonzero((states.speed < one.target) & (before >= one.target)) for one in asked]
     rates = _rates_at_target(question, lattice, rows, [one.target for one in asked])
     cells, which = [], []
@@ -69,16 +75,17 @@ def slowed(
         question.calibration,
         targets,
     )
+    speed = lattice.states.promised[every.state] / result.tpot_median
+    good = (speed >= targets * (1.0 - SAME)) & (users <= MOST_USERS)
     found = Entries(
         state=every.state,
         column=every.column,
         throughput=result.total_tok_s_per_gpu * every.fleet.gpus,
         weight=every.fleet.weight,
         gpus=every.fleet.gpus,
-        speed=lattice.states.promised[every.state] / result.tpot_median,
+        speed=np.maximum(speed, targets),  # of those that are good, the same
         users=users,
     )
-    good = (found.speed >= targets * (1.0 - SAME)) & (users <= MOST_USERS)
     if asked[0].max_ttft is not None:
         good &= result.ttft_mean <= asked[0].max_ttft
     return [found.take(good & (place_of == place)) for place in range(len(asked))]
@@ -110,10 +117,12 @@ def _rates_at_target(
     def slowness(log_batch: FloatArray) -> FloatArray:
         return np.asarray(np.log(rate(np.exp(log_batch)).tpot / longest))
 
-    full = np.log(states.batch[every])
-    found = np.exp(last_below(slowness, full + np.log(SMALLEST), full) + 2.0 * WIDTH)
+    full = states.batch[every].astype(np.float64)
+    before = states.before[every]
+    least = np.where(before < 0, FEW * full, states.batch[before])
+    _, most = enclosed(slowness, np.log(least), np.log(full), NEAR)
     split = np.cumsum([len(some) for some in rows])[:-1]
-    return np.split(rate(found).request_rate, split)
+    return np.split(rate(np.exp(most + WIDTH)).request_rate, split)
 
 
 def _promising(

@@ -107,6 +107,14 @@ class Shape:
     mtp_depth: int
     eplb_slots: int
 
+    @property
+    def structure(self) -> tuple[object, ...]:
+        """What tells runners-up apart: size and EP of a worker, attention, draft depth.
+
+        Prefill workers of another size hardly change an answer: they would fill the list.
+        """
+        return self.gpus, self.ep, self.attention, self.mtp_depth
+
 
 @dataclass(frozen=True)
 class Rule:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,10 +89,34 @@ class DecodeStates:
         """Median interactivity [token/s]."""
         return np.asarray(1.0 / self.rate.tpot)
 
-    @property
+    @cached_property
     def speed(self) -> FloatArray:
         """Interactivity that counts against a target [token/s]."""
         return np.asarray(self.promised / self.rate.tpot)
+
+    @cached_property
+    def before(self) -> IntArray:
+        """State of the same shape with the next smaller batch; -1 for the smallest.
+
+        A state with fewer requests in flight than slots is slower than that.
+        """
+        before = np.full(len(self), -1)
+        order = np.lexsort((self.batch, self.shape))
+        same = self.shape[order][1:] == self.shape[order][:-1]
+        before[order[1:][same]] = order[:-1][same]
+        return before
+
+    @cached_property
+    def speed_before(self) -> FloatArray:
+        """Interactivity of the next smaller batch; infinite where there is none [token/s]."""
+        return np.where(self.before < 0, np.inf, self.speed[self.before])
+
+    @cached_property
+    def structure(self) -> IntArray:
+        """Number of the structure of each state, from 0."""
+        numbers: dict[tuple[object, ...], int] = {}
+        of_shape = [numbers.setdefault(shape.structure, len(numbers)) for shape in self.shapes]
+        return np.array(of_shape)[self.shape]
 
     def shape_of(self, state: int) -> Shape:
         """Shape of one state."""
@@ -191,18 +216,6 @@ def decode_states(
         rate=take_rate(rate, order),
         promised=promised[order],
     )
-
-
-def speed_before(states: DecodeStates) -> FloatArray:
-    """Interactivity of the next smaller batch of the same shape; infinite for the first [token/s].
-
-    A state with fewer requests in flight than slots is slower than that.
-    """
-    before = np.full(len(states), np.inf)
-    order = np.lexsort((states.batch, states.shape))
-    same = states.shape[order][1:] == states.shape[order][:-1]
-    before[order[1:][same]] = states.speed[order[:-1][same]]
-    return before
 
 
 def prefill_options(

@@ -15,7 +15,16 @@ import numpy as np
 
 from costmodel.calibration import Calibration
 from costmodel.inputs import BoolArray, FloatArray, take
-from costmodel.serving import MOST_LOAD, Benchmark, Fleet, Network, fullest, serve
+from costmodel.root import WIDTH
+from costmodel.serving import (
+    MOST_LOAD,
+    Benchmark,
+    Fleet,
+    Network,
+    benchmark_of,
+    fullest,
+    serve,
+)
 from costmodel.workload import Workload
 from optimizer.columns import Columns, join_columns, take_columns
 from optimizer.limits import Limits
@@ -125,38 +134,33 @@ def serve_fed(
     max_ttft: float | None,
     max_tpot: FloatArray | None = None,
 ) -> tuple[Benchmark, FloatArray]:
-    """Serve as many users as `fed_users` counts; also gives their number."""
-    users = fed_users(network, slots, max_ttft, max_tpot)
-    result = serve(network, slots, users)
+    """Serve the users that prefill feeds in time, and decode serves in time; also their number.
+
+    Users are whole, and at least one: one more than prefill feeds only waits, but is too many for a
+    TTFT or a TPOT.
+    """
+    steady = fullest(network, slots, np.full_like(slots, np.inf), slots, max_ttft, max_tpot)
+    fed = steady.prefill_load >= MOST_LOAD * (1.0 - LOAD_TOLERANCE)
+    users = np.maximum(np.ceil(steady.users), 1.0)
+    if fed.all():  # the user that rounding adds only waits: no other batch is in flight
+        return benchmark_of(network, steady, slots, users), users
+    # A whole number just above what was solved for may be meant, so it is tried first.
+    margin = 0.0 if max_tpot is None else LOAD_TOLERANCE
+    users = np.where(fed, users, np.maximum(np.floor(steady.users * (1.0 + margin)), 1.0))
+    most = np.minimum(slots, steady.decode.requests * (1.0 + 2.0 * LOAD_TOLERANCE))
+    result = serve(network, slots, users, most)
     if max_tpot is None:
         return result, users
     missed = result.tpot_median > max_tpot * (1.0 + SAME)
     if not np.any(missed):
         return result, users
     users = np.where(missed, np.maximum(users - 1.0, 1.0), users)
-    return serve(network, slots, users), users
+    return serve(network, slots, users, most), users
 
 
-def fed_users(
-    network: Network,
-    slots: FloatArray,
-    max_ttft: float | None,
-    max_tpot: FloatArray | None = None,
-) -> FloatArray:
-    """Count the users that prefill feeds in time, and decode serves in time [1]; at least one.
-
-    Users are whole: one more than prefill feeds only waits, but is too many for a TTFT or a TPOT.
-    """
-    steady = fullest(network, slots, np.full_like(slots, np.inf), slots, max_ttft, max_tpot)
-    fed = steady.prefill_load >= MOST_LOAD * (1.0 - LOAD_TOLERANCE)
-    # A whole number just above what was solved for may be meant: `serve_fed` tries it.
-    margin = 0.0 if max_tpot is None else LOAD_TOLERANCE
-    whole = np.floor(steady.users * (1.0 + margin))
-    return np.maximum(np.where(fed, np.ceil(steady.users), whole), 1.0)
-
-
-SAME = 1e-9
-"""Relative difference of two times within which they are equal. [1]"""
+SAME = 2.0 * WIDTH
+"""Relative difference of two times within which they are equal: the batch in flight that they
+follow from is solved for no more closely. [1]"""
 
 
 LOAD_TOLERANCE = 1e-6

@@ -117,7 +117,7 @@ class ClusterSpec(_Strict):
             value = getattr(self, key)
             if value is not None:
                 changes[fact] = _overridden(getattr(preset, fact), value * factor)
-        return preset.model_copy(update=changes)
+        return preset.model_copy(update=changes) if changes else preset
 
 
 def default_cluster(sku: str, gpus: int) -> ClusterSpec:
