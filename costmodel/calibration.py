@@ -12,7 +12,6 @@ from dataclasses import Field as DataclassField
 from dataclasses import dataclass, fields
 from datetime import date
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -323,8 +322,7 @@ def _correlations(document: dict[str, Any], path: Path) -> tuple[Correlation, ..
 @cache
 def shipped_calibration() -> CalibrationFile:
     """Read the calibration that ships with the project."""
-    with resources.as_file(resources.files("costmodel") / "data" / "calibration.toml") as path:
-        return _read(path)
+    return _read(Path(__file__).parent / "data" / "calibration.toml")
 
 
 def load_calibration(path: Path | None = None) -> Calibration:

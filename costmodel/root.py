@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import EllipsisType
 
 import numpy as np
+from numpy.typing import NDArray
 
-from costmodel.inputs import FloatArray
+from costmodel.inputs import BoolArray, FloatArray
+
+IntArray = NDArray[np.int64]
+Function = Callable[[FloatArray], FloatArray]
+Part = Callable[[IntArray], Function]
 
 WIDTH = 1e-7
 """Width of the bracket at which the search for a root ends. [1]"""
@@ -17,6 +23,9 @@ HEIGHT = 1e-9
 SLACK = 5.0
 """Steps that the search may take beyond those of bisection: chords need room to turn. [1]"""
 
+PERIOD = 12
+"""Steps after which that room is given anew, for a bracket that has become a narrow one. [1]"""
+
 FAR = 1e3
 """Stands for infinite values of a function, so that a chord can be drawn. [1]"""
 
@@ -24,9 +33,13 @@ TRUNCATION = 0.2
 """How far a chord's root is moved to the middle, times the width of the bracket squared over the
 first width. [1]"""
 
+FEW, SMALL = 0.25, 25
+"""The last entries are looked for alone once they are no more than this share of all, less so
+many: to evaluate a few takes as long as to evaluate one. [1]"""
+
 
 def last_below(
-    function: Callable[[FloatArray], FloatArray], low: FloatArray, high: FloatArray
+    function: Function, low: FloatArray, high: FloatArray, part: Part | None = None
 ) -> FloatArray:
     """Largest point at which an increasing function does not exceed zero.
 
@@ -38,25 +51,27 @@ def last_below(
         Of arrays of the brackets' shape; may be infinite. NaN counts as above zero.
     low, high
         Where it lies. Where the function is above zero at `low` too, that is the answer.
+    part
+        Gives the function of some entries alone, by their places: the last are looked for so.
 
     Examples
     --------
     >>> float(last_below(lambda x: x**3 - 2.0, np.zeros(()), 2.0 * np.ones(())).round(6))
     1.259921
     """
-    return enclosed(function, low, high, WIDTH)[0]
+    return enclosed(function, low, high, WIDTH, part)[0]
 
 
 def enclosed(
-    function: Callable[[FloatArray], FloatArray], low: FloatArray, high: FloatArray, width: float
+    function: Function, low: FloatArray, high: FloatArray, width: float, part: Part | None = None
 ) -> tuple[FloatArray, FloatArray]:
     """Bracket the answer of `last_below` more narrowly: to `width`, or to the answer itself.
 
     Notes
     -----
     Interpolate, truncate, project (I. F. D. Oliveira, R. H. C. Takahashi, ACM Trans. Math. Softw.
-    47, 2020): a chord, that of the Illinois method, where it helps, and at most `SLACK` steps more
-    than bisection where it does not, as at a jump.
+    47, 2020): a chord, that of the Illinois method, where it helps, and in every `PERIOD` at most
+    `SLACK` steps more than bisection where it does not, as at a jump.
 
     Examples
     --------
@@ -64,33 +79,82 @@ def enclosed(
     >>> bool(low <= 2.0 ** (1.0 / 3.0) <= high <= low + 0.1)
     True
     """
+    brackets = _Brackets(low, high, _bounded(function(low)), _bounded(function(high)))
+    found = brackets.low.copy(), brackets.high.copy()
+    places: IntArray | EllipsisType = ...
+    step = 0
+    while True:
+        sought = brackets.sought(width)
+        found[0][places], found[1][places] = brackets.ends()
+        if not sought.any():
+            return found
+        if part is not None and sought.ndim == 1 and sought.sum() <= FEW * len(sought) - SMALL:
+            some = np.flatnonzero(sought)
+            places = some if isinstance(places, EllipsisType) else places[some]
+            brackets.keep(some)
+            function, sought = part(places), sought[some]
+        if step % PERIOD == 0:
+            brackets.start(width)
+        point = brackets.point()
+        brackets.move(point, _bounded(function(point)), sought)
+        step += 1
 
-    def bounded(point: FloatArray) -> FloatArray:
-        return np.clip(np.nan_to_num(function(point), nan=FAR), -FAR, FAR)
 
-    below, above = bounded(low), bounded(high)
-    first = np.maximum(high - low, width)
-    # How far from the middle a point may lie, so that bisection would end `SLACK` steps earlier.
-    reach = width * 2.0 ** (np.ceil(np.log2(first / width)) + SLACK - 1.0)
-    low, high = np.where(above <= 0.0, high, low), np.where(below > 0.0, low, high)
-    fitted = exceeded = np.zeros(np.shape(first), dtype=np.bool_)
-    pull_low = pull_high = np.ones(np.shape(first))
-    while np.any(sought := (high - low > width) & (below < -HEIGHT)):
-        wide = high - low
-        middle = 0.5 * (low + high)
-        down, up = pull_low * below, pull_high * above
-        chord = low + wide * np.clip(down / np.minimum(down - up, -1e-300), 0.0, 1.0)
-        inwards = np.minimum(TRUNCATION * wide**2 / first, np.abs(middle - chord))
+class _Brackets:
+    """Ends of the brackets, the values there, and what chords need to know of earlier steps."""
+
+    def __init__(
+        self, low: FloatArray, high: FloatArray, below: FloatArray, above: FloatArray
+    ) -> None:
+        self.low, self.high = np.where(above <= 0.0, high, low), np.where(below > 0.0, low, high)
+        self.below, self.above = below, above
+        self.fitted = self.exceeded = np.zeros(self.low.shape, dtype=np.bool_)
+        self.pull_low = self.pull_high = self.first = self.reach = np.ones(self.low.shape)
+
+    def sought(self, width: float) -> BoolArray:
+        """Tell which are wider, their roots unknown."""
+        return np.asarray((self.high - self.low > width) & (self.below < -HEIGHT))
+
+    def ends(self) -> tuple[FloatArray, FloatArray]:
+        """Both ends; a root that is known is both."""
+        return self.low, np.where(self.below < -HEIGHT, self.high, self.low)
+
+    def keep(self, index: IntArray) -> None:
+        """Keep the chosen ones."""
+        for name, values in vars(self).items():
+            setattr(self, name, values[index])
+
+    def start(self, width: float) -> None:
+        """Give room to turn: how far from the middle points may lie, halved by every step."""
+        self.first = np.maximum(self.high - self.low, width)
+        bisections = np.ceil(np.log2(self.first / width))
+        self.reach = width * 2.0 ** (bisections + SLACK - 1.0)
+
+    def point(self) -> FloatArray:
+        """Where to look next: a chord's root, moved towards the middle, and no farther from it."""
+        width, middle = self.high - self.low, 0.5 * (self.low + self.high)
+        down, up = self.pull_low * self.below, self.pull_high * self.above
+        chord = self.low + width * np.clip(down / np.minimum(down - up, -1e-300), 0.0, 1.0)
+        inwards = np.minimum(TRUNCATION * width**2 / self.first, np.abs(middle - chord))
         point = chord + np.sign(middle - chord) * inwards
-        point = np.clip(point, middle - (reach - 0.5 * wide), middle + (reach - 0.5 * wide))
-        reach = 0.5 * reach
-        value = bounded(point)
-        # Entries that are found stay, so that each is what it would be alone.
+        reach = self.reach - 0.5 * width
+        return np.asarray(np.clip(point, middle - reach, middle + reach))
+
+    def move(self, point: FloatArray, value: FloatArray, sought: BoolArray) -> None:
+        """Put the ends of those sought where the function was evaluated.
+
+        The others stay, so that each entry is what it would be alone.
+        """
         fits, exceeds = sought & (value <= 0.0), sought & (value > 0.0)
-        low, below = np.where(fits, point, low), np.where(fits, value, below)
-        high, above = np.where(exceeds, point, high), np.where(exceeds, value, above)
+        self.low, self.below = np.where(fits, point, self.low), np.where(fits, value, self.below)
+        self.high = np.where(exceeds, point, self.high)
+        self.above = np.where(exceeds, value, self.above)
         # An end that stays twice counts half in the next chord, which else creeps up from one side.
-        pull_low = np.where(exceeds & exceeded, 0.5 * pull_low, 1.0)
-        pull_high = np.where(fits & fitted, 0.5 * pull_high, 1.0)
-        fitted, exceeded = fits, exceeds
-    return low, np.where(below < -HEIGHT, high, low)
+        self.pull_low = np.where(exceeds & self.exceeded, 0.5 * self.pull_low, 1.0)
+        self.pull_high = np.where(fits & self.fitted, 0.5 * self.pull_high, 1.0)
+        self.fitted, self.exceeded = fits, exceeds
+        self.reach = 0.5 * self.reach
+
+
+def _bounded(values: FloatArray) -> FloatArray:
+    return np.clip(np.nan_to_num(values, nan=FAR), -FAR, FAR)

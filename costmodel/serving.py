@@ -19,9 +19,10 @@ from costmodel.inputs import (
     ModelArrays,
     PathArrays,
     WorkerArrays,
+    take,
 )
 from costmodel.prefill import Prefill
-from costmodel.root import last_below
+from costmodel.root import IntArray, last_below
 from costmodel.step_time import StepTime
 from costmodel.workload import Workload, acceptance_length, mean_over_median
 
@@ -63,6 +64,11 @@ class Network:
     fleet: Fleet
     workload: Workload
     calibration: Calibration
+
+    def take(self, index: IntArray) -> Network:
+        """Keep the chosen deployments."""
+        parts = {name: take(part, index) for name, part in vars(self).items()}
+        return Network(**parts | {"calibration": self.calibration})
 
 
 @dataclass(frozen=True)
@@ -251,25 +257,42 @@ def fullest(
     max_tpot
         Longest median TPOT. [s]
     """
+    lacking = _Lacking(network, users, slots, max_ttft, max_tpot)
+    most = np.log(max_batch)
+    found = last_below(lacking, most + np.log(SMALLEST), most, lacking.part)
+    return steady_state(network, np.where(found == most, max_batch, np.exp(found)), slots)
 
-    def excess(log_batch: FloatArray) -> FloatArray:
-        """Log of what a batch needs over what there is, of whatever lacks most."""
-        steady = steady_state(network, np.exp(log_batch), slots)
+
+@dataclass(frozen=True)
+class _Lacking:
+    """Log of what a batch needs over what there is, of whatever lacks most; as `fullest` has it."""
+
+    network: Network
+    users: FloatArray
+    slots: FloatArray
+    max_ttft: float | None
+    max_tpot: FloatArray | None
+
+    def __call__(self, log_batch: FloatArray) -> FloatArray:
+        steady = steady_state(self.network, np.exp(log_batch), self.slots)
         with np.errstate(invalid="ignore"):  # before an overloaded prefill no end of users waits
-            needs = [steady.users / users]
-            if max_ttft is not None:
-                result = benchmark_of(network, steady, slots, steady.users)
-                needs.append(result.ttft_mean / max_ttft)
-            if max_tpot is not None:
-                needs.append(steady.decode.tpot / max_tpot)
+            needs = [steady.users / self.users]
+            if self.max_ttft is not None:
+                result = benchmark_of(self.network, steady, self.slots, steady.users)
+                needs.append(result.ttft_mean / self.max_ttft)
+            if self.max_tpot is not None:
+                needs.append(steady.decode.tpot / self.max_tpot)
         most_needed = steady.prefill_load / MOST_LOAD
         for need in needs:
             most_needed = np.maximum(most_needed, np.where(np.isfinite(need), need, 0.0))
         return np.asarray(np.log(most_needed))
 
-    most = np.log(max_batch)
-    found = last_below(excess, most + np.log(SMALLEST), most)
-    return steady_state(network, np.where(found == most, max_batch, np.exp(found)), slots)
+    def part(self, index: IntArray) -> _Lacking:
+        """Chosen deployments alone."""
+        max_tpot = None if self.max_tpot is None else self.max_tpot[index]
+        return _Lacking(
+            self.network.take(index), self.users[index], self.slots[index], self.max_ttft, max_tpot
+        )
 
 
 def serve(

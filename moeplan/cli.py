@@ -6,38 +6,43 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from moeplan.commands import (
-    best,
-    calibrate,
-    compare,
-    curve,
-    predict,
-    presets,
-    recipe,
-    topology,
-    validate,
-)
 from moeplan.help import Command
 from moeplan.parameters import examples
 
 INFEASIBLE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
-app = typer.Typer(
-    name="moeplan",
-    help="Plan disaggregated serving of mixture-of-experts models: which machine and which "
-    "configuration give the most throughput per dollar at a given interactivity.",
-    epilog=examples(
-        "moeplan best --sku gb200 --target 125",
-        "moeplan compare gb200 b200 --targets 25,75,125,175",
-    ),
-    # Plain help needs no rich, and reads the same everywhere.
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+COMMANDS = ("best", "curve", "compare", "predict", "validate", "calibrate")
+GROUPS = ("recipe", "topology", "presets")  # commands of their own commands
+
+
+def make_app(asked: Sequence[str] = ()) -> typer.Typer:
+    """All commands, or the one that is asked for alone: to make them all takes its time."""
+    app = typer.Typer(
+        name="moeplan",
+        help="Plan disaggregated serving of mixture-of-experts models: which machine and which "
+        "configuration give the most throughput per dollar at a given interactivity.",
+        epilog=examples(
+            "moeplan best --sku gb200 --target 125",
+            "moeplan compare gb200 b200 --targets 25,75,125,175",
+        ),
+        # Plain help needs no rich, and reads the same everywhere.
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_root)
+    every = (*COMMANDS, *GROUPS)
+    for name in asked[:1] if set(asked[:1]) & set(every) else every:
+        module = import_module(f"moeplan.commands.{name}")
+        if name in GROUPS:
+            app.add_typer(module.app)
+        else:
+            app.command(name, cls=Command, epilog=module.EXAMPLES)(module.command)
+    return app
 
 
 def _show_version(wanted: bool) -> None:
@@ -48,7 +53,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool,
@@ -56,14 +60,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-for module in (best, curve, compare, predict, validate, calibrate):
-    name = module.__name__.rpartition(".")[2]
-    app.command(name, cls=Command, epilog=module.EXAMPLES)(module.command)
-app.add_typer(recipe.app)
-app.add_typer(topology.app)
-app.add_typer(presets.app)
 
 
 RARELY = 100_000
@@ -98,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        command = typer.main.get_command(app)
+        command = typer.main.get_command(make_app(given))
         status = command.main(given, prog_name="moeplan", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED)

@@ -155,6 +155,7 @@ def serve_fed(
     if not np.any(missed):
         return result, users
     users = np.where(missed, np.maximum(users - 1.0, 1.0), users)
+    most = np.where(missed, most, result.steady.decode.requests)
     return serve(network, slots, users, most), users
 
 

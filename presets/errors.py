@@ -7,7 +7,6 @@ MoeplanError
 └── InfeasibleError         nothing meets the limits: the command exits 1
 """
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -87,6 +86,8 @@ def closest_hint(name: object, valid: Iterable[str]) -> str:
     >>> closest_hint("tpu", ["b200", "gb200"])
     'valid: b200, gb200'
     """
+    import difflib  # only errors need it
+
     names = sorted(valid)
     given = str(name)[:LONGEST_SHOWN].lower()
     # The start of a name means that name, however long its tail.

@@ -3,7 +3,6 @@
 import errno
 import os
 import stat
-import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
@@ -169,6 +168,8 @@ def write_whole(path: Path, text: str) -> None:
     if is_stream(path):
         path.write_text(text, encoding="utf-8")
         return
+    import tempfile  # a command that writes no file need not wait for it
+
     place = link_target(path)
     handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name[:40]}.")
     try:

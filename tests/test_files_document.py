@@ -16,7 +16,7 @@ import moeplan
 from costmodel.calibration import Constant, Coverage, shipped_calibration
 from costmodel.correlation import Correlation
 from costmodel.results import Configuration, Scenario
-from moeplan.cli import app
+from moeplan.cli import make_app
 from moeplan.config_file import read_configuration
 from presets import hf_config, load_cluster, load_model
 from presets.cluster import OVERRIDES, ClusterSpec, ScaleOut
@@ -149,5 +149,5 @@ def test_the_example_of_a_model_is_read(tmp_path: Path) -> None:
     "command", [["validate"], ["calibrate"], ["predict"], ["best"], ["recipe"]]
 )
 def test_help_names_the_document(command: list[str]) -> None:
-    shown = CliRunner().invoke(app, [*command, "--help"])
+    shown = CliRunner().invoke(make_app(), [*command, "--help"])
     assert "docs/files.md" in shown.output

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costmodel.inputs import FloatArray
-from costmodel.root import HEIGHT, SLACK, WIDTH, last_below
+from costmodel.root import HEIGHT, PERIOD, SLACK, WIDTH, IntArray, last_below
 
 
 class Counted:
@@ -31,11 +31,12 @@ def test_roots_of_curves_are_found_side_by_side(roots: list[float], bend: float)
 
 
 @given(st.floats(-10.0, 10.0), st.floats(1e-3, 1e6))
-def test_a_jump_takes_hardly_longer_than_bisection(root: float, height: float) -> None:
+def test_a_jump_takes_no_more_than_slack_beyond_bisection(root: float, height: float) -> None:
     step = Counted(lambda x: np.where(x <= root, -1.0, height))
     found = float(last_below(step, np.array(-10.0), np.array(10.0)))
     assert root - WIDTH <= found <= root
-    assert step.evaluations <= 3 + np.ceil(np.log2(20.0 / WIDTH)) + SLACK
+    periods = np.ceil(np.ceil(np.log2(20.0 / WIDTH)) / (PERIOD - SLACK - 1.0))
+    assert step.evaluations <= 3 + PERIOD * periods
 
 
 def test_smooth_functions_take_a_few_steps() -> None:
@@ -57,3 +58,27 @@ def test_a_bracket_without_a_root_gives_its_end() -> None:
     ends = np.array([2.0, 2.0]), np.array([5.0, 5.0])
     found = last_below(lambda x: np.array([x[0], x[1] - 9.0]), *ends)
     assert found.tolist() == [2.0, 5.0]
+
+
+@given(st.lists(st.floats(-9.0, 9.0), min_size=1, max_size=3), st.integers(100, 200))
+def test_entries_looked_for_in_parts_are_what_they_are_alone(
+    jumps: list[float], smooth: int
+) -> None:
+    """A few jumps are left where most entries are found: they go on by themselves."""
+    at = np.concatenate([jumps, np.linspace(-9.0, 9.0, smooth)])
+    jump = np.arange(len(at)) < len(jumps)
+
+    def of(places: IntArray) -> Counted:
+        here, jumps_here = at[places], jump[places]
+        return Counted(lambda x: np.where(jumps_here, np.where(x <= here, -1.0, 1.0), x - here))
+
+    def ends(entries: int) -> tuple[FloatArray, FloatArray]:
+        return np.full(entries, -10.0), np.full(entries, 10.0)
+
+    every = np.arange(len(at))
+    whole, some = of(every), of(every)
+    found = last_below(some, *ends(len(at)), of)
+    assert found.tolist() == last_below(whole, *ends(len(at))).tolist()
+    assert some.evaluations <= whole.evaluations
+    alone = [float(last_below(of(every[[place]]), *ends(1))[0]) for place in range(len(jumps))]
+    assert found[: len(jumps)].tolist() == alone
