@@ -29,9 +29,8 @@ PERIOD = 12
 FAR = 1e3
 """Stands for infinite values of a function, so that a chord can be drawn. [1]"""
 
-TRUNCATION = 0.2
-"""How far a chord's root is moved to the middle, times the width of the bracket squared over the
-first width. [1]"""
+TRUNCATION = 0.001
+"""How far a chord's root is moved to the middle, times the width of the bracket squared. [1]"""
 
 FEW, SMALL = 0.25, 25
 """The last entries are looked for alone once they are no more than this share of all, less so
@@ -39,7 +38,11 @@ many: to evaluate a few takes as long as to evaluate one. [1]"""
 
 
 def last_below(
-    function: Function, low: FloatArray, high: FloatArray, part: Part | None = None
+    function: Function,
+    low: FloatArray,
+    high: FloatArray,
+    part: Part | None = None,
+    guess: FloatArray | None = None,
 ) -> FloatArray:
     """Largest point at which an increasing function does not exceed zero.
 
@@ -53,17 +56,24 @@ def last_below(
         Where it lies. Where the function is above zero at `low` too, that is the answer.
     part
         Gives the function of some entries alone, by their places: the last are looked for so.
+    guess
+        Where the function is probably not above zero yet.
 
     Examples
     --------
     >>> float(last_below(lambda x: x**3 - 2.0, np.zeros(()), 2.0 * np.ones(())).round(6))
     1.259921
     """
-    return enclosed(function, low, high, WIDTH, part)[0]
+    return enclosed(function, low, high, WIDTH, part, guess)[0]
 
 
 def enclosed(
-    function: Function, low: FloatArray, high: FloatArray, width: float, part: Part | None = None
+    function: Function,
+    low: FloatArray,
+    high: FloatArray,
+    width: float,
+    part: Part | None = None,
+    guess: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Bracket the answer of `last_below` more narrowly: to `width`, or to the answer itself.
 
@@ -79,7 +89,13 @@ def enclosed(
     >>> bool(low <= 2.0 ** (1.0 / 3.0) <= high <= low + 0.1)
     True
     """
-    brackets = _Brackets(low, high, _bounded(function(low)), _bounded(function(high)))
+    start, above = low if guess is None else guess, _bounded(function(high))
+    below = _bounded(function(start))
+    if guess is not None and np.any(wrong := below > 0.0):
+        high, above = np.where(wrong, guess, high), np.where(wrong, below, above)
+        start = np.where(wrong, low, guess)
+        below = np.where(wrong, _bounded(function(start)), below)
+    brackets = _Brackets(start, high, below, above)
     found = brackets.low.copy(), brackets.high.copy()
     places: IntArray | EllipsisType = ...
     step = 0
@@ -109,7 +125,7 @@ class _Brackets:
         self.low, self.high = np.where(above <= 0.0, high, low), np.where(below > 0.0, low, high)
         self.below, self.above = below, above
         self.fitted = self.exceeded = np.zeros(self.low.shape, dtype=np.bool_)
-        self.pull_low = self.pull_high = self.first = self.reach = np.ones(self.low.shape)
+        self.pull_low = self.pull_high = self.reach = np.ones(self.low.shape)
 
     def sought(self, width: float) -> BoolArray:
         """Tell which are wider, their roots unknown."""
@@ -126,8 +142,7 @@ class _Brackets:
 
     def start(self, width: float) -> None:
         """Give room to turn: how far from the middle points may lie, halved by every step."""
-        self.first = np.maximum(self.high - self.low, width)
-        bisections = np.ceil(np.log2(self.first / width))
+        bisections = np.ceil(np.log2(np.maximum(self.high - self.low, width) / width))
         self.reach = width * 2.0 ** (bisections + SLACK - 1.0)
 
     def point(self) -> FloatArray:
@@ -135,7 +150,7 @@ class _Brackets:
         width, middle = self.high - self.low, 0.5 * (self.low + self.high)
         down, up = self.pull_low * self.below, self.pull_high * self.above
         chord = self.low + width * np.clip(down / np.minimum(down - up, -1e-300), 0.0, 1.0)
-        inwards = np.minimum(TRUNCATION * width**2 / self.first, np.abs(middle - chord))
+        inwards = np.minimum(TRUNCATION * width**2, np.abs(middle - chord))
         point = chord + np.sign(middle - chord) * inwards
         reach = self.reach - 0.5 * width
         return np.asarray(np.clip(point, middle - reach, middle + reach))

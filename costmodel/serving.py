@@ -239,6 +239,7 @@ def fullest(
     slots: FloatArray,
     max_ttft: float | None = None,
     max_tpot: FloatArray | None = None,
+    guess: FloatArray | None = None,
 ) -> Steady:
     """Fill decode until ``max_batch``, the users, prefill, TTFT or TPOT allow no more.
 
@@ -256,10 +257,13 @@ def fullest(
         Longest mean TTFT of just as many users as keep the batch in flight. [s]
     max_tpot
         Longest median TPOT. [s]
+    guess
+        Batch that is probably none too many, if any. [1]
     """
     lacking = _Lacking(network, users, slots, max_ttft, max_tpot)
     most = np.log(max_batch)
-    found = last_below(lacking, most + np.log(SMALLEST), most, lacking.part)
+    above = None if guess is None else np.log(guess)
+    found = last_below(lacking, most + np.log(SMALLEST), most, lacking.part, above)
     return steady_state(network, np.where(found == most, max_batch, np.exp(found)), slots)
 
 
@@ -300,14 +304,17 @@ def serve(
     max_batch: FloatArray,
     concurrency: FloatArray,
     in_flight: FloatArray | None = None,
+    guess: FloatArray | None = None,
 ) -> Benchmark:
     """Serve ``concurrency`` users with at most ``max_batch`` requests per rank or worker.
 
-    ``in_flight`` is a batch per rank or worker that the users are known not to exceed, if any.
+    ``in_flight`` is a batch per rank or worker that the users are known not to exceed, and
+    ``guess`` one that they probably reach, if any.
     """
     groups = network.fleet.decode_workers * ranks(network.workers)
     most = np.minimum(max_batch if in_flight is None else in_flight, concurrency / groups)
-    steady = fullest(network, most, concurrency, max_batch)
+    guess = None if guess is None else np.minimum(guess, most)
+    steady = fullest(network, most, concurrency, max_batch, guess=guess)
     return benchmark_of(network, steady, max_batch, concurrency)
 
 

@@ -10,7 +10,6 @@ from typing import Literal
 
 import numpy as np
 
-from costmodel.inputs import FloatArray
 from optimizer.entries import Entries, joined
 from optimizer.fewest import fewest_gpus
 from optimizer.lattice import Lattice
@@ -114,7 +113,8 @@ def find_infeasibility(question: Question, limits: Limits) -> Infeasibility:
     speeds = relaxed.meeting([name for name in asked if name != "target"]).speed
     states = relaxed.lattice(()).states
     fastest = int(np.argmax(states.speed))
-    parts = {name: _at(values, fastest) for name, values in vars(states.rate.step).items()}
+    step_parts = states.step_of(fastest, question.calibration).parts
+    parts = {name: float(seconds) for name, seconds in step_parts.items()}
     largest = max(parts, key=lambda name: parts[name])
     step = sum(parts.values())
     return Infeasibility(
@@ -356,7 +356,3 @@ def floored(value: float) -> str:
     '286.4'
     """
     return f"{math.floor(10.0 * value) / 10.0:.1f}"
-
-
-def _at(values: FloatArray, index: int) -> float:
-    return float(values[index] if values.ndim else values)

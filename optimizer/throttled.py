@@ -18,6 +18,7 @@ from costmodel.inputs import BoolArray, FloatArray, take
 from costmodel.root import WIDTH
 from costmodel.serving import (
     MOST_LOAD,
+    SMALLEST,
     Benchmark,
     Fleet,
     Network,
@@ -125,7 +126,10 @@ def throttle(
         users = np.full(len(slots), float(limits.concurrency))
         return serve(network, slots, users), users
     slowest = None if targets is None else states.promised[cells.state] / targets
-    return serve_fed(network, slots, limits.max_ttft, slowest)
+    # The next smaller batch is mostly one that can be kept in flight.
+    before = states.before[cells.state]
+    guess = np.where(before < 0, SMALLEST * slots, states.batch[before])
+    return serve_fed(network, slots, limits.max_ttft, slowest, guess)
 
 
 def serve_fed(
@@ -133,22 +137,30 @@ def serve_fed(
     slots: FloatArray,
     max_ttft: float | None,
     max_tpot: FloatArray | None = None,
+    guess: FloatArray | None = None,
 ) -> tuple[Benchmark, FloatArray]:
     """Serve the users that prefill feeds in time, and decode serves in time; also their number.
 
     Users are whole, and at least one: one more than prefill feeds only waits, but is too many for a
-    TTFT or a TPOT.
+    TTFT or a TPOT. ``guess`` is a batch in flight that is probably none too many.
     """
-    steady = fullest(network, slots, np.full_like(slots, np.inf), slots, max_ttft, max_tpot)
+    endless = np.full_like(slots, np.inf)
+    steady = fullest(network, slots, endless, slots, max_ttft, max_tpot, guess)
     fed = steady.prefill_load >= MOST_LOAD * (1.0 - LOAD_TOLERANCE)
     users = np.maximum(np.ceil(steady.users), 1.0)
-    if fed.all():  # the user that rounding adds only waits: no other batch is in flight
+    if fed.all():  # the user that rounding adds only waits: the batch stays
         return benchmark_of(network, steady, slots, users), users
     # A whole number just above what was solved for may be meant, so it is tried first.
     margin = 0.0 if max_tpot is None else LOAD_TOLERANCE
     users = np.where(fed, users, np.maximum(np.floor(steady.users * (1.0 + margin)), 1.0))
-    most = np.minimum(slots, steady.decode.requests * (1.0 + 2.0 * LOAD_TOLERANCE))
-    result = serve(network, slots, users, most)
+    in_flight = steady.decode.requests
+    most = np.minimum(slots, in_flight * (1.0 + 2.0 * LOAD_TOLERANCE))
+
+    def fewer(users: FloatArray) -> FloatArray:
+        """Guess a batch in flight: it hardly falls faster than the users."""
+        return in_flight * np.minimum(users / steady.users, 1.0) ** 2
+
+    result = serve(network, slots, users, most, fewer(users))
     if max_tpot is None:
         return result, users
     missed = result.tpot_median > max_tpot * (1.0 + SAME)
@@ -156,7 +168,7 @@ def serve_fed(
         return result, users
     users = np.where(missed, np.maximum(users - 1.0, 1.0), users)
     most = np.where(missed, most, result.steady.decode.requests)
-    return serve(network, slots, users, most), users
+    return serve(network, slots, users, most, fewer(users)), users
 
 
 SAME = 2.0 * WIDTH
