@@ -158,7 +158,7 @@ def serve_fed(
 
     def fewer(users: FloatArray) -> FloatArray:
         """Guess a batch in flight: it hardly falls faster than the users."""
-        return in_flight * np.minimum(users / steady.users, 1.0) ** 2
+        return np.asarray(in_flight * np.minimum(users / steady.users, 1.0) ** 2)
 
     result = serve(network, slots, users, most, fewer(users))
     if max_tpot is None:
