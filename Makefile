@@ -3,9 +3,8 @@
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip -qq --disable-pip-version-check
 
-# An editable installation leaves our own modules to be compiled at start-up, every time where
-# Python may not write bytecode: a tenth of a short command.
-COMPILE := $(VENV)/bin/python -m compileall -q costmodel moeplan optimizer presets topology
+ROOMS := costmodel moeplan optimizer presets topology
+SOURCES := $(foreach room,$(ROOMS),$(wildcard $(room)/*.py $(room)/*/*.py))
 
 # The first interpreter that runs, is 3.11 or newer and can make an environment. A name on the
 # path is not enough: version managers leave launchers for versions that are not switched on.
@@ -15,10 +14,10 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 
 .PHONY: best test accuracy calibration examples clean
 
-best: $(VENV)/.installed
+best: $(VENV)/.compiled
 	$(VENV)/bin/moeplan best --sku gb200 --target 125
 
-test: $(VENV)/.installed-test
+test: $(VENV)/.installed-test $(VENV)/.compiled
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
@@ -40,12 +39,16 @@ calibration: $(VENV)/.installed
 # The stamps hold an installation to its pyproject.toml: a second run installs nothing.
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 	$(PIP) install --editable .
-	$(COMPILE)
+	touch $@
+
+# An editable installation leaves our own modules to be compiled at start-up, every time where
+# Python may not write bytecode: a fifth of a short command.
+$(VENV)/.compiled: $(SOURCES) | $(VENV)/.installed
+	$(VENV)/bin/python -m compileall -q $(ROOMS)
 	touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/python
 	$(PIP) install --editable '.[test]'
-	$(COMPILE)
 	touch $(VENV)/.installed $@
 
 $(VENV)/bin/python:

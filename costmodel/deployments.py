@@ -30,7 +30,7 @@ from presets.files import validated
 from topology import group_table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Deployments:
     """Configurations with the facts of their machines, models and links; one entry each."""
 

@@ -1,7 +1,8 @@
 """What the cost model reads: machines, models and workers as plain arrays.
 
 Every field broadcasts: shape ``()`` for one machine and a million workers, shape ``(n,)`` where
-each row has its own machine, as calibration needs. Units are SI and in brackets.
+each row has its own machine, as calibration needs. Units are SI and in brackets. Arrays have no
+one truth value, so that records of them are equal to themselves alone.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ BoolArray = NDArray[np.bool_]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MachineArrays:
     """The facts of a machine that a step needs."""
 
@@ -34,7 +35,7 @@ class MachineArrays:
     fp8: BoolArray  # experts multiply in FP8; in BF16 where neither holds
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModelArrays:
     """Counts of one model at one precision, per layer where nothing else is said."""
 
@@ -79,7 +80,7 @@ class ModelArrays:
     combine_bytes: FloatArray  # one token on its way back [B]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WorkerArrays:
     """Decode workers, one per entry."""
 
@@ -92,7 +93,7 @@ class WorkerArrays:
     context: FloatArray  # mean tokens in the KV cache of a request in flight
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PathArrays:
     """What the topology says of the group of GPUs that a worker occupies."""
 

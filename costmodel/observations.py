@@ -23,7 +23,7 @@ WAIT_SPREAD = 0.30
 THROUGHPUT_SPREAD = 0.07
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Observations:
     """Measured results, NaN where unknown; one entry per row."""
 

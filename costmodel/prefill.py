@@ -19,7 +19,7 @@ from costmodel.memory import input_workers
 from costmodel.workload import Workload
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prefill:
     """What one prefill worker does; shapes broadcast."""
 

@@ -37,7 +37,7 @@ before they ask again throttle themselves before. Beyond this share more users o
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fleet:
     """How many workers of each role; arrays broadcast."""
 
@@ -52,7 +52,7 @@ class Fleet:
         return np.asarray(self.prefill_workers * self.prefill_gpus_per_worker + decode)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Network:
     """All that the closed network needs to know of some deployments."""
 
@@ -71,7 +71,7 @@ class Network:
         return Network(**parts | {"calibration": self.calibration})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DecodeRate:
     """What one decode worker does with a given batch in flight; shapes broadcast."""
 
@@ -83,7 +83,7 @@ class DecodeRate:
     request_rate: FloatArray  # of the worker [1/s]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Steady:
     """The network in steady state with a given batch in flight; shapes broadcast."""
 
@@ -94,7 +94,7 @@ class Steady:
     users: FloatArray  # requests in the system that keep this batch in flight
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Benchmark:
     """What a benchmark of the deployment would print; shapes broadcast."""
 
@@ -267,7 +267,7 @@ def fullest(
     return steady_state(network, np.where(found == most, max_batch, np.exp(found)), slots)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Lacking:
     """Log of what a batch needs over what there is, of whatever lacks most; as `fullest` has it."""
 

@@ -9,7 +9,7 @@ import numpy as np
 from costmodel.inputs import FloatArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerTime:
     """Seconds of one MoE layer by part; shapes broadcast."""
 
@@ -28,7 +28,7 @@ class LayerTime:
         return np.asarray(sum(_parts(self).values()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StepTime:
     """Seconds of one decode step by part; ``total`` is what a step takes. Shapes broadcast."""
 

@@ -46,7 +46,7 @@ FIGURE_OF = {
 Statistics = dict[str, float | int | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Compared:
     """One figure: what was predicted, what was measured (NaN where unknown), and the half-width."""
 

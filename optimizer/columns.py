@@ -17,7 +17,7 @@ from optimizer.value import weights_of
 from presets import InputError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Columns:
     """Pairs of decode and prefill counts for one size of decode worker, the lightest first.
 

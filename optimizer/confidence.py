@@ -22,7 +22,7 @@ ONE_SIDED = 0.95
 """Share of cases above the low end of a 90 % interval. [1]"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Promise:
     """Share of the median interactivity that counts against a target, by shape and batch.
 

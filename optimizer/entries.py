@@ -11,7 +11,7 @@ from costmodel.inputs import FloatArray
 from optimizer.states import IntArray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entries:
     """Chosen deployments of the lattice, one entry each.
 

@@ -24,7 +24,7 @@ LARGEST = 2**50
 """Largest objective coefficient; integers up to 2^53 are exact in the solver's interface."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidates:
     """What is chosen from; one entry each.
 

@@ -41,7 +41,7 @@ MOST_USERS = 1_000_000
 """Largest concurrency of a configuration. [1]"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lattice:
     """What the pass over all deployments leaves.
 

@@ -15,7 +15,7 @@ from optimizer.space import Space
 from optimizer.value import serves
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Question:
     """What is searched, served, on what, how it is predicted, and what is made best."""
 

@@ -41,7 +41,7 @@ The last user is a whole one and waits longer, so that TTFT may also fall with o
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Retuned:
     """Fleets at the batch and users that give most; shape ``(fleets,)`` or ``(draws, fleets)``.
 
@@ -79,7 +79,7 @@ def with_settings(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Retuning:
     """Fleets ready to be retuned under any calibration: facts are looked up once."""
 
@@ -156,7 +156,7 @@ class Retuning:
         return np.asarray(fast & fed & (run.result.steady.users <= run.users))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Run:
     """A benchmark, and with how many users."""
 

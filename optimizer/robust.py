@@ -49,7 +49,7 @@ CHALLENGERS = 3
 """How many other fleets are named. [1]"""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trials:
     """What the winner and the shortlist give under each draw.
 

@@ -233,7 +233,7 @@ Key = tuple[int, int, int]
 """State, column and users of one deployment of the lattice."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Found:
     """Winner and runners-up of one target, as places in the lattice."""
 

@@ -46,7 +46,7 @@ NOT_KEPT = StepTime(*(np.zeros(()) for _ in fields(StepTime)))
 """Stands for the parts of steps; `DecodeStates.step_of` gives those of one state."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Facts:
     """One machine and one model at one precision, as the cost model reads them."""
 
@@ -55,7 +55,7 @@ class Facts:
     frontends: FloatArray  # that route requests
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DecodeStates:
     """Decode workers with a batch in flight, the fastest of each size first; one entry each.
 
@@ -142,7 +142,7 @@ class DecodeStates:
         return self.shapes[int(self.shape[state])]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PrefillOptions:
     """Prefill workers, the smallest first and dp before tp; one entry each.
 

@@ -32,7 +32,7 @@ from optimizer.limits import Limits
 from optimizer.states import DecodeStates, IntArray, PrefillOptions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cells:
     """Deployments of one size of decode worker, one entry each.
 

@@ -16,7 +16,7 @@ from optimizer.states import IntArray
 from optimizer.value import output_share, replicas_for, request_tokens, units_of, weights_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Worth:
     """Turns the throughput of fleets into what the objective makes largest, and that into its unit.
 
