@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from costmodel.calibration import Coverage
+from costmodel.intervals import narrow_ep_of
 from costmodel.observations import configuration_key
 from presets import ServingRow, load_hardware
 
@@ -71,15 +72,6 @@ def coverage_of(rows: Sequence[ServingRow]) -> Coverage:
             max((row.eplb_slots for row in copied), default=0),
         ),
     )
-
-
-def narrow_ep_of(sku: str, precision: str, attention: str, gpus: int, ep: int) -> str:
-    """Name a worker whose EP is below its GPUs, as a coverage has it.
-
-    >>> narrow_ep_of("b200", "fp8", "tp", 8, 1)
-    'blackwell fp8 tp 8/1'
-    """
-    return f"{load_hardware(sku).generation} {precision} {attention} {gpus}/{ep}"
 
 
 def _measured(rows: Iterable[ServingRow], name_of: Callable[[ServingRow], str]) -> tuple[str, ...]:

@@ -12,10 +12,9 @@ import numpy as np
 from costmodel.calibration import Calibration, Coverage
 from costmodel.collectives import LARGEST_DISPATCH
 from costmodel.counts import expert_input_bytes
-from costmodel.coverage import narrow_ep_of
 from costmodel.inputs import FloatArray
 from costmodel.results import Case, Scenario
-from presets import ClusterSpec, Model, ScaleOut, load_model, model_names
+from presets import ClusterSpec, Model, ScaleOut, load_hardware, load_model, model_names
 
 MODEL_WEIGHT = 3.0
 """A model that was never measured counts as so many things outside the data. [1]"""
@@ -148,6 +147,15 @@ def _decode_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
         yield Outside(f"attention {mode}", KIND_WEIGHT)
     elif _distance(batch, batches):  # counts once: a promise to meet a target rests on that
         yield Outside(f"batch {batch} under attention {mode}")
+
+
+def narrow_ep_of(sku: str, precision: str, attention: str, gpus: int, ep: int) -> str:
+    """Name a worker whose EP is below its GPUs, as a coverage has it.
+
+    >>> narrow_ep_of("b200", "fp8", "tp", 8, 1)
+    'blackwell fp8 tp 8/1'
+    """
+    return f"{load_hardware(sku).generation} {precision} {attention} {gpus}/{ep}"
 
 
 def _links_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
         predict,
         validate,
     )
+    from moeplan.comparisons import Comparison
     from moeplan.explainers import explain, robustness
     from moeplan.explanations import Explanation, Robustness
     from moeplan.options import Options
-    from moeplan.results import Best, Comparison, Curve, Measured, PredictedDeployment
+    from moeplan.results import Best, Curve, Measured, PredictedDeployment
     from presets import (
         ClusterSpec,
         DataFileError,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 _ROOM_OF = {
     "Best": "moeplan.results",
     "ClusterSpec": "presets",
-    "Comparison": "moeplan.results",
+    "Comparison": "moeplan.comparisons",
     "Configuration": "costmodel.results",
     "Curve": "moeplan.results",
     "DataFileError": "presets",

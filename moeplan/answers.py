@@ -11,15 +11,10 @@ from moeplan.placement import placement_of
 from moeplan.results import (
     Best,
     Billed,
-    ComparisonRow,
     Conflict,
     Deployment,
     Links,
-    Measured,
-    Modelled,
     Objective,
-    Pair,
-    Ratio,
     RunnerUp,
     ScenarioSummary,
     Search,
@@ -180,37 +175,3 @@ def _links(cluster: ClusterSpec, gpus: int) -> Links:
         all_to_all_gb_s=rate / 1e9 if math.isfinite(rate) else None,
         latency_us=1e6 * path.latency,
     )
-
-
-def comparison_row(target: float, answers: dict[str, Best]) -> ComparisonRow:
-    """Put the answers of several machines at one target side by side."""
-    pairs = {
-        sku: Pair(measured=answer.measured, modelled=_modelled(answer))
-        for sku, answer in answers.items()
-    }
-    first, second = list(pairs.values())[:2]
-    return ComparisonRow(
-        target_tok_s_per_user=target,
-        pairs=pairs,
-        ratio=Ratio(
-            measured_throughput=_over(first.measured, second.measured, "total_tok_s_per_gpu"),
-            measured_cost=_over(second.measured, first.measured, "usd_per_m_total_tokens"),
-            modelled_throughput=_over(first.modelled, second.modelled, "total_tok_s_per_gpu"),
-            modelled_cost=_over(second.modelled, first.modelled, "usd_per_m_total_tokens"),
-        ),
-        answers=answers,
-    )
-
-
-def _modelled(answer: Best) -> Modelled | None:
-    if answer.prediction is None or answer.config is None:
-        return None
-    return Modelled(**answer.prediction.model_dump(), config=answer.config)
-
-
-def _over(
-    top: Measured | Modelled | None, bottom: Measured | Modelled | None, field: str
-) -> float | None:
-    if top is None or bottom is None:
-        return None
-    return float(getattr(top, field) / getattr(bottom, field))

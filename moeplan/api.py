@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from costmodel.predictions import predict as predict_configurations
 from costmodel.results import Configuration
 from costmodel.runs import measured_frontends
-from moeplan.answers import best_of, comparison_row, deployment_of, summary_of
+from moeplan.answers import best_of, deployment_of, summary_of
 from moeplan.measured import measured_point
 from moeplan.numbers import positive_number
 from moeplan.options import DEFAULTS, Options
-from moeplan.results import Best, Comparison, Curve, Measured, PredictedDeployment
+from moeplan.results import Best, Curve, Measured, PredictedDeployment
 from moeplan.scenario import (
     calibration_file,
     cluster_of,
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from costmodel.fit import Fit
     from costmodel.stages import Adaptation
     from costmodel.validation import Validation
+    from moeplan.comparisons import Comparison
     from optimizer import Answer, Space
 
 UNIT = "tok/s/user"
@@ -144,6 +145,8 @@ def compare(
     InputError
         Where something asked for is not valid.
     """
+    from moeplan.comparisons import Comparison, comparison_row
+
     for sku in skus:
         load_hardware(sku)
     if len(skus) < 2 or len(set(skus)) < len(skus):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +99,8 @@ def promised_share(
     workers
         Shapes with their batch.
     """
+    from statistics import NormalDist  # only a confidence needs it
+
     cases = [case_of_workers(shape, batch, scenario, ground) for shape, batch in workers]
     deviations = NormalDist().inv_cdf(confidence) / NormalDist().inv_cdf(ONE_SIDED)
     return np.asarray(np.exp(-half_widths(cases, calibration)["tpot"] * deviations))

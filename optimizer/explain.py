@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from costmodel.results import Predicted, Scenario
 from costmodel.serving import MOST_LOAD
-from optimizer.infeasible import PART_NAMES
 from optimizer.value import Value
+
+PART_NAMES = {
+    "projection": "attention projections",
+    "attention": "attention",
+    "experts": "experts",
+    "dispatch": "dispatch",
+    "combine": "combine",
+    "all_reduce": "all-reduce",
+    "draft": "drafting",
+    "head": "the LM head",
+    "launch": "launch",
+    "host": "the host",
+    "wait": "waiting for the slowest rank",
+}
+"""Parts of a step in words; those not named here are said as they are."""
 
 GROUPS = {"dispatch": "dispatch and combine", "combine": "dispatch and combine"}
 """Parts of a step that belong together."""

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from optimizer.entries import Entries, joined
+from optimizer.explain import PART_NAMES
 from optimizer.fewest import fewest_gpus
 from optimizer.lattice import Lattice
 from optimizer.limits import Limits
@@ -21,21 +22,6 @@ LimitName = Literal["target", "max_ttft", "concurrency", "rate", "max_gpus"]
 
 TTFT_STEP = 1.005
 """Ratio within which a TTFT is found by bisection. [1]"""
-
-PART_NAMES = {
-    "projection": "attention projections",
-    "attention": "attention",
-    "experts": "experts",
-    "dispatch": "dispatch",
-    "combine": "combine",
-    "all_reduce": "all-reduce",
-    "draft": "drafting",
-    "head": "the LM head",
-    "launch": "launch",
-    "host": "the host",
-    "wait": "waiting for the slowest rank",
-}
-"""Parts of a step in words; those not named here are said as they are."""
 
 
 @dataclass(frozen=True)

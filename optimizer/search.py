@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from optimizer.exact import Candidates, Choice, choose
 from optimizer.explain import lost_by
 from optimizer.goal import Goal
 from optimizer.ground import Ground
-from optimizer.infeasible import Infeasibility, explain_infeasibility, find_infeasibility
 from optimizer.lattice import Lattice, configuration_of
 from optimizer.limits import Limits
 from optimizer.question import Question
@@ -29,6 +28,9 @@ from optimizer.space import Space
 from optimizer.states import IntArray
 from optimizer.value import Value, at_bill, replicas_for, value_of
 from presets import ClusterSpec, InputError
+
+if TYPE_CHECKING:
+    from optimizer.infeasible import Infeasibility
 
 RUNNERS_UP = 4
 """How many other structures an answer names. [1]"""
@@ -143,7 +145,11 @@ class Answer:
     @property
     def reason(self) -> str:
         """Why there is no answer, in one sentence; empty where there is one."""
-        return explain_infeasibility(self.infeasibility) if self.infeasibility else ""
+        if self.infeasibility is None:
+            return ""
+        from optimizer.infeasible import explain_infeasibility
+
+        return explain_infeasibility(self.infeasibility)
 
 
 def best(
@@ -349,6 +355,8 @@ class _Found:
         )
         goal = self.question.goal
         if not paid:
+            from optimizer.infeasible import find_infeasibility
+
             failed = find_infeasibility(self.question, self.limits)
             return Answer("infeasible", self.limits, None, (), info, failed, goal)
         runners = tuple(

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from presets.errors import unknown_name
 from presets.files import DATA, data_names, read_preset
-from presets.hf_config import read_hf_config
 from presets.model import Model
 
 
@@ -41,6 +40,8 @@ def load_model(name_or_path: str | Path) -> Model:
         return _preset(name)
     path = Path(name)
     if _looks_like_path(name):
+        from presets.hf_config import read_hf_config  # a known name needs none
+
         return read_hf_config(path / "config.json" if path.is_dir() else path)
     raise unknown_name("model", name, [*model_names(), "path to a config.json"])
 

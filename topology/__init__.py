@@ -1,15 +1,20 @@
 """The links of a cluster: a graph derived from facts, paths in it, and placement of groups."""
 
+from typing import TYPE_CHECKING
+
+from presets.lazy import lazy_names
 from topology.cluster import build_cluster
 from topology.paths import GroupPath, group_path
 from topology.placement import Placement, group_table, pack_workers, place_group
-from topology.summary import (
-    ClusterSummary,
-    DomainGroup,
-    GroupRate,
-    LinkGroup,
-    summarize_cluster,
-)
+
+if TYPE_CHECKING:
+    from topology.summary import (
+        ClusterSummary,
+        DomainGroup,
+        GroupRate,
+        LinkGroup,
+        summarize_cluster,
+    )
 
 __all__ = [
     "ClusterSummary",
@@ -25,3 +30,11 @@ __all__ = [
     "place_group",
     "summarize_cluster",
 ]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    dict.fromkeys(
+        ("ClusterSummary", "DomainGroup", "GroupRate", "LinkGroup", "summarize_cluster"),
+        "topology.summary",
+    ),
+)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
+from moeplan.comparisons import Comparison, ComparisonRow
 from moeplan.render.common import DASH, dollars, figure, heading, paragraph, served, table, times
 from moeplan.render.curve import EXTRAPOLATED, notes
-from moeplan.results import Comparison, ComparisonRow
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
+from moeplan.comparisons import Comparison
 from moeplan.output import PLAIN_WIDTH
 from moeplan.render import best, compare, curve, predict
 from moeplan.render.common import heading, paragraph
-from moeplan.results import Best, Comparison, Curve, PredictedDeployment
+from moeplan.results import Best, Curve, PredictedDeployment
 from moeplan.shown import Shown
 
 if TYPE_CHECKING:
