@@ -7,7 +7,6 @@ worker under attention tp. Equations and symbols: ``docs/cost-model.md``.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -81,7 +80,7 @@ def decode_step(
     )
     together = workers.attention_dp & (workers.gpus > 1)
     wait = np.where(together, calibration.sync_share, 0.0) * step.total
-    return replace(step, wait=wait).scaled(calibration.engine_factor)
+    return step._replace(wait=wait).scaled(calibration.engine_factor)
 
 
 def layer_time(
@@ -131,8 +130,7 @@ def draft_time(
     The first draft sees all depth + 1 tokens of a request, the others one: two on average.
     """
     ratio = model.draft_weight_ratio
-    layer_model = replace(
-        model,
+    layer_model = model._replace(
         expert_bytes=model.expert_bytes * ratio,
         shared_bytes=model.shared_bytes * ratio,
         attention_bytes_split=model.draft_attention_bytes_split,
@@ -141,8 +139,7 @@ def draft_time(
         dispatch_bytes=model.draft_dispatch_bytes,
         combine_bytes=model.draft_combine_bytes,
     )
-    layer_machine = replace(
-        machine,
+    layer_machine = machine._replace(
         flops_experts=machine.flops_draft,
         fp4=machine.fp4 & (ratio <= 1.0),
         fp8=machine.fp8 & (ratio <= 1.0),
@@ -306,7 +303,7 @@ def attention_reduce_time(
     size, gpus, launch, factor = (
         take_last(value, tp, dp.size) for value in (size, workers.gpus, launch, factor)
     )
-    of_tp = PathArrays(**{key: take_last(each, tp, dp.size) for key, each in vars(paths).items()})
+    of_tp = PathArrays(*(take_last(each, tp, dp.size) for each in paths))
     found = all_reduce_time(size, gpus, of_tp, calibration, launch, factor)
     time = np.zeros((*found.shape[:-1], dp.size))
     time[..., tp] = found

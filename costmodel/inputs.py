@@ -1,26 +1,23 @@
 """What the cost model reads: machines, models and workers as plain arrays.
 
 Every field broadcasts: shape ``()`` for one machine and a million workers, shape ``(n,)`` where
-each row has its own machine, as calibration needs. Units are SI and in brackets. Arrays have no
-one truth value, so that records of them are equal to themselves alone.
+each row has its own machine, as calibration needs. Units are SI and in brackets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
-T = TypeVar("T")
+T = TypeVar("T", bound=NamedTuple)
 
 
-@dataclass(frozen=True, eq=False)
-class MachineArrays:
+class MachineArrays(NamedTuple):
     """The facts of a machine that a step needs."""
 
     hbm_rate: FloatArray  # [B/s]
@@ -35,8 +32,7 @@ class MachineArrays:
     fp8: BoolArray  # experts multiply in FP8; in BF16 where neither holds
 
 
-@dataclass(frozen=True, eq=False)
-class ModelArrays:
+class ModelArrays(NamedTuple):
     """Counts of one model at one precision, per layer where nothing else is said."""
 
     hidden: FloatArray
@@ -80,8 +76,7 @@ class ModelArrays:
     combine_bytes: FloatArray  # one token on its way back [B]
 
 
-@dataclass(frozen=True, eq=False)
-class WorkerArrays:
+class WorkerArrays(NamedTuple):
     """Decode workers, one per entry."""
 
     gpus: FloatArray
@@ -93,8 +88,7 @@ class WorkerArrays:
     context: FloatArray  # mean tokens in the KV cache of a request in flight
 
 
-@dataclass(frozen=True, eq=False)
-class PathArrays:
+class PathArrays(NamedTuple):
     """What the topology says of the group of GPUs that a worker occupies."""
 
     seconds_per_pair_byte: FloatArray  # uniform all-to-all over the worker's GPUs [s/B]
@@ -112,21 +106,13 @@ def stack(items: Sequence[T]) -> T:
     >>> stack([one, one]).latency
     array([1., 1.])
     """
-    first = items[0]
-    columns: dict[str, Any] = {
-        field.name: np.array([getattr(item, field.name) for item in items])
-        for field in fields(first)  # type: ignore[arg-type]
-    }
-    return type(first)(**columns)
+    return items[0]._make(np.array(column) for column in zip(*items, strict=True))
 
 
 def take(items: T, index: Any) -> T:
     """Take the chosen entries of every field; fields of shape ``()`` stay as they are."""
-    columns: dict[str, Any] = {}
-    for field in fields(items):  # type: ignore[arg-type]
-        value = np.asarray(getattr(items, field.name))
-        columns[field.name] = value[index] if value.ndim else value
-    return type(items)(**columns)
+    columns = map(np.asarray, items)
+    return items._make(column[index] if column.ndim else column for column in columns)
 
 
 def take_last(values: FloatArray, index: Any, count: int) -> FloatArray:

@@ -6,7 +6,7 @@ them; under tp the ranks split the heads and share every request.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,7 @@ from costmodel.memory import input_workers
 from costmodel.workload import Workload
 
 
-@dataclass(frozen=True, eq=False)
-class Prefill:
+class Prefill(NamedTuple):
     """What one prefill worker does; shapes broadcast."""
 
     seconds_per_token: FloatArray  # on one rank (dp) or the whole worker (tp) [s]

@@ -8,6 +8,7 @@ waits and shows up as TTFT, not as TPOT. Equations: ``docs/cost-model.md``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,8 +38,7 @@ before they ask again throttle themselves before. Beyond this share more users o
 """
 
 
-@dataclass(frozen=True, eq=False)
-class Fleet:
+class Fleet(NamedTuple):
     """How many workers of each role; arrays broadcast."""
 
     prefill_workers: FloatArray
@@ -52,8 +52,7 @@ class Fleet:
         return np.asarray(self.prefill_workers * self.prefill_gpus_per_worker + decode)
 
 
-@dataclass(frozen=True, eq=False)
-class Network:
+class Network(NamedTuple):
     """All that the closed network needs to know of some deployments."""
 
     machine: MachineArrays
@@ -67,12 +66,19 @@ class Network:
 
     def take(self, index: IntArray) -> Network:
         """Keep the chosen deployments."""
-        parts = {name: take(part, index) for name, part in vars(self).items()}
-        return Network(**parts | {"calibration": self.calibration})
+        return Network(
+            take(self.machine, index),
+            take(self.model, index),
+            take(self.workers, index),
+            take(self.paths, index),
+            take(self.prefill, index),
+            take(self.fleet, index),
+            take(self.workload, index),
+            self.calibration,
+        )
 
 
-@dataclass(frozen=True, eq=False)
-class DecodeRate:
+class DecodeRate(NamedTuple):
     """What one decode worker does with a given batch in flight; shapes broadcast."""
 
     requests: FloatArray  # in flight, per rank (dp) or worker (tp)
@@ -83,8 +89,7 @@ class DecodeRate:
     request_rate: FloatArray  # of the worker [1/s]
 
 
-@dataclass(frozen=True, eq=False)
-class Steady:
+class Steady(NamedTuple):
     """The network in steady state with a given batch in flight; shapes broadcast."""
 
     decode: DecodeRate
@@ -94,8 +99,7 @@ class Steady:
     users: FloatArray  # requests in the system that keep this batch in flight
 
 
-@dataclass(frozen=True, eq=False)
-class Benchmark:
+class Benchmark(NamedTuple):
     """What a benchmark of the deployment would print; shapes broadcast."""
 
     steady: Steady

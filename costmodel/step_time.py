@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from costmodel.inputs import FloatArray
 
 
-@dataclass(frozen=True, eq=False)
-class LayerTime:
+class LayerTime(NamedTuple):
     """Seconds of one MoE layer by part; shapes broadcast."""
 
     projection: FloatArray
@@ -28,8 +27,7 @@ class LayerTime:
         return np.asarray(sum(_parts(self).values()))
 
 
-@dataclass(frozen=True, eq=False)
-class StepTime:
+class StepTime(NamedTuple):
     """Seconds of one decode step by part; ``total`` is what a step takes. Shapes broadcast."""
 
     projection: FloatArray
@@ -57,7 +55,7 @@ class StepTime:
 
     def scaled(self, factor: float | FloatArray) -> StepTime:
         """All parts so many times as long."""
-        return StepTime(**{name: part * factor for name, part in vars(self).items()})
+        return StepTime(*(part * factor for part in self))
 
     @property
     def exposed_communication(self) -> FloatArray:
@@ -66,4 +64,4 @@ class StepTime:
 
 
 def _parts(time: LayerTime | StepTime) -> dict[str, FloatArray]:
-    return {name: part for name, part in vars(time).items() if name != "hidden"}
+    return {name: part for name, part in time._asdict().items() if name != "hidden"}

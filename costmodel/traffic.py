@@ -207,7 +207,7 @@ def _reduced_once(
     the rate that are reached, is that of two GPUs, who move the message once.
     """
     domains = 1.0 if link == "nvlink" else 2.0
-    pair = replace(paths, domains=np.asarray(domains))
+    pair = paths._replace(domains=np.asarray(domains))
     once = _slope(network, size, 2.0 * ONE, pair, link)
     return size * _slope(network, size, gpus, paths, link) / once
 
@@ -218,7 +218,7 @@ def _slope(
     """Slope of the time of an all-reduce in the inverse of one link's rate [B]."""
     rate = getattr(paths, f"{link}_rate")
     changed = {f"{link}_rate": rate * (1.0 + NUDGE)}
-    faster = replace(paths, **changed)
+    faster = paths._replace(**changed)
     none = np.zeros(())
     times = [
         all_reduce_time(size, gpus, each, network.calibration, none) for each in (paths, faster)
@@ -233,8 +233,7 @@ def _read(network: Network, batch: FloatArray) -> float:
     memory rate as well.
     """
     endless = np.asarray(np.inf)
-    machine = replace(
-        network.machine,
+    machine = network.machine._replace(
         flops_experts=endless,
         flops_dense=endless,
         flops_draft=endless,
@@ -253,7 +252,7 @@ def _read(network: Network, batch: FloatArray) -> float:
     )
     times = [
         decode_step(each, network.model, network.workers, network.paths, batch, calibration).total
-        for each in (machine, replace(machine, hbm_rate=endless))
+        for each in (machine, machine._replace(hbm_rate=endless))
     ]
     return _number((times[0] - times[1]) * network.machine.hbm_rate)
 

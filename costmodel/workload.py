@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,7 @@ MEAN_LENGTH = (SHORTEST + 1.0) / 2.0
 REFERENCE_LENGTH = 1024.0
 
 
-@dataclass(frozen=True, eq=False)
-class Workload:
+class Workload(NamedTuple):
     """Nominal input and output lengths; arrays broadcast."""
 
     isl: FloatArray  # [token]

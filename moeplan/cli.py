@@ -74,6 +74,8 @@ def run() -> int:
     if hasattr(sys, "setdlopenflags"):
         # Most functions of the solver's libraries are never called: they need not be looked up.
         sys.setdlopenflags(os.RTLD_LAZY)
+    # No plugin of pydantic's changes what is read here: none is looked for among all packages.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     status = main()
     gc.freeze()
     return status

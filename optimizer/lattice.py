@@ -8,7 +8,7 @@ least its throughput: a running maximum in both directions finds them all.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -146,17 +146,14 @@ def benchmarks(
     """
     rate = take_rate(states.rate, rows)
     # The parts of a step are not needed here; they keep their shape.
-    tall = replace(
-        rate,
+    tall = rate._replace(
         requests=rate.requests[:, None],
         in_flight=rate.in_flight[:, None],
         tpot=rate.tpot[:, None],
         decode_seconds=rate.decode_seconds[:, None],
         request_rate=rate.request_rate[:, None],
     )
-    prefill = Prefill(
-        **{name: values[pairs.option] for name, values in vars(options.prefill).items()}
-    )
+    prefill = Prefill(*(values[pairs.option] for values in options.prefill))
     sizes = options.gpus[pairs.option].astype(np.float64)
     fleet = Fleet(
         pairs.prefill_workers.astype(np.float64),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,12 +43,11 @@ IntArray = NDArray[np.int64]
 BLOCK = 1 << 14
 """States rated at a time: arrays of an eighth of a megabyte stay in the cache. [1]"""
 
-NOT_KEPT = StepTime(*(np.zeros(()) for _ in fields(StepTime)))
+NOT_KEPT = StepTime(*(np.zeros(()) for _ in StepTime._fields))
 """Stands for the parts of steps; `DecodeStates.step_of` gives those of one state."""
 
 
-@dataclass(frozen=True, eq=False)
-class Facts:
+class Facts(NamedTuple):
     """One machine and one model at one precision, as the cost model reads them."""
 
     machine: MachineArrays
@@ -142,8 +142,7 @@ class DecodeStates:
         return self.shapes[int(self.shape[state])]
 
 
-@dataclass(frozen=True, eq=False)
-class PrefillOptions:
+class PrefillOptions(NamedTuple):
     """Prefill workers, the smallest first and dp before tp; one entry each.
 
     Attributes
@@ -398,6 +397,6 @@ def _rate(
         )
         for block in blocks
     ]
-    names = {name for name in vars(rates[0]) if name != "step"}
-    joined = {name: np.concatenate([vars(rate)[name] for rate in rates]) for name in names}
+    names = [name for name in DecodeRate._fields if name != "step"]
+    joined = {name: np.concatenate([getattr(rate, name) for rate in rates]) for name in names}
     return DecodeRate(**joined, step=NOT_KEPT)

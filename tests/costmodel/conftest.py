@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -151,8 +150,8 @@ def machine() -> MachineArrays:
 @pytest.fixture(scope="session")
 def hopper(machine: MachineArrays) -> MachineArrays:
     """The same rates, with the kernels of the generation before and FP8 weights."""
-    return replace(
-        machine, blackwell=np.asarray(False), fp4=np.asarray(False), fp8=np.asarray(True)
+    return machine._replace(
+        blackwell=np.asarray(False), fp4=np.asarray(False), fp8=np.asarray(True)
     )
 
 

@@ -134,7 +134,7 @@ def test_the_engine_s_loss_over_nics_goes_with_their_latency(
     plain: Calibration, across: PathArrays
 ) -> None:
     for latency, slowdown in ((1e-6, 1.0), (3e-6, 2.5), (5e-6, 4.0), (9e-6, 7.0)):
-        path = replace(across, latency=np.asarray(latency))
+        path = across._replace(latency=np.asarray(latency))
         assert crossing_slowdown(path, plain) == pytest.approx(slowdown)
         assert crossing_latency(path, plain) == pytest.approx(4 * 3 * (latency - 1e-6))
 
@@ -143,14 +143,14 @@ def test_nics_as_good_as_nvlink_cost_nothing(
     plain: Calibration, inside: PathArrays, across: PathArrays
 ) -> None:
     equal = replace(plain, nic_efficiency=plain.link_efficiency)
-    good = replace(across, seconds_per_pair_byte=np.asarray(2 / 1e11), latency=np.asarray(1e-6))
+    good = across._replace(seconds_per_pair_byte=np.asarray(2 / 1e11), latency=np.asarray(1e-6))
     here, there = (in_engine(equal, path) for path in (inside, good))
     assert here == pytest.approx(there)
 
 
 def test_large_dispatches_are_gathered(across: PathArrays) -> None:
     # 4 ranks in 2 domains, 2 experts: 2/4 copies to a rank, or 1 to each domain of 2 ranks.
-    wide = replace(across, domains=np.asarray(1.5))
+    wide = across._replace(domains=np.asarray(1.5))
     size, two = np.asarray(1024.0), np.asarray(2.0)
     for tokens, copies in ((1, 0.5), (4096, 0.5), (4097, 0.375)):
         assert nic_copies(np.asarray(float(tokens)), size, two, FOUR, FOUR, wide) == copies
@@ -158,7 +158,7 @@ def test_large_dispatches_are_gathered(across: PathArrays) -> None:
 
 def test_exchange_of_eight_b200_takes_the_topology_s_load(plain: Calibration) -> None:
     path = path_arrays(group_table(default_cluster("b200", 8), [8])[8])
-    free = exchange(plain, replace(path, seconds_per_pair_byte=np.asarray(0.0)), ranks=8)
+    free = exchange(plain, path._replace(seconds_per_pair_byte=np.asarray(0.0)), ranks=8)
     # Each GPU sends to 7 others at 900 GB/s: 10 x 15/64 x 500 B to each, at half the rate.
     wire = 10 * 15 / 64 * 500 * 7 / 900e9 / 0.5
     assert exchange(plain, path, ranks=8) - free == pytest.approx(wire, rel=1e-6)
@@ -242,10 +242,10 @@ def test_slower_links_and_longer_paths_never_help(
     plain: Calibration, across: PathArrays, size: float, factor: float
 ) -> None:
     changes = [
-        replace(across, seconds_per_pair_byte=across.seconds_per_pair_byte * factor),
-        replace(across, latency=across.latency * factor),
-        replace(across, nvlink_rate=across.nvlink_rate / factor),
-        replace(across, nic_rate=across.nic_rate / factor),
+        across._replace(seconds_per_pair_byte=across.seconds_per_pair_byte * factor),
+        across._replace(latency=across.latency * factor),
+        across._replace(nvlink_rate=across.nvlink_rate / factor),
+        across._replace(nic_rate=across.nic_rate / factor),
     ]
     for worse in changes:
         assert exchange(plain, worse, size=size) >= exchange(plain, across, size=size)

@@ -1,5 +1,4 @@
 import math
-from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -19,7 +18,15 @@ from costmodel.decode import (
     layer_time,
     projection_time,
 )
-from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays, stack
+from costmodel.inputs import (
+    FloatArray,
+    MachineArrays,
+    ModelArrays,
+    PathArrays,
+    WorkerArrays,
+    stack,
+    take,
+)
 from costmodel.serving import decode_rate
 from costmodel.step_time import StepTime
 from costmodel.workload import Workload
@@ -72,10 +79,10 @@ def test_attention_fills_a_tile_however_few_heads(
 def test_tp_splits_heads_but_not_a_latent_cache(
     machine: MachineArrays, model: ModelArrays, tp_workers: WorkerArrays, plain: Calibration
 ) -> None:
-    many = replace(model, heads=array(512))  # 128 on each of 4 ranks: two tiles
+    many = model._replace(heads=array(512))  # 128 on each of 4 ranks: two tiles
     time = attention_time(machine, many, tp_workers, array(8), array(8), plain)
     assert time == pytest.approx(math.hypot(1.6e-6, 2 * 2.048e-6))
-    grouped = replace(many, kv_split=array(2))
+    grouped = many._replace(kv_split=array(2))
     time = attention_time(machine, grouped, tp_workers, array(8), array(8), plain)
     assert time == pytest.approx(math.hypot(0.8e-6, 2 * 2.048e-6))
 
@@ -84,7 +91,7 @@ def test_heads_of_each_key_fill_tiles_of_their_own(
     machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
 ) -> None:
     # 32 heads in 4 groups of 8: a tile of 64 rows for each, 4 times the work of one tile.
-    grouped = replace(model, kv_split=array(4))
+    grouped = model._replace(kv_split=array(4))
     time = attention_time(machine, grouped, dp_workers, array(8), array(8), plain)
     assert time == pytest.approx(math.hypot(1.6e-6, 4 * 2.048e-6))
 
@@ -93,7 +100,7 @@ def test_windowed_layers_look_back_on_their_window(
     machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
 ) -> None:
     # Half of the layers see 200 of 1000 tokens: 600 on average.
-    windowed = replace(model, window=array(200), windowed_share=array(0.5))
+    windowed = model._replace(window=array(200), windowed_share=array(0.5))
     time = attention_time(machine, windowed, dp_workers, array(8), array(8), plain)
     assert time == pytest.approx(0.6 * math.hypot(1.6e-6, 2.048e-6))
 
@@ -135,7 +142,7 @@ def test_head_is_split_over_all_ranks_in_either_mode(
 
 
 def test_launches(machine: MachineArrays, hopper: MachineArrays, plain: Calibration) -> None:
-    fp8 = replace(machine, fp4=np.asarray(False), fp8=np.asarray(True))
+    fp8 = machine._replace(fp4=np.asarray(False), fp8=np.asarray(True))
     times = [launch_time(facts, plain) for facts in (machine, fp8, hopper)]
     assert times == pytest.approx([10e-6, 15e-6, 20e-6])
 
@@ -147,18 +154,17 @@ def test_drafts_are_layers_of_their_own_precision(
     inside: PathArrays,
     plain: Calibration,
 ) -> None:
-    drafting = replace(dp_workers, mtp_depth=array(3))
+    drafting = dp_workers._replace(mtp_depth=array(3))
     # Weights of 4 times the bytes at a quarter of the rate, by the kernels of wide weights; two
     # tokens of a request on average.
-    heavy = replace(
-        model,
+    heavy = model._replace(
         expert_bytes=array(2e6),
         shared_bytes=array(4e6),
         expert_input_bytes=array(2000),
         dispatch_bytes=array(2000),
         combine_bytes=array(3000),
     )
-    slow = replace(machine, flops_experts=array(1e13), fp4=np.asarray(False))
+    slow = machine._replace(flops_experts=array(1e13), fp4=np.asarray(False))
     layer = layer_time(slow, heavy, drafting, inside, array(8), array(16), plain)
     head = head_time(machine, model, drafting, array(8), plain)
     time = draft_time(machine, model, drafting, inside, array(8), plain)
@@ -175,16 +181,15 @@ def test_drafts_in_fp4_are_layers_like_the_others(
     inside: PathArrays,
     plain: Calibration,
 ) -> None:
-    drafting = replace(dp_workers, mtp_depth=array(1))
-    narrow = replace(
-        model,
+    drafting = dp_workers._replace(mtp_depth=array(1))
+    narrow = model._replace(
         draft_weight_ratio=array(1),
         draft_join_params=array(0),
         draft_expert_input_bytes=model.expert_input_bytes,
         draft_dispatch_bytes=model.dispatch_bytes,
         draft_combine_bytes=model.combine_bytes,
     )
-    quick = replace(machine, flops_draft=machine.flops_experts)
+    quick = machine._replace(flops_draft=machine.flops_experts)
     layer = layer_time(machine, model, drafting, inside, array(8), array(16), plain)
     head = head_time(machine, model, drafting, array(8), plain)
     time = draft_time(quick, narrow, drafting, inside, array(8), plain)
@@ -198,7 +203,7 @@ def test_step_is_the_sum_of_its_layers(
     inside: PathArrays,
     plain: Calibration,
 ) -> None:
-    drafting = replace(dp_workers, mtp_depth=array(1))
+    drafting = dp_workers._replace(mtp_depth=array(1))
     step = decode_step(machine, model, drafting, inside, array(8), plain)
     tokens = array(16)
     layer = layer_time(machine, model, drafting, inside, array(8), tokens, plain)
@@ -247,7 +252,7 @@ def test_one_gpu_waits_for_nobody(
         decode_step(
             machine,
             model,
-            replace(workers, gpus=array(1), ep=array(1)),
+            workers._replace(gpus=array(1), ep=array(1)),
             inside,
             array(8),
             plain,
@@ -275,10 +280,10 @@ def step_of(
     precision = "fp4" if load_hardware(sku).generation == "blackwell" else "fp8"
     facts = machine_arrays(load_hardware(sku), R1, precision)
     paths = path_arrays(group_table(default_cluster(sku, 72), [gpus])[gpus])
-    if change in vars(facts):
-        facts = replace(facts, **{change: getattr(facts, change) * factor})
+    if change in facts._fields:
+        facts = facts._replace(**{change: getattr(facts, change) * factor})
     elif change:
-        paths = replace(paths, **{change: getattr(paths, change) * factor})
+        paths = paths._replace(**{change: getattr(paths, change) * factor})
     dp = attention == "dp"
     workers = WorkerArrays(
         gpus=array(gpus),
@@ -354,9 +359,9 @@ def test_fp8_experts_are_as_quick_as_their_kernels(
 ) -> None:
     # 4000 tokens multiply for far longer than weights take to read: half the share, twice the time.
     tokens = array(1000.0)
-    trtllm = replace(dp_workers, trtllm_experts=np.asarray(True))
+    trtllm = dp_workers._replace(trtllm_experts=np.asarray(True))
     for fp4, times in ((True, 1.0), (False, 2.0)):
-        on = replace(machine, fp4=np.asarray(fp4), fp8=np.asarray(not fp4))
+        on = machine._replace(fp4=np.asarray(fp4), fp8=np.asarray(not fp4))
         ours, theirs = (
             float(expert_time(on, model, workers, tokens, 4 * tokens, plain))
             for workers in (dp_workers, trtllm)
@@ -373,7 +378,7 @@ def candidates(
     places = [path_arrays(table[size]) for size in sizes.tolist()]
     which = chance.integers(0, len(sizes), count)
     dp = chance.random(count) < 0.5
-    paths = PathArrays(**{name: values[which] for name, values in vars(stack(places)).items()})
+    paths = take(stack(places), which)
     gpus = sizes[which].astype(float)
     workers = WorkerArrays(
         gpus=gpus,
@@ -395,14 +400,14 @@ def test_one_candidate_among_many_is_itself(plain: Calibration) -> None:
         alone = decode_step(
             facts,
             counts,
-            WorkerArrays(**{k: np.broadcast_to(v, 50)[index] for k, v in vars(workers).items()}),
-            PathArrays(**{k: v[index] for k, v in vars(paths).items()}),
+            WorkerArrays(*(np.broadcast_to(each, 50)[index] for each in workers)),
+            PathArrays(*(each[index] for each in paths)),
             requests[index],
             plain,
         )
-        for part in fields(StepTime):
-            value = np.broadcast_to(getattr(many, part.name), 50)[index]
-            assert getattr(alone, part.name) == pytest.approx(value, rel=1e-12), part.name
+        for name in StepTime._fields:
+            value = np.broadcast_to(getattr(many, name), 50)[index]
+            assert getattr(alone, name) == pytest.approx(value, rel=1e-12), name
 
 
 def test_a_million_states_at_once_stay_finite(plain: Calibration) -> None:

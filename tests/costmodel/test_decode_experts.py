@@ -1,7 +1,6 @@
 """Experts of one layer, and the collectives that carry tokens to them and back."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,9 +41,9 @@ def test_touched_experts_against_a_simulation(
         seen = (chance.poisson(popularity * 2 * tokens / 16) > 0).sum(axis=1).mean()
         assert touched(tokens) == pytest.approx(seen, rel=0.01)
     # With reads alone left (free work), the time says how many are read.
-    free = replace(machine, flops_experts=array(1e30))
-    alone = replace(dp_workers, gpus=array(1), ep=array(1))
-    bare = replace(model, shared_bytes=array(0))
+    free = machine._replace(flops_experts=array(1e30))
+    alone = dp_workers._replace(gpus=array(1), ep=array(1))
+    bare = model._replace(shared_bytes=array(0))
     time = expert_time(free, bare, alone, array(8), array(8), plain)
     assert time == pytest.approx(touched(8) * 1e-6)
 
@@ -52,7 +51,7 @@ def test_touched_experts_against_a_simulation(
 def test_one_token_on_one_gpu(
     machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
 ) -> None:
-    alone = replace(dp_workers, gpus=array(1), ep=array(1))
+    alone = dp_workers._replace(gpus=array(1), ep=array(1))
     # Two rows of work, and a tile of 4 rows for each of the 2 experts of a token, where the Poisson
     # distribution would have 1.85; the exponent of the roofline is 2 here.
     assert touched(1) < 2
@@ -92,7 +91,7 @@ def test_a_rank_reads_no_more_experts_than_it_has(
 def test_eplb_evens_out_the_load(
     machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
 ) -> None:
-    balanced = replace(dp_workers, eplb_slots=array(20))
+    balanced = dp_workers._replace(eplb_slots=array(20))
     time = expert_time(machine, model, balanced, array(100), array(400), plain)
     # As above, with half of the variation.
     worst = math.sqrt(2 * math.log(4))
@@ -109,7 +108,7 @@ def test_ep_below_the_worker_splits_every_expert(
     tp_workers: WorkerArrays,
     plain: Calibration,
 ) -> None:
-    alone = replace(dp_workers, gpus=array(1), ep=array(1))
+    alone = dp_workers._replace(gpus=array(1), ep=array(1))
     whole = expert_time(machine, model, alone, array(9), array(9), plain)
     split = expert_time(machine, model, tp_workers, array(9), array(9), plain)
     assert split == pytest.approx(whole / 4)
@@ -122,9 +121,9 @@ def test_expert_constants_follow_generation_and_precision(
     dp_workers: WorkerArrays,
     plain: Calibration,
 ) -> None:
-    alone = replace(dp_workers, gpus=array(1), ep=array(1))
-    fp8 = replace(machine, fp4=np.asarray(False), fp8=np.asarray(True))
-    bf16 = replace(machine, fp4=np.asarray(False))
+    alone = dp_workers._replace(gpus=array(1), ep=array(1))
+    fp8 = machine._replace(fp4=np.asarray(False), fp8=np.asarray(True))
+    bf16 = machine._replace(fp4=np.asarray(False))
     # One row takes 2 M / (40 T x 0.25), 0.2 us, in FP8, and 2 M / (40 T x 0.4), 0.125 us, in BF16;
     # tiles of 8 rows and 4.
     for facts, tile, row in ((fp8, 8, 0.2e-6), (hopper, 4, 0.2e-6), (bf16, 4, 0.125e-6)):
@@ -176,9 +175,9 @@ def test_ep_below_the_worker_needs_every_token_on_every_rank(
 ) -> None:
     # 10 tokens x 500 B there and 1000 B back to each peer at 30 ps/B and half the rate, twice as
     # the factor of the exchange: 0.6 us and 1.2 us times the chance that a peer needs a token.
-    nothing = replace(model, dispatch_bytes=array(0), combine_bytes=array(0))
+    nothing = model._replace(dispatch_bytes=array(0), combine_bytes=array(0))
     for ep, hit in ((4, 7 / 16), (2, 3 / 4), (1, 1)):
-        workers = replace(dp_workers, ep=array(ep))
+        workers = dp_workers._replace(ep=array(ep))
         times = moe_exchange_time(machine, model, workers, array(10), inside, plain)
         fixed = moe_exchange_time(machine, nothing, workers, array(10), inside, plain)
         wire = [float(time - less) for time, less in zip(times, fixed, strict=True)]
@@ -225,7 +224,7 @@ def test_experts_hide_a_share_of_the_exchange(
     layer = layer_time(machine, model, dp_workers, inside, tokens, tokens, plain)
     assert layer.hidden == pytest.approx(float(layer.experts / 4))
     assert layer.dispatch + layer.combine + layer.hidden == pytest.approx(float(exchange))
-    parts = [part for name, part in vars(layer).items() if name != "hidden"]
+    parts = [part for name, part in layer._asdict().items() if name != "hidden"]
     assert layer.total == pytest.approx(float(sum(parts)))
     split = layer_time(machine, model, tp_workers, inside, tokens, tokens, plain)
     assert [float(part) for part in (split.hidden, split.dispatch, split.combine)] == [0, 0, 0]
@@ -238,7 +237,7 @@ def test_no_more_is_hidden_than_there_is(
     inside: PathArrays,
     plain: Calibration,
 ) -> None:
-    slow = replace(machine, hbm_rate=machine.hbm_rate / 1e3)
+    slow = machine._replace(hbm_rate=machine.hbm_rate / 1e3)
     tokens = array(10)
     layer = layer_time(slow, model, dp_workers, inside, tokens, tokens, plain)
     exchange = sum(moe_exchange_time(slow, model, dp_workers, tokens, inside, plain))

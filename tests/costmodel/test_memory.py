@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -33,35 +31,35 @@ def test_r1_fp4_on_eight_gpus_with_attention_dp(dp_workers: WorkerArrays) -> Non
     router = 256 * 7168 * 2
     rest = 58 * (expert + router) + 3 * 3 * 7168 * 18432 * 4.5 / 8
     ends = 2 * 129280 * 7168 * 2 / 8
-    workers = replace(dp_workers, gpus=np.asarray(8.0), ep=np.asarray(8.0))
+    workers = dp_workers._replace(gpus=np.asarray(8.0), ep=np.asarray(8.0))
     weights = weight_bytes(model_arrays(R1, "fp4"), workers)
     assert weights == pytest.approx(routed + attention + rest + ends, rel=1e-9)
     assert 55e9 < weights < 70e9  # 671 G parameters at 4.5 bits over 8 GPUs are 47 GB
 
 
 def test_drafts_take_memory(model: ModelArrays, dp_workers: WorkerArrays) -> None:
-    drafting = replace(dp_workers, mtp_depth=np.asarray(1.0))
+    drafting = dp_workers._replace(mtp_depth=np.asarray(1.0))
     # One more layer whose experts have four times the bits: 16 x 2 MB over 4, 4 MB of shared ones,
     # attention, 16 MB, as in any layer, and 2 MB that join it to the embedding. The checkpoint has
     # one, however deep the drafts.
     more = weight_bytes(model, drafting) - weight_bytes(model, dp_workers)
     assert more == pytest.approx(8e6 + 4e6 + 16e6 + 2e6)
-    deep = replace(dp_workers, mtp_depth=np.asarray(3.0))
+    deep = dp_workers._replace(mtp_depth=np.asarray(3.0))
     assert weight_bytes(model, deep) == weight_bytes(model, drafting)
 
 
 def test_drafts_keep_a_cache_of_their_own(
     model: ModelArrays, dp_workers: WorkerArrays, workload: Workload
 ) -> None:
-    drafting = replace(dp_workers, mtp_depth=np.asarray(1.0))
+    drafting = dp_workers._replace(mtp_depth=np.asarray(1.0))
     # 1800 tokens x 6 layers x 50 B.
     assert request_bytes(model, drafting, workload) == 540e3
 
 
 def test_drafts_of_r1_beside_fp4_weights_are_kept_in_bf16(dp_workers: WorkerArrays) -> None:
     counts = model_arrays(R1, "fp4")
-    plain = replace(dp_workers, gpus=np.asarray(8.0), ep=np.asarray(8.0))
-    drafting = replace(plain, mtp_depth=np.asarray(1.0))
+    plain = dp_workers._replace(gpus=np.asarray(8.0), ep=np.asarray(8.0))
+    drafting = plain._replace(mtp_depth=np.asarray(1.0))
     more = weight_bytes(counts, drafting) - weight_bytes(counts, plain)
     # 256 experts over 8 GPUs are 2.8 GB, beside the shared one, attention and what joins it to the
     # embedding.
@@ -72,7 +70,7 @@ def test_drafts_of_r1_beside_fp4_weights_are_kept_in_bf16(dp_workers: WorkerArra
 
 def test_eplb_slots_hold_copies(model: ModelArrays, dp_workers: WorkerArrays) -> None:
     # 20 slots for 16 experts: 4 copies in each of 4 layers, 0.5 MB each, over 4 GPUs.
-    slots = replace(dp_workers, eplb_slots=np.asarray(20.0))
+    slots = dp_workers._replace(eplb_slots=np.asarray(20.0))
     assert weight_bytes(model, slots) - weight_bytes(model, dp_workers) == pytest.approx(2e6)
 
 
@@ -82,7 +80,7 @@ def test_cache_of_a_request(
     # 1800 tokens x 5 layers x 50 B; an MLA cache cannot be split, one of 2 KV heads in two.
     assert request_bytes(model, dp_workers, workload) == 450e3
     assert request_bytes(model, tp_workers, workload) == 450e3
-    gqa = replace(model, kv_split=np.asarray(2.0))
+    gqa = model._replace(kv_split=np.asarray(2.0))
     assert request_bytes(gqa, dp_workers, workload) == 450e3
     assert request_bytes(gqa, tp_workers, workload) == 225e3
 
@@ -108,7 +106,7 @@ def test_prefill_keeps_inputs_only(
     # The same weights under attention dp without drafts; 900 tokens of input and 0.9 of output.
     limit = prefill_limit(machine, model, np.asarray(4.0), workload, plain)
     assert limit == pytest.approx((100e9 - 10e9 - 0.106e9) * 0.5 / (900.9 * 5 * 50))
-    small = replace(machine, hbm_bytes=np.asarray(10.1e9))
+    small = machine._replace(hbm_bytes=np.asarray(10.1e9))
     assert prefill_limit(small, model, np.asarray(4.0), workload, plain) == 0
 
 
@@ -130,7 +128,7 @@ def test_limit_is_zero_where_the_weights_do_not_fit(
     workload: Workload,
     plain: Calibration,
 ) -> None:
-    small = replace(machine, hbm_bytes=np.asarray(10.1e9))
+    small = machine._replace(hbm_bytes=np.asarray(10.1e9))
     assert batch_limit(small, model, dp_workers, workload, plain) == 0
 
 
@@ -140,7 +138,7 @@ def test_limit_shrinks_with_context_and_grows_with_gpus(
     hardware = load_hardware("h200")
     counts, facts = model_arrays(R1, "fp8"), machine_arrays(hardware, R1, "fp8")
     gpus = np.array([[8.0], [16.0], [32.0]])
-    workers = replace(dp_workers, gpus=gpus, ep=gpus)
+    workers = dp_workers._replace(gpus=gpus, ep=gpus)
     lengths = Workload(np.array([1024.0, 8192.0, 65536.0]), np.asarray(1024.0))
     limit = batch_limit(facts, counts, workers, lengths, plain)
     assert limit.shape == (3, 3)

@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,7 +48,7 @@ def test_a_rank_hands_over_no_faster_than_its_nic(
     workload: Workload,
     plain: Calibration,
 ) -> None:
-    slow = replace(inside, nic_rate=np.asarray(1e3))
+    slow = inside._replace(nic_rate=np.asarray(1e3))
     worker = prefill_worker(machine, model, GPUS, slow, workload, plain)
     # 225 kB per request over 1 kB/s, on each of 4 ranks.
     assert worker.capacity == pytest.approx(4 / 225)
@@ -171,7 +170,7 @@ def test_one_gpu_shares_nothing(
         prefill_worker(machine, model, np.asarray(1.0), inside, workload, plain, attention_dp=dp)
         for dp in (True, False)
     )
-    for name, value in vars(own).items():
+    for name, value in own._asdict().items():
         assert getattr(shared, name) == pytest.approx(value, rel=1e-12)
 
 
@@ -188,7 +187,7 @@ def test_modes_stand_side_by_side(
     )
     for place, dp in enumerate(modes):
         one = prefill_worker(machine, model, GPUS, inside, workload, plain, attention_dp=dp)
-        for name, values in vars(both).items():
+        for name, values in both._asdict().items():
             assert values[place] == getattr(one, name)
 
 

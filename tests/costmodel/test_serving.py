@@ -1,6 +1,5 @@
 import heapq
 import math
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -34,11 +33,11 @@ def array(value: float) -> FloatArray:
 
 def with_fleet(network: Network, prefill_workers: float, decode_workers: float) -> Network:
     fleet = Fleet(array(prefill_workers), array(2), array(decode_workers), array(4))
-    return replace(network, fleet=fleet)
+    return network._replace(fleet=fleet)
 
 
 def with_depth(network: Network, depth: int) -> Network:
-    return replace(network, workers=replace(network.workers, mtp_depth=array(depth)))
+    return network._replace(workers=network.workers._replace(mtp_depth=array(depth)))
 
 
 def run(network: Network, max_batch: float, concurrency: float) -> Benchmark:
@@ -60,7 +59,7 @@ def test_rate_of_one_worker_by_hand(network: Network) -> None:
         drafting.model,
         drafting.workers,
         drafting.paths,
-        replace(drafting.workload, isl=array(1024), osl=array(1024)),
+        drafting.workload._replace(isl=array(1024), osl=array(1024)),
         array(8),
         drafting.calibration,
     )
