@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -123,7 +123,7 @@ def _without(rows: Sequence[ServingRow], fold: Sequence[int]) -> list[ServingRow
 
 def _fit(job: tuple[Sequence[ServingRow], CalibrationFile]) -> Calibration:
     rows, start = job
-    return replace(calibrate_serving(rows, start).file.calibration, coverage=coverage_of(rows))
+    return calibrate_serving(rows, start).file.calibration._replace(coverage=coverage_of(rows))
 
 
 def _fit_all(

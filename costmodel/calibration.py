@@ -8,12 +8,10 @@ one.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field as DataclassField
-from dataclasses import dataclass, fields
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -95,8 +93,7 @@ class Coverage(BaseModel):
     eplb_slots: Span = (0, 0)
 
 
-@dataclass(frozen=True)
-class AllToAllKernel:
+class AllToAllKernel(NamedTuple):
     """Fixed and per-byte cost of one all-to-all kernel; the topology adds the wire's share."""
 
     latency: float | FloatArray  # [s]
@@ -104,8 +101,7 @@ class AllToAllKernel:
     seconds_per_byte: float | FloatArray  # local copies of one BF16 activation [s/B]
 
 
-@dataclass(frozen=True)
-class HalfWidths:
+class HalfWidths(NamedTuple):
     """Half-widths of 90 % intervals, of the logarithm, by what is predicted."""
 
     fp4: float
@@ -113,8 +109,7 @@ class HalfWidths:
     crossing: float  # decode workers across NVLink domains
 
 
-@dataclass(frozen=True)
-class Calibration:
+class Calibration(NamedTuple):
     """Constants of the model; ``data/calibration.toml`` says what each one means."""
 
     # roofline efficiencies [1]
@@ -192,23 +187,36 @@ class Calibration:
     coverage: Coverage
 
 
+KERNELS = (
+    "dispatch",
+    "combine",
+    "combine_low_precision",
+    "prepare",
+    "one_sided_dispatch",
+    "one_sided_combine",
+    "deepep_dispatch",
+    "deepep_combine",
+)
+"""Fields of `Calibration` that are each an `AllToAllKernel`."""
+
+HALF_WIDTHS = ("tpot_half_width", "ttft_half_width", "throughput_half_width")
+"""Fields of `Calibration` that are each a `HalfWidths`."""
+
 NESTED: dict[str, type[AllToAllKernel] | type[HalfWidths]] = {
-    "AllToAllKernel": AllToAllKernel,
-    "HalfWidths": HalfWidths,
-}  # fields of Calibration that are several constants
+    **dict.fromkeys(KERNELS, AllToAllKernel),
+    **dict.fromkeys(HALF_WIDTHS, HalfWidths),
+}
+"""Fields of `Calibration` that are several constants."""
 
 
 def constants_of(calibration: Calibration) -> dict[str, float]:
     """Flat names and values: ``dispatch.latency`` for the fields of a kernel."""
     flat: dict[str, float] = {}
-    for field in _constant_fields():
-        value = getattr(calibration, field.name)
-        if isinstance(value, AllToAllKernel | HalfWidths):
-            flat.update(
-                {f"{field.name}.{part.name}": getattr(value, part.name) for part in fields(value)}
-            )
-        else:
-            flat[field.name] = value
+    for name, value in calibration._asdict().items():
+        if name in NESTED:
+            flat.update({f"{name}.{part}": each for part, each in value._asdict().items()})
+        elif name != "coverage":
+            flat[name] = value
     return flat
 
 
@@ -218,29 +226,27 @@ def calibration_of(values: Mapping[str, Any], coverage: Coverage) -> Calibration
     Arrays broadcast through the model as floats do: a fit varies all constants in one evaluation.
     """
     columns: dict[str, Any] = {"coverage": coverage}
-    for field in _constant_fields():
-        if field.type in NESTED:
-            nested = NESTED[str(field.type)]
-            parts = [part.name for part in fields(nested)]
-            columns[field.name] = nested(*(values[f"{field.name}.{part}"] for part in parts))
-        else:
-            columns[field.name] = values[field.name]
+    for name in Calibration._fields:
+        if name in NESTED:
+            nested = NESTED[name]
+            columns[name] = nested(*(values[f"{name}.{part}"] for part in nested._fields))
+        elif name != "coverage":
+            columns[name] = values[name]
     return Calibration(**columns)
 
 
 def constant_names() -> tuple[str, ...]:
     """Flat names of all constants, in the order of `Calibration`."""
     names: list[str] = []
-    for field in _constant_fields():
-        if field.type in NESTED:
-            names += [f"{field.name}.{part.name}" for part in fields(NESTED[str(field.type)])]
-        else:
-            names.append(field.name)
+    for name in Calibration._fields:
+        if name in NESTED:
+            names += [f"{name}.{part}" for part in NESTED[name]._fields]
+        elif name != "coverage":
+            names.append(name)
     return tuple(names)
 
 
-@dataclass(frozen=True)
-class CalibrationFile:
+class CalibrationFile(NamedTuple):
     """A calibration with the provenance of each constant, and how their errors go together."""
 
     constants: dict[str, Constant]
@@ -328,7 +334,3 @@ def shipped_calibration() -> CalibrationFile:
 def load_calibration(path: Path | None = None) -> Calibration:
     """Calibration from a file, or the shipped one."""
     return (shipped_calibration() if path is None else read_calibration(path)).calibration
-
-
-def _constant_fields() -> tuple[DataclassField[Any], ...]:
-    return tuple(field for field in fields(Calibration) if field.name != "coverage")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,8 +30,7 @@ from presets.files import validated
 from topology import group_table
 
 
-@dataclass(frozen=True, eq=False)
-class Deployments:
+class Deployments(NamedTuple):
     """Configurations with the facts of their machines, models and links; one entry each."""
 
     machine: MachineArrays  # of decode

@@ -8,7 +8,7 @@ data do not inform stays where it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
@@ -117,7 +117,7 @@ def fit_constants(
     informed = dict(zip(names, (1.0 - (errors / spread) ** 2).tolist(), strict=True))
     others = [one for one in start.correlations if not set(one.constants) & set(names)]
     correlations = (*others, correlation_of(tuple(names), covariance))
-    file = replace(start, constants=fitted, correlations=correlations)
+    file = start._replace(constants=fitted, correlations=correlations)
     return Fit(file, informed, int(solution.nfev))
 
 

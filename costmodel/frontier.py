@@ -14,8 +14,7 @@ References
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -30,8 +29,7 @@ if TYPE_CHECKING:
     from presets import PublishedRow
 
 
-@dataclass(frozen=True)
-class MeasuredPoint:
+class MeasuredPoint(NamedTuple):
     """What the published rows of one machine say at one target.
 
     Attributes

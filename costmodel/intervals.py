@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -50,8 +49,7 @@ def interval_class(case: Case) -> IntervalClass:
     return "fp4" if case.scenario.precision == "fp4" else "fp8"
 
 
-@dataclass(frozen=True)
-class Outside:
+class Outside(NamedTuple):
     """One thing in which a case lies outside the data."""
 
     reason: str

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -105,8 +104,7 @@ class Prediction(BaseModel):
     interval_90: Frozen[str, Interval]
 
 
-@dataclass(frozen=True)
-class Predicted:
+class Predicted(NamedTuple):
     """A configuration, its prediction, and what its decode step spends its time on."""
 
     configuration: Configuration
@@ -118,8 +116,7 @@ class Predicted:
     batch_limit: int  # requests whose KV cache fits; a larger max_batch is cut to it
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(NamedTuple):
     """One configuration, what it serves, and where."""
 
     configuration: Configuration

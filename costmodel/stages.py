@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from costmodel.calibration import AllToAllKernel, Calibration, CalibrationFile, Constant
+from costmodel.calibration import KERNELS, AllToAllKernel, Calibration, CalibrationFile, Constant
 from costmodel.coverage import ENOUGH, coverage_of, joined_coverage
 from costmodel.deployments import case_of, deployments_of
 from costmodel.fit import Fit, fit_constants
@@ -43,12 +43,7 @@ ALL_TO_ALL = (
     "link_efficiency",
     "nic_efficiency",
     "crossing_rounds",
-    *(
-        f"{kernel.name}.{part.name}"
-        for kernel in fields(Calibration)
-        if kernel.type == "AllToAllKernel"
-        for part in fields(AllToAllKernel)
-    ),
+    *(f"{kernel}.{part}" for kernel in KERNELS for part in AllToAllKernel._fields),
 )
 INTERVALS = tuple(
     f"{figure}_half_width.{kind}"
@@ -135,7 +130,7 @@ def adapt(
     time, or folds of many.
     """
     check_rows(rows)
-    prior = replace(start, constants={n: _as_prior(n, c) for n, c in start.constants.items()})
+    prior = start._replace(constants={n: _as_prior(n, c) for n, c in start.constants.items()})
 
     def fitted(kept: Sequence[ServingRow]) -> Fit:
         return calibrate_serving(kept, prior, progress, rounds=1, also=ENGINE)
@@ -247,7 +242,7 @@ def calibrate_serving(
         return step_residuals(deployments, seen, calibration)
 
     def boundless(calibration: Calibration) -> FloatArray:
-        return step(replace(calibration, prefill_efficiency=1.0))
+        return step(calibration._replace(prefill_efficiency=1.0))
 
     def wait(calibration: Calibration) -> FloatArray:
         return wait_residuals(deployments, seen, calibration)
@@ -269,13 +264,12 @@ def _with_fast_prefill(file: CalibrationFile) -> CalibrationFile:
     """Start prefill at a multiple of its prior rate."""
     constant = file.constants["prefill_efficiency"]
     fast = constant.model_copy(update={"value": min(FAST * constant.prior, constant.high)})
-    return replace(file, constants=file.constants | {"prefill_efficiency": fast})
+    return file._replace(constants=file.constants | {"prefill_efficiency": fast})
 
 
 def _at_priors(file: CalibrationFile) -> CalibrationFile:
     """Forget a fit: every constant that has a standard error goes back to its prior."""
-    return replace(
-        file,
+    return file._replace(
         constants={
             name: constant
             if constant.standard_error is None

@@ -6,7 +6,7 @@ read from its memory, on the rank of the worker that moves most.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -241,8 +241,7 @@ def _read(network: Network, batch: FloatArray) -> float:
         flops_bf16=endless,
     )
     # Bytes as such: neither shares of the rate, nor factors on time, nor time that is hidden.
-    calibration = replace(
-        network.calibration,
+    calibration = network.calibration._replace(
         hbm_efficiency=1.0,
         cache_efficiency=1.0,
         draft_factor=1.0,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from optimizer.placement import NOBODY, Group, packs
 from presets import ClusterSpec
 
 
-@dataclass(frozen=True)
-class Bill:
+class Bill(NamedTuple):
     """GPUs charged for replicas of one deployment that stand side by side.
 
     Attributes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,7 @@ ONE_SIDED = 0.95
 """Share of cases above the low end of a 90 % interval. [1]"""
 
 
-@dataclass(frozen=True, eq=False)
-class Promise:
+class Promise(NamedTuple):
     """Share of the median interactivity that counts against a target, by shape and batch.
 
     Attributes

@@ -44,12 +44,12 @@ def fewest_gpus(question: Question, rate: float, limits: Limits, slowest: float)
     deployment of the space within that bound, so that its answer is the fewest.
     """
     # Weighed by GPUs alone, as for the rate, and none is left out for missing it.
-    free = replace(question, goal=Goal("throughput"))
+    free = question._replace(goal=Goal("throughput"))
     bound, largest = _fewest(free, rate, limits, slowest, question.ground.all_gpus)
     if bound is None:
         return None
     ground = _enlarged(question.ground, min(bound, largest))
-    return _fewest(replace(free, ground=ground), rate, limits, slowest, bound)[0]
+    return _fewest(free._replace(ground=ground), rate, limits, slowest, bound)[0]
 
 
 def _fewest(
@@ -97,8 +97,7 @@ def _largest(question: Question, lattice: Lattice) -> int:
 def _enlarged(ground: Ground, gpus: int) -> Ground:
     """Give clusters at least some GPUs, in whole NVLink domains."""
     there = ground.prefill_cluster
-    return replace(
-        ground,
+    return ground._replace(
         cluster=_of_whole_domains(ground.cluster, gpus),
         prefill_cluster=None if there is None else _of_whole_domains(there, gpus),
     )

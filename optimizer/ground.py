@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from optimizer.billing import Bill, whole_domains
 from optimizer.placement import NOBODY, Group, PlacedWorker, packs, place_workers
@@ -12,8 +12,7 @@ MICRO = 1e-6
 """Prices count in millionths of a dollar, GPUs and watts where not whole in millionths too."""
 
 
-@dataclass(frozen=True)
-class Ground:
+class Ground(NamedTuple):
     """Where deployments stand, and what they may take.
 
     Attributes

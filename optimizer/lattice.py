@@ -8,7 +8,7 @@ least its throughput: a running maximum in both directions finds them all.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -41,8 +41,7 @@ MOST_USERS = 1_000_000
 """Largest concurrency of a configuration. [1]"""
 
 
-@dataclass(frozen=True, eq=False)
-class Lattice:
+class Lattice(NamedTuple):
     """What the pass over all deployments leaves.
 
     Attributes

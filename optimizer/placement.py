@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from presets import ClusterSpec, InputError
 from topology import Placement, pack_workers
@@ -19,8 +18,7 @@ NOBODY: Group = (1, 0)
 Role = Literal["prefill", "decode"]
 
 
-@dataclass(frozen=True)
-class PlacedWorker:
+class PlacedWorker(NamedTuple):
     """One worker and the GPUs that it gets.
 
     Attributes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from costmodel.calibration import Calibration
 from costmodel.results import Scenario
@@ -15,8 +15,7 @@ from optimizer.space import Space
 from optimizer.value import serves
 
 
-@dataclass(frozen=True, eq=False)
-class Question:
+class Question(NamedTuple):
     """What is searched, served, on what, how it is predicted, and what is made best."""
 
     space: Space
@@ -27,7 +26,7 @@ class Question:
 
     def lattice(self, limits: Limits, slowest: float) -> Lattice:
         """Evaluate all deployments within the limits whose decode is no slower than `slowest`."""
-        ground = replace(self.ground, max_gpus=limits.max_gpus)
+        ground = self.ground._replace(max_gpus=limits.max_gpus)
         return evaluate(
             self.space, self.scenario, ground, self.calibration, limits, self.goal, slowest
         )

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -83,8 +83,7 @@ class Space:
             raise InputError(f"batch_ratio {self.batch_ratio} is not valid; give more than 1")
 
 
-@dataclass(frozen=True, order=True)
-class Shape:
+class Shape(NamedTuple):
     """One worker without its batch; prefill workers have neither drafts nor EPLB.
 
     Attributes
@@ -116,8 +115,7 @@ class Shape:
         return self.gpus, self.ep, self.attention, self.mtp_depth
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """One engine rule: what it demands, and whether a shape meets it."""
 
     name: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,8 +29,7 @@ UNITS: dict[Objective, str] = {
 MORE_IS_BETTER: tuple[Objective, ...] = ("throughput", "power")
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(NamedTuple):
     """What an objective makes of a deployment.
 
     Attributes
@@ -151,7 +150,7 @@ def at_bill(predicted: Predicted, bill: Bill | None, ground: Ground) -> Predicte
             | {"usd_per_m_total_tokens": (low * factor, high * factor)},
         }
     )
-    return replace(predicted, prediction=paid)
+    return predicted._replace(prediction=paid)
 
 
 def value_of(

@@ -7,9 +7,8 @@ hold consecutive GPUs, so that every attribute follows from a GPU's number.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from presets import InputError
 
@@ -39,8 +38,7 @@ latency of the NICs.
 """
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """What of a cluster its graph and its placements depend on, in plain numbers.
 
     Attributes

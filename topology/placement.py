@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from presets import InputError
 from topology.cluster import Layout, cached_cluster, read_layout
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from presets import ClusterSpec
 
 
-@dataclass(frozen=True)
-class Placement:
+class Placement(NamedTuple):
     """The GPUs of one worker.
 
     Attributes

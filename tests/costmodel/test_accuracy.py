@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -36,7 +35,7 @@ def priors() -> CalibrationFile:
         )
         for name in (*step_names(shipped), *PREFILL)
     }
-    return replace(shipped, constants=shipped.constants | moved)
+    return shipped._replace(constants=shipped.constants | moved)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +75,7 @@ def test_no_fit_sees_what_it_predicts(plain: Calibration, monkeypatch: pytest.Mo
     ) -> list[Calibration]:
         """Leave a mark on each calibration: the fixed time of its step is its number in ms."""
         fits.extend(data)
-        return [replace(plain, step_time=1e-3 * (1 + number)) for number in range(len(data))]
+        return [plain._replace(step_time=1e-3 * (1 + number)) for number in range(len(data))]
 
     monkeypatch.setattr(module, "_fit_all", fitted)
     monkeypatch.setattr(module, "_widths", lambda _: {})
@@ -130,7 +129,7 @@ def test_fits_side_by_side_come_back_in_order(
     def fit(rows: Sequence[ServingRow], start: CalibrationFile) -> Fit:
         """Leave the number of rows as a mark."""
         marked = start.constants["rounds"].model_copy(update={"value": float(len(rows))})
-        return Fit(replace(start, constants=start.constants | {"rounds": marked}), {}, 0)
+        return Fit(start._replace(constants=start.constants | {"rounds": marked}), {}, 0)
 
     monkeypatch.setattr(module, "ProcessPoolExecutor", ThreadPoolExecutor)
     monkeypatch.setattr(module, "calibrate_serving", fit)

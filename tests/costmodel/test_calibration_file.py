@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,7 +58,7 @@ def test_a_calibration_without_rows_can_be_written(tmp_path: Path) -> None:
     file = shipped_calibration()
     empty = file.coverage.model_copy(update={"rows": 0, "skus": (), "models": ()})
     path = tmp_path / "mine.toml"
-    write_calibration(replace(file, coverage=empty), path)
+    write_calibration(file._replace(coverage=empty), path)
     assert read_calibration(path).coverage == empty
 
 

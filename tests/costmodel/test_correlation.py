@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,9 +71,9 @@ def test_impossible_correlations_are_refused() -> None:
 
 def test_correlations_survive_a_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    write_calibration(replace(SHIPPED, correlations=(PAIR,)), path)
+    write_calibration(SHIPPED._replace(correlations=(PAIR,)), path)
     assert read_calibration(path).correlations == (PAIR,)
-    write_calibration(replace(SHIPPED, correlations=()), path)
+    write_calibration(SHIPPED._replace(correlations=()), path)
     assert read_calibration(path).correlations == ()
 
 
@@ -93,7 +92,7 @@ def test_correlations_survive_a_file(tmp_path: Path) -> None:
 )
 def test_bad_correlations_in_a_file(tmp_path: Path, text: str, problem: str) -> None:
     path = tmp_path / "mine.toml"
-    plain = format_calibration(replace(SHIPPED, correlations=()))
+    plain = format_calibration(SHIPPED._replace(correlations=()))
     path.write_text(f"{plain}\n[[correlations]]\n{text}\n")
     with pytest.raises(DataFileError, match=problem):
         read_calibration(path)
@@ -101,14 +100,14 @@ def test_bad_correlations_in_a_file(tmp_path: Path, text: str, problem: str) -> 
 
 def test_correlations_that_are_no_list(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    plain = format_calibration(replace(SHIPPED, correlations=()))
+    plain = format_calibration(SHIPPED._replace(correlations=()))
     path.write_text(plain.replace("format =", "correlations = 3\nformat =", 1))
     with pytest.raises(DataFileError, match="must be a list"):
         read_calibration(path)
 
 
 def test_draws_have_the_spread_and_correlation_of_the_fit() -> None:
-    file = replace(SHIPPED, correlations=(PAIR,))
+    file = SHIPPED._replace(correlations=(PAIR,))
     found = draw_constants(file, 4000, 1)
     logs = {name: np.log(column[:, 0]) for name, column in found.items()}
     for name in ("layer_time", "attention_efficiency", "acceptance_3"):
@@ -145,4 +144,4 @@ def test_what_was_not_fitted_is_not_drawn() -> None:
         name: one.model_copy(update={"standard_error": None})
         for name, one in SHIPPED.constants.items()
     }
-    assert draw_constants(replace(SHIPPED, constants=still), 5, 0) == {}
+    assert draw_constants(SHIPPED._replace(constants=still), 5, 0) == {}

@@ -1,5 +1,4 @@
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,7 +27,7 @@ SHIPPED = shipped_calibration()
 def wide(file: CalibrationFile, names: tuple[str, ...]) -> CalibrationFile:
     """Give some constants a prior that says almost nothing."""
     loose = {name: file.constants[name].model_copy(update={"spread": 5.0}) for name in names}
-    return replace(file, constants=file.constants | loose)
+    return file._replace(constants=file.constants | loose)
 
 
 def test_constants_behind_made_up_rows_are_found_again(as_made: Making) -> None:
@@ -70,7 +69,7 @@ def test_residuals_of_many_calibrations_are_those_of_each() -> None:
 def test_a_constant_without_data_stays_at_its_prior() -> None:
     hopper = "attention_efficiency_hopper"
     moved = SHIPPED.constants[hopper].model_copy(update={"prior": 0.6, "value": 0.9})
-    start = replace(SHIPPED, constants=SHIPPED.constants | {hopper: moved})
+    start = SHIPPED._replace(constants=SHIPPED.constants | {hopper: moved})
     rows = [row for row in serving_rows() if row.sku == "b200"][:4]
     deployments, seen = deployments_of([case_of(row) for row in rows]), observations_of(rows)
     names = ("layer_time", hopper)
@@ -86,7 +85,7 @@ def test_data_and_prior_meet_by_their_weights() -> None:
     constant = SHIPPED.constants["rounds"].model_copy(
         update={"value": 10.0, "prior": 10.0, "spread": 1.0, "low": 1.0, "high": 100.0}
     )
-    start = replace(SHIPPED, constants=SHIPPED.constants | {"rounds": constant})
+    start = SHIPPED._replace(constants=SHIPPED.constants | {"rounds": constant})
 
     def residuals(calibration: Calibration) -> FloatArray:
         # One deviation in all, as ten thousand small ones: none counts as an outlier.

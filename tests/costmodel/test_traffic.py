@@ -1,5 +1,4 @@
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,7 @@ def test_bytes_of_an_exchange_redone_by_hand(calibration: Calibration) -> None:
 
 
 def test_bytes_from_memory_redone_by_hand(calibration: Calibration) -> None:
-    found = traffic_of(case(), replace(calibration, touch_spread=1e-12)).decode["hbm"].moved
+    found = traffic_of(case(), calibration._replace(touch_spread=1e-12)).decode["hbm"].moved
     model = network_of(deployments_of([case()]), calibration).model
     load = 8 * 16 * 8 / 256
     variance = calibration.expert_spread**2
@@ -100,7 +99,7 @@ def test_an_all_reduce_moves_one_shot_or_two_shot(
         prefill_workers=8,
     )
     # Two GPUs cannot hold the model; the bytes do not mind.
-    found = traffic_of(one, replace(calibration, reserved_bytes=1e-3))
+    found = traffic_of(one, calibration._replace(reserved_bytes=1e-3))
     network = network_of(deployments_of([one]), calibration)
     in_flight = float(run(deployments_of([one]), calibration).steady.decode.requests[0])
     size = 2.0 * 7168 * in_flight

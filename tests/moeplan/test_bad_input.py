@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +120,7 @@ def test_a_calibration_that_widens_its_own_bounds(
     wide = {"value": float(value), "low": 1e-300, "high": 1e300}
     changed = {"step_time": file.constants["step_time"].model_copy(update=wide)}
     path = tmp_path / "mine.toml"
-    write_calibration(replace(file, constants=file.constants | changed), path)
+    write_calibration(file._replace(constants=file.constants | changed), path)
     run = command(*BEST, "--calibration", str(path))
     assert_one_sentence(run, f"step_time.value: {float(value)} lies outside the bounds")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -163,7 +162,7 @@ def test_a_calibration_without_correlations_says_so(
     best_of: BestOf, space: Space, tmp_path: Path
 ) -> None:
     path = tmp_path / "mine.toml"
-    write_calibration(replace(shipped_calibration(), correlations=()), path)
+    write_calibration(shipped_calibration()._replace(correlations=()), path)
     answer = best_of("gb200", 75.0)
     found = robustness(answer, Options(calibration=path), space=space, draws=4)
     assert found.independent

@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -245,7 +244,7 @@ def test_calibrate(
     ) -> stages.Adaptation:
         found = fit(rows, file, progress)
         asked[-1] = "adapt"
-        before = validate(rows, replace(file.calibration, layer_time=1e-4))
+        before = validate(rows, file.calibration._replace(layer_time=1e-4))
         return stages.Adaptation(found, before=before, after=validate(rows, file.calibration))
 
     monkeypatch.setattr(stages, "calibrate", fit)

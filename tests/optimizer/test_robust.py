@@ -1,4 +1,3 @@
-from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -43,7 +42,7 @@ def scaled(factor: float) -> CalibrationFile:
         else one.model_copy(update={"standard_error": factor * one.standard_error})
         for name, one in file.constants.items()
     }
-    return replace(file, constants=constants)
+    return file._replace(constants=constants)
 
 
 @cache

@@ -1,7 +1,7 @@
 """Robustness under every objective, billing and limit, and with prefill on another machine."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache
 
 import numpy as np
@@ -95,7 +95,7 @@ def certain() -> CalibrationFile:
         name: one if one.standard_error is None else one.model_copy(update={"standard_error": 0.0})
         for name, one in file.constants.items()
     }
-    return replace(file, constants=constants)
+    return file._replace(constants=constants)
 
 
 def tried(name: str, file: CalibrationFile, draws: int) -> Trials:
