@@ -1,7 +1,40 @@
-"""``python -m moeplan``."""
+"""The process of a command: ``moeplan``, or ``python -m moeplan``.
 
+What holds for a process as a whole is set here, before anything heavy is imported.
+"""
+
+import gc
+import os
 import sys
 
-from moeplan.cli import run
+RARELY = 100_000
+"""Objects made between two looks for garbage. [1]"""
 
-sys.exit(run())
+ENVIRONMENT = {
+    # Matrices are small here: threads would start, and wait, for nothing.
+    "OPENBLAS_NUM_THREADS": "1",
+    # No plugin changes what is read here: none is looked for among all packages.
+    "PYDANTIC_DISABLE_PLUGINS": "__all__",
+}
+"""Settings of libraries where the user has none."""
+
+
+def run() -> int:
+    """Run the command that this process was started for, and give its exit status."""
+    # What libraries make as they are imported lives until the end: looking for garbage among it
+    # takes a tenth of a short command's time, and as much again when the interpreter ends.
+    gc.set_threshold(RARELY)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if hasattr(sys, "setdlopenflags"):
+        # Most functions of the solver's libraries are never called: they need not be looked up.
+        sys.setdlopenflags(os.RTLD_LAZY)
+    from moeplan.cli import main
+
+    status = main()
+    gc.freeze()
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(run())

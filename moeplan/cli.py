@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -60,25 +58,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-RARELY = 100_000
-"""Objects made between two looks for garbage. [1]"""
-
-
-def run() -> int:
-    """Run the command that this process was started for, and give its exit status."""
-    # What libraries make as they are imported lives until the end: looking for garbage among it
-    # takes a tenth of a short command's time, and as much again when the interpreter ends.
-    gc.set_threshold(RARELY)
-    if hasattr(sys, "setdlopenflags"):
-        # Most functions of the solver's libraries are never called: they need not be looked up.
-        sys.setdlopenflags(os.RTLD_LAZY)
-    # No plugin of pydantic's changes what is read here: none is looked for among all packages.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    status = main()
-    gc.freeze()
-    return status
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
