@@ -133,11 +133,15 @@ def engine_exchange_time(
     factor = calibration.exchange_factor
     sent = tokens * token_bytes
     wire = factor * sent * copies * (ranks - 1.0) / paths.nvlink_rate / calibration.link_efficiency
-    nics = sent * copies_over_nics * paths.seconds_per_pair_byte / calibration.nic_efficiency
-    nics = np.where(paths.domains > 1, nics * crossing_slowdown(paths, calibration), 0.0)
     near = calibration.crossing_rounds * excess_latency(paths.domain_latency, calibration)
-    local = factor * (preparation_time(kernel, tokens, hidden_bytes, ranks) + near)
-    time = local + np.maximum(wire, nics) + crossing_latency(paths, calibration)
+    time = factor * (preparation_time(kernel, tokens, hidden_bytes, ranks) + near)
+    crossing = paths.domains > 1
+    if crossing.any():
+        nics = sent * copies_over_nics * paths.seconds_per_pair_byte / calibration.nic_efficiency
+        nics = np.where(crossing, nics * crossing_slowdown(paths, calibration), 0.0)
+        wire = np.maximum(wire, nics)
+        time = time + crossing_latency(paths, calibration)
+    time = time + wire
     return np.where(ranks > 1, time, 0.0)
 
 

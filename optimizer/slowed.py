@@ -24,7 +24,7 @@ from optimizer.question import Question
 from optimizer.states import IntArray
 from optimizer.throttled import SAME, Cells, join_cells, throttle
 
-NEAR = 0.03
+NEAR = 0.1
 """How closely the batch in flight at a target is bounded, of the logarithm. [1]"""
 
 FEW = 0.01

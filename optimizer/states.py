@@ -223,7 +223,8 @@ def decode_states(
     gpus = np.array([entry.gpus for entry in shapes])[shape]
     promise = promise_of(shapes, scenario, ground, calibration, confidence)
     promised = promise.take(shape).share(batch)
-    order = np.lexsort((batch, shape, rate.tpot / promised, gpus))
+    # Sorting is stable: of equals the first shape comes first, and its smaller batch.
+    order = np.lexsort((rate.tpot / promised, gpus))
     return DecodeStates(
         shapes=tuple(shapes),
         shape=shape[order],
