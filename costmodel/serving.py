@@ -357,10 +357,12 @@ def benchmark(
     deployment drains over half a round.
     """
     rounds = calibration.rounds
-    decoding = fleet.decode_workers * steady.decode.in_flight
-    with np.errstate(invalid="ignore"):
-        past_prefill = np.floor(concurrency - steady.request_rate * steady.prefill_seconds)
-    busy = share_of_slots(slots, fleet, np.fmax(past_prefill, decoding))
+    busy = np.ones(())
+    if np.any(fleet.frontends > 1.0):  # one sends users in turn: no slot is free while any waits
+        with np.errstate(invalid="ignore"):
+            past_prefill = np.floor(concurrency - steady.request_rate * steady.prefill_seconds)
+        decoding = fleet.decode_workers * steady.decode.in_flight
+        busy = share_of_slots(slots, fleet, np.fmax(past_prefill, decoding))
     request_rate = steady.request_rate * busy
     decode_seconds = steady.decode.decode_seconds
     ttft = np.maximum(concurrency / request_rate - decode_seconds, steady.prefill_seconds)
@@ -391,8 +393,6 @@ def share_of_slots(slots: FloatArray, fleet: Fleet, users: FloatArray) -> FloatA
     worker has about ``n ~ N(N/K, variance)`` of N users, the variance that of `routing_variance`,
     and ``E[min(n, slots)]`` slots in use.
     """
-    if np.all(fleet.frontends == 1.0):  # in turn no worker has more than one user above another
-        return np.ones(())
     mean = users / fleet.decode_workers
     deviation = np.sqrt(routing_variance(mean, fleet)) + 1e-9
     above = (mean - slots) / deviation

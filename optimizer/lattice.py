@@ -34,8 +34,8 @@ from optimizer.states import (
 from optimizer.throttled import LOAD_TOLERANCE, Cells, join_cells, throttle, throttled_cells
 from optimizer.value import serves
 
-BLOCK = 1 << 16
-"""Deployments evaluated at a time: arrays of half a megabyte stay in the cache. [1]"""
+BLOCK = 1 << 17
+"""Deployments evaluated at a time: arrays of a megabyte stay in the cache. [1]"""
 
 MOST_USERS = 1_000_000
 """Largest concurrency of a configuration. [1]"""

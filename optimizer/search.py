@@ -225,7 +225,7 @@ def curve(
     question = Question(space or Space(), scenario, ground, calibration, goal or Goal())
     asked = [replace(limits, target=target) for target in targets]
     lattice = question.lattice(limits, slowest=min(targets))
-    found = [_Found(question, lattice, one) for one in asked]
+    found = [_known(question, lattice, one) for one in asked]
     more = slowed(question, lattice, asked, [each.beats for each in found])
     found = [replace(each, slowed=entries) for each, entries in zip(found, more, strict=True)]
     keys = sorted({key for each in found for key in each.keys})
@@ -246,6 +246,7 @@ class _Found:
     question: Question
     lattice: Lattice
     limits: Limits
+    known: Entries = NONE  # the best of the best structures in the lattice
     slowed: Entries = NONE  # with just as many users as the target allows
 
     def beats(self, entries: Entries) -> BoolArray:
@@ -262,13 +263,8 @@ class _Found:
     @cached_property
     def standing(self) -> FloatArray:
         """Ratio by which each structure must be beaten: its own, or that of the last answer."""
-        best = self.best_of_structures(self.every)
+        best = self.best_of_structures(self.known)
         return np.maximum(best, _last_answer(best))
-
-    @cached_property
-    def every(self) -> Entries:
-        """All that meets the target and can be among the answers."""
-        return self.fast(self.lattice.by_structure, self.lattice.throttled, self.slowed)
 
     @cached_property
     def choice(self) -> Choice:
@@ -282,7 +278,7 @@ class _Found:
         """Winner and runners-up, best first; none where nothing meets the limits."""
         if self.choice.index is None:
             return ()
-        entries = self.leading(self.every)
+        entries = self.leading(joined([self.known, self.fast(self.slowed)]))
         throughput, weight = self.ratio(entries)
         ties = (entries.column, entries.state, self.tie(entries))
         order = np.lexsort((*ties, -(throughput / weight)))
@@ -376,6 +372,13 @@ class _Found:
             bill = question.ground.bill(decode, prefill)
         charged = at_bill(predicted, bill, question.ground)
         return charged, value_of(question.goal, charged, bill, question.scenario, question.ground)
+
+
+def _known(question: Question, lattice: Lattice, limits: Limits) -> _Found:
+    """Find what can be among the answers to one target before users are solved for."""
+    found = _Found(question, lattice, limits)
+    known = found.leading(found.fast(lattice.by_structure, lattice.throttled))
+    return replace(found, known=known)
 
 
 def _last_answer(best: FloatArray) -> float:
