@@ -21,7 +21,8 @@ class Scenario(BaseModel):
     `frontends` is of the deployments that a search looks at.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Built when first used: by then its model is, and need not be built again.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     model: Model
     precision: str = "fp4"
