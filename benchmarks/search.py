@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-RUNS = 7
+RUNS = 15
 TARGETS = ",".join(str(target) for target in range(20, 320, 12))
 COMMANDS = {
     "moeplan --help": ["--help"],

@@ -1,7 +1,10 @@
 import gc
+import io
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -16,24 +19,61 @@ def _process_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     thresholds = gc.get_threshold()
     flags = sys.getdlopenflags()
     yield
-    gc.unfreeze()
     gc.set_threshold(*thresholds)
     sys.setdlopenflags(flags)
+
+
+class Ended(Exception):
+    """The process has ended at once."""
+
+
+def _end(status: int) -> NoReturn:
+    raise Ended(status)
+
+
+def run_with(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run a command as the process would; gives the status that it ends with."""
+    monkeypatch.setattr(sys, "argv", ["moeplan", *arguments])
+    monkeypatch.setattr(os, "_exit", _end)
+    with pytest.raises(Ended) as ended:
+        run()
+    return int(ended.value.args[0])
 
 
 def test_a_command_runs_in_a_process_set_for_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["moeplan", "--version"])
-    assert run() == 0
+    assert run_with(monkeypatch, "--version") == 0
     assert capsys.readouterr().out.startswith("moeplan ")
     assert {name: os.environ[name] for name in ENVIRONMENT} == ENVIRONMENT
     assert gc.get_threshold()[0] == RARELY
-    assert gc.get_freeze_count() > 0
 
 
 def test_settings_of_the_user_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    assert run_with(monkeypatch, "nothing") == 2
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "2"
+
+
+def test_a_closed_stream_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert run_with(monkeypatch, "nothing") == 2
+
+
+def test_what_cannot_be_written_is_left_to_the_interpreter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    full = io.StringIO()
+    monkeypatch.setattr(full, "flush", lambda: (_ for _ in ()).throw(OSError("full")))
+    monkeypatch.setattr(sys, "stdout", full)
     monkeypatch.setattr(sys, "argv", ["moeplan", "nothing"])
     assert run() == 2
-    assert os.environ["OPENBLAS_NUM_THREADS"] == "2"
+
+
+def test_the_command_ends_with_its_status_and_all_it_printed() -> None:
+    command = [sys.executable, "-m", "moeplan"]
+    done = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("moeplan ")
+    failed = subprocess.run([*command, "nothing"], capture_output=True, text=True, check=False)
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert failed.stderr.startswith("Error: ")
