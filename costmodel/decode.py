@@ -42,6 +42,7 @@ def decode_step(
     paths: PathArrays,
     requests: FloatArray,
     calibration: Calibration,
+    draft: FloatArray | None = None,
 ) -> StepTime:
     """Time of one decode step.
 
@@ -53,6 +54,8 @@ def decode_step(
         Requests in flight, per rank (attention dp) or per worker (attention tp). [1]
     calibration
         Calibrated constants.
+    draft
+        What `draft_time` gives, where it is known. [s]
 
     Returns
     -------
@@ -61,7 +64,8 @@ def decode_step(
     tokens = requests * (1.0 + workers.mtp_depth)  # handled by attention on one rank
     layer = layer_time(machine, model, workers, paths, requests, tokens, calibration)
     head = head_time(machine, model, workers, tokens, calibration)
-    draft = draft_time(machine, model, workers, paths, requests, calibration)
+    if draft is None:
+        draft = draft_time(machine, model, workers, paths, requests, calibration)
     dense_layers = model.layers - model.moe_layers
     dense = dense_mlp_time(machine, model, workers, tokens, calibration)
     step = StepTime(
@@ -71,7 +75,7 @@ def decode_step(
         dispatch=model.moe_layers * layer.dispatch,
         combine=model.moe_layers * layer.combine,
         all_reduce=model.layers * layer.all_reduce,
-        draft=draft,
+        draft=workers.mtp_depth * draft,
         head=head,
         launch=model.layers * layer.launch + calibration.step_time,
         host=requests * calibration.request_time,
@@ -123,11 +127,12 @@ def draft_time(
     requests: FloatArray,
     calibration: Calibration,
 ) -> FloatArray:
-    """All drafts of one step: per draft one layer, at its own precision, and what is around it [s].
+    """One draft of a step: a layer, at its own precision, and what is around it [s].
 
     Before the layer a projection in BF16 joins hidden state and embedding, after it is the LM head.
 
-    The first draft sees all depth + 1 tokens of a request, the others one: two on average.
+    The first draft sees all depth + 1 tokens of a request, the others one: two on average, whatever
+    the depth.
     """
     ratio = model.draft_weight_ratio
     layer_model = model._replace(
@@ -149,7 +154,7 @@ def draft_time(
     params = model.draft_join_params / _tp(workers)
     join = _matrix_time(machine, BF16_BYTES * params, params, tokens, calibration)
     head = head_time(machine, model, workers, requests, calibration)
-    return workers.mtp_depth * ((layer.total + join) * calibration.draft_factor + head)
+    return np.asarray((layer.total + join) * calibration.draft_factor + head)
 
 
 def projection_time(

@@ -125,14 +125,15 @@ def decode_rate(
     requests: FloatArray,
     calibration: Calibration,
     batch: FloatArray | None = None,
+    draft: FloatArray | None = None,
 ) -> DecodeRate:
     """Rate of one decode worker whose ranks (dp) or which (tp) holds ``requests`` in flight.
 
-    ``batch`` is the batch that a request meets, where uneven routing makes that more than the mean.
+    ``batch`` is the batch that a request meets, where uneven routing makes that more than the mean;
+    ``draft`` is what `draft_time` gives, where it is known.
     """
-    step = decode_step(
-        machine, model, workers, paths, requests if batch is None else batch, calibration
-    )
+    met = requests if batch is None else batch
+    step = decode_step(machine, model, workers, paths, met, calibration, draft)
     tpot = step.total / acceptance_length(workers.mtp_depth, workload, calibration)
     mean_tpot = tpot * mean_over_median(workers.mtp_depth, calibration)
     decode_seconds = mean_tpot * (workload.output_tokens - 1.0)

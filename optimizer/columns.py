@@ -83,9 +83,9 @@ def _columns(
     sizes = options.gpus.tolist()
     found = [
         (decode, prefill, option, prefill * sizes[option], decode * size)
-        for decode, prefill, option in product(
-            space.decode_workers, space.prefill_workers, range(len(sizes))
-        )
+        for decode, option in product(space.decode_workers, range(len(sizes)))
+        if decode * size < ground.max_gpus
+        for prefill in space.prefill_workers
         if ground.has_room((size, decode), (sizes[option], prefill))
     ]
     table = np.array(found, dtype=np.int64).reshape(-1, 5).T

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from costmodel.calibration import Calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
-from costmodel.decode import decode_step
+from costmodel.decode import decode_step, draft_time
 from costmodel.inputs import (
     BoolArray,
     FloatArray,
@@ -385,7 +385,7 @@ def _rate(
     calibration: Calibration,
 ) -> DecodeRate:
     """Rate the workers of each shape with each batch, block by block; the parts are not kept."""
-    blocks = [slice(first, first + BLOCK) for first in range(0, len(shape), BLOCK)]
+    draft = _drafts(facts, workers, paths, shape, batch, calibration)
     rates = [
         decode_rate(
             facts.machine,
@@ -395,9 +395,46 @@ def _rate(
             workload,
             batch[block].astype(np.float64),
             calibration,
+            draft=draft[block],
         )
-        for block in blocks
+        for block in _blocks(len(shape))
     ]
     names = [name for name in DecodeRate._fields if name != "step"]
     joined = {name: np.concatenate([getattr(rate, name) for rate in rates]) for name in names}
     return DecodeRate(**joined, step=NOT_KEPT)
+
+
+def _drafts(
+    facts: Facts,
+    workers: WorkerArrays,
+    paths: PathArrays,
+    shape: IntArray,
+    batch: IntArray,
+    calibration: Calibration,
+) -> FloatArray:
+    """Time one draft of each shape with each batch; shapes that differ in depth alone share it."""
+    apart = workers._replace(mtp_depth=np.zeros(()), context=np.zeros(()))
+    columns = (np.broadcast_to(each, workers.gpus.shape).tolist() for each in apart)
+    kinds: dict[tuple[float, ...], int] = {}
+    kind = [kinds.setdefault(row, len(kinds)) for row in zip(*columns, strict=True)]
+    width = int(batch.max()) + 1
+    place = np.array(kind)[shape] * width + batch
+    state = np.full(len(kinds) * width, -1)
+    state[place] = np.arange(len(place))  # any one of the states that share a draft
+    chosen = state[state >= 0]
+    time = np.zeros(len(state))
+    for block in _blocks(len(chosen)):
+        some = chosen[block]
+        time[place[some]] = draft_time(
+            facts.machine,
+            facts.model,
+            take(workers, shape[some]),
+            take(paths, shape[some]),
+            batch[some].astype(np.float64),
+            calibration,
+        )
+    return time[place]
+
+
+def _blocks(count: int) -> list[slice]:
+    return [slice(first, first + BLOCK) for first in range(0, count, BLOCK)]

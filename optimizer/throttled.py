@@ -71,16 +71,16 @@ def throttled_cells(
     pairs
         The columns.
     """
-    state, column = [], []
-    for shape in sorted(set(states.shape[rows].tolist())):
-        places = np.flatnonzero(states.shape[rows] == shape)
-        places = places[np.argsort(states.batch[rows[places]])]
-        some = np.flatnonzero(overfull[places].any(axis=0))
-        first = np.argmax(overfull[places][:, some], axis=0)
-        state.append(rows[places[first]])
-        column.append(some)
-    index = np.concatenate(column)
-    return Cells(np.concatenate(state), index, take_columns(pairs, index))
+    order = np.lexsort((states.batch[rows], states.shape[rows]))
+    row, column = np.nonzero(overfull[order])
+    cell = states.shape[rows[order[row]]] * len(pairs) + column
+    first = np.full(len(states.shapes) * len(pairs), -1)
+    first[cell[::-1]] = row[
+        ::-1
+    ]  # of several rows the last that is written stays: the fewest slots
+    found = np.flatnonzero(first >= 0)
+    column = found % len(pairs)
+    return Cells(rows[order[first[found]]], column, take_columns(pairs, column))
 
 
 def join_cells(parts: Sequence[Cells]) -> Cells:

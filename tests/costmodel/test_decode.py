@@ -170,8 +170,12 @@ def test_drafts_are_layers_of_their_own_precision(
     time = draft_time(machine, model, drafting, inside, array(8), plain)
     # 2 MB over 0.5 TB/s and 16 tokens times 1 M weights at 40 TFLOP/s join it to the embedding.
     join = 4e-6 + 0.8e-6
-    assert time == pytest.approx(float(3 * (2 * (layer.total + join) + head)))
-    assert draft_time(machine, model, dp_workers, inside, array(8), plain) == 0
+    assert time == pytest.approx(float(2 * (layer.total + join) + head))
+    step = decode_step(machine, model, drafting, inside, array(8), plain)
+    assert step.draft == pytest.approx(3 * float(time))
+    known = decode_step(machine, model, drafting, inside, array(8), plain, time)
+    assert known == step
+    assert decode_step(machine, model, dp_workers, inside, array(8), plain).draft == 0
 
 
 def test_drafts_in_fp4_are_layers_like_the_others(
