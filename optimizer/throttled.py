@@ -75,9 +75,7 @@ def throttled_cells(
     row, column = np.nonzero(overfull[order])
     cell = states.shape[rows[order[row]]] * len(pairs) + column
     first = np.full(len(states.shapes) * len(pairs), -1)
-    first[cell[::-1]] = row[
-        ::-1
-    ]  # of several rows the last that is written stays: the fewest slots
+    first[cell[::-1]] = row[::-1]  # what is written last stays: the fewest slots
     found = np.flatnonzero(first >= 0)
     column = found % len(pairs)
     return Cells(rows[order[first[found]]], column, take_columns(pairs, column))
