@@ -11,8 +11,9 @@ import numpy as np
 from costmodel.inputs import FloatArray
 from optimizer.goal import Goal
 from optimizer.ground import Ground
+from optimizer.prefill import PrefillOptions
 from optimizer.space import Space
-from optimizer.states import DecodeStates, IntArray, PrefillOptions
+from optimizer.states import DecodeStates, IntArray
 from optimizer.value import weights_of
 from presets import InputError
 

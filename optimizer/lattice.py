@@ -22,13 +22,12 @@ from optimizer.entries import Entries, joined
 from optimizer.goal import Goal
 from optimizer.ground import Ground
 from optimizer.limits import Limits
+from optimizer.prefill import PrefillOptions, prefill_options
 from optimizer.space import Space
 from optimizer.states import (
     DecodeStates,
     IntArray,
-    PrefillOptions,
     decode_states,
-    prefill_options,
     take_rate,
 )
 from optimizer.throttled import LOAD_TOLERANCE, Cells, join_cells, throttle, throttled_cells

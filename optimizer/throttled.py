@@ -29,7 +29,8 @@ from costmodel.serving import (
 from costmodel.workload import Workload
 from optimizer.columns import Columns, join_columns, take_columns
 from optimizer.limits import Limits
-from optimizer.states import DecodeStates, IntArray, PrefillOptions
+from optimizer.prefill import PrefillOptions
+from optimizer.states import DecodeStates, IntArray
 
 
 @dataclass(frozen=True, eq=False)

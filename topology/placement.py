@@ -114,7 +114,8 @@ def pack_workers(spec: ClusterSpec, sizes: Sequence[int]) -> tuple[Placement, ..
         for worker, size in enumerate(sizes)
         for piece in _pieces(size, layout.gpus_per_domain)
     ]
-    free = _free_servers(layout)
+    # A piece opens one domain at most: those beyond stay empty.
+    free = _free_servers(layout, len(pieces))
     placed: list[list[int]] = [[] for _ in sizes]
     # Of equal pieces those of the larger worker come first: its domains then share leaf switches.
     pieces.sort(key=lambda entry: (-entry[0], -sizes[entry[1]], entry[1]))
@@ -177,14 +178,13 @@ def _pieces(size: int, domain: int) -> list[int]:
     return [domain] * whole + [rest] * (rest > 0)
 
 
-def _free_servers(layout: Layout) -> list[list[range]]:
-    """Free GPUs of every server, domain by domain."""
-    free, first = [], 0
-    for size in layout.domain_sizes:
-        last = first + size
-        step = layout.gpus_per_node
+def _free_servers(layout: Layout, domains: int) -> list[list[range]]:
+    """Free GPUs of every server of the first domains, domain by domain."""
+    free, step = [], layout.gpus_per_node
+    end = min(layout.gpus, domains * layout.gpus_per_domain)
+    for first in range(0, end, layout.gpus_per_domain):
+        last = min(first + layout.gpus_per_domain, layout.gpus)
         free.append([range(a, min(a + step, last)) for a in range(first, last, step)])
-        first = last
     return free
 
 

@@ -8,8 +8,9 @@ from optimizer.columns import all_columns
 from optimizer.goal import Goal
 from optimizer.ground import Ground
 from optimizer.placement import packs
+from optimizer.prefill import prefill_options
 from optimizer.space import Space
-from optimizer.states import decode_states, prefill_options
+from optimizer.states import decode_states
 from presets import InputError, default_cluster
 from topology import pack_workers
 

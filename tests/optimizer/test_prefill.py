@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import optimizer.prefill
 import optimizer.search
-import optimizer.states
 from costmodel.calibration import Calibration
 from costmodel.inputs import BoolArray
 from costmodel.predictions import predict
@@ -157,7 +157,7 @@ def test_without_a_limit_dp_makes_tp_needless(
     alone, before = found(DP_ONLY), found(BOTH)
     assert alone == before
     assert found(BOTH, 1e6) == found(DP_ONLY, 1e6)
-    monkeypatch.setattr(optimizer.states, "_needless", nothing)
+    monkeypatch.setattr(optimizer.prefill, "_needless", nothing)
     assert found(BOTH) == alone
 
 
@@ -167,7 +167,7 @@ def test_with_fewer_users_than_slots_tp_gains_less_than_a_user(
     """Users are whole, and with a shorter TTFT another number of them fills the same batch."""
     alone, before = (rising(long, calibration, space) for space in (DP_ONLY, BOTH))
     assert [each.predicted for each in alone] == [each.predicted for each in before]
-    monkeypatch.setattr(optimizer.states, "_needless", nothing)
+    monkeypatch.setattr(optimizer.prefill, "_needless", nothing)
     everything = rising(long, calibration, BOTH), rising(long, calibration, BOTH, 1e6)
     for answers in everything:
         for own, both in zip(alone, answers, strict=True):

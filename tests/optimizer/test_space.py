@@ -9,8 +9,9 @@ from costmodel.counts import model_arrays
 from costmodel.results import Scenario
 from optimizer import Shape, Space, allowed_shapes, broken_rule
 from optimizer.ground import Ground
+from optimizer.prefill import prefill_options
 from optimizer.space import all_shapes, batch_grid, blocks_whole, prefill_shapes, servers_whole
-from optimizer.states import decode_states, prefill_options
+from optimizer.states import decode_states
 from presets import ClusterSpec, InputError, default_cluster
 
 RACK = default_cluster("gb200", 72)

@@ -45,6 +45,12 @@ def test_group_without_room_is_refused(size: int, first: int, message: str) -> N
         place_group(B200, size, first)
 
 
+def test_a_large_cluster_is_packed_from_its_front() -> None:
+    sizes = [64, 8, 72, 100]
+    few, many = (pack_workers(default_cluster("gb200", gpus), sizes) for gpus in (360, 65_536))
+    assert few == many
+
+
 def test_packing_by_hand() -> None:
     small, large, middle = pack_workers(B200, [4, 16, 8])
     assert (large.gpus, large.domains) == (tuple(range(16)), (0, 1))

@@ -1,0 +1,132 @@
+"""Prefill workers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from costmodel.calibration import Calibration
+from costmodel.inputs import BoolArray, take
+from costmodel.memory import prefill_limit
+from costmodel.prefill import Prefill, prefill_worker
+from costmodel.results import Scenario
+from optimizer.ground import Ground
+from optimizer.inside import inside_prefill
+from optimizer.space import Shape, Space, prefill_shapes
+from optimizer.states import Facts, IntArray, facts_of, paths_of
+from presets import ClusterSpec, InputError
+
+
+class PrefillOptions(NamedTuple):
+    """Prefill workers, the smallest first and dp before tp; one entry each.
+
+    Attributes
+    ----------
+    gpus : array of int
+        [GPU]
+    attention_dp : array of bool
+        Whether each rank takes requests of its own.
+    prefill : Prefill
+        What one worker does.
+    """
+
+    gpus: IntArray
+    attention_dp: BoolArray
+    prefill: Prefill
+
+
+def prefill_options(
+    space: Space,
+    scenario: Scenario,
+    ground: Ground,
+    calibration: Calibration,
+    ttft_counts: bool = False,
+    within_data: bool = False,
+) -> PrefillOptions:
+    """Rate every prefill worker whose memory holds the weights and the cache of one request.
+
+    Parameters
+    ----------
+    space, scenario, ground, calibration
+        What is searched, served, on what, and how it is predicted.
+    ttft_counts : bool
+        Whether a shorter TTFT counts besides the capacity, as under a limit on it or with a given
+        number of users. What another mode of the same size makes needless is left out.
+    within_data : bool
+        Whether only workers inside the data of the calibration are kept.
+
+    Raises
+    ------
+    InputError
+        If no prefill worker of the space does.
+    """
+    cluster = ground.prefill_on
+    facts = facts_of(scenario, cluster)
+    shapes = fitting_shapes(space, space.prefill_gpus, facts, scenario, cluster, calibration)
+    if not shapes:
+        # Weights too large for every size of the space: the next size that holds them.
+        largest = max(space.prefill_gpus)
+        wider = [largest * 2**power for power in range(1, 5)]
+        shapes = fitting_shapes(space, wider, facts, scenario, cluster, calibration)
+        shapes = [shape for shape in shapes if shape.gpus == shapes[0].gpus]
+    if not shapes:
+        raise InputError(
+            f"prefill_gpus {space.prefill_gpus}: no prefill worker of the space has memory for "
+            f"{scenario.model.name} at {scenario.precision} and one request of {scenario.isl} "
+            f"tokens on {cluster.sku}"
+        )
+    if within_data:
+        shapes = inside_prefill(shapes, scenario, ground, calibration)
+    gpus = np.array([shape.gpus for shape in shapes], dtype=np.int64)
+    attention_dp = np.array([shape.attention == "dp" for shape in shapes])
+    prefill = prefill_worker(
+        facts.machine,
+        facts.model,
+        gpus.astype(np.float64),
+        paths_of(cluster, gpus.tolist()),
+        scenario.workload,
+        calibration,
+        np.asarray(ground.cluster.hardware().nic_rate.value),
+        attention_dp,
+    )
+    kept = ~_needless(gpus, attention_dp, prefill, ttft_counts)
+    return PrefillOptions(gpus[kept], attention_dp[kept], take(prefill, kept))
+
+
+def fitting_shapes(
+    space: Space,
+    sizes: Sequence[int],
+    facts: Facts,
+    scenario: Scenario,
+    cluster: ClusterSpec,
+    calibration: Calibration,
+) -> list[Shape]:
+    """Prefill workers of some sizes that an engine runs and that hold weights and one request."""
+    shapes = prefill_shapes(space, sizes, scenario, cluster)
+    limits = prefill_limit(
+        facts.machine,
+        facts.model,
+        np.array([float(shape.gpus) for shape in shapes]),
+        scenario.workload,
+        calibration,
+        np.array([shape.attention == "dp" for shape in shapes], dtype=np.bool_),
+    ).tolist()
+    return [shape for shape, limit in zip(shapes, limits, strict=True) if limit >= 1.0]
+
+
+def _needless(
+    gpus: IntArray, attention_dp: BoolArray, prefill: Prefill, ttft_counts: bool
+) -> BoolArray:
+    """Tell tp workers that dp ones of their size match in all that counts.
+
+    Decode hands every request on at one rate, so that without a limit that TTFT enters a fleet
+    gives what its slots and the capacity of its prefill allow. A dp worker that takes at least as
+    many requests, and where TTFT counts takes no longer for one, also lets none wait longer.
+    """
+    other = attention_dp[:, None] & (gpus[:, None] == gpus)
+    other = other & (prefill.capacity[:, None] >= prefill.capacity)
+    if ttft_counts:
+        other = other & (prefill.latency[:, None] <= prefill.latency)
+    return np.asarray(~attention_dp & other.any(axis=0))
