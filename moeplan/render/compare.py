@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["measured", "modelled"]
 KINDS: tuple[Kind, ...] = ("measured", "modelled")
-UNREACHABLE = "unreachable"
+BEYOND = "beyond"
+"""Stands where no deployment, or no published row, meets a target; a longer word finds no room."""
+
 SIDE_BY_SIDE = 2
 """Most machines that find room as measured and as modelled in one table. [1]"""
 
@@ -45,6 +47,7 @@ def report(comparison: Comparison) -> list[RenderableType]:
             paragraph(note)
             for note in notes([row.answers[s] for s in comparison.skus for row in comparison.rows])
         ],
+        *_legend(comparison),
         paragraph("The configurations as modelled are what `moeplan curve` prints."),
     ]
 
@@ -64,6 +67,14 @@ def lines(comparison: Comparison) -> list[dict[str, Any]]:
             line[f"winner_{kind}"] = row.winner(kind)
         result.append(line)
     return result
+
+
+def _legend(comparison: Comparison) -> list[RenderableType]:
+    """Say what the words in the tables mean, where they stand there."""
+    pairs = [(row, sku) for row in comparison.rows for sku in comparison.skus]
+    if not any(_is_beyond(row, sku, kind) for row, sku in pairs for kind in KINDS):
+        return []
+    return [paragraph(f"{BEYOND}: no deployment, or no published row, meets the target.")]
 
 
 def _tables(
@@ -106,6 +117,9 @@ def _cell(
     if value is not None:
         mark = EXTRAPOLATED if value.origin == "extrapolated" else ""
         return mark + write(getattr(value, field))
-    if kind == "modelled" or row.answers[sku].above_measured:
-        return UNREACHABLE
-    return DASH
+    return BEYOND if _is_beyond(row, sku, kind) else DASH
+
+
+def _is_beyond(row: ComparisonRow, sku: str, kind: Kind) -> bool:
+    missing = getattr(row.pairs[sku], kind) is None
+    return missing and (kind == "modelled" or row.answers[sku].above_measured)
