@@ -13,7 +13,8 @@ from costmodel.draws import draw_constants, drawn
 from costmodel.inputs import FloatArray
 from costmodel.observations import configuration_key
 from costmodel.results import Case, Configuration, Scenario
-from optimizer.robust import SEED, Trials, structure
+from optimizer.robust import SEED, Trials
+from optimizer.space import shape_of
 from presets import ClusterSpec, ServingRow
 
 ROWS = 3
@@ -97,7 +98,7 @@ def next_rows(
     rows.sort(key=lambda row: (-row.gain, -row.changes))
     distinct: dict[object, NextRow] = {}
     for row in rows:
-        distinct.setdefault(structure(row.configuration), row)
+        distinct.setdefault(shape_of(row.configuration).structure, row)
     return tuple(distinct.values())[:ROWS]
 
 

@@ -28,7 +28,7 @@ from costmodel.serving import (
 from optimizer.confidence import Promise, promise_of
 from optimizer.ground import Ground
 from optimizer.limits import Limits
-from optimizer.space import Shape, Space
+from optimizer.space import Space, shape_of
 from optimizer.throttled import SAME, serve_fed
 
 SETTINGS = {"max_batch": 1, "concurrency": 1}
@@ -188,16 +188,7 @@ def retuning_of(
     """
     chosen = space or Space()
     cases = [Case(fleet, scenario, ground.cluster, ground.prefill_cluster) for fleet in fleets]
-    shapes = [
-        Shape(
-            fleet.decode_gpus_per_worker,
-            fleet.decode_ep,
-            fleet.decode_attention,
-            fleet.mtp_depth,
-            fleet.eplb_slots,
-        )
-        for fleet in fleets
-    ]
+    shapes = [shape_of(fleet) for fleet in fleets]
     promise = promise_of(shapes, scenario, ground, calibration, limits.min_confidence)
     return Retuning(deployments_of(cases), limits, chosen.largest_batch, promise)
 

@@ -22,7 +22,7 @@ from optimizer.ground import Ground
 from optimizer.limits import Limits
 from optimizer.retune import Retuning, retuning_of, with_settings
 from optimizer.shortlist import Progress, shortlist
-from optimizer.space import Space
+from optimizer.space import Space, shape_of
 from optimizer.states import IntArray
 from optimizer.worth import Worth, worth_of
 from presets import ClusterSpec
@@ -297,7 +297,8 @@ def _as_it_is(
 def holdings(trials: Trials, seed: int = SEED) -> Robustness:
     """Count how often the winner stays best, and what choosing it costs."""
     best, first = trials.best, trials.retuned[:, 0]
-    kin = [structure(fleet) == structure(trials.winner) for fleet in trials.fleets]
+    own = shape_of(trials.winner).structure
+    kin = [shape_of(fleet).structure == own for fleet in trials.fleets]
     # Its settings as answered are among those that its fleet can take.
     configured = np.where(trials.meets, trials.configured, 0.0)
     retuned = np.maximum(first, configured)
@@ -313,16 +314,6 @@ def holdings(trials: Trials, seed: int = SEED) -> Robustness:
         structure=_holding(alike, best, trials.worth),
         challengers=_challengers(trials),
         on_average=_on_average(trials, retuned),
-    )
-
-
-def structure(configuration: Configuration) -> tuple[object, ...]:
-    """Say what tells structures apart, as among runners-up."""
-    return (
-        configuration.decode_gpus_per_worker,
-        configuration.decode_ep,
-        configuration.decode_attention,
-        configuration.mtp_depth,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from costmodel.results import Scenario
+from costmodel.results import Configuration, Scenario
 from optimizer.limits import LARGEST_COUNT
 from presets import ClusterSpec, InputError
 
@@ -113,6 +113,17 @@ class Shape(NamedTuple):
         Prefill workers of another size hardly change an answer: they would fill the list.
         """
         return self.gpus, self.ep, self.attention, self.mtp_depth
+
+
+def shape_of(configuration: Configuration) -> Shape:
+    """Shape of the decode workers of a configuration."""
+    return Shape(
+        configuration.decode_gpus_per_worker,
+        configuration.decode_ep,
+        configuration.decode_attention,
+        configuration.mtp_depth,
+        configuration.eplb_slots,
+    )
 
 
 class Rule(NamedTuple):

@@ -15,7 +15,8 @@ from costmodel.validation import validate
 from optimizer import Goal, Limits, Space, best
 from optimizer.ground import Ground
 from optimizer.next_rows import gain_of, next_rows, row_of
-from optimizer.robust import Trials, holdings, steps_of, structure, try_draws
+from optimizer.robust import Trials, holdings, steps_of, try_draws
+from optimizer.space import shape_of
 from optimizer.worth import worth_of
 from presets import InputError, default_cluster, load_model, serving_rows
 
@@ -158,7 +159,7 @@ def test_a_winner_that_never_meets_the_limits_has_no_regret() -> None:
 def test_rows_are_untested_distinct_and_can_be_read() -> None:
     file = scaled(1.0)
     rows = next_rows(trials(), SCENARIO, B200, file, serving_rows())
-    assert len({structure(row.configuration) for row in rows}) == len(rows) == 3
+    assert len({shape_of(row.configuration).structure for row in rows}) == len(rows) == 3
     assert [row.gain for row in rows] == sorted((row.gain for row in rows), reverse=True)
     tested = {configuration_key(row) for row in serving_rows()}
     for row in rows:
@@ -171,10 +172,11 @@ def test_rows_are_untested_distinct_and_can_be_read() -> None:
 
 def test_structures_are_told_apart_by_ep_but_not_by_workers() -> None:
     one = winner()
+    own = shape_of(one).structure
     other = one.decode_gpus_per_worker if one.decode_ep == 1 else 1
-    assert structure(one.model_copy(update={"decode_ep": other})) != structure(one)
+    assert shape_of(one.model_copy(update={"decode_ep": other})).structure != own
     others = {"prefill_workers": 9, "decode_workers": 7, "prefill_gpus_per_worker": 8}
-    assert structure(one.model_copy(update=others | {"max_batch": 3})) == structure(one)
+    assert shape_of(one.model_copy(update=others | {"max_batch": 3})).structure == own
 
 
 def test_what_was_measured_is_not_proposed_again() -> None:
