@@ -159,7 +159,8 @@ def _side(cause: str, predicted: Predicted, value: Value, times: dict[str, float
     if cause == "prefill":
         return f"{configuration.prefill_gpus} of {configuration.gpus} GPUs"
     if cause == "idle":
-        return f"{100.0 * times['idle'] / sum(times.values()):.1f} %"
+        share = times["idle"] / sum(times.values())
+        return f"{100.0 * max(share, 0.0):.1f} %"  # where nothing is lost, rounding may add
     if cause == "stranded":
         assert value.bill is not None  # only whole domains strand GPUs
         return f"{value.bill.stranded} of {value.bill.charged}"
