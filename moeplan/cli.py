@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -16,6 +17,9 @@ INFEASIBLE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 COMMANDS = ("best", "curve", "compare", "predict", "validate", "calibrate")
 GROUPS = ("recipe", "topology", "presets")  # commands of their own commands
+
+COMPLETION = "_MOEPLAN_COMPLETE"
+"""Variable of the environment by which a shell asks for completions."""
 
 
 def make_app(asked: Sequence[str] = ()) -> typer.Typer:
@@ -75,7 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        command = typer.main.get_command(make_app(given))
+        # What the shell asks for while a command is typed may be any of them.
+        asked = [] if COMPLETION in os.environ else given
+        command = typer.main.get_command(make_app(asked))
         status = command.main(given, prog_name="moeplan", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED)

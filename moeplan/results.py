@@ -94,7 +94,7 @@ class Search(Result):
     seconds : float
         [s]
     feasible : int
-        Deployments that meet every limit. [1]
+        Deployments that meet every limit; with fewer users than slots those that could win. [1]
     pruned : int
         Of these, those that another makes needless, so that the solver need not see them. [1]
     bound : float or None

@@ -57,7 +57,8 @@ class SearchInfo:
     candidates : int
         Deployments that break no engine rule and fit memory, GPU budget and NVLink domains. [1]
     feasible : int
-        Those that meet the target and every other limit; a rate that replicas serve apart. [1]
+        Those that meet the target and every other limit; a rate that replicas serve apart. With
+        fewer users than slots only those that were solved for, as they could win. [1]
     pruned : int
         Feasible ones that another makes needless, so that the solver need not see them. [1]
     status : str

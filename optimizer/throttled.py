@@ -153,7 +153,8 @@ def serve_fed(
     margin = 0.0 if max_tpot is None else LOAD_TOLERANCE
     users = np.where(fed, users, np.maximum(np.floor(steady.users * (1.0 + margin)), 1.0))
     in_flight = steady.decode.requests
-    most = np.minimum(slots, in_flight * (1.0 + 2.0 * LOAD_TOLERANCE))
+    # What prefill feeds stays as solved for, whatever other cells are there.
+    most = np.where(fed, in_flight, np.minimum(slots, in_flight * (1.0 + 2.0 * LOAD_TOLERANCE)))
 
     def fewer(users: FloatArray) -> FloatArray:
         """Guess a batch in flight: it hardly falls faster than the users."""

@@ -77,3 +77,18 @@ def test_the_command_ends_with_its_status_and_all_it_printed() -> None:
     failed = subprocess.run([*command, "nothing"], capture_output=True, text=True, check=False)
     assert (failed.returncode, failed.stdout) == (2, "")
     assert failed.stderr.startswith("Error: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [("moeplan cu", "curve"), ("moeplan best --tar", "--target")]
+)
+def test_a_shell_completes_any_command(words: str, expected: str) -> None:
+    asked = {"_MOEPLAN_COMPLETE": "complete_bash", "COMP_WORDS": words}
+    done = subprocess.run(
+        [sys.executable, "-m", "moeplan", "best"],
+        env=os.environ | asked | {"COMP_CWORD": str(words.count(" "))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == [expected]
