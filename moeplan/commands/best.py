@@ -136,9 +136,10 @@ def _checked(
     from moeplan import output
     from moeplan.explainers import check_rows_can_say
     from moeplan.numbers import file_name
+    from presets.errors import InputError
 
     if not robust:
-        raise typer.BadParameter("--next-rows goes with --robust; add --robust")
+        raise InputError("--next-rows goes with --robust; add --robust")
     path = file_name("--next-rows", next_rows)
     output.check_writable("--next-rows", path, inputs)
     check_rows_can_say(sku, options)

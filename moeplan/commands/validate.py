@@ -60,16 +60,17 @@ def command(
     from moeplan import api, output
     from moeplan.numbers import file_name
     from moeplan.render.validate import report
+    from presets.errors import InputError
 
     given.one_format(as_json, as_csv)
     if cross_validate:
         others = (rows, calibration, destination, plot)
         if as_csv or any(other is not None for other in others):
-            raise typer.BadParameter("--cross-validate goes with --json or nothing else")
+            raise InputError("--cross-validate goes with --json or nothing else")
         _cross_validate(as_json)
         return
     if rows is None:
-        raise typer.BadParameter("ROWS.csv is missing; name a file or give --cross-validate")
+        raise InputError("ROWS.csv is missing; name a file or give --cross-validate")
     chosen = None if calibration is None else file_name("--calibration", calibration)
     table = file_name("ROWS.csv", rows)
     inputs = {"ROWS.csv": table, "--calibration": chosen}
