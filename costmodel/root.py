@@ -6,11 +6,9 @@ from collections.abc import Callable
 from types import EllipsisType
 
 import numpy as np
-from numpy.typing import NDArray
 
-from costmodel.inputs import BoolArray, FloatArray
+from costmodel.inputs import BoolArray, FloatArray, IntArray
 
-IntArray = NDArray[np.int64]
 Function = Callable[[FloatArray], FloatArray]
 Part = Callable[[IntArray], Function]
 

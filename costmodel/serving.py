@@ -16,6 +16,7 @@ from costmodel.calibration import Calibration
 from costmodel.decode import decode_step
 from costmodel.inputs import (
     FloatArray,
+    IntArray,
     MachineArrays,
     ModelArrays,
     PathArrays,
@@ -23,7 +24,7 @@ from costmodel.inputs import (
     take,
 )
 from costmodel.prefill import Prefill
-from costmodel.root import IntArray, last_below
+from costmodel.root import last_below
 from costmodel.step_time import StepTime
 from costmodel.workload import Workload, acceptance_length, mean_over_median
 

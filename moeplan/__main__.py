@@ -31,10 +31,10 @@ def run() -> int:
         sys.setdlopenflags(os.RTLD_LAZY)
     from moeplan.cli import main
 
-    return _left(main())
+    return _end(main())
 
 
-def _left(status: int) -> int:
+def _end(status: int) -> int:
     """End the process at once, as all is written: to free its objects one by one takes longer.
 
     Where something cannot be written the interpreter ends, and says so.

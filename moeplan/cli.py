@@ -38,7 +38,7 @@ def make_app(asked: Sequence[str] = ()) -> typer.Typer:
     )
     app.callback()(_root)
     every = (*COMMANDS, *GROUPS)
-    for name in asked[:1] if set(asked[:1]) & set(every) else every:
+    for name in asked[:1] if asked and asked[0] in every else every:
         module = import_module(f"moeplan.commands.{name}")
         if name in GROUPS:
             app.add_typer(module.app)

@@ -8,12 +8,12 @@ from itertools import product
 
 import numpy as np
 
-from costmodel.inputs import FloatArray
+from costmodel.inputs import FloatArray, IntArray
 from optimizer.goal import Goal
 from optimizer.ground import Ground
 from optimizer.prefill import PrefillOptions
 from optimizer.space import Space
-from optimizer.states import DecodeStates, IntArray
+from optimizer.states import DecodeStates
 from optimizer.value import weights_of
 from presets import InputError
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from costmodel.inputs import FloatArray
-from optimizer.states import IntArray
+from costmodel.inputs import FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from optimizer.states import IntArray
+from costmodel.inputs import IntArray
 
 PARAMETERS = "num_workers:1 random_seed:0"
 """One worker and one seed: the same call gives the same answer."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.inputs import BoolArray, FloatArray
+from costmodel.inputs import BoolArray, FloatArray, IntArray
 from costmodel.prefill import Prefill
 from costmodel.results import Configuration, Scenario
 from costmodel.serving import MOST_LOAD, Benchmark, Fleet, benchmark, join_prefill
@@ -26,7 +26,6 @@ from optimizer.prefill import PrefillOptions, prefill_options
 from optimizer.space import Space
 from optimizer.states import (
     DecodeStates,
-    IntArray,
     decode_states,
     take_rate,
 )

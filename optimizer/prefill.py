@@ -8,14 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.inputs import BoolArray, take
+from costmodel.inputs import BoolArray, IntArray, take
 from costmodel.memory import prefill_limit
 from costmodel.prefill import Prefill, prefill_worker
 from costmodel.results import Scenario
 from optimizer.ground import Ground
 from optimizer.inside import inside_prefill
 from optimizer.space import Shape, Space, prefill_shapes
-from optimizer.states import Facts, IntArray, facts_of, paths_of
+from optimizer.states import Facts, facts_of, paths_of
 from presets import ClusterSpec, InputError
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from costmodel.calibration import Calibration, CalibrationFile
 from costmodel.deployments import Deployments, deployments_of, run
 from costmodel.draws import draw_constants, drawn, single
-from costmodel.inputs import BoolArray, FloatArray
+from costmodel.inputs import BoolArray, FloatArray, IntArray
 from costmodel.results import Case, Configuration, Scenario
 from optimizer.goal import Goal
 from optimizer.ground import Ground
@@ -23,7 +23,6 @@ from optimizer.limits import Limits
 from optimizer.retune import Retuning, retuning_of, with_settings
 from optimizer.shortlist import Progress, shortlist
 from optimizer.space import Space, shape_of
-from optimizer.states import IntArray
 from optimizer.worth import Worth, worth_of
 from presets import ClusterSpec
 

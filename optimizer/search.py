@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.inputs import BoolArray, FloatArray
+from costmodel.inputs import BoolArray, FloatArray, IntArray
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Predicted, Prediction, Scenario
 from optimizer.billing import Bill
@@ -25,7 +25,6 @@ from optimizer.limits import Limits
 from optimizer.question import Question
 from optimizer.slowed import slowed
 from optimizer.space import Space
-from optimizer.states import IntArray
 from optimizer.value import Value, at_bill, replicas_for, value_of
 from presets import ClusterSpec, InputError
 

@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from costmodel.inputs import BoolArray, FloatArray, take
+from costmodel.inputs import BoolArray, FloatArray, IntArray, take
 from costmodel.root import WIDTH, enclosed
 from costmodel.serving import MOST_LOAD, decode_rate
 from optimizer.columns import take_columns
@@ -21,7 +21,6 @@ from optimizer.entries import Entries, joined
 from optimizer.lattice import MOST_USERS, Lattice
 from optimizer.limits import Limits
 from optimizer.question import Question
-from optimizer.states import IntArray
 from optimizer.throttled import SAME, Cells, join_cells, throttle
 
 NEAR = 0.1

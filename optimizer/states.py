@@ -8,13 +8,13 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from costmodel.calibration import Calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
 from costmodel.decode import decode_step, draft_time
 from costmodel.inputs import (
     FloatArray,
+    IntArray,
     MachineArrays,
     ModelArrays,
     PathArrays,
@@ -34,8 +34,6 @@ from optimizer.inside import inside_batches
 from optimizer.space import Shape, Space, allowed_shapes, batch_grid
 from presets import ClusterSpec, InputError
 from topology import group_table
-
-IntArray = NDArray[np.int64]
 
 BLOCK = 1 << 14
 """States rated at a time: arrays of an eighth of a megabyte stay in the cache. [1]"""
@@ -199,11 +197,10 @@ def decode_states(
     batch = np.concatenate(batches)
     paths = paths_of(cluster, [entry.gpus for entry in shapes])
     rate = _rate(facts, workers, paths, workload, shape, batch, calibration)
-    gpus = np.array([entry.gpus for entry in shapes])[shape]
     promise = promise_of(shapes, scenario, ground, calibration, confidence)
     promised = promise.take(shape).share(batch)
     # Sorting is stable: of equals the first shape comes first, and its smaller batch.
-    order = np.lexsort((rate.tpot / promised, gpus))
+    order = np.lexsort((rate.tpot / promised, workers.gpus[shape]))
     return DecodeStates(
         shapes=tuple(shapes),
         shape=shape[order],

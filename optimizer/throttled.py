@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.inputs import BoolArray, FloatArray, take
+from costmodel.inputs import BoolArray, FloatArray, IntArray, take
 from costmodel.root import WIDTH
 from costmodel.serving import (
     MOST_LOAD,
@@ -30,7 +30,14 @@ from costmodel.workload import Workload
 from optimizer.columns import Columns, join_columns, take_columns
 from optimizer.limits import Limits
 from optimizer.prefill import PrefillOptions
-from optimizer.states import DecodeStates, IntArray
+from optimizer.states import DecodeStates
+
+SAME = 2.0 * WIDTH
+"""Relative difference of two times within which they are equal: the batch in flight that they
+follow from is solved for no more closely. [1]"""
+
+LOAD_TOLERANCE = 1e-6
+"""Within which a solved batch comes to the largest load of prefill. [1]"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,12 +176,3 @@ def serve_fed(
     users = np.where(missed, np.maximum(users - 1.0, 1.0), users)
     most = np.where(missed, most, result.steady.decode.requests)
     return serve(network, slots, users, most, fewer(users)), users
-
-
-SAME = 2.0 * WIDTH
-"""Relative difference of two times within which they are equal: the batch in flight that they
-follow from is solved for no more closely. [1]"""
-
-
-LOAD_TOLERANCE = 1e-6
-"""Within which a solved batch comes to the largest load of prefill. [1]"""

@@ -8,13 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from costmodel.economics import tokens_per_joule
-from costmodel.inputs import BoolArray, FloatArray
+from costmodel.inputs import BoolArray, FloatArray, IntArray
 from costmodel.results import Predicted, Scenario
 from optimizer.billing import Bill
 from optimizer.goal import Goal, Objective
 from optimizer.ground import MICRO, Ground
 from optimizer.placement import Group
-from optimizer.states import IntArray
 from presets import InputError
 
 UNITS: dict[Objective, str] = {

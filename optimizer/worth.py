@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from costmodel.economics import tokens_per_joule, usd_per_m_tokens
-from costmodel.inputs import FloatArray
+from costmodel.inputs import FloatArray, IntArray
 from costmodel.results import Configuration, Scenario
 from optimizer.goal import Goal
 from optimizer.ground import MICRO, Ground
-from optimizer.states import IntArray
 from optimizer.value import output_share, replicas_for, request_tokens, units_of, weights_of
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costmodel.inputs import FloatArray
-from costmodel.root import HEIGHT, PERIOD, SLACK, WIDTH, IntArray, last_below
+from costmodel.inputs import FloatArray, IntArray
+from costmodel.root import HEIGHT, PERIOD, SLACK, WIDTH, last_below
 
 
 class Counted:

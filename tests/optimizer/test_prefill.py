@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import optimizer.prefill
 import optimizer.search
 from costmodel.calibration import Calibration
-from costmodel.inputs import BoolArray
+from costmodel.inputs import BoolArray, IntArray
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Predicted, Scenario
 from optimizer import Answer, Limits, Space, allowed_shapes, best, curve
@@ -21,7 +21,6 @@ from optimizer.ground import Ground
 from optimizer.next_rows import row_of
 from optimizer.retune import fleet_of, retuning_of, with_settings
 from optimizer.space import batch_grid
-from optimizer.states import IntArray
 from presets import default_cluster
 
 GB200 = default_cluster("gb200", 72)

@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 import optimizer.search
 from costmodel.calibration import Calibration
 from costmodel.deployments import deployments_of, network_of
-from costmodel.inputs import FloatArray
+from costmodel.inputs import FloatArray, IntArray
 from costmodel.predictions import predict
 from costmodel.results import Case, Configuration, Predicted, Scenario
 from costmodel.serving import MOST_LOAD, Network, steady_state
@@ -18,7 +18,6 @@ from optimizer import Goal, Limits, Space, allowed_shapes, best, curve
 from optimizer.entries import Entries, joined
 from optimizer.question import Question
 from optimizer.space import batch_grid
-from optimizer.states import IntArray
 from presets import ClusterSpec, InputError, default_cluster
 
 TARGETS = (20.0, 60.0, 90.0, 125.0, 180.0)
