@@ -25,11 +25,11 @@ test: $(VENV)/.installed-test $(VENV)/.compiled
 
 # The first and the last take minutes: they write docs/accuracy.md and the shipped constants.
 accuracy: $(VENV)/.installed
-	$(VENV)/bin/python -m moeplan.accuracy docs/accuracy.md
+	$(VENV)/bin/python -m tools.accuracy docs/accuracy.md
 
 # The outputs in the documents, and the figures that README.md takes from docs/accuracy.md.
 examples: $(VENV)/.installed
-	$(VENV)/bin/python -m moeplan.examples README.md docs/examples.md
+	$(VENV)/bin/python -m tools.examples README.md docs/examples.md
 
 calibration: $(VENV)/.installed
 	$(VENV)/bin/moeplan calibrate presets/data/measurements/measured_serving.csv \

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from moeplan.examples import renewed, table_under, timeless, write_examples
 from presets import load_hardware
+from tools.examples import renewed, table_under, timeless, write_examples
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -16,7 +16,7 @@ COPY = '<!-- table "Rows" of accuracy.md: mean, figure -->\n'
 
 
 def test_documents_with_outputs_are_those_that_make_renews() -> None:
-    rule = (ROOT / "Makefile").read_text(encoding="utf-8").partition("moeplan.examples ")[2]
+    rule = (ROOT / "Makefile").read_text(encoding="utf-8").partition("tools.examples ")[2]
     assert rule.split("\n")[0].split() == [str(path.relative_to(ROOT)) for path in MADE]
 
 
@@ -62,7 +62,7 @@ def test_a_block_may_end_before_a_line() -> None:
 
 
 def test_a_block_that_differs_in_seconds_only_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moeplan.examples.printed", lambda command: "10 dominated; 0.25 s.\n")
+    monkeypatch.setattr("tools.examples.printed", lambda command: "10 dominated; 0.25 s.\n")
     old = "<!-- output: best -->\n```\n$ moeplan best\n10 dominated;\n  12.50 s.\n```\n"
     assert renewed(old, ROOT) == old
     assert "0.25 s." in renewed(old.replace("10", "11"), ROOT)

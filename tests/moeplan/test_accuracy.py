@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import costmodel.accuracy
-import moeplan.accuracy
+import tools.accuracy
 from costmodel import Validation, load_calibration, validate
 from costmodel.accuracy import Accuracy
 from costmodel.validation import serving_row_of
@@ -91,7 +91,7 @@ def test_rows_or_cross_validation_are_needed(capsys: pytest.CaptureFixture[str])
 def test_report_is_written_whole(
     accuracy: Accuracy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(moeplan.accuracy, "measure_accuracy", lambda *_: accuracy)
-    moeplan.accuracy.write_report(tmp_path / "accuracy.md")
-    assert (tmp_path / "accuracy.md").read_text() == moeplan.accuracy.NOTICE + markdown(accuracy)
+    monkeypatch.setattr(tools.accuracy, "measure_accuracy", lambda *_: accuracy)
+    tools.accuracy.write_report(tmp_path / "accuracy.md")
+    assert (tmp_path / "accuracy.md").read_text() == tools.accuracy.NOTICE + markdown(accuracy)
     assert list(tmp_path.iterdir()) == [tmp_path / "accuracy.md"]

@@ -1,4 +1,4 @@
-"""Write outputs into documents: ``python -m moeplan.examples FILE...``, as ``make examples`` does.
+"""Write outputs into documents: ``python -m tools.examples FILE...``, as ``make examples`` does.
 
 A block stands after a marker that says what it holds::
 

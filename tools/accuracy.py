@@ -1,4 +1,4 @@
-"""Write ``docs/accuracy.md``: ``python -m moeplan.accuracy FILE``, as ``make accuracy`` does."""
+"""Write ``docs/accuracy.md``: ``python -m tools.accuracy FILE``, as ``make accuracy`` does."""
 
 from __future__ import annotations
 
