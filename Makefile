@@ -12,7 +12,7 @@ SUPPORTED := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	if $$python -c '$(SUPPORTED)' >/dev/null 2>&1; then echo $$python; break; fi; done)
 
-.PHONY: best test accuracy calibration examples clean
+.PHONY: best test golden accuracy calibration examples clean
 
 best: $(VENV)/.compiled
 	$(VENV)/bin/moeplan best --sku gb200 --target 125
@@ -22,6 +22,10 @@ test: $(VENV)/.installed-test $(VENV)/.compiled
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/pytest --cov --numprocesses auto --dist loadfile
+
+# What predictions and answers are now: after a change that is meant to move them.
+golden: $(VENV)/.installed-test
+	$(VENV)/bin/python -m tests.golden.figures
 
 # The first and the last take minutes: they write docs/accuracy.md and the shipped constants.
 accuracy: $(VENV)/.installed
