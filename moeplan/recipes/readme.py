@@ -8,12 +8,28 @@ import shlex
 from moeplan.recipes.dynamo import image_release
 from moeplan.recipes.launch import PORTS, ROUTER_PORT
 from moeplan.recipes.placement import lay_out, place_recipe
-from moeplan.recipes.recipe import ROLES, Recipe, RoleName
+from moeplan.recipes.recipe import ROLES, Format, Recipe, RoleName
 from moeplan.render.common import count
 from moeplan.render.placement import placement_lines
 from presets.engines import load_dynamo, load_engine
 
 PROFILE = "profile_export_aiperf.json"
+RESULT = "result.json"
+
+AIPERF_KEYS = (
+    ".time_to_first_token.p50",
+    ".inter_token_latency.p50",
+    ".total_token_throughput.avg",
+)
+"""Median TTFT, median TPOT and total tokens per second in what AIPerf writes (0.13.0,
+common/models/export_models.py). Its inter-token latency is one figure per request: decode time over
+tokens after the first, which is TPOT. Throughput is one figure of a run, which it calls ``avg``."""
+
+RESULT_KEYS: dict[Format, tuple[str, str, str]] = {
+    "slurm": (".median_ttft_ms", ".median_tpot_ms", ".total_token_throughput"),
+}
+"""The same where another program loads: sa-bench (srt-slurm 0.3.0, benchmark_serving.py)."""
+
 TITLES = {
     "tok_s_per_user": ("Interactivity, tok/s/user", ",.1f"),
     "total_tok_s_per_gpu": ("Throughput, tok/s/GPU", ",.0f"),
@@ -211,7 +227,7 @@ def _dynamo(recipe: Recipe) -> list[str]:
         + block(
             f"{kubectl} apply -f benchmark.yaml",
             f"{kubectl} wait job/{job} --for=condition=Complete --timeout=2h",
-            f"{kubectl} logs job/{job} | sed -n '/^{{/,$p' > {PROFILE}",
+            f"{kubectl} logs job/{job} | sed -n '/^{{/,$p' > {RESULT}",
         ),
     ]
 
@@ -276,25 +292,18 @@ def _trtllm(recipe: Recipe) -> list[str]:
 
 
 def _slurm(recipe: Recipe) -> list[str]:
+    served, users = recipe.served, recipe.config.concurrency
+    folder = f"outputs/JOB/logs/sa-bench_isl_{served.isl}_osl_{served.osl}"
+    found = f"{folder}/results_concurrency_{users}_gpus_*.json"
     return [
         "## Apply\n\nThe recipe is in the layout that srt-slurm reads without `schema: 2`; newer "
         "releases turn it into theirs with `srtctl migrate`. It serves, waits until the workers "
         "are healthy, and benchmarks.\n\n"
         + block("srtctl dry-run -f recipe.yaml", "srtctl apply -f recipe.yaml"),
         "## Is it healthy\n\n" + block("squeue -u $USER", "tail -f outputs/*/logs/*.out"),
-        "## Benchmark\n\nThe job runs sa-bench at the concurrency of the configuration. For a "
-        "result in the form below, load it with AIPerf from a node of the job.\n\n"
-        + block(*_aiperf_lines(recipe)),
+        "## Benchmark\n\nThe job runs sa-bench at the concurrency of the configuration, and leaves "
+        "its result among the logs; JOB is the number of the job.\n\n" + block(f"cp {found} {RESULT}"),
     ]
-
-
-def _aiperf_lines(recipe: Recipe) -> list[str]:
-    from moeplan.recipes.benchmark import aiperf_options
-
-    options = aiperf_options(recipe, f"http://localhost:{ROUTER_PORT}", "results")
-    lines = [f"pip install aiperf=={load_dynamo().aiperf_release}"]
-    lines.append(" \\\n  ".join(["aiperf profile", *options.lines()]))
-    return [*lines, f"cp results/{PROFILE} ."]
 
 
 def _healthy() -> str:
@@ -308,7 +317,7 @@ def _healthy() -> str:
 def _run_benchmark() -> str:
     release = load_dynamo().aiperf_release
     return "## Benchmark\n\n" + block(
-        f"pip install aiperf=={release}", "./benchmark.sh", f"cp results/{PROFILE} ."
+        f"pip install aiperf=={release}", "./benchmark.sh", f"cp results/{PROFILE} {RESULT}"
     )
 
 
@@ -322,17 +331,20 @@ _SECTIONS = {
 
 
 def _back(recipe: Recipe) -> str:
-    """Join what was run and what AIPerf measured into a row that validate reads."""
+    """Join what was run and what was measured into a row that validate reads.
+
+    Medians over requests, each in the column of medians: the statistic of every published row.
+    """
+    ttft, tpot, throughput = RESULT_KEYS.get(recipe.format, AIPERF_KEYS)
     program = (
-        '"ttft_ms,tpot_ms,tok_s_per_user,total_tok_s_per_gpu", '
-        "([.time_to_first_token.avg, .inter_token_latency.avg, 1000 / .inter_token_latency.avg, "
-        f".total_token_throughput.avg / {recipe.config.gpus}] | @csv)"
+        '"ttft_median_ms,tpot_median_ms,total_tok_s_per_gpu", '
+        f"([{ttft}, {tpot}, {throughput} / {recipe.config.gpus}] | @csv)"
     )
     return (
-        "## Bring the result back\n\nconfiguration.csv holds what was run; the measured figures go "
+        "## Bring the result back\n\nconfiguration.csv holds what was run; the measured medians go "
         "beside it.\n\n"
         + block(
-            f"jq -r {shlex.quote(program)} {PROFILE} \\",
+            f"jq -r {shlex.quote(program)} {RESULT} \\",
             "  | paste -d, configuration.csv - > measured.csv",
             "moeplan validate measured.csv",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import shutil
 import subprocess
@@ -25,10 +26,21 @@ from moeplan.render.placement import placement_lines
 from tests.recipes.samples import answers, every_recipe, good, searched
 from tests.samples import changed
 
-PROFILE = (
-    '{"time_to_first_token": {"avg": 250.5}, "inter_token_latency": {"avg": 8.0}, '
-    '"total_token_throughput": {"avg": 200000}}'
-)
+AIPERF = {
+    "time_to_first_token": {"unit": "ms", "avg": 300.0, "p50": 250.5, "p90": 400.0},
+    "inter_token_latency": {"unit": "ms", "avg": 9.0, "p50": 8.0, "p90": 11.0},
+    "total_token_throughput": {"unit": "tokens/sec", "avg": 200000.0},
+}
+"""Keys of AIPerf 0.13.0, as its JSON exporter writes them."""
+
+SA_BENCH = {
+    "mean_ttft_ms": 300.0,
+    "median_ttft_ms": 250.5,
+    "mean_tpot_ms": 9.0,
+    "median_tpot_ms": 8.0,
+    "total_token_throughput": 200000.0,
+}
+"""Keys of sa-bench, as srt-slurm 0.3.0 writes them."""
 
 
 def recipe_of_shape(sku: str, format_name: Format, model: str = "", **changes: Any) -> Recipe:
@@ -210,14 +222,26 @@ def test_measured_figures_go_back_to_validate(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
-def test_the_commands_of_the_readme_make_that_row(tmp_path: Path) -> None:
-    _, files = good("dynamo")
-    for name, text in (files | {"profile_export_aiperf.json": PROFILE}).items():
+def test_the_commands_of_the_readme_make_that_row(format_name: Format, tmp_path: Path) -> None:
+    recipe, files = good(format_name)
+    result = json.dumps(SA_BENCH if format_name == "slurm" else AIPERF)
+    for name, text in (files | {"result.json": result}).items():
         (tmp_path / name).write_text(text)
     found = re.search(r"^jq .*?> measured.csv$", files["README.md"], re.MULTILINE | re.DOTALL)
     assert found is not None
     subprocess.run(["/bin/sh", "-c", found.group()], cwd=tmp_path, check=True)
-    assert moeplan.validate(tmp_path / "measured.csv").lines()
+    line = moeplan.validate(tmp_path / "measured.csv").lines()[0]
+    assert (line["measured_tpot_is"], line["measured_ttft_is"]) == ("median", "median")
+    assert (line["measured_tpot_ms"], line["measured_ttft_ms"]) == (8.0, 250.5)
+    assert line["measured_total_tok_s_per_gpu"] == pytest.approx(200000 / recipe.config.gpus)
+
+
+@pytest.mark.parametrize("format_name", ["dynamo", "sglang", "trtllm", "vllm"])
+def test_the_benchmark_leaves_the_result_that_is_brought_back(format_name: Format) -> None:
+    text = good(format_name)[1]["README.md"]
+    made = re.search(r"^.*result\.json$", text, re.MULTILINE)
+    assert made is not None
+    assert made.start() < text.index("jq -r")
 
 
 def test_the_readme_says_what_a_reader_needs(format_name: Format) -> None:
