@@ -302,7 +302,8 @@ def _slurm(recipe: Recipe) -> list[str]:
         + block("srtctl dry-run -f recipe.yaml", "srtctl apply -f recipe.yaml"),
         "## Is it healthy\n\n" + block("squeue -u $USER", "tail -f outputs/*/logs/*.out"),
         "## Benchmark\n\nThe job runs sa-bench at the concurrency of the configuration, and leaves "
-        "its result among the logs; JOB is the number of the job.\n\n" + block(f"cp {found} {RESULT}"),
+        "its result among the logs; JOB is the number of the job.\n\n"
+        + block(f"cp {found} {RESULT}"),
     ]
 
 
