@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +100,7 @@ def test_help_without_arguments(command: Command) -> None:
 
 
 def test_version(command: Command) -> None:
-    assert command("--version").out == "moeplan 0.1.0\n"
+    assert command("--version").out == f"moeplan {version('moeplan')}\n"
 
 
 def test_topology(command: Command) -> None:
@@ -347,11 +348,11 @@ def test_main_takes_the_arguments_of_the_process(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["moeplan", "--version"])
     assert cli.main() == 0
-    assert capsys.readouterr().out == "moeplan 0.1.0\n"
+    assert capsys.readouterr().out == f"moeplan {version('moeplan')}\n"
 
 
 def test_module_runs() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "moeplan", "--version"], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "moeplan 0.1.0\n"
+    assert done.stdout == f"moeplan {version('moeplan')}\n"
