@@ -1,6 +1,6 @@
 """The cost model: from a model, workers, their links and a batch to seconds, tokens and dollars.
 
-Names are imported when they are first used: a prediction needs no fit.
+Names are imported when they are first used: a prediction needs no fit. A package of moeplan.
 """
 
 from typing import TYPE_CHECKING

@@ -9,7 +9,11 @@ Names are imported when they are first used, so that ``import moeplan`` costs no
 
 from typing import TYPE_CHECKING
 
-from presets.lazy import lazy_names
+from moeplan.own_packages import check_packages
+
+check_packages()  # before anything is imported that may not be ours
+
+from presets.lazy import lazy_names  # noqa: E402
 
 if TYPE_CHECKING:
     from costmodel.results import Configuration, Prediction, Scenario

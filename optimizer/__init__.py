@@ -1,4 +1,7 @@
-"""The search: what is tried, the exact choice among it, and why the others lost."""
+"""The search: what is tried, the exact choice among it, and why the others lost.
+
+A package of moeplan.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -1,6 +1,6 @@
 """Facts: machines, models, measurements and the user's cluster, each checked as it is loaded.
 
-Nothing is read before it is asked for, and no module imported.
+Nothing is read before it is asked for, and no module imported. A package of moeplan.
 """
 
 from typing import TYPE_CHECKING

@@ -4,7 +4,8 @@ MoeplanError
 ├── InputError              bad input (also a ValueError): the command exits 2
 │   ├── UnknownNameError    a name that no preset has
 │   └── DataFileError       a file that does not say what it must
-└── InfeasibleError         nothing meets the limits: the command exits 1
+├── InfeasibleError         nothing meets the limits: the command exits 1
+└── ShadowedError           moeplan's packages are not its own (also an ImportError): exits 2
 """
 
 from collections.abc import Iterable
@@ -60,6 +61,10 @@ class DataFileError(InputError):
 
 class InfeasibleError(MoeplanError):
     """No configuration meets the limits: the text names the limit that failed."""
+
+
+class ShadowedError(MoeplanError, ImportError):
+    """A package of moeplan is hidden by another of its name: the text says how to get out."""
 
 
 def shown(value: object) -> str:

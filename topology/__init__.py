@@ -1,4 +1,7 @@
-"""The links of a cluster: a graph derived from facts, paths in it, and placement of groups."""
+"""The links of a cluster: a graph derived from facts, paths in it, and placement of groups.
+
+A package of moeplan.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -11,7 +11,7 @@ from presets import (
     UnknownNameError,
     unknown_name,
 )
-from presets.errors import shown
+from presets.errors import ShadowedError, shown
 
 
 def test_the_tree_is_as_drawn() -> None:
@@ -19,6 +19,7 @@ def test_the_tree_is_as_drawn() -> None:
     assert UnknownNameError.__bases__ == (InputError,)
     assert DataFileError.__bases__ == (InputError,)
     assert InfeasibleError.__bases__ == (MoeplanError,)
+    assert ShadowedError.__bases__ == (MoeplanError, ImportError)
     assert not issubclass(InfeasibleError, ValueError)
 
 
