@@ -1,0 +1,334 @@
+"""One decode step in plain floats: docs/cost-model.md, "One decode step", read aloud.
+
+A second opinion on the arrays of `costmodel.decode`. It is written from the document, equation by
+equation and with its symbols, and shares no code with what it checks: where the two differ, one of
+them is wrong, or the document does not say enough.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf, log, log2, sqrt
+
+from presets import Hardware, Model, Precision
+from topology import GroupPath
+
+Constants = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One decode worker, what it serves and on what."""
+
+    model: Model
+    precision: Precision
+    hardware: Hardware
+    path: GroupPath
+    gpus: int
+    ep: int
+    dp: bool
+    drafts: int
+    eplb_slots: int
+    trtllm_kernels: bool
+    isl: int
+    osl: int
+
+
+@dataclass(frozen=True)
+class Format:
+    """The bits and rates that a layer of the model, or a draft layer, has."""
+
+    expert: float  # bits of a weight
+    shared: float
+    router: float
+    attention: float
+    attention_output: float
+    rate: float  # FLOP/s of expert GEMMs
+    arithmetic: float  # bits that experts multiply; 16 is BF16
+    wire_input: float  # bits of the input of experts
+    wire_combine: float  # bits that decide in what a result travels back
+
+
+def step(worker: Worker, b: float, at: Constants) -> dict[str, float]:
+    """Seconds of one step by part; ``b`` requests in flight, per rank (dp) or worker (tp)."""
+    model, bits = worker.model, worker.precision
+    layers, moe = model.layers, model.layers - model.dense_layers
+    n = b * (worker.drafts + 1)
+    own = model_format(worker)
+    layer = moe_layer(worker, own, b, n, at)
+    dense_weights = 3.0 * model.hidden * model.dense_intermediate
+    dense = dense_weights * bits.dense / 8 / hbm(worker, at)
+    dense += 2 * n * dense_weights / expert_rate(worker, own, at)
+    dense /= tp(worker)
+    parts = {
+        "projection": layers * layer["projection"],
+        "attention": layers * layer["attention"],
+        "experts": moe * layer["experts"] + model.dense_layers * dense,
+        "dispatch": moe * layer["dispatch"],
+        "combine": moe * layer["combine"],
+        "all_reduce": layers * layer["all_reduce"],
+        "draft": worker.drafts * draft(worker, b, at) if worker.drafts else 0.0,
+        "head": head(worker, n, at),
+        "launch": layers * layer["launch"] + at["step_time"],
+        "host": b * at["request_time"],
+    }
+    waits = worker.dp and worker.gpus > 1
+    parts["wait"] = at["sync_share"] * sum(parts.values()) if waits else 0.0
+    return {name: at["engine_factor"] * seconds for name, seconds in parts.items()}
+
+
+def model_format(worker: Worker) -> Format:
+    bits, machine = worker.precision, worker.hardware
+    arithmetic = bits.experts
+    if bits.expert_input is not None:
+        arithmetic = bits.expert_input if machine.flops_fp4 is not None else 16.0
+    return Format(
+        expert=bits.experts,
+        shared=bits.shared_expert,
+        router=bits.router,
+        attention=bits.attention,
+        attention_output=bits.attention_output,
+        rate=peak(machine, arithmetic),
+        arithmetic=arithmetic,
+        wire_input=bits.expert_input or bits.experts,
+        wire_combine=bits.expert_input or bits.experts,
+    )
+
+
+def draft_format(worker: Worker) -> Format:
+    bits, own = worker.precision, model_format(worker)
+    wider = bits.draft / bits.experts
+    return Format(
+        expert=bits.draft,
+        shared=bits.shared_expert * wider,
+        router=bits.router * wider,
+        attention=bits.draft,
+        attention_output=bits.draft,
+        rate=peak(worker.hardware, bits.draft),
+        arithmetic=own.arithmetic if wider <= 1 else 16.0,
+        wire_input=bits.draft,
+        wire_combine=bits.draft,
+    )
+
+
+def moe_layer(worker: Worker, form: Format, b: float, n: float, at: Constants) -> dict[str, float]:
+    experts = expert_time(worker, form, n, at)
+    dispatch, combine = exchange(worker, form, n, at) if worker.dp else (0.0, 0.0)
+    there_and_back = dispatch + combine
+    exposed = 1.0
+    if there_and_back > 0:
+        exposed -= min(there_and_back, at["overlap"] * experts) / there_and_back
+    blackwell = worker.hardware.generation == "blackwell"
+    launch = at["layer_time"] if blackwell else at["layer_time_hopper"]
+    if blackwell and is_fp8(form.arithmetic):
+        launch *= at["fp8_layer_factor"]
+    return {
+        "projection": projection(worker, form, n, at),
+        "attention": attention(worker, b, n, at),
+        "experts": experts,
+        "dispatch": dispatch * exposed,
+        "combine": combine * exposed,
+        "all_reduce": 0.0 if worker.dp else 2 * all_reduce(worker, n, at),
+        "launch": launch,
+    }
+
+
+def draft(worker: Worker, b: float, at: Constants) -> float:
+    n = 2 * b
+    layer = sum(moe_layer(worker, draft_format(worker), b, n, at).values())
+    join = 0.0
+    if worker.model.draft_layers:
+        weights = 2.0 * worker.model.hidden**2 / tp(worker)
+        join = 2.0 * weights / hbm(worker, at) + 2 * n * weights / dense_rate(worker, at)
+    return at["draft_factor"] * (layer + join) + head(worker, b, at)
+
+
+def projection(worker: Worker, form: Format, n: float, at: Constants) -> float:
+    kind, hidden = worker.model.attention, worker.model.hidden
+    if kind.kind == "mla":
+        whole = hidden * (kind.kv_lora_rank + kind.qk_rope_dim + (kind.q_lora_rank or 0))
+        split = (kind.q_lora_rank or hidden) * kind.heads * (kind.qk_nope_dim + kind.qk_rope_dim)
+        split += kind.kv_lora_rank * kind.heads * (kind.qk_nope_dim + kind.v_dim)
+        last = kind.heads * kind.v_dim * hidden
+    else:
+        whole, split = 0, hidden * kind.head_dim * (kind.heads + 2 * kind.kv_heads)
+        last = kind.heads * kind.head_dim * hidden
+    held = whole * form.attention / 8
+    held += (split * form.attention + last * form.attention_output) / 8 / tp(worker)
+    weights = whole + (split + last) / tp(worker)
+    return held / hbm(worker, at) + 2 * n * weights / dense_rate(worker, at)
+
+
+def attention(worker: Worker, b: float, n: float, at: Constants) -> float:
+    kind, bits, machine = worker.model.attention, worker.precision, worker.hardware
+    blackwell = machine.generation == "blackwell"
+    share = 0.8
+    context = (1 + share) / 2 * worker.isl
+    context += (1 + share + share**2) / 3 / (1 + share) * worker.osl
+    if kind.kind == "mla":
+        keys, elements = 1, kind.kv_lora_rank + kind.qk_rope_dim
+        products = elements + kind.kv_lora_rank
+    else:
+        keys, elements = kind.kv_heads, 2 * kind.kv_heads * kind.head_dim
+        products = 2 * kind.head_dim
+        if kind.window is not None:
+            windowed = kind.windowed_layers / worker.model.layers
+            context = (1 - windowed) * context + windowed * min(context, kind.window)
+    cache = b * context * elements * bits.kv_cache / 8 / min(tp(worker), keys)
+    read = cache / (at["cache_efficiency"] * machine.hbm_rate.value)
+    groups = max(keys / tp(worker), 1)
+    rows = groups * max(kind.heads / tp(worker) / groups * n / b, at["attention_tile"])
+    fast = machine.flops_fp8 if blackwell and bits.kv_cache < 9 else machine.flops_bf16
+    reached = at["attention_efficiency"] if blackwell else at["attention_efficiency_hopper"]
+    work = 2 * b * rows * context * products / (reached * fast.value)
+    return sqrt(read**2 + work**2)
+
+
+def expert_time(worker: Worker, form: Format, n: float, at: Constants) -> float:
+    model, ep, p = worker.model, worker.ep, at["roofline_exponent"]
+    experts, k = model.experts, model.top_k
+    tokens = n * worker.gpus if worker.dp else n
+    s = at["expert_spread"]
+    touched = experts * (1 - (1 + s**2 * k * tokens / experts) ** (-1 / s**2))
+    touched = max(touched, k * min(tokens, 1))
+    most = sqrt(2 * log(ep))
+    mean = touched / ep
+    distinct = mean + at["touch_spread"] * most * sqrt(mean * max(1 - touched / experts, 0))
+    distinct = min(distinct, experts / ep)
+    if worker.eplb_slots:
+        s *= at["eplb_gain"]
+    pairs = k * tokens / ep * (1 + s * most * sqrt(ep / experts))
+    aligned = worker.hardware.generation == "blackwell" and is_fp8(form.arithmetic)
+    tile = at["expert_tile_fp8"] if aligned else at["expert_tile"]
+    rows = sqrt(pairs**2 + (tile * distinct) ** 2)
+    weights = 3.0 * model.hidden * model.expert_intermediate / (worker.gpus / ep)
+    rate = expert_rate(worker, form, at)
+    read = distinct * weights * form.expert / 8 / hbm(worker, at)
+    work = 2 * rows * weights / rate
+    always = 3.0 * model.hidden * model.shared_experts * model.shared_intermediate
+    router = experts * model.hidden
+    shared = (always * form.shared + router * form.router) / 8 / hbm(worker, at)
+    shared += 2 * n * (always + router) / rate
+    return float((read**p + work**p) ** (1 / p)) + shared / tp(worker)
+
+
+def exchange(worker: Worker, form: Format, n: float, at: Constants) -> tuple[float, float]:
+    """Dispatch and combine of one layer under dp."""
+    if worker.gpus == 1:
+        return 0.0, 0.0
+    hidden = worker.model.hidden
+    low = form.arithmetic < 5
+    there = 0.5625 * hidden if form.wire_input < 5 else 2.0 * hidden
+    back = 0.5625 * hidden if form.wire_combine < 5 else 2.0 * hidden
+    dispatch = one_way(worker, form, "dispatch", there, n, at)
+    dispatch += at["exchange_factor"] * kernel("prepare", worker, n, at)
+    combine = "combine_low_precision" if low else "combine"
+    return dispatch, one_way(worker, form, combine, back, n, at)
+
+
+def kernel(name: str, worker: Worker, n: float, at: Constants) -> float:
+    fixed = at[f"{name}.latency"] + at[f"{name}.latency_per_doubling"] * log2(worker.gpus)
+    return fixed + n * 2 * worker.model.hidden * at[f"{name}.seconds_per_byte"]
+
+
+def one_way(worker: Worker, form: Format, name: str, size: float, n: float, at: Constants) -> float:
+    path, k = worker.path, worker.model.top_k
+    factor = at["exchange_factor"]
+    near = at["crossing_rounds"] * max(path.domain_latency - at["kernel_path_latency"], 0)
+    seconds = factor * (kernel(name, worker, n, at) + near)
+    hit = 1 - (1 - 1 / worker.ep) ** k
+    wire = factor * n * size * hit * (worker.gpus - 1)
+    wire /= at["link_efficiency"] * path.nvlink_rate
+    if path.domains == 1:
+        return seconds + wire
+    hidden = worker.model.hidden
+    as_input = 2.0 * hidden if form.wire_input >= 9 else (1 + 1 / 32) * hidden
+    if form.wire_input < 5:
+        as_input = 0.5625 * hidden
+    copies = k / worker.ep
+    if n * k * as_input > 8 * 1024 * 1024:
+        copies = min(copies, path.domains / worker.gpus)
+    nics = n * size * copies * path.seconds_per_pair_byte / at["nic_efficiency"]
+    return seconds + longer_way(worker, at) + max(wire, nics * slowdown(worker, at))
+
+
+def longer_way(worker: Worker, at: Constants) -> float:
+    """What the longer path between domains adds to a collective."""
+    if worker.path.domains == 1:
+        return 0.0
+    beyond = max(worker.path.latency - worker.path.domain_latency, 0)
+    return at["crossing_factor"] * at["crossing_rounds"] * beyond
+
+
+def slowdown(worker: Worker, at: Constants) -> float:
+    beyond = max(worker.path.latency - at["kernel_path_latency"], 0)
+    measured = at["nic_path_latency"] - at["kernel_path_latency"]
+    return 1 + (at["crossing_factor"] - 1) * beyond / measured
+
+
+def all_reduce(worker: Worker, n: float, at: Constants) -> float:
+    """One all-reduce of the activations of n tokens."""
+    path, gpus, factor = worker.path, worker.gpus, at["all_reduce_factor"]
+    if gpus == 1:
+        return 0.0
+    size = 2.0 * worker.model.hidden * n
+    link = at["link_efficiency"] * path.nvlink_rate / factor
+    between, two_shot = link, factor * at["two_shot_latency"]
+    if path.domains > 1:
+        between = min(link, at["nic_efficiency"] * path.nic_rate / slowdown(worker, at))
+    inside = gpus / path.domains
+    best = inf
+    for group in (2, 4, 8, 16, 32, 64, inside):
+        if group > inside or (inside % group and group != inside):
+            continue
+        one_shot = size * (group - 1) / link
+        first = min(one_shot, two_shot + 2 * size * (group - 1) / group / link)
+        second = 0.0
+        if group < gpus:
+            second = max(two_shot, longer_way(worker, at))
+            second += 2 * size / group * (1 - group / gpus) / between
+        best = min(best, first + second)
+    blackwell = worker.hardware.generation == "blackwell"
+    launch = at["all_reduce_launch"] if blackwell else at["all_reduce_launch_hopper"]
+    near = at["crossing_rounds"] * max(path.domain_latency - at["kernel_path_latency"], 0)
+    return factor * (launch + near) + best
+
+
+def head(worker: Worker, n: float, at: Constants) -> float:
+    weights = worker.model.vocab * worker.model.hidden
+    read = weights * worker.precision.lm_head / 8 / worker.gpus / hbm(worker, at)
+    rate = at["dense_efficiency"] * worker.hardware.flops_bf16.value
+    return read + 2 * n * weights / tp(worker) / rate
+
+
+def tp(worker: Worker) -> int:
+    return 1 if worker.dp else worker.gpus
+
+
+def hbm(worker: Worker, at: Constants) -> float:
+    return at["hbm_efficiency"] * worker.hardware.hbm_rate.value
+
+
+def dense_rate(worker: Worker, at: Constants) -> float:
+    return at["dense_efficiency"] * peak(worker.hardware, worker.precision.attention)
+
+
+def expert_rate(worker: Worker, form: Format, at: Constants) -> float:
+    if form.arithmetic < 5:
+        return at["expert_efficiency_fp4"] * form.rate
+    if is_fp8(form.arithmetic):
+        kernels = (
+            "expert_efficiency_fp8_trtllm" if worker.trtllm_kernels else "expert_efficiency_fp8"
+        )
+        return at[kernels] * form.rate
+    return at["dense_efficiency"] * form.rate
+
+
+def is_fp8(bits: float) -> bool:
+    return 5 <= bits < 9
+
+
+def peak(machine: Hardware, bits: float) -> float:
+    if bits < 5:
+        assert machine.flops_fp4 is not None
+        return machine.flops_fp4.value
+    return machine.flops_fp8.value if bits < 9 else machine.flops_bf16.value
