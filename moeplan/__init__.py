@@ -7,13 +7,19 @@
 Names are imported when they are first used, so that ``import moeplan`` costs nothing.
 """
 
-from typing import TYPE_CHECKING
+# ruff: noqa: E402  (what stands first must be done before the next is imported)
+from moeplan.started import is_command, take_interruptions
+
+if is_command():
+    take_interruptions()
 
 from moeplan.own_packages import check_packages
 
-check_packages()  # before anything is imported that may not be ours
+check_packages()
 
-from presets.lazy import lazy_names  # noqa: E402
+from typing import TYPE_CHECKING
+
+from presets.lazy import lazy_names
 
 if TYPE_CHECKING:
     from costmodel.results import Configuration, Prediction, Scenario

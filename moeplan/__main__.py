@@ -7,6 +7,8 @@ import gc
 import os
 import sys
 
+from moeplan.started import INTERRUPTED, end, take_interruptions
+
 RARELY = 100_000
 """Objects made between two looks for garbage. [1]"""
 
@@ -29,9 +31,13 @@ def run() -> int:
     if hasattr(sys, "setdlopenflags"):
         # Most functions of the solver's libraries are never called: they need not be looked up.
         sys.setdlopenflags(os.RTLD_LAZY)
-    from moeplan.cli import main
+    take_interruptions()
+    try:
+        from moeplan.cli import main
 
-    return _end(main())
+        return _end(main())
+    except KeyboardInterrupt:
+        end("interrupted", INTERRUPTED)
 
 
 def _end(status: int) -> int:

@@ -12,8 +12,9 @@ import typer
 
 from moeplan.help import Command
 from moeplan.parameters import examples
+from moeplan.started import BAD_INPUT, INTERRUPTED
 
-INFEASIBLE, BAD_INPUT, INTERRUPTED = 1, 2, 130
+INFEASIBLE = 1
 
 COMMANDS = ("best", "curve", "compare", "predict", "validate", "calibrate")
 GROUPS = ("recipe", "topology", "presets")  # commands of their own commands
@@ -34,6 +35,7 @@ def make_app(asked: Sequence[str] = ()) -> typer.Typer:
         ),
         # Plain help needs no rich, and reads the same everywhere.
         rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
     )
     app.callback()(_root)

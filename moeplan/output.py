@@ -101,6 +101,8 @@ def console(file: Any) -> Console:
         file=file,
         # A narrower terminal wraps lines; a narrower table would cut numbers.
         width=max(Console(file=file).width, PLAIN_WIDTH) if terminal else PLAIN_WIDTH,
+        # Without colour rich would still print bold and dim.
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
         highlight=False,
         markup=False,
         emoji=False,
@@ -109,16 +111,29 @@ def console(file: Any) -> Console:
 
 @contextmanager
 def progress(title: str, total: int | None) -> Iterator[Callable[[], None]]:
-    """Show a bar on standard error; gives what to call after each piece of work.
+    """Show a bar on standard error, or a spinner where no `total` is known.
 
-    With no `total` the bar pulses.
+    Gives what to call after each piece of work, or each evaluation where there is no total.
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
 
-    columns = (TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console(sys.stderr)) as bar:
+    counted: tuple[ProgressColumn, ...] = (BarColumn(), MofNCompleteColumn())
+    if total is None:
+        spinner = SpinnerColumn(finished_text="")
+        counted = (spinner, TextColumn("{task.completed:,.0f} evaluations"))
+    screen = console(sys.stderr)
+    with Progress(TextColumn(title), *counted, TimeElapsedColumn(), console=screen) as bar:
         task = bar.add_task(title, total=total)
         yield lambda: bar.advance(task)
+        bar.update(task, total=bar.tasks[task].completed)
 
 
 def write_file(option: str, path: Path, text: str) -> None:

@@ -7,10 +7,11 @@ such a name writes over ours: both would fail later, far from the cause.
 
 from __future__ import annotations
 
-import sys
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+
+from moeplan.started import BAD_INPUT, end, is_command
 
 PACKAGES = ("presets", "topology", "costmodel", "optimizer")
 
@@ -18,8 +19,6 @@ MARK = b"moeplan"
 """Stands in the first file of each of our packages, as in no other of the same name."""
 
 ISOLATED = "install moeplan in an environment of its own (pipx install . or uv tool install .)"
-
-BAD_INPUT = 2
 
 
 def check_packages() -> None:
@@ -35,9 +34,8 @@ def check_packages() -> None:
         problem = _problem(name, home)
         if problem is None:
             continue
-        if _is_command():
-            print(f"Error: {problem}", file=sys.stderr)
-            raise SystemExit(BAD_INPUT)
+        if is_command():
+            end(problem, BAD_INPUT)
         raise _error(problem, home)
 
 
@@ -73,11 +71,6 @@ def _place(spec: ModuleSpec | None) -> Path | None:
 def _same(found: Path, ours: Path) -> bool:
     """Whether both are one, under two names, or ours lies in a folder that lost its first file."""
     return (ours.exists() and found.samefile(ours)) or found == ours.parent
-
-
-def _is_command() -> bool:
-    """Whether this process was started for the command, which prints no traceback."""
-    return sys.argv[:1] == ["-m"] or Path((sys.argv or [""])[0]).stem == "moeplan"
 
 
 def _error(problem: str, home: Path) -> Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import re
 import subprocess
@@ -83,6 +84,14 @@ ARGUMENTS = {
     "recipe diff": ("A B", "A"),
     "presets show": ("NAME", "NAME"),
 }
+
+
+GROUPS = [[], ["recipe"], ["recipe", "check"], ["recipe", "diff"], ["topology"], ["presets"]]
+
+
+@pytest.mark.parametrize("name", [*GROUPS, *COMMANDS], ids=" ".join)
+def test_help_has_a_short_name(command: Command, name: list[str]) -> None:
+    assert command(*name, "-h").out == command(*name, "--help").out
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
@@ -356,3 +365,43 @@ def test_module_runs() -> None:
         [sys.executable, "-m", "moeplan", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout == f"moeplan {version('moeplan')}\n"
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def drawn(monkeypatch: pytest.MonkeyPatch, file: io.StringIO, environment: dict[str, str]) -> str:
+    """What a bold heading looks like."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    output.console(file).print("[b]", style="bold red")
+    return file.getvalue()
+
+
+def test_a_terminal_gets_colour_and_a_pipe_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = {"TERM": "xterm-256color"}
+    assert "\x1b[1;31m" in drawn(monkeypatch, Screen(), terminal)
+    assert drawn(monkeypatch, io.StringIO(), terminal) == "[b]\n"
+    # Rich alone would leave it bold.
+    assert drawn(monkeypatch, Screen(), terminal | {"NO_COLOR": "1"}) == "[b]\n"
+
+
+@pytest.mark.parametrize(
+    ("total", "expected"),
+    [(2, r"Fitting ━+ 2/2 0:00:00"), (None, "Fitting  2 evaluations 0:00:00")],
+)
+def test_progress_counts_to_a_total_or_says_what_it_counts(
+    monkeypatch: pytest.MonkeyPatch, total: int | None, expected: str
+) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    with output.progress("Fitting", total) as advance:
+        advance()
+        advance()
+    assert re.fullmatch(expected, screen.getvalue().strip())

@@ -1,14 +1,19 @@
 import gc
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
+from moeplan import started
 from moeplan.__main__ import ENVIRONMENT, RARELY, run
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +23,9 @@ def _process_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name)
     thresholds = gc.get_threshold()
     flags = sys.getdlopenflags()
+    interrupt = signal.getsignal(signal.SIGINT)
     yield
+    signal.signal(signal.SIGINT, interrupt)
     gc.set_threshold(*thresholds)
     sys.setdlopenflags(flags)
 
@@ -92,3 +99,51 @@ def test_a_shell_completes_any_command(words: str, expected: str) -> None:
         check=False,
     )
     assert done.stdout.split() == [expected]
+
+
+IMPORTED = """
+import os, signal, time
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(1)  # a signal is answered between two instructions
+except BaseException:
+    pass  # as some places of an import do
+"""
+
+
+@pytest.mark.parametrize("module", ["typer", "numpy", "typing", "pydantic"])
+def test_an_interruption_while_anything_is_imported_is_quiet(module: str, tmp_path: Path) -> None:
+    (tmp_path / f"{module}.py").write_text(IMPORTED, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "moeplan", "best", "--sku", "b200", "--target", "9"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Error: interrupted\n")
+
+
+def test_an_interruption_of_work_reaches_those_who_clean_up() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        started.interrupt(signal.SIGINT, sys._getframe())
+
+
+def test_an_interruption_after_the_command_is_quiet(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("moeplan.cli.main", interrupted)
+    assert run_with(monkeypatch) == 130
+    assert capfd.readouterr().err == "Error: interrupted\n"
+
+
+def test_interruptions_that_are_ignored_stay_so() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        started.take_interruptions()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
