@@ -105,9 +105,9 @@ def _explained(error: Exception) -> int:
     as_usage = getattr(error, "format_message", None)
     if as_usage is None:
         raise error
-    return _fail(str(as_usage()), BAD_INPUT)
+    return _fail(str(MoeplanError(str(as_usage()))), BAD_INPUT)
 
 
 def _fail(reason: str, status: int) -> int:
-    typer.echo("Error: " + " ".join(reason.split()), err=True)
+    typer.echo(f"Error: {reason}", err=True)
     return status

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
 
 PLAIN_WIDTH = 100
 """Columns where no terminal says how many it has. [1]"""
@@ -23,7 +24,13 @@ BROKEN_PIPE = 141
 
 
 def emit(text: str) -> None:
-    """Print text to standard output; end quietly where its reader has gone."""
+    """Print text to standard output, escaped; end quietly where its reader has gone."""
+    from presets.errors import escaped
+
+    _write(escaped(text))
+
+
+def _write(text: str) -> None:
     with _guarded():
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
         sys.stdout.flush()
@@ -82,14 +89,30 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def emit_report(parts: Iterable[RenderableType]) -> None:
-    """Print tables and paragraphs; colour goes to a terminal only."""
+    """Print tables and paragraphs, their text escaped; colour goes to a terminal only."""
     with _guarded():
         screen = console(sys.stdout)
         with screen.capture() as captured:
             for part in parts:
-                screen.print(part)
-    lines = (line.rstrip() for line in captured.get().splitlines())
-    emit("\n".join(lines))
+                screen.print(_Escaped(part))
+    lines = (line.rstrip() for line in captured.get().split("\n"))
+    _write("\n".join(lines))
+
+
+class _Escaped:
+    """What is printed, without what a terminal would obey in its text."""
+
+    def __init__(self, part: RenderableType) -> None:
+        self._part = part
+
+    def __rich_console__(self, screen: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        from rich.segment import Segment
+
+        from presets.errors import escaped
+
+        for segment in screen.render(self._part, options):
+            text = segment.text if segment.control else escaped(segment.text)
+            yield Segment(text, segment.style, segment.control)
 
 
 def console(file: Any) -> Console:

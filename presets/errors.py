@@ -12,10 +12,23 @@ from collections.abc import Iterable
 from pathlib import Path
 
 LONGEST_SHOWN = 60
+"""Longest value of a user that a message repeats. [character]"""
+
+LONGEST_PATH = 300
+"""Longest name of a file that a message repeats. [character]"""
+
+LONGEST_MESSAGE = 1000
+"""Longest message; what is longer loses its middle. [character]"""
 
 
 class MoeplanError(Exception):
-    """Any failure that moeplan foresees; its text is one sentence for the reader."""
+    """Any failure that moeplan foresees; its text is one sentence for the reader.
+
+    Whatever the text repeats of a user's, it is one line that a terminal only prints.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(shortened(escaped(" ".join(text.split())), LONGEST_MESSAGE))
 
 
 class InputError(MoeplanError, ValueError):
@@ -52,10 +65,10 @@ class DataFileError(InputError):
         key: str | None = None,
     ) -> None:
         self.path, self.line, self.column, self.key = path, line, column, key
-        place = [str(path)] if path else []
+        place = [shortened(str(path), LONGEST_PATH)] if path else []
         place += [f"line {line}"] if line is not None else []
-        place += [f"column {column}"] if column is not None else []
-        place += [f"key {key}"] if key is not None else []
+        place += [f"column {shortened(column)}"] if column is not None else []
+        place += [f"key {shortened(key)}"] if key is not None else []
         super().__init__(f"{', '.join(place)}: {problem}" if place else problem)
 
 
@@ -77,8 +90,42 @@ def shown(value: object) -> str:
     >>> len(shown("x" * 1000))
     60
     """
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write a whole number of thousands of digits
+        text = "a number too long to print"
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+
+
+def escaped(text: str) -> str:
+    r"""Write what a terminal would obey, or not show, as its escape sequence; lines stay lines.
+
+    Whatever of a user's is printed comes through here: errors, tables, and what is piped.
+
+    Examples
+    --------
+    >>> escaped("\x1b[31mred")
+    '\\x1b[31mred'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1] for letter in text
+    )
+
+
+def shortened(text: str, longest: int = LONGEST_SHOWN) -> str:
+    """Take the middle out of a text that is too long.
+
+    Examples
+    --------
+    >>> shortened("abcdefghijklmnopqrstuvwxyz", 11)
+    'abcd...wxyz'
+    """
+    if len(text) <= longest:
+        return text
+    head = (longest - 3 + 1) // 2
+    return f"{text[:head]}...{text[len(text) - (longest - 3 - head) :]}"
 
 
 def closest_hint(name: object, valid: Iterable[str]) -> str:
@@ -94,7 +141,7 @@ def closest_hint(name: object, valid: Iterable[str]) -> str:
     import difflib  # only errors need it
 
     names = sorted(valid)
-    given = str(name)[:LONGEST_SHOWN].lower()
+    given = name[:LONGEST_SHOWN].lower() if isinstance(name, str) else ""
     # The start of a name means that name, however long its tail.
     near = [name for name in names if len(given) > 2 and name.startswith(given)]
     near = near or difflib.get_close_matches(given, names, n=1)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 import tomllib
 from pathlib import Path
@@ -13,6 +14,12 @@ from pydantic_core import ErrorDetails
 from presets.errors import DataFileError, InputError, closest_hint, shown
 
 DATA = Path(__file__).parent / "data"
+
+MAX_DEPTH = 20
+"""Most parts of a dotted TOML key: its parser needs memory by their square. [1]"""
+
+_PART = r"""(?>[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
+_DEEP_KEY = re.compile(rf"(?<![\w-]){_PART}(?>[ \t]*+\.[ \t]*+{_PART}){{{MAX_DEPTH}}}")
 
 RecordT = TypeVar("RecordT", bound=BaseModel)
 
@@ -62,6 +69,10 @@ def read_toml(path: Path, limit: int) -> dict[str, Any]:
         Where the file cannot be read, is longer, or is not TOML.
     """
     text = read_text(path, limit)
+    deep = _DEEP_KEY.search(text)
+    if deep:
+        line = text.count("\n", 0, deep.start()) + 1
+        raise DataFileError(f"has a key of more than {MAX_DEPTH} parts", path, line=line)
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:

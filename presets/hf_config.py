@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from presets.errors import DataFileError, closest_hint, shown
+from presets.errors import DataFileError, closest_hint, escaped, shown
 from presets.facts import Provenance
 from presets.files import read_text, validated
 from presets.model import Model, Precision, Precisions
@@ -90,12 +90,13 @@ def read_hf_config(path: Path) -> Model:
         raise DataFileError(f"{state}; {hint}", path, key="model_type")
     keys = _Keys(content, path)
     architecture = _FAMILIES[family](keys)
-    name = keys.text("_name_or_path", path.parent.name or path.stem)
+    # A folder may be called anything, and its name is printed.
+    name = escaped(keys.text("_name_or_path", path.parent.name or path.stem))
     fields = architecture | {
         "name": name,
         "title": name,
         "hf_id": name,
-        "provenance": Provenance(source=str(path), date=date.today(), kind="datasheet"),
+        "provenance": Provenance(source=escaped(str(path)), date=date.today(), kind="datasheet"),
         "layers": keys.count("num_hidden_layers"),
         "hidden": keys.count("hidden_size"),
         "vocab": keys.count("vocab_size"),
