@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -80,6 +81,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 done, 1 nothing meets the target, 2 bad input.
     """
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    with warnings.catch_warnings():
+        _show_notes()
+        return _run(given)
+
+
+def _show_notes() -> None:
+    """Print what moeplan warns of as one line on standard error, each once."""
+    from presets.errors import InputWarning
+
+    as_before, seen = warnings.showwarning, set[str]()
+
+    def show(message: Warning | str, category: type[Warning], *others: Any, **named: Any) -> None:
+        if category is not InputWarning:
+            as_before(message, category, *others, **named)
+        elif str(message) not in seen:
+            seen.add(str(message))
+            typer.echo(f"Note: {message}", err=True)
+
+    warnings.showwarning = show
+    warnings.simplefilter("always", InputWarning)
+
+
+def _run(given: list[str]) -> int:
     try:
         # What the shell asks for while a command is typed may be any of them.
         asked = [] if COMPLETION in os.environ else given

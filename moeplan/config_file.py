@@ -9,10 +9,26 @@ from moeplan.json_text import parse_json
 from presets import DataFileError
 from presets.errors import shown
 from presets.files import read_text, validated
+from presets.quantities import read_quantities
 from presets.yaml_file import read_yaml
 
 MAX_BYTES = 1_000_000
 """Longest file that is read. [B]"""
+
+
+UNITS = {
+    "prefill_workers": "worker",
+    "prefill_gpus_per_worker": "GPU",
+    "decode_workers": "worker",
+    "decode_gpus_per_worker": "GPU",
+    "decode_ep": "GPU",
+    "max_batch": "request",
+    "mtp_depth": "token",
+    "eplb_slots": "slot",
+    "concurrency": "user",
+    "frontends": "frontend",
+}
+"""Unit of each key that is a quantity."""
 
 
 def read_configuration(path: Path) -> Configuration:
@@ -36,6 +52,7 @@ def read_configuration(path: Path) -> Configuration:
     if not isinstance(content, dict):
         keys = ", ".join(Configuration.model_fields)
         raise DataFileError(f"must hold a configuration with the keys {keys}", path)
+    content = read_quantities(content, UNITS, path)
     return validated(Configuration, content, path)
 
 

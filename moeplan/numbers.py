@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from presets import hardware_names, load_hardware, serving_rows
 from presets.errors import InputError, shown, unknown_name
+from presets.quantities import note_unusual, quantity, valid_quantity
 
 MOST_TARGETS = 1000
 LARGEST_LENGTH = 1_000_000
@@ -23,9 +25,9 @@ def positive_number(name: str, value: object, unit: str, high: float = math.inf)
     name : str
         Option or argument, as the user knows it.
     value : object
-        A number, or text that holds one.
+        A number, or text that holds one, with its unit or without.
     unit : str
-        Unit in print.
+        Unit of the result.
     high : float
         The largest that is valid.
 
@@ -39,16 +41,23 @@ def positive_number(name: str, value: object, unit: str, high: float = math.inf)
     >>> positive_number("--target", "125", "tok/s/user")
     125.0
     """
+    reason = f"{shown(value)} is not valid"
     try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
+        number = float(quantity(value, unit))  # type: ignore[arg-type]
+    except ValueError as error:
+        number, reason = math.nan, str(error)
+    except (TypeError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not (math.isfinite(number) and 0 < number <= high):
         most = "" if high == math.inf else f" and at most {high:g}"
-        raise InputError(
-            f"{name}: {shown(value)} is not valid; give a finite number above 0{most}, in {unit}"
-        )
+        raise InputError(f"{name}: {reason}; give a finite number above 0{most}, {_in(unit)}")
     return number
+
+
+def _in(unit: str) -> str:
+    """Name a unit, and other ways to write it."""
+    ways = valid_quantity(unit)
+    return ways if ways.startswith("in ") else f"in {unit}, {ways}"
 
 
 def price(name: str, value: object) -> float:
@@ -61,23 +70,37 @@ def price(name: str, value: object) -> float:
     return number
 
 
+def noted_price(name: str, value: object) -> float:
+    """Take a price as `price`, with a note where it is far from those of the machines sold."""
+    number = price(name, value)
+    sold = [load_hardware(sku).price_usd_per_hour.value for sku in hardware_names()]
+    note_unusual(name, number, "USD/h", (min(sold), max(sold)))
+    return number
+
+
+def ttft_limit(name: str, value: object) -> float:
+    """Take a limit of TTFT, with a note where it is far from all that was measured [s]."""
+    number = positive_number(name, value, "seconds")
+    measured = [row.ttft_ms for row in serving_rows() if row.ttft_ms is not None]
+    note_unusual(name, number, "s", (1e-3 * min(measured), 1e-3 * max(measured)))
+    return number
+
+
 def whole_number(name: str, value: object, low: int, high: int, unit: str) -> int:
     """Take a whole number from `low` to `high`; arguments as in `positive_number`.
 
     Examples
     --------
-    >>> whole_number("--isl", "8192", 1, 1_000_000, "tokens")
+    >>> whole_number("--isl", "8k", 1, 1_000_000, "tokens")
     8192
     """
+    reason = f"{shown(value)} is not valid"
     try:
-        number = int(value) if isinstance(value, int | str) else low - 1
-    except ValueError:
-        number = low - 1
-    if isinstance(value, bool) or not low <= number <= high:
-        raise InputError(
-            f"{name}: {shown(value)} is not valid; "
-            f"give a whole number from {low} to {high}, in {unit}"
-        )
+        number = quantity(value, unit)
+    except ValueError as error:
+        number, reason = None, str(error)
+    if not isinstance(number, int) or isinstance(value, bool) or not low <= number <= high:
+        raise InputError(f"{name}: {reason}; give a whole number from {low} to {high}, {_in(unit)}")
     return number
 
 

@@ -190,15 +190,15 @@ def _readers() -> dict[str, Callable[[str, str], Any]]:
         "engine": one_of(ENGINES),
         "frontends": whole(1, 1000, "frontends"),
         "max_gpus": whole(1, numbers.LARGEST_GPUS, "GPUs"),
-        "max_ttft": positive("seconds"),
+        "max_ttft": numbers.ttft_limit,
         "objective": one_of(OBJECTIVES),
         "billing": one_of(BILLINGS),
         "rate": positive("requests/s"),
         "concurrency": whole(1, LARGEST_USERS, "users"),
         "min_confidence": positive("probability"),
         "prefill_sku": text_of,
-        "prefill_price": numbers.price,
-        "price": numbers.price,
+        "prefill_price": numbers.noted_price,
+        "price": numbers.noted_price,
         "cluster": lambda option, text: load_cluster(numbers.file_name(option, text)),
         "calibration": numbers.file_name,
     }
@@ -229,7 +229,7 @@ def options_by_machine(
 
     for text in sorted(prices, key=lambda price: "=" in price):
         sku, equals, number = text.rpartition("=")
-        price = numbers.price("--price", number)
+        price = numbers.noted_price("--price", number)
         if equals:
             check("--price", text, sku)
         for name in [sku] if equals else skus:

@@ -10,9 +10,14 @@ from presets.errors import DataFileError, closest_hint, shown
 from presets.facts import Alternative, Fact, Record, Text
 from presets.files import validated
 from presets.hardware import Hardware, hardware_names, load_hardware
+from presets.quantities import note_unusual, read_quantities
 
 Gpus = Annotated[int, Field(ge=1, le=65_536)]
-Amount = Annotated[float, Field(gt=0, le=1e9)]
+Amount = Annotated[float, Field(ge=1e-3, le=1e6)]
+"""In the units of a cluster file: wide of all that is sold, and no figure overflows."""
+
+MAX_CABLES = 262_144
+"""Most cables between leaf and spine switches: some 0.5 GB of graph. [1]"""
 
 OVERRIDES = {
     "gpus_per_domain": ("gpus_per_domain", 1.0),
@@ -26,6 +31,25 @@ OVERRIDES = {
     "power_watts": ("power_watts", 1.0),
 }
 """Key of a cluster file: the fact that it overrides, and its factor to SI."""
+
+
+_COUNTS = ("gpus_per_domain", "gpus_per_node")
+
+UNITS = {
+    "gpus": "GPU",
+    "gpus_per_domain": "GPU",
+    "gpus_per_node": "GPU",
+    "nvlink_gb_s": "GB/s",
+    "nvlink_latency_us": "us",
+    "nic_gb_s": "GB/s",
+    "nic_latency_us": "us",
+    "hbm_gb": "GB",
+    "price_usd_per_hour": "USD/h",
+    "power_watts": "W",
+}
+"""Unit of each key of a cluster file that is a quantity."""
+
+SCALE_OUT_UNITS = {"gpus_per_leaf": "GPU", "spines": "switch"}
 
 
 class _Strict(Record):
@@ -105,6 +129,19 @@ class ClusterSpec(_Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _cables_can_be_held(self) -> Self:
+        fabric = self.scale_out
+        leaves = -(-self.gpus // fabric.gpus_per_leaf)
+        if leaves * fabric.spines > MAX_CABLES:
+            raise ValueError(
+                f"scale_out: {leaves} leaf switches (gpus {self.gpus} over gpus_per_leaf "
+                f"{fabric.gpus_per_leaf}) times spines {fabric.spines} are "
+                f"{leaves * fabric.spines} cables; at most {MAX_CABLES} are held, "
+                "so give more gpus_per_leaf or fewer spines"
+            )
+        return self
+
     def hardware(self) -> Hardware:
         """Machine of the preset with the overrides of this cluster.
 
@@ -162,7 +199,16 @@ def load_cluster(path: str | Path) -> ClusterSpec:
     if isinstance(sku, str) and sku not in hardware_names():
         hint = closest_hint(sku, hardware_names())
         raise DataFileError(f"{shown(sku)} is no known machine; {hint}", path, key="sku")
-    return validated(ClusterSpec, content, path)
+    content = read_quantities(content, UNITS, path)
+    if isinstance(fabric := content.get("scale_out"), dict):
+        content["scale_out"] = read_quantities(fabric, SCALE_OUT_UNITS, path, "scale_out")
+    spec = validated(ClusterSpec, content, path)
+    for key, (fact, factor) in OVERRIDES.items():
+        if getattr(spec, key) is not None and fact not in _COUNTS:
+            sold = [getattr(load_hardware(name), fact).value for name in hardware_names()]
+            usual = min(sold) / factor, max(sold) / factor
+            note_unusual(f"{path}, key {key}", getattr(spec, key), UNITS[key], usual)
+    return spec
 
 
 def _overridden(fact: Fact, value: float) -> Fact:

@@ -80,6 +80,10 @@ class ShadowedError(MoeplanError, ImportError):
     """A package of moeplan is hidden by another of its name: the text says how to get out."""
 
 
+class InputWarning(UserWarning):
+    """Input that is valid but hardly meant: the text says what was understood."""
+
+
 def shown(value: object) -> str:
     """Write a value into a message, short and on one line.
 

@@ -59,7 +59,7 @@ def _loader() -> Any:
     """Make the safe loader without numbers to base 60, which took "2:1" for 121."""
     # The loader in C is twenty times faster, and not everywhere.
     base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    loader = type("Loader", (base,), {})
+    loader: Any = type("Loader", (base,), {})
     loader.yaml_implicit_resolvers = {
         first: [(tag, _without_base_60(tag, pattern)) for tag, pattern in resolvers]
         for first, resolvers in base.yaml_implicit_resolvers.items()

@@ -69,7 +69,7 @@ def test_a_key_stands_with_its_range_and_default(
     *_, reach, default = lines_of(section)[key]
     schema = record.model_json_schema()["properties"][key]
     for bound in bounds_of(schema) - {1e9, 1e12}:  # those only keep figures finite
-        assert f"{bound:,.0f}" in reach.split(" to "), reach
+        assert f"{bound:,.10g}" in reach.split(" to "), reach
     for value in schema.get("enum", []):
         assert f"`{value}`" in reach
     needed = ServingRow if section == "Measured rows" else record

@@ -241,3 +241,56 @@ def test_configuration_that_cannot_run(
     path = tmp_path / "config.json"
     path.write_text(json.dumps(configuration | {key: value}))
     assert_one_sentence(command("predict", "--sku", "b200", "--config", str(path)), part)
+
+
+NOTES = {
+    "ttft in milliseconds": (["--max-ttft", "2000"], "--max-ttft: read as 2000 s", "2000ms"),
+    "price of a server": (["--price", "24"], "--price: read as 24 USD/h", "are usual"),
+}
+
+
+@pytest.mark.parametrize("case", NOTES)
+def test_an_unusual_value_is_noted_once(command: Command, case: str) -> None:
+    options, part, hint = NOTES[case]
+    run = command(*BEST, *options, "--json")
+    assert run.status == 0
+    assert run.json["status"] == "optimal"
+    assert run.err.count("\n") == 1
+    assert run.err.startswith(f"Note: {part}")
+    assert hint in run.err
+
+
+def test_written_units_are_the_same_question(command: Command) -> None:
+    plain = command(*BEST, "--isl", "8192", "--max-ttft", "2", "--price", "3.1", "--json")
+    written = command(*BEST, "--isl", "8k", "--max-ttft", "2000ms", "--price", "$3.10", "--json")
+    assert (plain.err, written.err) == ("", "")
+    assert plain.json["config"] == written.json["config"]
+    assert plain.json["prediction"] == written.json["prediction"]
+
+
+@pytest.mark.parametrize("text", ["\x1b[31mred", "\x9b31m", "\u202edab", "\x07"])
+def test_nothing_of_a_user_steers_the_terminal(command: Command, tmp_path: Path, text: str) -> None:
+    cluster, rows = tmp_path / "cluster.yaml", tmp_path / f"rows{text}.csv"
+    cluster.write_text(f'sku: b200\ngpus: 8\n"{text.encode("unicode_escape").decode()}": 1\n')
+    rows.write_text(f"sku,{text}\nb200,1\n")
+    for arguments in (
+        [*BEST, "--cluster", str(cluster)],
+        [*BEST, f"--{text}"],
+        [*BEST, "--model", text],
+        ["validate", str(rows)],
+    ):
+        run = command(*arguments)
+        assert run.status == 2
+        assert run.err.rstrip("\n").isprintable()
+
+
+def test_a_model_folder_may_be_called_anything(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "my\x1b[31m model"
+    folder.mkdir()
+    shipped = Path(__file__).parents[2] / "docs" / "files.md"
+    text = shipped.read_text(encoding="utf-8").split("```json\n")[1].split("```")[0]
+    (folder / "config.json").write_text(text.replace('"our/model"', '""'))
+    run = command(*BEST, "--model", str(folder))
+    assert run.status == 0, run.err
+    assert "\x1b" not in run.out
+    assert r"my\x1b[31m model" in run.out

@@ -18,6 +18,7 @@ from presets import (
     load_hardware,
 )
 from presets.cluster import OVERRIDES
+from presets.errors import InputWarning
 from presets.yaml_file import MAX_BYTES
 
 FULL = """\
@@ -103,7 +104,7 @@ def test_default_cluster_checks_its_arguments() -> None:
         ("sku: b200\ngpus: -8", "key gpus: -8 is not valid"),
         ("sku: b200\ngpus: 1000000", "it must be less than or equal to 65536"),
         ("sku: b200\ngpus: 8.5", "key gpus: 8.5 is not valid; it must be a whole number"),
-        ("sku: b200\ngpus: '8'", "key gpus: '8' is not valid; it must be a whole number"),
+        ("sku: b200\ngpus: '8.5'", "key gpus: 8.5 is not valid; it must be a whole number"),
         ("sku: b200\ngpus: true", "key gpus: True is not valid"),
         ("sku: b200\ngpus: .nan", "key gpus: nan is not valid"),
         ("sku: b200\ngpus: 8\nname: ''", "key name: '' is not valid; it must not be blank"),
@@ -115,14 +116,17 @@ def test_default_cluster_checks_its_arguments() -> None:
             "sku: b200\ngpus: 8\nhbm_gb: .inf",
             "hbm_gb: inf is not valid; it must be a finite number",
         ),
-        ("sku: b200\ngpus: 8\nhbm_gb: 0", "hbm_gb: 0 is not valid; it must be greater than 0"),
+        (
+            "sku: b200\ngpus: 8\nhbm_gb: 0",
+            "hbm_gb: 0 is not valid; it must be greater than or equal",
+        ),
         (
             "sku: b200\ngpus: 8\nhbm_gb: -1.5",
-            "hbm_gb: -1.5 is not valid; it must be greater than 0",
+            "hbm_gb: -1.5 is not valid; it must be greater than or equal to 0.001",
         ),
         (
             "sku: b200\ngpus: 8\nhbm_gb: big",
-            "hbm_gb: 'big' is not valid; it must be a valid number",
+            "hbm_gb: 'big' is not valid; give a number, such as 180",
         ),
         (
             "sku: b200\ngpus: 8\nnic_gbs: 50",
@@ -205,3 +209,47 @@ def test_any_text_after_the_first_key_is_read_or_refused_in_one_sentence(
         problem = str(error)
     assert problem == "" or problem.startswith(str(path))
     assert "\n" not in problem
+
+
+def test_quantities_are_read_with_their_units(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(
+        "sku: b200\ngpus: '1,024'\nnic_gb_s: 400Gb/s\nnic_latency_us: 5000ns\nhbm_gb: 180GB\n"
+        "price_usd_per_hour: $3.10\npower_watts: 2kW\nscale_out: {gpus_per_leaf: '32'}\n"
+    )
+    spec = load_cluster(path)
+    assert (spec.gpus, spec.nic_gb_s, spec.nic_latency_us) == (1024, 50, 5)
+    assert (spec.hbm_gb, spec.price_usd_per_hour, spec.power_watts) == (180, 3.1, 2000)
+
+
+@pytest.mark.parametrize(
+    ("line", "note"),
+    [
+        ("nic_gb_s: 400", "nic_gb_s: read as 400 GB/s, where 50 to 100 are usual; for Gb/s write"),
+        ("hbm_gb: 4", "key hbm_gb: read as 4 GB"),
+        ("nic_latency_us: 5000", "for ms write 5000ms"),
+        ("price_usd_per_hour: 300", "read as 300 USD/h"),
+    ],
+)
+def test_what_no_machine_has_gets_a_note(tmp_path: Path, line: str, note: str) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(f"sku: b200\ngpus: 8\n{line}\n")
+    with pytest.warns(InputWarning, match=note) as caught:
+        load_cluster(path)
+    assert len(caught) == 1
+
+
+@pytest.mark.parametrize("spines", [65, 1024])
+def test_a_fabric_too_large_to_hold_is_refused_at_once(tmp_path: Path, spines: int) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(f"sku: b200\ngpus: 4096\nscale_out: {{gpus_per_leaf: 1, spines: {spines}}}\n")
+    with pytest.raises(DataFileError, match="cables; at most 262144 are held"):
+        load_cluster(path)
+
+
+def test_a_ratio_is_no_number_to_base_60(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.yaml"
+    for value in ("2:1", "1" + ":1" * 196):
+        path.write_text(f"sku: b200\ngpus: 8\nscale_out: {{oversubscription: {value}}}\n")
+        with pytest.raises(DataFileError, match=r"oversubscription: '\d:1.* is not valid"):
+            load_cluster(path)

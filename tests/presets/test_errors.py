@@ -2,6 +2,8 @@ import pickle
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from presets import (
     DataFileError,
@@ -11,7 +13,7 @@ from presets import (
     UnknownNameError,
     unknown_name,
 )
-from presets.errors import ShadowedError, shown
+from presets.errors import LONGEST_MESSAGE, ShadowedError, escaped, shown
 
 
 def test_the_tree_is_as_drawn() -> None:
@@ -63,3 +65,22 @@ def test_a_message_stays_short_and_on_one_line() -> None:
     assert "\n" not in text
     assert len(text) < 120
     assert shown("a") == "'a'"
+
+
+@given(st.text(max_size=3000), st.text(max_size=500), st.text(max_size=100))
+def test_no_text_of_a_user_can_steer_a_terminal_or_fill_it(text: str, path: str, key: str) -> None:
+    for error in (InputError(text), DataFileError(text, path, key=key, column=key)):
+        assert str(error).isprintable()
+        assert len(str(error)) <= LONGEST_MESSAGE
+    assert escaped(escaped(text)) == escaped(text)
+
+
+def test_a_long_message_keeps_its_beginning_and_its_end() -> None:
+    text = str(DataFileError("x" * 4000 + "; give less", "a.yaml", key="name"))
+    assert text.startswith("a.yaml, key name: ")
+    assert text.endswith("; give less")
+    assert len(text) == LONGEST_MESSAGE
+
+
+def test_a_number_too_long_to_print_is_named_all_the_same() -> None:
+    assert shown(10**5000) == "a number too long to print"

@@ -54,6 +54,23 @@ def test_toml_that_would_exhaust_the_parser(tmp_path: Path, text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["a" + ".a" * 30_000 + " = 1", "[" + "a . " * 20 + "a]", "x = {" + "'a.b'." * 30 + "a=1}"],
+)
+def test_a_deep_toml_key_is_refused_before_it_is_parsed(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text("# first\n" + text)
+    with pytest.raises(DataFileError, match="line 2: has a key of more than 20 parts"):
+        read_preset(path, Alternative)
+
+
+def test_long_text_is_no_deep_toml_key(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(f'value = 1\nsource = "{"word" * 100_000}. 1.2.3"\ndate = 2026-01-01')
+    assert read_preset(path, Alternative).source.endswith("1.2.3")
+
+
 def test_an_unknown_key_offers_the_closest_where_the_record_is_known(tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     fact = 'value = 1\nunit = "s"\nsource = "a"\ndate = 2026-01-01\nkind = "measured"\n'
