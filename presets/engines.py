@@ -184,6 +184,27 @@ class Dynamo(Record):
         return next((each for each in self.releases if each.engines.get(engine) == release), None)
 
 
+class JobFile(Provenance):
+    """The recipe file of srtctl: its keys by section, and what is there without them.
+
+    Attributes
+    ----------
+    release : str
+        Of srtctl.
+    default_dynamo : str
+        Release of Dynamo that is installed unless the file says otherwise.
+    default_gpus_per_node : int
+        [GPU]
+    sections : dict
+        Kind of each key, such as "whole?", by section; the file itself is "".
+    """
+
+    release: Text
+    default_dynamo: Text
+    default_gpus_per_node: int
+    sections: dict[str, dict[str, Text]]
+
+
 def release_number(release: str, after: bool = False) -> tuple[int, ...]:
     """Turn a release into a number that orders releases.
 
@@ -249,3 +270,15 @@ def load_dynamo() -> Dynamo:
     'arm64'
     """
     return read_preset(FOLDER / "dynamo.toml", Dynamo)
+
+
+@lru_cache
+def load_srtctl() -> JobFile:
+    """Load the keys that srtctl reads.
+
+    Examples
+    --------
+    >>> load_srtctl().sections["dynamo"]["install"]
+    'flag'
+    """
+    return read_preset(FOLDER / "srtctl.toml", JobFile)

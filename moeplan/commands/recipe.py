@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from moeplan.options import Options
     from moeplan.recipes.question import Request
-    from moeplan.recipes.recipe import Format as FormatName
     from moeplan.recipes.recipe import Recipe
 
 FORMAT_NAMES = "dynamo, sglang, slurm, trtllm or vllm"
@@ -172,8 +171,8 @@ def write(
     if context.invoked_subcommand is not None:
         return
     from moeplan import output
+    from moeplan.recipes.formats import FORMATS
     from moeplan.recipes.question import Request
-    from moeplan.recipes.recipe import ENGINE_OF
     from moeplan.render.recipe import summary, written
 
     chosen = _format(format_name)
@@ -198,7 +197,7 @@ def write(
         precision=precision or answer.get("precision"),
         isl=isl or answer.get("isl"),
         osl=osl or answer.get("osl"),
-        engine=ENGINE_OF[chosen],
+        engine=FORMATS[chosen].engine,
         max_gpus=max_gpus,
         max_ttft=max_ttft,
         price=price,
@@ -220,15 +219,14 @@ def write(
         output.emit_report(written(recipe, folder))
 
 
-def _format(name: str | None) -> FormatName:
+def _format(name: str | None) -> str:
     from moeplan.numbers import one_of
-    from moeplan.recipes.recipe import FORMATS
+    from moeplan.recipes.formats import FORMATS
     from presets import InputError
 
     if name is None:
         raise InputError(f"--format: none is given; give {FORMAT_NAMES}")
-    one_of("--format", name, FORMATS)
-    return next(each for each in FORMATS if each == name)
+    return one_of("--format", name, tuple(FORMATS))
 
 
 def _folder(destination: str | None) -> str:

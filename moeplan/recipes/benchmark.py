@@ -10,6 +10,10 @@ from moeplan.recipes.command_line import Count, CountOrZero, Flag, Options, Shar
 from moeplan.recipes.parsed import Setting
 from moeplan.recipes.recipe import Recipe
 
+AIPERF_PROFILE = "profile_export_aiperf.json"
+RESULT = "result.json"
+"""What the README calls the file of measured figures, whichever program wrote it."""
+
 ROUNDS = 10
 """Requests per user of a measurement; the measured rows ran as many. [1]"""
 

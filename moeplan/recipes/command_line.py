@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from presets.errors import shown
 
 Flag = Literal[True] | None
 """An option without a value."""
@@ -25,6 +28,41 @@ def _text(value: object) -> object:
     return value
 
 
+LARGEST_PORT = 65_535
+SLOT_PORT = re.compile(r"\$\(\(([0-9]{1,5}) \+ ([0-9]{1,5}) \* SLOT\)\)")
+SLOTS = 16
+"""Most workers that share a server. [1]"""
+
+
+def _port(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else _text(value)
+
+
+def _port_in_range(text: str) -> str:
+    if not (text.isdecimal() or SLOT_PORT.fullmatch(text)) or not (
+        1 <= port_at(text, 0) <= port_at(text, SLOTS - 1) <= LARGEST_PORT
+    ):
+        raise ValueError(f"{shown(text)} is not valid; give a port from 1 to {LARGEST_PORT}")
+    return text
+
+
+def slot_port(first: int, step: int) -> str:
+    """Write the port of a worker by its slot, its place among those on its server."""
+    return f"$(({first} + {step} * SLOT))"
+
+
+def port_at(port: str, slot: int) -> int:
+    """Port of the worker at a slot; without a slot in it the same for all.
+
+    Examples
+    --------
+    >>> port_at("8100", 3), port_at(slot_port(8100, 100), 3)
+    (8100, 8400)
+    """
+    match = SLOT_PORT.fullmatch(port)
+    return int(match[1]) + slot * int(match[2]) if match else int(port[:6])
+
+
 def _json(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -36,7 +74,10 @@ def _json(value: object) -> object:
 
 Count = Annotated[int, BeforeValidator(_number), Field(ge=1, le=100_000_000)]
 CountOrZero = Annotated[int, BeforeValidator(_number), Field(ge=0, le=100_000_000)]
-Port = Annotated[int, BeforeValidator(_number), Field(ge=1, le=65_535)]
+Port = Annotated[int, BeforeValidator(_number), Field(ge=1, le=LARGEST_PORT)]
+SlotPort = Annotated[str, BeforeValidator(_port), AfterValidator(_port_in_range)]
+"""A port, or one for each worker that shares a server: ``$((8100 + 100 * SLOT))``."""
+
 Share = Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)]
 Text = Annotated[str, BeforeValidator(_text), Field(min_length=1)]
 FromJson = BeforeValidator(_json)
@@ -103,7 +144,7 @@ def _value_words(value: object) -> list[str]:
 
 
 def _quoted(word: str, shell: bool) -> str:
-    return f'"{word}"' if shell else shlex.quote(word)
+    return f'"{word}"' if shell and "$" in word else shlex.quote(word)
 
 
 def read_words(

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from moeplan.json_text import parse_json
+from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.recipe import Recipe
 from moeplan.recipes.writing import OWN_FILES, RECORD
 from presets import DataFileError, InputError
+from presets.hardware import hardware_names
 from presets.errors import shown
 from presets.files import read_text, validated
 
@@ -92,7 +94,22 @@ def _record(path: Path, text: str) -> Recipe:
     content = parse_json(text, path)
     if isinstance(content, dict) and isinstance(content.get("prediction"), dict):
         _tuples(content["prediction"])
+    if isinstance(content, dict):
+        _check_name(content, "format", FORMATS, path)
+        machine = content.get("machine")
+        if isinstance(machine, dict):
+            _check_name(machine, "sku", hardware_names(), path, "machine.")
     return validated(Recipe, content, path)
+
+
+def _check_name(
+    content: dict[str, object], key: str, valid: Collection[str], path: Path, before: str = ""
+) -> None:
+    """Refuse a name that nothing here has; what is no text is told with all else."""
+    name = content.get(key)
+    if isinstance(name, str) and name not in valid:
+        problem = f"{shown(name)} is not valid; give {', '.join(valid)}"
+        raise DataFileError(problem, path, key=f"{before}{key}")
 
 
 def _tuples(prediction: dict[str, object]) -> None:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
-from moeplan.recipes.engine_file import EngineFile
-from moeplan.recipes.kubernetes import (
-    ClusterTopologyBinding,
-    ComputeDomain,
-    ConfigMap,
-    DynamoGraphDeployment,
-    Job,
-)
-from moeplan.recipes.recipe import Recipe, RoleName
+from pydantic import BaseModel
 
-if TYPE_CHECKING:
-    from moeplan.recipes.slurm import SlurmRecipe
+from costmodel.results import Configuration
+from moeplan.recipes.recipe import Machine, Recipe, RoleName
 
 Severity = Literal["error", "warning"]
+DocumentT = TypeVar("DocumentT", bound=BaseModel)
+
+
+class Unreadable(Exception):
+    """What a check judges could not be read; the findings of reading say why."""
 
 
 class Finding(NamedTuple):
@@ -95,36 +92,119 @@ class Worker:
     model: Setting | None
 
 
-class PlacedEngine(NamedTuple):
-    """An engine file, and where it stands."""
+@dataclass(frozen=True)
+class Facts:
+    """What files are held against; None where nothing tells.
 
-    place: str
-    engine: EngineFile
+    Attributes
+    ----------
+    config : Configuration or None
+        What was to be deployed; files that moeplan did not write come without.
+    machine : Machine or None
+    isl, osl : int or None
+        Longest input and output. [token]
+    experts, heads : int or None
+        Routed experts of a layer, attention heads. [1]
+    precision, expert_format : str or None
+    engine_release : str or None
+    """
 
-    def setting(self, *names: str) -> Setting:
-        """Read a value; None where a part of the way is not set."""
-        value: Any = self.engine
-        for name in names:
-            value = None if value is None else getattr(value, name)
-        return Setting(f"{self.place}: {'.'.join(names)}", value)
+    config: Configuration | None = None
+    machine: Machine | None = None
+    isl: int | None = None
+    osl: int | None = None
+    experts: int | None = None
+    heads: int | None = None
+    precision: str | None = None
+    expert_format: str | None = None
+    engine_release: str | None = None
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Facts:
+        """All of it, as the record has it."""
+        served = recipe.served
+        return cls(
+            config=recipe.config,
+            machine=recipe.machine,
+            isl=served.isl,
+            osl=served.osl,
+            experts=served.experts,
+            heads=served.heads,
+            precision=served.precision,
+            expert_format=served.expert_format,
+            engine_release=recipe.engine_release,
+        )
 
 
 @dataclass
 class Parsed:
-    """A recipe and its documents; what could not be read is None, and among the findings."""
+    """Files of a recipe, as documents and as what they say.
 
-    recipe: Recipe
+    Attributes
+    ----------
+    record : Recipe or None
+        What moeplan wrote them from; None for files of another origin.
+    facts : Facts
+        What they are held against.
+    findings : list of Finding
+        What is malformed.
+    documents : dict
+        Typed documents by place: a file, or a part of one. What could not be read is missing.
+    engines, commands : dict of str
+        Place of the engine options, and of the launch options, by role.
+    environment : dict
+        What the command of a role exports.
+    workers : dict of Worker
+    load : dict of Setting
+        The benchmark.
+    router_port : Setting or None
+    routes : dict
+        Addresses that the router joins.
+    """
+
+    record: Recipe | None
+    facts: Facts = field(default_factory=Facts)
     findings: list[Finding] = field(default_factory=list)
+    documents: dict[str, BaseModel] = field(default_factory=dict)
+    engines: dict[RoleName, str] = field(default_factory=dict)
+    commands: dict[RoleName, str] = field(default_factory=dict)
+    environment: dict[RoleName, dict[str, str]] = field(default_factory=dict)
     workers: dict[RoleName, Worker] = field(default_factory=dict)
-    engines: dict[RoleName, PlacedEngine] = field(default_factory=dict)
-    deployment: DynamoGraphDeployment | None = None
-    job: Job | None = None
-    config_maps: dict[str, ConfigMap] = field(default_factory=dict)
-    compute_domain: ComputeDomain | None = None
-    topology: ClusterTopologyBinding | None = None
     load: dict[str, Setting] = field(default_factory=dict)
     router_port: Setting | None = None
     routes: dict[RoleName, list[Setting]] = field(default_factory=dict)
-    slurm: SlurmRecipe | None = None
-    commands: dict[RoleName, tuple[str, Any]] = field(default_factory=dict)
-    environment: dict[RoleName, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The record, for what cannot be judged without.
+
+        Raises
+        ------
+        Unreadable
+            Where there is none.
+        """
+        if self.record is None:
+            raise Unreadable
+        return self.record
+
+    def get(self, place: str, model: type[DocumentT]) -> DocumentT | None:
+        """Document at a place; None where it is missing, or could not be read."""
+        found = self.documents.get(place)
+        return found if isinstance(found, model) else None
+
+    def read(self, place: str, model: type[DocumentT]) -> DocumentT:
+        """Document at a place.
+
+        Raises
+        ------
+        Unreadable
+            Where it is missing, or could not be read.
+        """
+        found = self.get(place, model)
+        if found is None:
+            raise Unreadable
+        return found
+
+    def tell(self, check: str, place: str, problem: str, severity: Severity = "error") -> None:
+        """Add a finding."""
+        self.findings.append(Finding(check, place, problem, severity))

@@ -11,6 +11,8 @@ from moeplan.recipes.recipe import ROLES, Machine, Recipe, RoleName
 from optimizer.ground import Ground
 from optimizer.placement import Group, packs, roomy
 from presets import ClusterSpec, InputError
+from presets.engines import load_dynamo
+from presets.files import validated
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,21 @@ class Layout:
     spread: dict[RoleName, Spread]
     claiming: tuple[RoleName, ...]
     pack: Literal["deployment", "worker"] | None
+
+
+def machine_of(cluster: ClusterSpec) -> Machine:
+    """Describe the machine of a cluster, as recipes need it."""
+    hardware = cluster.hardware()
+    content = {
+        "sku": cluster.sku,
+        "title": hardware.title,
+        "generation": hardware.generation,
+        "architecture": load_dynamo().architectures[cluster.sku].value,
+        "gpus_per_node": int(hardware.gpus_per_node.value),
+        "gpus_per_domain": int(hardware.gpus_per_domain.value),
+        "usd_per_hour": float(hardware.price_usd_per_hour.value),
+    }
+    return validated(Machine, content, key="machine")
 
 
 def spread_worker(gpus: int, machine: Machine) -> Spread:

@@ -11,7 +11,9 @@ from costmodel.checks import check_batch
 from costmodel.results import Configuration
 from moeplan import api
 from moeplan.options import Options
-from moeplan.recipes.recipe import ENGINE_OF, Format, Machine, Recipe, Served, Settings
+from moeplan.recipes.formats import FORMATS
+from moeplan.recipes.placement import machine_of
+from moeplan.recipes.recipe import Recipe, Served, Settings
 from moeplan.results import Best, PredictedDeployment, ScenarioSummary
 from moeplan.scenario import cluster_of, gpus_needed
 from presets import ClusterSpec, InfeasibleError, InputError, Model, load_model
@@ -35,7 +37,7 @@ class Request:
     pull_secret, token_secret : str or None
     """
 
-    format: Format
+    format: str
     engine_release: str | None = None
     name: str | None = None
     model_path: str | None = None
@@ -87,7 +89,7 @@ def recipe_for_configuration(
 
 def _release(request: Request) -> str:
     """Check the engine release before any work is done."""
-    engine = load_engine(ENGINE_OF[request.format])
+    engine = load_engine(FORMATS[request.format].engine)
     release = request.engine_release or engine.default_release
     try:
         engine.releases_of(release)
@@ -125,7 +127,7 @@ def recipe_of(
     content = {
         "format": request.format,
         "engine_release": engine_release,
-        "machine": _machine(cluster).model_dump(),
+        "machine": machine_of(cluster).model_dump(),
         "served": validated(Served, served, key="served").model_dump(),
         "config": configuration.model_dump(),
         "prediction": prediction.model_dump(),
@@ -142,20 +144,6 @@ def _expert_format(precision: str, bits: float) -> str:
     if precision != "fp4":
         return precision
     return "nvfp4" if bits == NVFP4_BITS else "mxfp4"
-
-
-def _machine(cluster: ClusterSpec) -> Machine:
-    hardware = cluster.hardware()
-    content = {
-        "sku": cluster.sku,
-        "title": hardware.title,
-        "generation": hardware.generation,
-        "architecture": load_dynamo().architectures[cluster.sku].value,
-        "gpus_per_node": int(hardware.gpus_per_node.value),
-        "gpus_per_domain": int(hardware.gpus_per_domain.value),
-        "usd_per_hour": float(hardware.price_usd_per_hour.value),
-    }
-    return validated(Machine, content, key="machine")
 
 
 OPTION_OF = {
@@ -182,7 +170,7 @@ def _settings(
     InputError
         Naming the option.
     """
-    if request.format != "dynamo":
+    if not FORMATS[request.format].kubernetes:
         for field in ("namespace", "claim", "node_selector", "pull_secret", "token_secret"):
             if getattr(request, field):
                 raise InputError(f"{OPTION_OF[field]}: is of Kubernetes; give --format dynamo")
@@ -217,7 +205,7 @@ def _image(request: Request, engine_release: str) -> str:
     InputError
         Where none is known to.
     """
-    if request.format in ("dynamo", "slurm"):
+    if FORMATS[request.format].ships_dynamo:
         dynamo = load_dynamo()
         shipping = dynamo.shipping("trtllm", engine_release)
         if shipping is None:
@@ -227,5 +215,5 @@ def _image(request: Request, engine_release: str) -> str:
                 f"name one with --image, or give one of {known}"
             )
         return f"{dynamo.image}:{shipping.name}"
-    engine = load_engine(ENGINE_OF[request.format])
+    engine = load_engine(FORMATS[request.format].engine)
     return f"{engine.image}:{engine.tag.format(release=engine_release)}"

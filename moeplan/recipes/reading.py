@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from moeplan.recipes.command_line import Options, read_script, read_words
-from moeplan.recipes.engine_file import EngineFile
-from moeplan.recipes.parsed import Finding, Parsed, PlacedEngine, Setting, Worker
-from moeplan.recipes.recipe import RoleName
+from moeplan.recipes.parsed import Parsed
 from moeplan.recipes.yaml_text import bare_words
 from presets import DataFileError
-from presets.engines import Engine, load_engine
+from presets.engines import Engine
 from presets.errors import closest_hint, shown
 from presets.files import explained
 from presets.yaml_file import parse_yaml
@@ -22,20 +21,57 @@ from presets.yaml_file import parse_yaml
 MOST_FINDINGS = 20
 """Most malformed fields of a document that are told. [1]"""
 
+MOST_ROUNDS = 5
+"""Most times that faults are left out before a document counts as unreadable. [1]"""
+
 ModelT = TypeVar("ModelT", bound=BaseModel)
 OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 def model_of(parsed: Parsed, place: str, content: object, model: type[ModelT]) -> ModelT | None:
-    """Check content against its model; each malformed field becomes a finding."""
+    """Read content into its model, and note it; each malformed field becomes a finding.
+
+    What is malformed is left out, or taken as it is meant ("8" for 8), so that checks of all else
+    go on. None where too little is left.
+    """
     try:
-        return model.model_validate(content)
+        found: ModelT | None = model.model_validate(content)
     except ValidationError as error:
         for each in error.errors(include_url=False)[:MOST_FINDINGS]:
             parts = [str(part) for part in each["loc"] if not str(part).startswith("constrained")]
             where = f"{place}: {'.'.join(parts)}" if parts else place
-            parsed.findings.append(Finding("schema", where, explained(each, model)))
+            parsed.tell("schema", where, explained(each, model))
+        found = salvaged(content, model)
+    if found is not None:
+        parsed.documents[place] = found
+    return found
+
+
+def salvaged(content: object, model: type[ModelT]) -> ModelT | None:
+    """Read what is left of content without its faults."""
+    rest = deepcopy(content)
+    for _ in range(MOST_ROUNDS):
+        try:
+            return model.model_validate(rest, strict=False)
+        except ValidationError as error:
+            # From the back, so that entries of lists keep their numbers.
+            places = sorted((each["loc"] for each in error.errors()), key=str, reverse=True)
+            if not any([_left_out(rest, place) for place in places]):
+                return None
     return None
+
+
+def _left_out(content: Any, place: Sequence[int | str]) -> bool:
+    """Take the value at a place out of nested content; tell whether there was one."""
+    for step in place[:-1]:
+        try:
+            content = content[step]
+        except (KeyError, IndexError, TypeError):
+            return False
+    if not place or not isinstance(content, dict) or place[-1] not in content:
+        return False
+    del content[place[-1]]
+    return True
 
 
 def yaml_of(parsed: Parsed, place: str, text: str) -> Any:
@@ -43,13 +79,13 @@ def yaml_of(parsed: Parsed, place: str, text: str) -> Any:
     try:
         content = parse_yaml(text, Path())
     except DataFileError as error:
-        parsed.findings.append(Finding("schema", place, str(error).removeprefix("., ")))
+        parsed.tell("schema", place, str(error).removeprefix("., "))
         return None
     for line, word in bare_words(text):
         problem = f"{word} without quotes is text to one reader and a boolean to another; quote it"
-        parsed.findings.append(Finding("schema", f"{place}: line {line}", problem))
+        parsed.tell("schema", f"{place}: line {line}", problem)
     if content is None:
-        parsed.findings.append(Finding("schema", place, "is empty"))
+        parsed.tell("schema", place, "is empty")
     return content
 
 
@@ -59,68 +95,10 @@ def document(
     """Read one YAML file of a recipe into its model."""
     if name not in files:
         if needed:
-            parsed.findings.append(Finding("files", name, "is missing"))
+            parsed.tell("files", name, "is missing")
         return None
     content = yaml_of(parsed, name, files[name])
     return None if content is None else model_of(parsed, name, content, model)
-
-
-def engine_of(parsed: Parsed, role: RoleName, place: str, content: object) -> None:
-    """Check the options of TensorRT-LLM and note them as those of a role."""
-    if isinstance(content, dict):
-        known = set(load_engine("trtllm").options.names) - set(EngineFile.model_fields)
-        content = {key: value for key, value in content.items() if key not in known}
-    engine = model_of(parsed, place, content, EngineFile)
-    if engine is not None:
-        parsed.engines[role] = PlacedEngine(place, engine)
-
-
-def trtllm_worker(
-    role: RoleName,
-    placed: PlacedEngine,
-    replicas: Setting | None,
-    nodes: Setting | None,
-    gpus_per_node: Setting | None,
-    model: Setting | None,
-) -> Worker:
-    """Say in common words what an engine file sets."""
-    engine = placed.engine
-    world = (
-        engine.tensor_parallel_size * engine.pipeline_parallel_size * engine.context_parallel_size
-    )
-    ep, tp = engine.moe_expert_parallel_size, engine.tensor_parallel_size
-    split = placed.setting("moe_tensor_parallel_size")
-    if split.value is None:  # the engine's own rule
-        split = split._replace(value=tp // ep if tp % ep == 0 else 0)
-    drafts, graph = engine.speculative_config, engine.cuda_graph_config
-    depth = Setting(f"{placed.place}: speculative_config", 0)
-    if drafts is not None:
-        key = "num_nextn_predict_layers" if drafts.max_draft_len is None else "max_draft_len"
-        depth = placed.setting("speculative_config", key)
-    slots = placed.setting("moe_config", "load_balancer", "num_slots")
-    largest = max(
-        [*((graph.batch_sizes or []) if graph else []), graph.max_batch_size if graph else 0]
-    )
-    return Worker(
-        role=role,
-        replicas=replicas,
-        nodes=nodes,
-        gpus_per_node=gpus_per_node,
-        world=placed.setting("tensor_parallel_size")._replace(value=world),
-        tp=placed.setting("tensor_parallel_size"),
-        ep=placed.setting("moe_expert_parallel_size"),
-        moe_tp=split,
-        attention_dp=placed.setting("enable_attention_dp"),
-        batch=placed.setting("max_batch_size"),
-        tokens=placed.setting("max_num_tokens"),
-        sequence=placed.setting("max_seq_len"),
-        depth=depth._replace(value=depth.value or 0),
-        slots=slots._replace(value=slots.value or 0),
-        graph=Setting(f"{placed.place}: cuda_graph_config.batch_sizes", largest)
-        if largest
-        else None,
-        model=model,
-    )
 
 
 def options_of(
@@ -137,14 +115,14 @@ def options_of(
     """
     values, stray, twice = read_words(words, model)
     for word in stray:
-        parsed.findings.append(Finding("options", place, f"{shown(word)} follows no option"))
+        parsed.tell("options", place, f"{shown(word)} follows no option")
     for name in twice:
-        parsed.findings.append(Finding("options", f"{place}: {name}", "stands twice"))
+        parsed.tell("options", f"{place}: {name}", "stands twice")
     known = {str(field.alias) for field in model.model_fields.values()}
     for name in sorted(set(values) - known):
         problem = _unknown(name, known, engine)
         if problem:
-            parsed.findings.append(Finding("options", f"{place}: {name}", problem))
+            parsed.tell("options", f"{place}: {name}", problem)
         del values[name]
     return model_of(parsed, place, values, model)
 
@@ -167,12 +145,12 @@ def command_of(
 ) -> tuple[list[str], dict[str, str]] | None:
     """Read the program of a script; words after ``exec``, and what it exports."""
     if name not in files:
-        parsed.findings.append(Finding("files", name, "is missing"))
+        parsed.tell("files", name, "is missing")
         return None
     try:
         return read_script(files[name])
     except ValueError as error:
-        parsed.findings.append(Finding("schema", name, str(error)))
+        parsed.tell("schema", name, str(error))
         return None
 
 
@@ -186,7 +164,6 @@ def program_of(
     words, exports = command
     if tuple(words[: len(program)]) != program:
         started = shown(" ".join(words[: len(program)]))
-        problem = f"starts {started}; it must start {' '.join(program)!r}"
-        parsed.findings.append(Finding("schema", name, problem))
+        parsed.tell("schema", name, f"starts {started}; it must start {' '.join(program)!r}")
         return None
     return words[len(program) :], exports

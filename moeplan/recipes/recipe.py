@@ -19,18 +19,6 @@ from moeplan.recipes.names import (
     ServedName,
 )
 
-Format = Literal["dynamo", "trtllm", "slurm", "sglang", "vllm"]
-FORMATS: tuple[Format, ...] = ("dynamo", "sglang", "slurm", "trtllm", "vllm")
-
-ENGINE_OF: dict[Format, str] = {
-    "dynamo": "trtllm",
-    "sglang": "sglang",
-    "slurm": "trtllm",
-    "trtllm": "trtllm",
-    "vllm": "vllm",
-}
-"""The engine that a format starts."""
-
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 RoleName = Literal["prefill", "decode"]
 ROLES: tuple[RoleName, ...] = ("prefill", "decode")
@@ -135,6 +123,7 @@ class Recipe(Part):
     recipe : {1}
         Version of this record.
     format : str
+        Name of one of `formats.FORMATS`.
     engine_release : str
         Release of the engine that the options are for.
     machine, served, config, settings
@@ -142,18 +131,13 @@ class Recipe(Part):
     """
 
     recipe: Literal[1] = 1
-    format: Format
+    format: Plain
     engine_release: Plain
     machine: Machine
     served: Served
     config: Configuration
     prediction: Prediction | None = None
     settings: Settings
-
-    @property
-    def engine(self) -> str:
-        """Engine that the recipe starts."""
-        return ENGINE_OF[self.format]
 
     def workers(self, role: RoleName) -> int:
         """Workers of a role."""

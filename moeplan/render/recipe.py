@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from moeplan.recipes.checks import Result, failures
 from moeplan.recipes.diff import Change
+from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.recipe import Recipe
 from moeplan.recipes.writing import recipe_names
 from moeplan.render.common import (
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 def written(recipe: Recipe, folder: str) -> list[RenderableType]:
     """Say what was written."""
-    engine = load_engine(recipe.engine)
+    engine = load_engine(FORMATS[recipe.format].engine)
     return [
         heading(f"Recipe of format {recipe.format} in {folder}"),
         paragraph(

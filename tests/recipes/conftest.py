@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from moeplan.recipes.recipe import FORMATS, Format
+from moeplan.recipes.formats import FORMATS
 from tests.samples import Command, runner
 
 
@@ -15,6 +15,6 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 @pytest.fixture(params=FORMATS)
-def format_name(request: pytest.FixtureRequest) -> Format:
-    name: Format = request.param
+def format_name(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
     return name

@@ -6,8 +6,9 @@ from functools import cache
 
 import moeplan
 from moeplan.options import Options
+from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.question import Request, recipe_for_configuration, recipe_of
-from moeplan.recipes.recipe import ENGINE_OF, Format, Recipe
+from moeplan.recipes.recipe import Recipe
 from moeplan.recipes.writing import recipe_files
 from moeplan.scenario import cluster_of, gpus_needed
 from presets import published_rows
@@ -26,9 +27,9 @@ def answers(sku: str) -> tuple[moeplan.Best, ...]:
 
 
 @cache
-def published(format_name: Format) -> tuple[Recipe, ...]:
+def published(format_name: str) -> tuple[Recipe, ...]:
     """Recipes of the 20 published configurations."""
-    options = Options(engine=ENGINE_OF[format_name])
+    options = Options(engine=FORMATS[format_name].engine)
     found = []
     for row in published_rows():
         content = {name: getattr(row, name) for name in moeplan.Configuration.model_fields}
@@ -40,7 +41,7 @@ def published(format_name: Format) -> tuple[Recipe, ...]:
 
 
 @cache
-def searched(sku: str, format_name: Format) -> tuple[Recipe, ...]:
+def searched(sku: str, format_name: str) -> tuple[Recipe, ...]:
     """Recipes of the best answers of a machine."""
     options = Options()
     made = []
@@ -55,7 +56,7 @@ Files = dict[str, str]
 
 
 @cache
-def every_recipe(format_name: Format) -> tuple[tuple[Recipe, Files], ...]:
+def every_recipe(format_name: str) -> tuple[tuple[Recipe, Files], ...]:
     """Published and searched, on all machines, each with its files."""
     found = published(format_name)
     for sku in MACHINES:
@@ -64,7 +65,7 @@ def every_recipe(format_name: Format) -> tuple[tuple[Recipe, Files], ...]:
 
 
 @cache
-def good(format_name: Format, sku: str = "gb200") -> tuple[Recipe, Files]:
+def good(format_name: str, sku: str = "gb200") -> tuple[Recipe, Files]:
     """A recipe over several nodes with drafts and copied experts, and its files."""
     configuration = moeplan.Configuration(
         prefill_workers=3,
@@ -78,6 +79,6 @@ def good(format_name: Format, sku: str = "gb200") -> tuple[Recipe, Files]:
         eplb_slots=288,
         concurrency=1060,
     )
-    options = Options(engine=ENGINE_OF[format_name])
+    options = Options(engine=FORMATS[format_name].engine)
     recipe = recipe_for_configuration(sku, configuration, options, Request(format_name))
     return recipe, recipe_files(recipe)

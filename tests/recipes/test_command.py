@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import moeplan
-from moeplan.recipes.recipe import FORMATS, Format
+from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.writing import RECORD, recipe_names
 from tests.recipes.samples import answers, good
 from tests.samples import MEASURED, Command
@@ -37,7 +37,7 @@ def test_a_target_becomes_a_recipe_that_passes(command: Command, tmp_path: Path)
 
 @pytest.mark.parametrize("format_name", FORMATS)
 def test_json_says_what_was_written(
-    command: Command, tmp_path: Path, config: str, format_name: Format
+    command: Command, tmp_path: Path, config: str, format_name: str
 ) -> None:
     folder = tmp_path / "out"
     done = command(

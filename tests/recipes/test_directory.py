@@ -8,7 +8,7 @@ import pytest
 
 from moeplan.recipes import directory
 from moeplan.recipes.directory import read_recipe, write_recipe
-from moeplan.recipes.recipe import FORMATS
+from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.writing import OWN_FILES, RECORD, recipe_names
 from presets import DataFileError, InputError
 from tests.recipes.samples import every_recipe, good

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from moeplan.recipes.checks import failures
 from moeplan.recipes.command_line import read_script
-from moeplan.recipes.kubernetes import plain
-from moeplan.recipes.recipe import Format, Recipe, Settings
+from moeplan.recipes.dynamo.kubernetes import plain
+from moeplan.recipes.recipe import Recipe, Settings
 from moeplan.recipes.writing import check_files, recipe_files
 from presets import DataFileError
 from presets.files import validated
@@ -130,7 +130,7 @@ PATHS = st.text(
 @settings(max_examples=25, deadline=None)
 @given(path=PATHS)
 @pytest.mark.parametrize("name", ["dynamo", "slurm", "trtllm", "sglang", "vllm"])
-def test_any_path_stays_in_its_field(name: Format, path: str) -> None:
+def test_any_path_stays_in_its_field(name: str, path: str) -> None:
     recipe, _ = good(name)
     try:
         changed = with_settings(recipe, model_path=path)
@@ -144,7 +144,7 @@ def test_any_path_stays_in_its_field(name: Format, path: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["sglang", "vllm", "trtllm"])
-def test_a_shell_hands_on_what_was_meant(name: Format, tmp_path: Path) -> None:
+def test_a_shell_hands_on_what_was_meant(name: str, tmp_path: Path) -> None:
     recipe, _ = good(name)
     path = "/models/a b$(touch owned)`touch owned`\"'\\;&|<>*?~#${HOME}!"
     files = recipe_files(with_settings(recipe, model_path=path))

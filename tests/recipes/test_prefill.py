@@ -14,12 +14,12 @@ from moeplan.options import Options
 from moeplan.recipes.checks import failures
 from moeplan.recipes.diff import compare_recipes
 from moeplan.recipes.question import Request, recipe_for_configuration
-from moeplan.recipes.recipe import Format, Recipe
+from moeplan.recipes.recipe import Recipe
 from moeplan.recipes.writing import ROW, check_files, parse_files, recipe_files
 from presets import read_serving_rows
 
 
-def recipe_of(format_name: Format, attention: str, **changes: Any) -> Recipe:
+def recipe_of(format_name: str, attention: str, **changes: Any) -> Recipe:
     content: dict[str, Any] = {
         "prefill_workers": 2,
         "prefill_gpus_per_worker": 4,
@@ -38,7 +38,7 @@ def recipe_of(format_name: Format, attention: str, **changes: Any) -> Recipe:
 
 
 @pytest.mark.parametrize("attention", ["dp", "tp"])
-def test_what_is_written_says_how_prefill_runs(format_name: Format, attention: str) -> None:
+def test_what_is_written_says_how_prefill_runs(format_name: str, attention: str) -> None:
     recipe = recipe_of(format_name, attention)
     files = recipe_files(recipe)
     results = check_files(recipe, files)
@@ -51,7 +51,7 @@ def test_what_is_written_says_how_prefill_runs(format_name: Format, attention: s
 
 
 @pytest.mark.parametrize("written", ["dp", "tp"])
-def test_files_of_the_other_mode_are_refused(format_name: Format, written: str) -> None:
+def test_files_of_the_other_mode_are_refused(format_name: str, written: str) -> None:
     other = "tp" if written == "dp" else "dp"
     files = recipe_files(recipe_of(format_name, written))
     found = failures(check_files(recipe_of(format_name, other), files))
@@ -75,7 +75,7 @@ def test_options_of_each_engine() -> None:
     assert "--all2all-backend" not in vllm
 
 
-def test_one_gpu_is_written_the_same_in_both_modes(format_name: Format) -> None:
+def test_one_gpu_is_written_the_same_in_both_modes(format_name: str) -> None:
     one = {"prefill_gpus_per_worker": 1, "prefill_workers": 4, "mtp_depth": 0}
     one |= {"decode_gpus_per_worker": 4, "decode_ep": 4}
     written = []
@@ -90,7 +90,7 @@ def test_one_gpu_is_written_the_same_in_both_modes(format_name: Format) -> None:
     assert written[0] == written[1]
 
 
-def test_the_row_for_validate_keeps_the_mode(format_name: Format, tmp_path: Path) -> None:
+def test_the_row_for_validate_keeps_the_mode(format_name: str, tmp_path: Path) -> None:
     recipe = recipe_of(format_name, "tp")
     path = tmp_path / "rows.csv"
     path.write_text(recipe_files(recipe)[ROW])

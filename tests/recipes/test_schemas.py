@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from moeplan.recipes.command_line import read_script
-from moeplan.recipes.recipe import Format, Recipe
-from moeplan.recipes.sglang import SERVER
+from moeplan.recipes.recipe import Recipe
+from moeplan.recipes.sglang.files import SERVER
 from tests.recipes.samples import every_recipe, good
 from tests.recipes.strict import (
     broken_rules,
@@ -42,7 +42,7 @@ def engine_texts(recipe: Recipe, files: dict[str, str]) -> list[Any]:
 
 
 @pytest.mark.parametrize("format_name", ["dynamo", "slurm", "trtllm"])
-def test_engine_options_are_those_of_the_engine(format_name: Format) -> None:
+def test_engine_options_are_those_of_the_engine(format_name: str) -> None:
     for recipe, files in every_recipe(format_name):
         for content in engine_texts(recipe, files):
             found = [each.message for each in engine_validator().iter_errors(content)]

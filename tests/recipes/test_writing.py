@@ -16,11 +16,12 @@ import yaml
 
 import moeplan
 from moeplan.options import Options
-from moeplan.recipes.checks import CHECKS, failures
+from moeplan.recipes.checks import failures
+from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.placement import lay_out, place_recipe
 from moeplan.recipes.question import Request, recipe_for_configuration
-from moeplan.recipes.recipe import FORMATS, Format, Recipe, RoleName
-from moeplan.recipes.sglang import DISPATCH, QUEUE_DEPTH
+from moeplan.recipes.recipe import Recipe, RoleName
+from moeplan.recipes.sglang.files import DISPATCH, QUEUE_DEPTH
 from moeplan.recipes.writing import ROW, check_files, recipe_files
 from moeplan.render.placement import placement_lines
 from tests.recipes.samples import answers, every_recipe, good, searched
@@ -43,7 +44,7 @@ SA_BENCH = {
 """Keys of sa-bench, as srt-slurm 0.3.0 writes them."""
 
 
-def recipe_of_shape(sku: str, format_name: Format, model: str = "", **changes: Any) -> Recipe:
+def recipe_of_shape(sku: str, format_name: str, model: str = "", **changes: Any) -> Recipe:
     options = Options(model=model) if model else Options()
     return recipe_for_configuration(sku, changed(**changes), options, Request(format_name))
 
@@ -163,9 +164,7 @@ def test_small_workers_alone_share_no_memory() -> None:
         ),
     ],
 )
-def test_other_shapes_and_models(
-    name: Format, sku: str, model: str, changes: dict[str, Any]
-) -> None:
+def test_other_shapes_and_models(name: str, sku: str, model: str, changes: dict[str, Any]) -> None:
     assert passing(recipe_of_shape(sku, name, model, **changes))
 
 
@@ -222,7 +221,7 @@ def test_measured_figures_go_back_to_validate(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
-def test_the_commands_of_the_readme_make_that_row(format_name: Format, tmp_path: Path) -> None:
+def test_the_commands_of_the_readme_make_that_row(format_name: str, tmp_path: Path) -> None:
     recipe, files = good(format_name)
     result = json.dumps(SA_BENCH if format_name == "slurm" else AIPERF)
     for name, text in (files | {"result.json": result}).items():
@@ -237,14 +236,14 @@ def test_the_commands_of_the_readme_make_that_row(format_name: Format, tmp_path:
 
 
 @pytest.mark.parametrize("format_name", ["dynamo", "sglang", "trtllm", "vllm"])
-def test_the_benchmark_leaves_the_result_that_is_brought_back(format_name: Format) -> None:
+def test_the_benchmark_leaves_the_result_that_is_brought_back(format_name: str) -> None:
     text = good(format_name)[1]["README.md"]
     made = re.search(r"^.*result\.json$", text, re.MULTILINE)
     assert made is not None
     assert made.start() < text.index("jq -r")
 
 
-def test_the_readme_says_what_a_reader_needs(format_name: Format) -> None:
+def test_the_readme_says_what_a_reader_needs(format_name: str) -> None:
     for recipe, files in every_recipe(format_name)[::20]:
         text = files["README.md"]
         assert recipe.prediction is not None
@@ -259,7 +258,7 @@ def test_the_readme_says_what_a_reader_needs(format_name: Format) -> None:
             "moeplan validate measured.csv",
             f"{recipe.config.concurrency} requests",
             f"{recipe.prediction.tok_s_per_user:,.1f}",
-            "not on" if recipe.engine != "trtllm" else "## Apply",
+            "not on" if FORMATS[recipe.format].engine != "trtllm" else "## Apply",
             "Extrapolated, in:" if recipe.prediction.origin == "extrapolated" else "Modelled",
         ):
             assert wanted in text
@@ -274,7 +273,10 @@ def test_a_recipe_without_a_prediction_says_so() -> None:
 
 def test_the_document_lists_every_check() -> None:
     text = Path(__file__).parents[2].joinpath("docs", "recipes.md").read_text("utf-8")
-    for check in CHECKS:
-        formats = ", ".join(f"`{each}`" for each in check.formats)
-        told = "all" if check.formats == FORMATS else formats
-        assert f"| `{check.name}` | {told} | {check.rule} |" in text
+    used: dict[tuple[str, str], list[str]] = {}
+    for name, each in FORMATS.items():
+        for check in each.checks:
+            used.setdefault((check.name, check.rule), []).append(name)
+    for (name, rule), formats in used.items():
+        told = "all" if formats == list(FORMATS) else ", ".join(f"`{each}`" for each in formats)
+        assert f"| `{name}` | {told} | {rule} |" in text

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from moeplan.recipes.benchmark import SHORTEST, WHOLE_OUTPUT
-from moeplan.recipes.parsed import Parsed, Setting, Worker
+from moeplan.recipes.checks import Breaches, Check, differs
+from moeplan.recipes.command_line import Options
+from moeplan.recipes.parsed import Parsed, Setting, Unreadable, Worker
 from moeplan.recipes.placement import spread_worker
 from moeplan.recipes.recipe import ROLES
 from presets import InputError
-
-Breaches = Iterator[tuple[str, str]]
-
-
-class Unreadable(Exception):
-    """What a check judges could not be read; the findings of reading say why."""
 
 
 def workers_of(parsed: Parsed) -> tuple[Worker, Worker]:
@@ -28,16 +22,6 @@ def workers_of(parsed: Parsed) -> tuple[Worker, Worker]:
     if len(parsed.workers) < len(ROLES):
         raise Unreadable
     return parsed.workers["prefill"], parsed.workers["decode"]
-
-
-def differs(setting: Setting, wanted: object, why: str) -> Breaches:
-    """Tell a setting that is not what it must be."""
-    if setting.value != wanted:
-        yield setting.field, f"is {_shown(setting.value)}; it must be {_shown(wanted)}, {why}"
-
-
-def _shown(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def world(parsed: Parsed) -> Breaches:
@@ -67,7 +51,9 @@ def sums(parsed: Parsed) -> Breaches:
 
 def nodes(parsed: Parsed) -> Breaches:
     """Find workers that neither fit a server nor fill whole ones."""
-    machine = parsed.recipe.machine
+    machine = parsed.facts.machine
+    if machine is None:
+        raise Unreadable
     for worker in workers_of(parsed):
         try:
             spread = spread_worker(worker.world.value, machine)
@@ -86,43 +72,44 @@ def nodes(parsed: Parsed) -> Breaches:
 
 def experts(parsed: Parsed) -> Breaches:
     """Experts are spread and split over the ranks of a worker, as configured."""
+    config = parsed.facts.config
     for worker in workers_of(parsed):
-        ep, split = worker.ep.value, worker.moe_tp.value
-        if ep * split != worker.tp.value:
+        ep, split, tp = worker.ep.value, worker.moe_tp.value, worker.tp.value
+        if tp % ep:
+            yield worker.ep.field, f"is {ep}; it must divide {tp}, the ranks of the worker"
+        elif ep * split != tp:
             yield (
                 worker.ep.field,
-                f"is {ep}, and experts are split {split} ways; their product must be "
-                f"{worker.tp.value}, the ranks of the worker",
+                f"is {ep}, and each expert is split {split} ways; their product must be {tp}, the "
+                "ranks of the worker",
             )
-        if worker.role == "decode":
-            yield from differs(
-                worker.ep, parsed.recipe.config.decode_ep, "as the configuration has"
-            )
+        if config is not None and worker.role == "decode":
+            yield from differs(worker.ep, config.decode_ep, "as the configuration has")
 
 
 def slots(parsed: Parsed) -> Breaches:
     """Every rank holds as many expert slots as every other."""
-    count = parsed.recipe.served.experts
+    config, count = parsed.facts.config, parsed.facts.experts
     for worker in workers_of(parsed):
-        wanted = parsed.recipe.config.eplb_slots if worker.role == "decode" else 0
-        yield from differs(worker.slots, wanted, "as the configuration has")
-        if 0 < worker.slots.value < count:
+        if config is not None:
+            wanted = config.eplb_slots if worker.role == "decode" else 0
+            yield from differs(worker.slots, wanted, "as the configuration has")
+        if count is not None and 0 < worker.slots.value < count:
             yield worker.slots.field, f"is {worker.slots.value}; the model has {count} experts"
-        if (worker.slots.value or count) % worker.ep.value:
+        held = worker.slots.value or count
+        if held is not None and held % worker.ep.value:
             field = worker.slots.field if worker.slots.value else worker.ep.field
-            yield (
-                field,
-                f"{worker.slots.value or count} expert slots are not shared evenly by EP "
-                f"{worker.ep.value}",
-            )
+            yield field, f"{held} expert slots are not shared evenly by EP {worker.ep.value}"
 
 
 def attention(parsed: Parsed) -> Breaches:
     """Attention is replicated or split as configured; what is split divides the heads."""
-    heads = parsed.recipe.served.heads
+    heads, record = parsed.facts.heads, parsed.record
+    if heads is None:
+        raise Unreadable
     for worker in workers_of(parsed):
-        if worker.world.value > 1:
-            wanted = parsed.recipe.attention_dp(worker.role)
+        if record is not None and worker.world.value > 1:
+            wanted = record.attention_dp(worker.role)
             yield from differs(worker.attention_dp, wanted, "as the configuration has")
         if not worker.attention_dp.value and heads % worker.tp.value:
             yield (
@@ -133,8 +120,8 @@ def attention(parsed: Parsed) -> Breaches:
 
 def batch(parsed: Parsed) -> Breaches:
     """Decode takes as many requests as configured."""
-    _, decode = workers_of(parsed)
-    yield from differs(decode.batch, parsed.recipe.config.max_batch, "as the configuration has")
+    config = parsed.recipe.config
+    yield from differs(workers_of(parsed)[1].batch, config.max_batch, "as the configuration has")
 
 
 def tokens(parsed: Parsed) -> Breaches:
@@ -147,18 +134,20 @@ def tokens(parsed: Parsed) -> Breaches:
             f"is {decode.tokens.value}; a step of {decode.batch.value} requests with "
             f"{decode.depth.value} drafts each needs {need}",
         )
-    longest = parsed.recipe.served.isl
-    if prefill.tokens is not None and prefill.tokens.value < longest:
+    longest = parsed.facts.isl
+    if prefill.tokens is not None and longest is not None and prefill.tokens.value < longest:
         yield prefill.tokens.field, f"is {prefill.tokens.value}; the longest input has {longest}"
 
 
 def sequence(parsed: Parsed) -> Breaches:
     """Find sequences that the longest request exceeds."""
-    served = parsed.recipe.served
+    isl, osl = parsed.facts.isl, parsed.facts.osl
+    if isl is None or osl is None:
+        raise Unreadable
     prefill, decode = workers_of(parsed)
     for worker, need, what in (
-        (prefill, served.isl, "the longest input"),
-        (decode, served.isl + served.osl, "the longest input and output"),
+        (prefill, isl, "the longest input"),
+        (decode, isl + osl, "the longest input and output"),
     ):
         if worker.sequence.value < need:
             yield worker.sequence.field, f"is {worker.sequence.value}; {what} take {need} tokens"
@@ -166,10 +155,13 @@ def sequence(parsed: Parsed) -> Breaches:
 
 def drafts(parsed: Parsed) -> Breaches:
     """Prefill fills the cache of the draft layers that decode reads."""
-    for worker in workers_of(parsed):
-        yield from differs(
-            worker.depth, parsed.recipe.config.mtp_depth, "on both roles, as the configuration has"
-        )
+    prefill, decode = workers_of(parsed)
+    if parsed.facts.config is None:
+        yield from differs(prefill.depth, decode.depth.value, f"as {decode.depth.field} has")
+        return
+    wanted = parsed.facts.config.mtp_depth
+    for worker in (prefill, decode):
+        yield from differs(worker.depth, wanted, "on both roles, as the configuration has")
 
 
 def model(parsed: Parsed) -> Breaches:
@@ -177,16 +169,16 @@ def model(parsed: Parsed) -> Breaches:
     prefill, decode = workers_of(parsed)
     if prefill.model is not None and decode.model is not None:
         yield from differs(decode.model, prefill.model.value, f"as {prefill.model.field} has")
+    places = [parsed.commands[role] for role in ROLES if role in parsed.commands]
     names = [
-        (place, options.served_model_name)
-        for place, options in parsed.commands.values()
-        if hasattr(options, "served_model_name")
+        Setting(f"{place}: --served-model-name", name)
+        for place in places
+        if (name := getattr(parsed.get(place, Options), "served_model_name", None)) is not None
     ]
-    for place, name in names[1:]:
-        setting = Setting(f"{place}: --served-model-name", name)
-        yield from differs(setting, names[0][1], "as the other role has")
+    for other in names[1:]:
+        yield from differs(other, names[0].value, "as the other role has")
     if names and "model" in parsed.load:
-        yield from differs(parsed.load["model"], names[0][1], "as the workers serve it")
+        yield from differs(parsed.load["model"], names[0].value, "as the workers serve it")
 
 
 def load(parsed: Parsed) -> Breaches:
@@ -223,3 +215,28 @@ def graphs(parsed: Parsed) -> Breaches:
                 worker.graph.field,
                 f"goes up to {worker.graph.value}; the largest batch is {worker.batch.value}",
             )
+
+
+WORKER_CHECKS: tuple[Check, ...] = (
+    Check("files", "every file of the format is there"),
+    Check("schema", "every document has known fields only, each of its type"),
+    Check("options", "every option of a command is one that the program takes, once"),
+    Check("world-size", "GPUs per pod x nodes = tensor x pipeline x context parallel", world),
+    Check("sums", "workers and their GPUs are those of the configuration", sums),
+    Check("nodes", "a worker fits its server, or fills whole servers", nodes),
+    Check("experts", "expert tp x EP = tp, and EP is that of the configuration", experts),
+    Check("slots", "EP divides the expert slots, at least one per expert", slots),
+    Check(
+        "attention",
+        "attention of both roles is as configured, and tp divides the heads",
+        attention,
+    ),
+    Check("batch", "the largest batch is that of the configuration", batch),
+    Check("tokens", "a step holds the batch with its drafts, or the longest input", tokens),
+    Check("sequence", "the longest sequence holds input and output", sequence),
+    Check("drafts", "both roles draft as deep as the configuration", drafts),
+    Check("model", "both roles serve one checkpoint under one name", model),
+    Check("load", "the load is that of the configuration and the workload", load),
+    Check("cuda-graph", "no recorded batch is above the largest batch", graphs, warns=True),
+)
+"""Checks of every format."""

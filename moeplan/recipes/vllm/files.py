@@ -16,12 +16,15 @@ from moeplan.recipes.command_line import (
     Options,
     Port,
     Share,
+    SlotPort,
     Text,
     script,
+    slot_port,
 )
 from moeplan.recipes.launch import (
     LEADER_GUARD,
     LEADER_PORT,
+    PORT_STEP,
     PORTS,
     RANK_GUARD,
     ROUTER_PORT,
@@ -29,9 +32,12 @@ from moeplan.recipes.launch import (
     launch_files,
     read_load,
     read_router,
+    sharing,
+    slot_lines,
     worker_addresses,
+    worker_port,
 )
-from moeplan.recipes.parsed import Finding, Parsed, Setting, Worker
+from moeplan.recipes.parsed import Parsed, Setting, Worker
 from moeplan.recipes.placement import lay_out
 from moeplan.recipes.reading import options_of, program_of
 from moeplan.recipes.recipe import ROLES, Recipe, RoleName
@@ -42,6 +48,10 @@ SERVER = ("vllm", "serve")
 ROUTER = ("vllm-router",)
 ANY_ADDRESS = "0.0.0.0"
 SIDE_CHANNEL = "VLLM_NIXL_SIDE_CHANNEL_HOST"
+SIDE_CHANNEL_PORT = "VLLM_NIXL_SIDE_CHANNEL_PORT"
+SIDE_CHANNEL_OFFSET = 5600 - 8100
+"""From a worker's own port to where the other role reads its cache; 5600 is vLLM's default. [1]"""
+
 HEADLESS = 'if [ "$NODE_RANK" -gt 0 ]; then set -- --headless "$@"; fi'
 
 All2All = Literal[
@@ -89,7 +99,7 @@ class ServerOptions(Options):
 
     served_model_name: Annotated[Text, Field(alias="--served-model-name")]
     host: Annotated[Text, Field(alias="--host")]
-    port: Annotated[Port, Field(alias="--port")]
+    port: Annotated[SlotPort, Field(alias="--port")]
     nnodes: Annotated[Count, Field(alias="--nnodes")] = 1
     node_rank: Annotated[Text | None, Field(alias="--node-rank")] = None
     master_addr: Annotated[Text | None, Field(alias="--master-addr")] = None
@@ -124,7 +134,7 @@ class ServerOptions(Options):
     stream_interval: Annotated[Count | None, Field(alias="--stream-interval")] = None
     kv_transfer_config: Annotated[Transfer, FromJson, Field(alias="--kv-transfer-config")]
 
-    shell_fields: ClassVar[frozenset[str]] = frozenset({"node_rank", "master_addr"})
+    shell_fields: ClassVar[frozenset[str]] = frozenset({"node_rank", "master_addr", "port"})
 
 
 class PairRouterOptions(RouterOptions):
@@ -183,7 +193,7 @@ def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
         {
             "served_model_name": recipe.settings.served_name,
             "host": ANY_ADDRESS,
-            "port": PORTS[role],
+            "port": worker_port(recipe, role),
             "nnodes": spread.nodes,
             "node_rank": "$NODE_RANK" if several else None,
             "master_addr": "$LEADER" if several else None,
@@ -238,7 +248,11 @@ def _drafts(depth: int) -> Drafts | None:
 
 def _worker_script(recipe: Recipe, role: RoleName) -> str:
     options = server_options(recipe, role)
-    before = [f'export {SIDE_CHANNEL}="$(hostname -i)"']
+    before = [
+        *slot_lines(recipe, role),
+        f'export {SIDE_CHANNEL}="$(hostname -i)"',
+        f"export {SIDE_CHANNEL_PORT}={_side_channel_port(recipe, role)}",
+    ]
     if options.nnodes > 1:
         before = [RANK_GUARD, LEADER_GUARD, *before, HEADLESS]
     comment = (
@@ -247,6 +261,12 @@ def _worker_script(recipe: Recipe, role: RoleName) -> str:
     )
     program = [*SERVER, recipe.settings.model_path]
     return script(comment, program, options.lines(), before)
+
+
+def _side_channel_port(recipe: Recipe, role: RoleName) -> str:
+    """Port of the cache: another for each worker that may stand on one server."""
+    first = PORTS[role] + SIDE_CHANNEL_OFFSET
+    return slot_port(first, PORT_STEP) if sharing(recipe, role) > 1 else str(first)
 
 
 def read_vllm(parsed: Parsed, files: Mapping[str, str]) -> None:
@@ -260,13 +280,13 @@ def read_vllm(parsed: Parsed, files: Mapping[str, str]) -> None:
         words, parsed.environment[role] = command
         model = Setting(f"{name}: model", words[0] if words else "")
         if not words or words[0].startswith("--"):
-            parsed.findings.append(Finding("schema", model.field, "is missing after vllm serve"))
+            parsed.tell("schema", model.field, "is missing after vllm serve")
         options = options_of(parsed, name, words[1:], ServerOptions, load_engine("vllm"))
         if options is not None:
             if options.nnodes > 1 and "--headless" not in files[name]:
                 problem = "is missing; only the first node of a worker serves"
-                parsed.findings.append(Finding("options", f"{name}: --headless", problem))
-            parsed.commands[role] = (name, options)
+                parsed.tell("options", f"{name}: --headless", problem)
+            parsed.commands[role] = name
             parsed.workers[role] = _worker(parsed, name, options, model, router.get(role))
     read_load(parsed, files)
 
@@ -274,7 +294,7 @@ def read_vllm(parsed: Parsed, files: Mapping[str, str]) -> None:
 def _worker(
     parsed: Parsed, name: str, options: ServerOptions, model: Setting, replicas: Setting | None
 ) -> Worker:
-    experts = parsed.recipe.served.experts
+    experts = parsed.facts.experts or 0
     tp, dp = options.tensor_parallel_size, options.data_parallel_size
     world = tp * dp
 

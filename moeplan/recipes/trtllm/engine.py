@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from costmodel.runs import has_trtllm_experts
-from moeplan.recipes.engine_file import EngineFile
 from moeplan.recipes.recipe import ROLES, Recipe, RoleName
+from moeplan.recipes.trtllm.engine_file import EngineFile
 from presets.engines import Engine, load_engine
 
 KV_TYPES = {8: "fp8", 16: "auto", 4: "nvfp4"}

@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from moeplan.recipes import kubernetes as k8s
-from moeplan.recipes.benchmark import aiperf_options
+from moeplan.recipes.benchmark import AIPERF_PROFILE, RESULT, aiperf_options
 from moeplan.recipes.command_line import Count, Options, Text
+from moeplan.recipes.dynamo import kubernetes as k8s
+from moeplan.recipes.markdown import block, code
 from moeplan.recipes.placement import Layout, lay_out
 from moeplan.recipes.recipe import ROLES, Recipe, RoleName
-from moeplan.recipes.trtllm import engine_files
+from moeplan.recipes.trtllm.engine import engine_files
 from moeplan.recipes.yaml_text import yaml_text
 from presets.engines import RELEASE, load_dynamo
 
@@ -39,9 +40,7 @@ WORKER_ENV = {
 NVLINK_ENV = {"NCCL_CUMEM_ENABLE": "1", "NCCL_MNNVL_ENABLE": "1"}
 """What a worker on several servers of an NVLink domain needs besides (Dynamo GB200 recipe)."""
 
-BENCHMARK_SCRIPT = (
-    f'pip install --quiet "$0" && aiperf "$@" && cat {RESULTS}/profile_export_aiperf.json'
-)
+BENCHMARK_SCRIPT = f'pip install --quiet "$0" && aiperf "$@" && cat {RESULTS}/{AIPERF_PROFILE}'
 """Options come as words of their own, never as part of this text."""
 
 
@@ -293,3 +292,48 @@ def _benchmark(recipe: Recipe) -> k8s.Job:
         metadata=_metadata(recipe, f"{recipe.settings.name}-benchmark"),
         spec=k8s.JobSpec(backoff_limit=0, template=k8s.PodTemplate(spec=pod)),
     )
+
+
+def dynamo_guide(recipe: Recipe) -> list[str]:
+    """Say how the objects are used."""
+    name, layout = recipe.settings.name, lay_out(recipe)
+    space = f" -n {recipe.settings.namespace}" if recipe.settings.namespace else ""
+    kubectl = f"kubectl{space}"
+    names = [f"{role}-engine.yaml" for role in ROLES]
+    names += ["compute-domain.yaml"] if layout.claiming else []
+    before = []
+    if layout.pack:
+        before = ["# once per cluster, by its administrator", "kubectl apply -f topology.yaml"]
+    apply = f"{kubectl} apply {' '.join(f'-f {each}' for each in [*names, 'deployment.yaml'])}"
+    needs = (
+        f"The cluster needs Dynamo {_dynamo_release(recipe)} with Grove, the storage claim "
+        f"{code(recipe.settings.claim)} with the checkpoint at {code(recipe.settings.model_path)} "
+        f"(mounted at /models)"
+    )
+    needs += ", and the DRA driver for GPUs (ComputeDomain)." if layout.claiming else "."
+    if set(layout.claiming) != set(ROLES):
+        needs += (
+            " Caches move by NIC: add the RDMA resource of the cluster, which differs from one to "
+            "the next, to the limits of the workers."
+        )
+    job = f"{name}-benchmark"
+    return [
+        f"## Apply\n\n{needs}\n\n" + block(*before, apply),
+        "## Is it healthy\n\n"
+        + block(
+            f"{kubectl} wait dynamographdeployment/{name} --for=condition=Ready --timeout=2h",
+            f"{kubectl} get pods -l nvidia.com/dynamo-graph-deployment-name={name} -o wide",
+            f"{kubectl} port-forward service/{name}-frontend {FRONTEND_PORT}:{FRONTEND_PORT} &",
+            f"curl -s localhost:{FRONTEND_PORT}/health",
+        ),
+        "## Benchmark\n\n"
+        + block(
+            f"{kubectl} apply -f benchmark.yaml",
+            f"{kubectl} wait job/{job} --for=condition=Complete --timeout=2h",
+            f"{kubectl} logs job/{job} | sed -n '/^{{/,$p' > {RESULT}",
+        ),
+    ]
+
+
+def _dynamo_release(recipe: Recipe) -> str:
+    return image_release(recipe.settings.image) or load_dynamo().default_release

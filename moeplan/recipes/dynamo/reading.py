@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from moeplan.recipes.benchmark import AiperfOptions, load_settings
-from moeplan.recipes.dynamo import (
+from moeplan.recipes.dynamo.files import (
     BENCHMARK_SCRIPT,
     FRONTEND_PORT,
     GPU,
     FrontendOptions,
     WorkerOptions,
 )
-from moeplan.recipes.kubernetes import (
+from moeplan.recipes.dynamo.kubernetes import (
     ClusterTopologyBinding,
     Component,
     ComputeDomain,
@@ -22,17 +22,13 @@ from moeplan.recipes.kubernetes import (
     Job,
     plain,
 )
-from moeplan.recipes.parsed import Finding, Parsed, Setting
-from moeplan.recipes.reading import (
-    document,
-    engine_of,
-    options_of,
-    trtllm_worker,
-    yaml_of,
-)
+from moeplan.recipes.parsed import Parsed, Setting
+from moeplan.recipes.reading import document, options_of, yaml_of
 from moeplan.recipes.recipe import ROLES, RoleName
+from moeplan.recipes.trtllm.reading import note_worker, read_engine
 
 DEPLOYMENT, BENCHMARK = "deployment.yaml", "benchmark.yaml"
+COMPUTE_DOMAIN, TOPOLOGY = "compute-domain.yaml", "topology.yaml"
 
 
 def read_dynamo(parsed: Parsed, files: Mapping[str, str]) -> None:
@@ -41,20 +37,16 @@ def read_dynamo(parsed: Parsed, files: Mapping[str, str]) -> None:
         name = f"{role}-engine.yaml"
         config_map = document(parsed, files, name, ConfigMap)
         if config_map is not None:
-            parsed.config_maps[name] = config_map
             _read_engine(parsed, role, name, config_map)
-    parsed.compute_domain = document(
-        parsed, files, "compute-domain.yaml", ComputeDomain, needed=False
-    )
-    parsed.topology = document(parsed, files, "topology.yaml", ClusterTopologyBinding, needed=False)
-    parsed.deployment = document(parsed, files, DEPLOYMENT, DynamoGraphDeployment)
-    if parsed.deployment is not None:
-        _read_frontend(parsed, parsed.deployment)
+    document(parsed, files, COMPUTE_DOMAIN, ComputeDomain, needed=False)
+    document(parsed, files, TOPOLOGY, ClusterTopologyBinding, needed=False)
+    deployment = document(parsed, files, DEPLOYMENT, DynamoGraphDeployment)
+    if deployment is not None:
+        _read_frontend(parsed, deployment)
         for role in ROLES:
-            _read_worker(parsed, role, parsed.deployment)
+            _read_worker(parsed, role, deployment)
     job = document(parsed, files, BENCHMARK, Job)
     if job is not None:
-        parsed.job = job
         _read_benchmark(parsed, job)
 
 
@@ -77,12 +69,12 @@ def component_of(deployment: DynamoGraphDeployment, kind: str) -> Component | No
 def _read_engine(parsed: Parsed, role: RoleName, name: str, config_map: ConfigMap) -> None:
     key = f"{role}.yaml"
     if key not in config_map.data:
-        parsed.findings.append(Finding("files", f"{name}: data.{key}", "is missing"))
+        parsed.tell("files", f"{name}: data.{key}", "is missing")
         return
     place = f"{name}: data.{key}"
     content = yaml_of(parsed, place, config_map.data[key])
     if content is not None:
-        engine_of(parsed, role, place, content)
+        read_engine(parsed, role, place, content)
 
 
 def _read_frontend(parsed: Parsed, deployment: DynamoGraphDeployment) -> None:
@@ -95,11 +87,11 @@ def _read_frontend(parsed: Parsed, deployment: DynamoGraphDeployment) -> None:
     options = options_of(parsed, place, words, FrontendOptions)
     if options is not None and options.http_port not in (None, FRONTEND_PORT):
         problem = f"is {options.http_port}; it must be {FRONTEND_PORT}, where clients look"
-        parsed.findings.append(Finding("options", f"{place}: --http-port", problem))
+        parsed.tell("options", f"{place}: --http-port", problem)
 
 
 def _read_worker(parsed: Parsed, role: RoleName, deployment: DynamoGraphDeployment) -> None:
-    component, placed = component_of(deployment, role), parsed.engines.get(role)
+    component = component_of(deployment, role)
     if component is None:
         return  # the check of components tells
     place = component_place(deployment, component)
@@ -111,17 +103,15 @@ def _read_worker(parsed: Parsed, role: RoleName, deployment: DynamoGraphDeployme
             parsed, where, [plain(word) for word in main.args or []], WorkerOptions
         )
         if options is not None:
-            parsed.commands[role] = (where, options)
+            parsed.commands[role] = where
             model = Setting(f"{where}: --model-path", options.model_path)
-    if placed is None:
-        return
     nodes = component.multinode.node_count if component.multinode else 1
     limits = main.resources.limits if main and main.resources else None
     gpus = (limits or {}).get(GPU, "0")
     where = f"{place}.podTemplate.spec.containers.main.resources.limits.{GPU}"
-    parsed.workers[role] = trtllm_worker(
+    note_worker(
+        parsed,
         role,
-        placed,
         replicas=Setting(f"{place}.replicas", component.replicas),
         nodes=Setting(f"{place}.multinode.nodeCount", nodes),
         gpus_per_node=Setting(where, int(gpus) if gpus.isdecimal() else 0),
@@ -136,13 +126,13 @@ def _read_benchmark(parsed: Parsed, job: Job) -> None:
     start = ["/bin/sh", "-c", BENCHMARK_SCRIPT]
     if command[:3] != start or not [word for word in command[3:] if word.startswith("aiperf")]:
         problem = "is not the script of the recipe and a release of aiperf; options go into args"
-        parsed.findings.append(Finding("schema", f"{place}.command", problem))
+        parsed.tell("schema", f"{place}.command", problem)
     if job.spec.template.spec.restart_policy not in ("Never", "OnFailure"):
         field = f"{BENCHMARK}: spec.template.spec.restartPolicy"
-        parsed.findings.append(Finding("schema", field, "must be Never or OnFailure for a job"))
+        parsed.tell("schema", field, "must be Never or OnFailure for a job")
     words = [plain(word) for word in container.args or []]
     if words[:1] != ["profile"]:
-        parsed.findings.append(Finding("schema", f"{place}.args", "must begin with 'profile'"))
+        parsed.tell("schema", f"{place}.args", "must begin with 'profile'")
         return
     options = options_of(parsed, f"{place}.args", words[1:], AiperfOptions)
     if options is not None:

@@ -12,22 +12,26 @@ from moeplan.recipes.command_line import (
     CountOrZero,
     Flag,
     Options,
-    Port,
     Share,
+    SlotPort,
     Text,
     script,
+    slot_port,
 )
 from moeplan.recipes.launch import (
     LEADER_GUARD,
     LEADER_PORT,
-    PORTS,
     RANK_GUARD,
     ROUTER_PORT,
     RouterOptions,
     launch_files,
     read_load,
     read_router,
+    sharing,
+    slot_lines,
+    slot_of,
     worker_addresses,
+    worker_port,
 )
 from moeplan.recipes.parsed import Parsed, Setting, Worker
 from moeplan.recipes.placement import lay_out
@@ -56,7 +60,7 @@ class ServerOptions(Options):
     served_model_name: Annotated[Text, Field(alias="--served-model-name")]
     trust_remote_code: Annotated[Flag, Field(alias="--trust-remote-code")] = None
     host: Annotated[Text, Field(alias="--host")]
-    port: Annotated[Port, Field(alias="--port")]
+    port: Annotated[SlotPort, Field(alias="--port")]
     nnodes: Annotated[Count, Field(alias="--nnodes")] = 1
     node_rank: Annotated[Text | None, Field(alias="--node-rank")] = None
     dist_init_addr: Annotated[Text | None, Field(alias="--dist-init-addr")] = None
@@ -104,10 +108,12 @@ class ServerOptions(Options):
         Field(alias="--disaggregation-transfer-backend"),
     ] = "mooncake"
     disaggregation_bootstrap_port: Annotated[
-        Port | None, Field(alias="--disaggregation-bootstrap-port")
+        SlotPort | None, Field(alias="--disaggregation-bootstrap-port")
     ] = None
 
-    shell_fields: ClassVar[frozenset[str]] = frozenset({"node_rank", "dist_init_addr"})
+    shell_fields: ClassVar[frozenset[str]] = frozenset(
+        {"node_rank", "dist_init_addr", "port", "disaggregation_bootstrap_port"}
+    )
 
 
 class PairRouterOptions(RouterOptions):
@@ -118,10 +124,12 @@ class PairRouterOptions(RouterOptions):
 
 def sglang_files(recipe: Recipe) -> dict[str, str]:
     """Write launch scripts of both roles, of the router and of the benchmark."""
-    bootstrap = str(bootstrap_port())
     router = PairRouterOptions(
         pd_disaggregation=True,
-        prefill=[[f"http://{each}", bootstrap] for each in worker_addresses(recipe, "prefill")],
+        prefill=[
+            [f"http://{each}", str(bootstrap_port() + slot_of(recipe, "prefill", number))]
+            for number, each in enumerate(worker_addresses(recipe, "prefill"))
+        ],
         decode=[[f"http://{each}"] for each in worker_addresses(recipe, "decode")],
         host=ANY_ADDRESS,
         port=ROUTER_PORT,
@@ -143,7 +151,7 @@ def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
         "model_path": recipe.settings.model_path,
         "served_model_name": recipe.settings.served_name,
         "host": ANY_ADDRESS,
-        "port": PORTS[role],
+        "port": worker_port(recipe, role),
         "nnodes": nodes,
         "node_rank": "$NODE_RANK" if nodes > 1 else None,
         "dist_init_addr": f"$LEADER:{LEADER_PORT}" if nodes > 1 else None,
@@ -163,7 +171,7 @@ def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
         **_drafts(config.mtp_depth),
         "disaggregation_mode": role,
         "disaggregation_transfer_backend": "nixl",
-        "disaggregation_bootstrap_port": (bootstrap_port() if role == "prefill" else None),
+        "disaggregation_bootstrap_port": _bootstrap(recipe) if role == "prefill" else None,
     }
     if role == "decode" and config.eplb_slots:
         content["enable_eplb"] = True
@@ -174,6 +182,12 @@ def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
 def bootstrap_port() -> int:
     """Port at which decode finds the cache of prefill, unless told otherwise."""
     return int(load_engine("sglang").settings["bootstrap_port"].value)
+
+
+def _bootstrap(recipe: Recipe) -> str:
+    """Port at which a prefill worker is found; by its slot where several share a server."""
+    first = bootstrap_port()
+    return slot_port(first, 1) if sharing(recipe, "prefill") > 1 else str(first)
 
 
 def dispatched_tokens(recipe: Recipe) -> int:
@@ -221,7 +235,9 @@ def _drafts(depth: int) -> dict[str, object]:
 
 def _worker_script(recipe: Recipe, role: RoleName) -> str:
     options = server_options(recipe, role)
-    before = [] if options.nnodes == 1 else [RANK_GUARD, LEADER_GUARD]
+    before = slot_lines(recipe, role)
+    if options.nnodes > 1:
+        before += [RANK_GUARD, LEADER_GUARD]
     if options.deepep_mode == "low_latency":
         tokens = max(dispatched_tokens(recipe), LEAST_DISPATCH)
         depth = max(2 * (tokens + 1), LEAST_QUEUE_DEPTH)
@@ -245,7 +261,7 @@ def read_sglang(parsed: Parsed, files: Mapping[str, str]) -> None:
         options = options_of(parsed, name, words, ServerOptions, load_engine("sglang"))
         if options is None:
             continue
-        parsed.commands[role] = (name, options)
+        parsed.commands[role] = name
         parsed.environment[role] = exports
         parsed.workers[role] = _worker(parsed, role, name, options, router.get(role))
     read_load(parsed, files)
@@ -254,7 +270,7 @@ def read_sglang(parsed: Parsed, files: Mapping[str, str]) -> None:
 def _worker(
     parsed: Parsed, role: RoleName, name: str, options: ServerOptions, replicas: Setting | None
 ) -> Worker:
-    machine, experts = parsed.recipe.machine, parsed.recipe.served.experts
+    experts = parsed.facts.experts or 0
     ranks = options.attn_dp_size
 
     def setting(option: str, value: object) -> Setting:
@@ -262,6 +278,7 @@ def _worker(
 
     per_node, rest = divmod(options.tp_size, options.nnodes)
     split, uneven = divmod(options.tp_size, options.ep_size)
+    local = None if rest else setting("--nnodes", per_node)
     slots = experts + (options.ep_num_redundant_experts or 0) if options.enable_eplb else 0
     batch, odd = divmod(options.max_running_requests, ranks)
     graph = options.cuda_graph_max_bs_decode
@@ -269,11 +286,11 @@ def _worker(
         role=role,
         replicas=replicas,
         nodes=setting("--nnodes", options.nnodes),
-        gpus_per_node=setting("--nnodes", per_node if not rest else machine.gpus_per_node + 1),
+        gpus_per_node=local,
         world=setting("--tp-size", options.tp_size),
         tp=setting("--tp-size", options.tp_size),
         ep=setting("--ep-size", options.ep_size),
-        moe_tp=setting("--ep-size", 0 if uneven else split),
+        moe_tp=setting("--ep-size", None if uneven else split),
         attention_dp=setting("--attn-dp-size", ranks > 1),
         batch=setting(
             "--max-running-requests", options.max_running_requests / ranks if odd else batch

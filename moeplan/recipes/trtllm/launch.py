@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from moeplan.recipes.command_line import Count, Options, Port, Text, script
+from moeplan.recipes.checks import Breaches, Check, differs
+from moeplan.recipes.command_line import Count, Options, SlotPort, Text, script
 from moeplan.recipes.launch import (
-    PORTS,
+    PORT_CHECK,
     ROUTER_PORT,
     benchmark_script,
+    guide,
     read_load,
+    slot_lines,
     worker_addresses,
+    worker_port,
 )
-from moeplan.recipes.parsed import Finding, Parsed, Setting
+from moeplan.recipes.parsed import Parsed, Setting
 from moeplan.recipes.placement import lay_out
-from moeplan.recipes.reading import (
-    document,
-    engine_of,
-    options_of,
-    program_of,
-    trtllm_worker,
-    yaml_of,
-)
+from moeplan.recipes.reading import document, options_of, program_of, yaml_of
 from moeplan.recipes.recipe import ROLES, Recipe, RoleName
-from moeplan.recipes.trtllm import engine_files
+from moeplan.recipes.trtllm.engine import engine_files
+from moeplan.recipes.trtllm.reading import note_worker, read_engine
 from moeplan.recipes.yaml_text import yaml_text
 from presets.engines import load_engine
 
@@ -49,9 +47,11 @@ class ServeOptions(Options):
 
     backend: Annotated[Text, Field(alias="--backend")]
     host: Annotated[Text, Field(alias="--host")]
-    port: Annotated[Port, Field(alias="--port")]
+    port: Annotated[SlotPort, Field(alias="--port")]
     config: Annotated[Text | None, Field(alias="--config")] = None
     extra_llm_api_options: Annotated[Text | None, Field(alias="--extra_llm_api_options")] = None
+
+    shell_fields: ClassVar[frozenset[str]] = frozenset({"port"})
 
 
 class Servers(BaseModel):
@@ -102,14 +102,15 @@ def _worker_script(recipe: Recipe, role: RoleName) -> str:
         {
             "--backend": "pytorch",
             "--host": "0.0.0.0",
-            "--port": PORTS[role],
+            "--port": worker_port(recipe, role),
             option: f"{role}.yaml",
         }
     )
     model = shlex.quote(recipe.settings.model_path)
     lines = [*srun.lines(), " ".join(PROGRAM), model, *serve.lines()]
     comment = f"Starts one {role} worker: {recipe.gpus(role)} GPUs on {spread.nodes} nodes."
-    return script(comment, ["srun"], lines, ['cd "$(dirname "$0")"'])
+    before = ['cd "$(dirname "$0")"', *slot_lines(recipe, role)]
+    return script(comment, ["srun"], lines, before)
 
 
 def _router(recipe: Recipe) -> RouterFile:
@@ -129,11 +130,11 @@ def read_trtllm(parsed: Parsed, files: Mapping[str, str]) -> None:
     for role in ROLES:
         name = f"{role}.yaml"
         if name not in files:
-            parsed.findings.append(Finding("files", name, "is missing"))
+            parsed.tell("files", name, "is missing")
             continue
         content = yaml_of(parsed, name, files[name])
         if content is not None:
-            engine_of(parsed, role, name, content)
+            read_engine(parsed, role, name, content)
         _read_worker(parsed, files, role, router)
     read_load(parsed, files)
 
@@ -141,33 +142,70 @@ def read_trtllm(parsed: Parsed, files: Mapping[str, str]) -> None:
 def _read_worker(
     parsed: Parsed, files: Mapping[str, str], role: RoleName, router: RouterFile | None
 ) -> None:
-    name, placed = f"{role}.sh", parsed.engines.get(role)
+    name = f"{role}.sh"
     command = program_of(parsed, files, name, ("srun",))
-    if command is None or placed is None or router is None:
+    if command is None:
         return
     words, _ = command
     start = next((at for at, word in enumerate(words) if word == PROGRAM[0]), len(words))
     if words[start : start + 2] != list(PROGRAM) or len(words) < start + 3:
-        problem = f"starts no {' '.join(PROGRAM)} with a model"
-        parsed.findings.append(Finding("schema", name, problem))
+        parsed.tell("schema", name, f"starts no {' '.join(PROGRAM)} with a model")
         return
-    srun = options_of(parsed, name, words[:start], SrunOptions)
-    serve = options_of(parsed, name, words[start + 3 :], ServeOptions)
-    if srun is None or serve is None:
-        return
-    parsed.commands[role] = (name, (srun, serve))
-    servers = getattr(router, SERVERS[role])
-    parsed.router_port = Setting("router.yaml: port", router.port)
-    field = f"router.yaml: {SERVERS[role]}.urls"
-    parsed.routes[role] = [Setting(field, [url]) for url in servers.urls]
-    parsed.workers[role] = trtllm_worker(
+    srun = options_of(parsed, f"{name}: srun", words[:start], SrunOptions)
+    if options_of(parsed, name, words[start + 3 :], ServeOptions) is not None:
+        parsed.commands[role] = name
+    replicas = None
+    if router is not None:
+        servers: Servers = getattr(router, SERVERS[role])
+        parsed.router_port = Setting("router.yaml: port", router.port)
+        field = f"router.yaml: {SERVERS[role]}.urls"
+        parsed.routes[role] = [Setting(field, [url]) for url in servers.urls]
+        replicas = Setting(f"router.yaml: {SERVERS[role]}.num_instances", servers.num_instances)
+        if len(servers.urls) != servers.num_instances:
+            told = f"names {len(servers.urls)} workers; num_instances is {servers.num_instances}"
+            parsed.tell("schema", field, told)
+    note_worker(
+        parsed,
         role,
-        placed,
-        replicas=Setting(f"router.yaml: {SERVERS[role]}.num_instances", servers.num_instances),
-        nodes=Setting(f"{name}: --nodes", srun.nodes),
-        gpus_per_node=Setting(f"{name}: --ntasks-per-node", srun.ntasks_per_node),
+        replicas=replicas,
+        nodes=None if srun is None else Setting(f"{name}: --nodes", srun.nodes),
+        gpus_per_node=(
+            None if srun is None else Setting(f"{name}: --ntasks-per-node", srun.ntasks_per_node)
+        ),
         model=Setting(f"{name}: model", words[start + 2]),
     )
-    if len(servers.urls) != servers.num_instances:
-        problem = f"names {len(servers.urls)} workers; num_instances is {servers.num_instances}"
-        parsed.findings.append(Finding("schema", field, problem))
+
+
+def ranks(parsed: Parsed) -> Breaches:
+    """Find options of a worker that contradict each other."""
+    known = load_engine("trtllm").releases_of(parsed.recipe.engine_release)
+    option = known.traits["config_option"]
+    for role in ROLES:
+        place = f"{role}.sh"
+        srun = parsed.read(f"{place}: srun", SrunOptions)
+        serve = parsed.read(place, ServeOptions)
+        tasks = srun.nodes * srun.ntasks_per_node
+        yield from differs(Setting(f"{place}: --ntasks", srun.ntasks), tasks, "one per GPU")
+        names = {
+            "--config": serve.config,
+            "--extra_llm_api_options": serve.extra_llm_api_options,
+        }
+        file = Setting(f"{place}: {option}", names[option])
+        yield from differs(file, f"{role}.yaml", "the file of the role")
+
+
+LAUNCH_CHECKS = (
+    Check("ranks", "launch options of a worker agree with its size", ranks),
+    PORT_CHECK,
+)
+
+
+def trtllm_guide(recipe: Recipe) -> list[str]:
+    """Say how the scripts are used."""
+    return guide(
+        recipe,
+        "The scripts start one worker each, by Slurm. The names prefill-0, decode-0 and so on in "
+        "router.yaml stand for the first node of each worker: let them resolve, or edit the file.",
+        "trtllm-serve disaggregated -c router.yaml",
+        each_node=False,
+    )

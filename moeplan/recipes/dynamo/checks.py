@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from moeplan.recipes.checks_engine import Breaches, Unreadable, differs
-from moeplan.recipes.dynamo import (
+from moeplan.recipes.checks import Breaches, Check, differs
+from moeplan.recipes.dynamo.files import (
     ARCHITECTURE_LABEL,
     CLIQUE_LABEL,
     FRONTEND,
@@ -17,19 +17,27 @@ from moeplan.recipes.dynamo import (
     WorkerOptions,
     image_release,
 )
-from moeplan.recipes.kubernetes import (
+from moeplan.recipes.dynamo.kubernetes import (
+    ClusterTopologyBinding,
     Component,
+    ComputeDomain,
+    ConfigMap,
     Container,
     DynamoGraphDeployment,
+    Job,
     PodSpec,
 )
-from moeplan.recipes.parsed import Parsed, Setting
-from moeplan.recipes.placement import Layout, lay_out
-from moeplan.recipes.reading_dynamo import (
+from moeplan.recipes.dynamo.reading import (
+    BENCHMARK,
+    COMPUTE_DOMAIN,
+    DEPLOYMENT,
+    TOPOLOGY,
     component_of,
     component_place,
     main_container,
 )
+from moeplan.recipes.parsed import Parsed, Setting, Unreadable
+from moeplan.recipes.placement import Layout, lay_out
 from moeplan.recipes.recipe import ROLES, RoleName
 from presets import InputError
 from presets.engines import load_dynamo
@@ -40,9 +48,12 @@ KINDS: tuple[Literal["frontend", "prefill", "decode"], ...] = ("frontend", *ROLE
 
 
 def _deployment(parsed: Parsed) -> DynamoGraphDeployment:
-    if parsed.deployment is None:
-        raise Unreadable
-    return parsed.deployment
+    return parsed.read(DEPLOYMENT, DynamoGraphDeployment)
+
+
+def _config_maps(parsed: Parsed) -> dict[str, ConfigMap]:
+    names = [f"{role}-engine.yaml" for role in ROLES]
+    return {name: found for name in names if (found := parsed.get(name, ConfigMap)) is not None}
 
 
 def _layout(parsed: Parsed) -> Layout:
@@ -122,9 +133,8 @@ def containers(parsed: Parsed) -> Breaches:
         if probe is not None:
             told = Setting(f"{where}.startupProbe.httpGet.port", probe.port)
             yield from differs(told, WORKER_PORT, "where workers tell of their health")
-        command = parsed.commands.get(role)
-        if command is not None:
-            options: WorkerOptions = command[1]
+        options = parsed.get(parsed.commands.get(role, ""), WorkerOptions)
+        if options is not None:
             mode = Setting(f"{where}.args: --disaggregation-mode", options.disaggregation_mode)
             yield from differs(mode, role, "the type of the component")
 
@@ -149,11 +159,12 @@ def names(parsed: Parsed) -> Breaches:
                 f"{place}.name; names of pods have room for {most}",
             )
     objects = [("deployment.yaml", deployment.metadata)]
-    objects += [(name, each.metadata) for name, each in parsed.config_maps.items()]
-    if parsed.compute_domain is not None:
-        objects.append(("compute-domain.yaml", parsed.compute_domain.metadata))
-    if parsed.job is not None:
-        objects.append(("benchmark.yaml", parsed.job.metadata))
+    objects += [(name, each.metadata) for name, each in _config_maps(parsed).items()]
+    domain, job = parsed.get(COMPUTE_DOMAIN, ComputeDomain), parsed.get(BENCHMARK, Job)
+    if domain is not None:
+        objects.append((COMPUTE_DOMAIN, domain.metadata))
+    if job is not None:
+        objects.append((BENCHMARK, job.metadata))
     for name, metadata in objects:
         setting = Setting(f"{name}: metadata.namespace", metadata.namespace)
         yield from differs(setting, deployment.metadata.namespace, "that of the deployment")
@@ -178,10 +189,11 @@ def images(parsed: Parsed) -> Breaches:
 
 def references(parsed: Parsed) -> Breaches:
     """Find names of things that do not exist."""
-    maps = {each.metadata.name for each in parsed.config_maps.values()}
+    maps = {each.metadata.name for each in _config_maps(parsed).values()}
     pods = list(_pods(parsed))
-    if parsed.job is not None:
-        pods.append((JOB_POD, parsed.job.spec.template.spec))
+    job = parsed.get(BENCHMARK, Job)
+    if job is not None:
+        pods.append((JOB_POD, job.spec.template.spec))
     for place, pod in pods:
         volumes = {volume.name for volume in pod.volumes or []}
         claims = {claim.name for claim in pod.resource_claims or []}
@@ -193,9 +205,9 @@ def references(parsed: Parsed) -> Breaches:
             if volume.persistent_volume_claim is not None:
                 claim_name = volume.persistent_volume_claim.claim_name
                 field = f"{place}.volumes.{volume.name}.persistentVolumeClaim.claimName"
-                yield from differs(
-                    Setting(field, claim_name), parsed.recipe.settings.claim, "which is recorded"
-                )
+                if parsed.record is not None:
+                    wanted = parsed.record.settings.claim
+                    yield from differs(Setting(field, claim_name), wanted, "which is recorded")
             if volume.config_map is not None and volume.config_map.name not in maps:
                 field = f"{place}.volumes.{volume.name}.configMap.name"
                 yield field, f"{shown(volume.config_map.name)} is no config map of the recipe"
@@ -215,11 +227,12 @@ def _mounts(place: str, container: Container, volumes: set[str], claims: set[str
 
 def _engine_mount(parsed: Parsed, role: RoleName, place: str, component: Component) -> Breaches:
     """Find an engine file that is not the one of its role."""
-    main, command = main_container(component), parsed.commands.get(role)
-    config_map = parsed.config_maps.get(f"{role}-engine.yaml")
-    if main is None or command is None or config_map is None:
+    main = main_container(component)
+    options = parsed.get(parsed.commands.get(role, ""), WorkerOptions)
+    config_map = parsed.get(f"{role}-engine.yaml", ConfigMap)
+    if main is None or options is None or config_map is None:
         return
-    path = command[1].extra_engine_args
+    path = options.extra_engine_args
     sources = {
         volume.name: volume.config_map.name
         for volume in component.pod_template.spec.volumes or []
@@ -251,7 +264,7 @@ def _load_url(parsed: Parsed) -> Breaches:
 
 def compute_domain(parsed: Parsed) -> Breaches:
     """Channels are claimed where, and only where, memory is shared over NVLink."""
-    layout, domain = _layout(parsed), parsed.compute_domain
+    layout, domain = _layout(parsed), parsed.get(COMPUTE_DOMAIN, ComputeDomain)
     if layout.claiming and domain is None:
         yield (
             "compute-domain.yaml",
@@ -271,7 +284,7 @@ def compute_domain(parsed: Parsed) -> Breaches:
 
 def _claims(parsed: Parsed, role: RoleName, place: str, component: Component) -> Breaches:
     pod, machine = component.pod_template.spec, parsed.recipe.machine
-    domain = parsed.compute_domain
+    domain = parsed.get(COMPUTE_DOMAIN, ComputeDomain)
     template = domain.spec.channel.resource_claim_template.name if domain else None
     main = main_container(component)
     used = (
@@ -302,7 +315,8 @@ def _claims(parsed: Parsed, role: RoleName, place: str, component: Component) ->
 
 def topology(parsed: Parsed) -> Breaches:
     """Find what shares memory over NVLink and is not packed."""
-    deployment, layout, binding = _deployment(parsed), _layout(parsed), parsed.topology
+    deployment, layout = _deployment(parsed), _layout(parsed)
+    binding = parsed.get(TOPOLOGY, ClusterTopologyBinding)
     constraint = deployment.spec.topology_constraint
     field = "deployment.yaml: spec.topologyConstraint"
     if layout.pack is None:
@@ -338,16 +352,51 @@ def topology(parsed: Parsed) -> Breaches:
 
 def architecture(parsed: Parsed) -> Breaches:
     """Images are pulled for the processor of the machine."""
+    machine = parsed.facts.machine
+    if machine is None:
+        raise Unreadable
     for place, pod in _pods(parsed):
         labels = pod.node_selector or {}
         setting = Setting(
             f"{place}.nodeSelector.{ARCHITECTURE_LABEL}", labels.get(ARCHITECTURE_LABEL)
         )
-        yield from differs(
-            setting, parsed.recipe.machine.architecture, f"that of {parsed.recipe.machine.sku}"
-        )
-    if parsed.job is not None:
-        labels = parsed.job.spec.template.spec.node_selector or {}
+        yield from differs(setting, machine.architecture, f"that of {machine.sku}")
+    job = parsed.get(BENCHMARK, Job)
+    if job is not None:
+        labels = job.spec.template.spec.node_selector or {}
         field = f"{JOB_POD}.nodeSelector.{ARCHITECTURE_LABEL}"
         if labels.get(ARCHITECTURE_LABEL, "amd64") not in ("amd64", "arm64"):
             yield field, f"is {shown(labels[ARCHITECTURE_LABEL])}; give amd64 or arm64"
+
+
+DYNAMO_CHECKS = (
+    Check(
+        "components",
+        "one frontend, one prefill, one decode component, of different names",
+        components,
+    ),
+    Check(
+        "containers",
+        "every pod has a container named main; workers start their role",
+        containers,
+    ),
+    Check("names", "names leave room for those of the pods", names),
+    Check("images", "workers share an image, and admission finds its release", images),
+    Check(
+        "references",
+        "every volume, mount, config map and claim that is named exists",
+        references,
+    ),
+    Check(
+        "compute-domain",
+        "workers over several servers of an NVLink domain claim its channel, whole servers each",
+        compute_domain,
+    ),
+    Check(
+        "topology",
+        "what shares memory over NVLink is packed into one NVLink domain, and fits",
+        topology,
+    ),
+    Check("architecture", "pods ask for the processor of the machine", architecture),
+)
+"""Checks of the objects of Kubernetes."""

@@ -1,0 +1,1 @@
+"""Dynamo on Kubernetes: objects of a deployment, written, read and checked."""

@@ -1,0 +1,1 @@
+"""SGLang: commands that start its workers, and its own rules."""

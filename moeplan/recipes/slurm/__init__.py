@@ -1,0 +1,1 @@
+"""srt-slurm: the recipe file that srtctl runs as one Slurm job."""

@@ -1,0 +1,1 @@
+"""TensorRT-LLM: its engine files, commands that start it, and its own rules."""

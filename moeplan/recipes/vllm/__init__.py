@@ -1,0 +1,1 @@
+"""vLLM: commands that start its workers, and its own rules."""
