@@ -14,9 +14,9 @@ from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.recipe import Recipe
 from moeplan.recipes.writing import OWN_FILES, RECORD
 from presets import DataFileError, InputError
-from presets.hardware import hardware_names
 from presets.errors import shown
 from presets.files import read_text, validated
+from presets.hardware import hardware_names
 
 MAX_BYTES = 1_000_000
 """Longest file of a recipe that is read. [B]"""

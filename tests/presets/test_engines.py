@@ -23,7 +23,7 @@ def test_every_engine_is_loaded_whole(name: str) -> None:
 
 
 def test_every_file_is_loaded() -> None:
-    assert {path.stem for path in FOLDER.glob("*.toml")} == {*ENGINE_NAMES, "dynamo"}
+    assert {path.stem for path in FOLDER.glob("*.toml")} == {*ENGINE_NAMES, "dynamo", "srtctl"}
 
 
 @pytest.mark.parametrize("name", ENGINE_NAMES)
