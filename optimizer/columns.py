@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from costmodel.inputs import FloatArray, IntArray
+from costmodel.inputs import BoolArray, FloatArray, IntArray
 from optimizer.goal import Goal
 from optimizer.ground import Ground
 from optimizer.prefill import PrefillOptions
@@ -32,6 +32,8 @@ class Columns:
         All GPUs of each role. [GPU]
     weight : array of int
         What the objective divides by: millionths of dollars per hour, of GPUs or of watts.
+    place : array of int
+        Number among all columns of the size.
     """
 
     decode_workers: IntArray
@@ -40,6 +42,7 @@ class Columns:
     prefill_gpus: IntArray
     decode_gpus: IntArray
     weight: IntArray
+    place: IntArray
 
     @property
     def gpus(self) -> IntArray:
@@ -82,35 +85,42 @@ def _columns(
 ) -> Columns:
     """Pairs of counts within the budget that find room in the NVLink domains."""
     sizes = options.gpus.tolist()
-    found = [
-        (decode, prefill, option, prefill * sizes[option], decode * size)
-        for decode, option in product(space.decode_workers, range(len(sizes)))
+    roomy = {
+        (decode, prefill, each)
+        for decode, each in product(space.decode_workers, set(sizes))
         if decode * size < ground.max_gpus
         for prefill in space.prefill_workers
-        if ground.has_room((size, decode), (sizes[option], prefill))
+        if ground.has_room((size, decode), (each, prefill))
+    }
+    found = [
+        (decode, prefill, option, prefill * sizes[option], decode * size)
+        for decode, option, prefill in product(
+            space.decode_workers, range(len(sizes)), space.prefill_workers
+        )
+        if (decode, prefill, sizes[option]) in roomy
     ]
     table = np.array(found, dtype=np.int64).reshape(-1, 5).T
     decode, prefill, option, prefill_gpus, decode_gpus = table
     pairs = [((size, each[0]), (sizes[each[2]], each[1])) for each in found]
     weight = weights_of(goal, ground, pairs)
-    columns = Columns(decode, prefill, option, prefill_gpus, decode_gpus, weight)
-    order = np.lexsort((columns.option, columns.prefill_workers, columns.gpus, columns.weight))
-    return take_columns(columns, order)
+    order = np.lexsort((option, prefill, prefill_gpus + decode_gpus, weight))
+    decode, prefill, option, prefill_gpus, decode_gpus = table[:, order]
+    place = np.arange(len(order))
+    return Columns(decode, prefill, option, prefill_gpus, decode_gpus, weight[order], place)
 
 
-def rivals(pairs: Columns, options: PrefillOptions) -> IntArray:
-    """Find for each column of prefill tp the one that differs in nothing but dp; -1 where none is.
+def has_twin(pairs: Columns, options: PrefillOptions) -> BoolArray:
+    """Tell columns of prefill tp from which one differs in nothing but dp, and that takes as much.
 
-    Only one whose prefill takes at least as many requests counts: where its TTFT will do, it makes
-    the column needless.
+    Where TTFT does not count they gain no more than a user over their twins, as users are whole.
     """
     dp, gpus = options.attention_dp[pairs.option], options.gpus[pairs.option]
     capacity = options.prefill.capacity[pairs.option]
     counts = pairs.decode_workers, pairs.prefill_workers, gpus
     fleets = list(zip(*(values.tolist() for values in counts), strict=True))
-    place = {fleet: column for column, fleet in enumerate(fleets) if dp[column]}
-    found = np.array([place.get(fleet, -1) for fleet in fleets], dtype=np.int64)
-    return np.where(~dp & (capacity[found] >= capacity), found, -1)
+    twins = {fleet: most for fleet, most, is_dp in zip(fleets, capacity, dp, strict=True) if is_dp}
+    most = np.array([twins.get(fleet, -1.0) for fleet in fleets])
+    return np.asarray(~dp & (most >= capacity))
 
 
 def take_columns(columns: Columns, index: IntArray) -> Columns:

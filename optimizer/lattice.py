@@ -17,7 +17,14 @@ from costmodel.inputs import BoolArray, FloatArray, IntArray
 from costmodel.prefill import Prefill
 from costmodel.results import Configuration, Scenario
 from costmodel.serving import MOST_LOAD, Benchmark, Fleet, benchmark, join_prefill
-from optimizer.columns import Columns, all_columns, first_at, level_starts, rivals
+from optimizer.columns import (
+    Columns,
+    all_columns,
+    first_at,
+    has_twin,
+    level_starts,
+    take_columns,
+)
 from optimizer.entries import Entries, joined
 from optimizer.goal import Goal
 from optimizer.ground import Ground
@@ -29,7 +36,7 @@ from optimizer.states import (
     decode_states,
     take_rate,
 )
-from optimizer.throttled import LOAD_TOLERANCE, Cells, join_cells, throttle, throttled_cells
+from optimizer.throttled import Cells, join_cells, throttle, throttled_cells
 from optimizer.value import serves
 
 BLOCK = 1 << 17
@@ -50,6 +57,8 @@ class Lattice(NamedTuple):
         Prefill workers by size.
     columns : dict
         From size of decode worker to its columns.
+    put_off : dict
+        Those of which only what could win is looked at, after the pass.
     candidates : int
         Deployments of the space, after engine rules, memory, GPU budget and placement. [1]
     evaluated : int
@@ -71,6 +80,7 @@ class Lattice(NamedTuple):
     states: DecodeStates
     options: PrefillOptions
     columns: dict[int, Columns]
+    put_off: dict[int, Columns]
     candidates: int
     evaluated: int
     feasible: IntArray
@@ -109,22 +119,26 @@ def evaluate(
     """
     inside = limits.within_data
     states = decode_states(space, scenario, ground, calibration, limits.min_confidence, inside)
-    ttft_counts = limits.max_ttft is not None or limits.concurrency is not None
-    options = prefill_options(space, scenario, ground, calibration, ttft_counts, inside)
+    options = prefill_options(space, scenario, ground, calibration, inside)
     goal = goal or Goal()
     columns = all_columns(space, states, options, ground, goal)
     asked = goal.rate, ground.budget
     gather = _Gather(states, options, scenario, calibration, limits, slowest, asked)
-    candidates = 0
+    candidates, put_off = 0, {}
+    # With given users, or a limit on it, a shorter TTFT gives more: there nothing is put off.
+    ttft_counts = limits.max_ttft is not None or limits.concurrency is not None
     # Also the first batch of a shape that is too slow with full slots: with fewer it may do.
     looked_at = np.maximum(states.speed, states.speed_before) >= slowest
     for size, pairs in columns.items():
         rows = np.flatnonzero(states.workers.gpus == size)
         candidates += len(rows) * len(pairs)
         rows = rows[looked_at[rows]]
-        if len(pairs) and len(rows):
-            gather.add_size(rows, pairs)
-    return gather.lattice(columns, candidates)
+        later = np.zeros(len(pairs), dtype=np.bool_) if ttft_counts else has_twin(pairs, options)
+        put_off[size] = take_columns(pairs, np.flatnonzero(later))
+        now = take_columns(pairs, np.flatnonzero(~later))
+        if len(now) and len(rows):
+            gather.add_size(rows, now)
+    return gather.lattice(columns, put_off, candidates)
 
 
 def benchmarks(
@@ -134,12 +148,13 @@ def benchmarks(
     pairs: Columns,
     scenario: Scenario,
     calibration: Calibration,
-    concurrency: int | None = None,
-) -> tuple[Benchmark, FloatArray]:
+    limits: Limits,
+) -> tuple[Benchmark, FloatArray, FloatArray]:
     """Benchmark rows x pairs with full slots; also gives how many users it takes to fill them.
 
-    Users are `concurrency`, or just as many as it takes, which are infinitely many where prefill
-    cannot keep up.
+    Users are the concurrency of the limits, or just as many as it takes, which are infinitely many
+    where prefill cannot keep up. The third is the mean TTFT of those before their number is rounded
+    up, under a limit on TTFT. [s]
     """
     rate = take_rate(states.rate, rows)
     # The parts of a step are not needed here; they keep their shape.
@@ -159,15 +174,21 @@ def benchmarks(
         states.facts.frontends,
     )
     workload = scenario.workload
+    depth = states.workers.mtp_depth[rows][:, None]
+    gpus = pairs.gpus.astype(np.float64)
+
+    def run(users: FloatArray) -> Benchmark:
+        slots = tall.in_flight  # of one worker
+        return benchmark(steady, depth, prefill, fleet, workload, gpus, slots, users, calibration)
+
     with np.errstate(invalid="ignore"):  # a wait without end has no throughput
         steady = join_prefill(tall, prefill, fleet, workload, calibration)
-        filling = np.ceil(steady.users)
-        users = filling if concurrency is None else np.full_like(filling, float(concurrency))
-        depth = states.workers.mtp_depth[rows][:, None]
-        gpus = pairs.gpus.astype(np.float64)
-        slots = tall.in_flight  # of one worker
-        result = benchmark(steady, depth, prefill, fleet, workload, gpus, slots, users, calibration)
-    return result, filling
+        filling, asked = np.ceil(steady.users), limits.concurrency
+        result = run(filling if asked is None else np.full_like(filling, float(asked)))
+        ttft = result.ttft_mean
+        if asked is None and limits.max_ttft is not None:
+            ttft = run(steady.users).ttft_mean
+    return result, filling, ttft
 
 
 def configuration_of(lattice: Lattice, state: int, column: int, users: int) -> Configuration:
@@ -212,40 +233,33 @@ class _Gather:
         self.front: list[Entries] = []
         self.by_structure: list[Entries] = []
         self.overfull: list[Cells] = []
-        self.rivals: list[IntArray] = []
         self.evaluated = 0
         self.feasible = np.zeros(len(states), dtype=np.int64)
         self.shortest_ttft = np.full(len(states), np.inf)
 
     def add_size(self, rows: IntArray, pairs: Columns) -> None:
         """Evaluate all deployments of one size of decode worker."""
-        starts, rival = level_starts(pairs), self._rivals(pairs)
+        starts = level_starts(pairs)
         best_above = np.zeros(len(starts))
         step = max(1, BLOCK // len(pairs))
         overfull = np.zeros((len(rows), len(pairs)), dtype=np.bool_)
         for first in range(0, len(rows), step):
             block = rows[first : first + step]
-            throughput, users, overfull[first : first + step] = self._evaluated(block, pairs, rival)
+            throughput, users, overfull[first : first + step] = self._evaluated(block, pairs)
             best_above = self._keep_front(block, pairs, throughput, users, starts, best_above)
             self._keep_structures(block, pairs, throughput, users)
-        cells = throttled_cells(self.states, rows, overfull, pairs)
-        self.overfull.append(cells)
-        self.rivals.append(rival[cells.column])
+        self.overfull.append(throttled_cells(self.states, rows, overfull, pairs))
 
-    def _rivals(self, pairs: Columns) -> IntArray:
-        """Columns whose TTFT within the limit makes others needless; -1 for those that stay."""
-        # With given users a shorter TTFT gives more in any case.
-        if self.limits.concurrency is not None or self.options.attention_dp.all():
-            return np.full(len(pairs), -1)
-        return rivals(pairs, self.options)
-
-    def lattice(self, columns: dict[int, Columns], candidates: int) -> Lattice:
+    def lattice(
+        self, columns: dict[int, Columns], put_off: dict[int, Columns], candidates: int
+    ) -> Lattice:
         """Put the collected parts together."""
         throttled = self._throttled()
         return Lattice(
             states=self.states,
             options=self.options,
             columns=columns,
+            put_off=put_off,
             candidates=candidates,
             evaluated=self.evaluated,
             feasible=self.feasible,
@@ -256,26 +270,28 @@ class _Gather:
         )
 
     def _evaluated(
-        self, block: IntArray, pairs: Columns, rival: IntArray
+        self, block: IntArray, pairs: Columns
     ) -> tuple[FloatArray, FloatArray, BoolArray]:
         """Throughput of block x pairs [token/s], users, and where slots cannot be kept full.
 
         The throughput is 0 where a limit is broken.
         """
         asked = self.limits.concurrency
-        result, filling = benchmarks(
-            self.states, block, self.options, pairs, self.scenario, self.calibration, asked
+        result, filling, shortest = benchmarks(
+            self.states, block, self.options, pairs, self.scenario, self.calibration, self.limits
         )
         most = MOST_USERS if asked is None else asked
         runs = (result.steady.prefill_load <= MOST_LOAD) & (filling <= most)
         ttft = np.where(runs, result.ttft_mean, np.inf)
         in_time = runs & (ttft <= self.max_ttft)
+        overfull = ~runs
         # With a given number of users more slots shorten their wait; else they bring more users.
-        compared = np.flatnonzero(rival >= 0)
-        needless = np.zeros_like(in_time)
-        needless[:, compared] = in_time[:, rival[compared]]
-        overfull = ~(in_time if asked is None else runs) & ~needless
-        good = in_time & ~needless & (self.states.speed[block] >= self.slowest)[:, None]
+        # The user that rounding adds waits longest, the longer the slower a fleet is. Without that
+        # one it is in time, as may be one with another slot; a shape's most slots have no other.
+        if asked is None:
+            overfull |= ~(shortest <= self.max_ttft)
+            overfull |= ~in_time & self.states.is_last[block][:, None]
+        good = in_time & (self.states.speed[block] >= self.slowest)[:, None]
         self.shortest_ttft[block] = ttft.min(axis=1)
         self.evaluated += good.size
         users = filling if asked is None else np.full_like(filling, float(asked))
@@ -300,7 +316,7 @@ class _Gather:
         if not any(map(len, self.overfull)):
             return joined([])
         cells = join_cells(self.overfull)
-        state, column, fleet = cells.state, cells.column, cells.fleet
+        state, fleet = cells.state, cells.fleet
         result, users = throttle(
             self.states,
             self.options,
@@ -311,7 +327,7 @@ class _Gather:
         )
         found = Entries(
             state=state,
-            column=column,
+            column=fleet.place,
             throughput=result.total_tok_s_per_gpu * fleet.gpus,
             weight=fleet.weight,
             gpus=fleet.gpus,
@@ -320,18 +336,7 @@ class _Gather:
         )
         good = (found.speed >= self.slowest) & (users <= MOST_USERS)
         np.minimum.at(self.shortest_ttft, state[good], result.ttft_mean[good])
-        in_time = result.ttft_mean <= self.max_ttft
-        fed = in_time & (result.steady.prefill_load >= MOST_LOAD * (1.0 - LOAD_TOLERANCE))
-        return found.take(good & in_time & ~self._needless(found, fed))
-
-    def _needless(self, found: Entries, fed: BoolArray) -> BoolArray:
-        """Tell those whose rival, bound by its prefill and not by TTFT, is in time."""
-        rival = np.concatenate(self.rivals)
-        if not (rival >= 0).any():  # as where TTFT does not count
-            return np.zeros(len(rival), dtype=np.bool_)
-        width = int(found.column.max()) + 1
-        enough = (found.state * width + found.column)[fed]
-        return np.asarray((rival >= 0) & np.isin(found.state * width + rival, enough))
+        return found.take(good & (result.ttft_mean <= self.max_ttft))
 
     def _keep_front(
         self,
@@ -380,7 +385,7 @@ class _Gather:
         state = block[row]
         return Entries(
             state=state,
-            column=column,
+            column=pairs.place[column],
             throughput=throughput[row, column],
             weight=pairs.weight[column],
             gpus=pairs.gpus[column],

@@ -42,18 +42,16 @@ def prefill_options(
     scenario: Scenario,
     ground: Ground,
     calibration: Calibration,
-    ttft_counts: bool = False,
     within_data: bool = False,
 ) -> PrefillOptions:
     """Rate every prefill worker whose memory holds the weights and the cache of one request.
+
+    What another mode of the same size makes needless is left out.
 
     Parameters
     ----------
     space, scenario, ground, calibration
         What is searched, served, on what, and how it is predicted.
-    ttft_counts : bool
-        Whether a shorter TTFT counts besides the capacity, as under a limit on it or with a given
-        number of users. What another mode of the same size makes needless is left out.
     within_data : bool
         Whether only workers inside the data of the calibration are kept.
 
@@ -91,7 +89,7 @@ def prefill_options(
         np.asarray(ground.cluster.hardware().nic_rate.value),
         attention_dp,
     )
-    kept = ~_needless(gpus, attention_dp, prefill, ttft_counts)
+    kept = ~_needless(gpus, attention_dp, prefill)
     return PrefillOptions(gpus[kept], attention_dp[kept], take(prefill, kept))
 
 
@@ -116,17 +114,12 @@ def fitting_shapes(
     return [shape for shape, limit in zip(shapes, limits, strict=True) if limit >= 1.0]
 
 
-def _needless(
-    gpus: IntArray, attention_dp: BoolArray, prefill: Prefill, ttft_counts: bool
-) -> BoolArray:
+def _needless(gpus: IntArray, attention_dp: BoolArray, prefill: Prefill) -> BoolArray:
     """Tell tp workers that dp ones of their size match in all that counts.
 
-    Decode hands every request on at one rate, so that without a limit that TTFT enters a fleet
-    gives what its slots and the capacity of its prefill allow. A dp worker that takes at least as
-    many requests, and where TTFT counts takes no longer for one, also lets none wait longer.
+    A dp worker that takes at least as many requests, and no longer for one, lets none wait longer.
     """
     other = attention_dp[:, None] & (gpus[:, None] == gpus)
     other = other & (prefill.capacity[:, None] >= prefill.capacity)
-    if ttft_counts:
-        other = other & (prefill.latency[:, None] <= prefill.latency)
+    other = other & (prefill.latency[:, None] <= prefill.latency)
     return np.asarray(~attention_dp & other.any(axis=0))

@@ -1,14 +1,14 @@
-"""Deployments with fewer users than fill their slots, so that each is just fast enough.
+"""Deployments that are solved for as they could win, or be among the runners-up.
 
 With every slot full a batch may be too slow and the next smaller one faster than was asked. Between
 them users are the setting: as many as leave the interactivity at the target. Such a deployment
-depends on the target, so it is no point of the lattice; those that could win, or be among the
-runners-up, are solved for.
+depends on the target, so it is no point of the lattice. Nor are those of prefill tp that hardly
+differ from one of dp: of these the largest batch that is fast enough is looked at too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -16,11 +16,12 @@ import numpy as np
 from costmodel.inputs import BoolArray, FloatArray, IntArray, take
 from costmodel.root import WIDTH, enclosed
 from costmodel.serving import MOST_LOAD, decode_rate
-from optimizer.columns import take_columns
+from optimizer.columns import Columns, take_columns
 from optimizer.entries import Entries, joined
 from optimizer.lattice import MOST_USERS, Lattice
 from optimizer.limits import Limits
 from optimizer.question import Question
+from optimizer.states import DecodeStates
 from optimizer.throttled import SAME, Cells, join_cells, throttle
 
 NEAR = 0.1
@@ -57,8 +58,13 @@ def slowed(
     rows = [np.flatnonzero((states.speed < one.target) & (before >= one.target)) for one in asked]
     rates = _rates_at_target(question, lattice, rows, [one.target for one in asked])
     cells, which = [], []
-    for place, is_better in enumerate(better):
-        for part in _promising(question, lattice, rows[place], rates[place], is_better):
+    for place, (limits, is_better) in enumerate(zip(asked, better, strict=True)):
+        fast = _largest_fast(states, rows[place], limits.target)
+        full = states.rate.request_rate[fast]
+        for part in (
+            *_promising(question, lattice, lattice.columns, rows[place], rates[place], is_better),
+            *_promising(question, lattice, lattice.put_off, fast, full, is_better),
+        ):
             cells.append(part)
             which.append(np.full(len(part), place))
     if not cells:
@@ -78,7 +84,7 @@ def slowed(
     good = (speed >= targets * (1.0 - SAME)) & (users <= MOST_USERS)
     found = Entries(
         state=every.state,
-        column=every.column,
+        column=every.fleet.place,
         throughput=result.total_tok_s_per_gpu * every.fleet.gpus,
         weight=every.fleet.weight,
         gpus=every.fleet.gpus,
@@ -124,14 +130,22 @@ def _rates_at_target(
     return np.split(rate(np.exp(most + WIDTH)).request_rate, split)
 
 
+def _largest_fast(states: DecodeStates, slow: IntArray, target: float) -> IntArray:
+    """States just before those that are too slow, and the last of a shape where it is fast."""
+    before = states.before[slow]
+    last = np.flatnonzero(states.is_last & (states.speed >= target))
+    return np.concatenate([before[before >= 0], last])
+
+
 def _promising(
     question: Question,
     lattice: Lattice,
+    columns: Mapping[int, Columns],
     rows: IntArray,
     rates: FloatArray,
     is_better: Better,
 ) -> list[Cells]:
-    """Cells of the first batch of each shape that is too slow, if a bound says they could win.
+    """Cells of states and columns that could win, as a bound says.
 
     The bound is what the workers would give at the target, or with prefill at its largest load. A
     run drains over half of a round at its end.
@@ -141,7 +155,7 @@ def _promising(
     tokens = float(workload.input_tokens + workload.output_tokens)
     tokens *= 1.0 - 1.0 / (2.0 * float(question.calibration.rounds))
     found = []
-    for size, pairs in lattice.columns.items():
+    for size, pairs in columns.items():
         chosen = states.workers.gpus[rows] == size
         if not chosen.any() or not len(pairs):
             continue
@@ -153,7 +167,7 @@ def _promising(
         )
         bound = Entries(
             state=state,
-            column=column,
+            column=pairs.place[column],
             throughput=tokens * np.minimum(full, fed).ravel(),
             weight=pairs.weight[column],
             gpus=pairs.gpus[column],
@@ -161,6 +175,5 @@ def _promising(
             users=np.ones(len(state)),
         )
         kept = is_better(bound)
-        fleet = take_columns(pairs, column[kept])
-        found.append(Cells(state[kept], column[kept], fleet))
+        found.append(Cells(state[kept], take_columns(pairs, column[kept])))
     return found

@@ -13,6 +13,7 @@ from costmodel.calibration import Calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
 from costmodel.decode import decode_step, draft_time
 from costmodel.inputs import (
+    BoolArray,
     FloatArray,
     IntArray,
     MachineArrays,
@@ -113,6 +114,13 @@ class DecodeStates:
     def speed_before(self) -> FloatArray:
         """Interactivity of the next smaller batch; infinite where there is none [token/s]."""
         return np.where(self.before < 0, np.inf, self.speed[self.before])
+
+    @cached_property
+    def is_last(self) -> BoolArray:
+        """Whether no state of the same shape has a larger batch."""
+        last = np.ones(len(self), dtype=np.bool_)
+        last[self.before[self.before >= 0]] = False
+        return last
 
     @cached_property
     def structure(self) -> IntArray:

@@ -48,14 +48,11 @@ class Cells:
     ----------
     state : array of int
         Index into the decode states: the fewest slots that cannot be kept full.
-    column : array of int
-        Index into the columns of the state's size.
     fleet : Columns
-        Those columns.
+        Their columns.
     """
 
     state: IntArray
-    column: IntArray
     fleet: Columns
 
     def __len__(self) -> int:
@@ -86,14 +83,13 @@ def throttled_cells(
     first[cell[::-1]] = row[::-1]  # what is written last stays: the fewest slots
     found = np.flatnonzero(first >= 0)
     column = found % len(pairs)
-    return Cells(rows[order[first[found]]], column, take_columns(pairs, column))
+    return Cells(rows[order[first[found]]], take_columns(pairs, column))
 
 
 def join_cells(parts: Sequence[Cells]) -> Cells:
     """Put cells one after the other."""
     return Cells(
         np.concatenate([part.state for part in parts]),
-        np.concatenate([part.column for part in parts]),
         join_columns([part.fleet for part in parts]),
     )
 
@@ -147,21 +143,26 @@ def serve_fed(
 ) -> tuple[Benchmark, FloatArray]:
     """Serve the users that prefill feeds in time, and decode serves in time; also their number.
 
-    Users are whole, and at least one: one more than prefill feeds only waits, but is too many for a
-    TTFT or a TPOT. ``guess`` is a batch in flight that is probably none too many.
+    Users are whole, and at least one: where prefill or the slots bound the batch, one more only
+    waits, if TTFT allows it; else one more is too many for the TTFT or the TPOT. ``guess`` is a
+    batch in flight that is probably none too many.
     """
     endless = np.full_like(slots, np.inf)
     steady = fullest(network, slots, endless, slots, max_ttft, max_tpot, guess)
+    in_flight = steady.decode.requests
     fed = steady.prefill_load >= MOST_LOAD * (1.0 - LOAD_TOLERANCE)
     users = np.maximum(np.ceil(steady.users), 1.0)
-    if fed.all():  # the user that rounding adds only waits: the batch stays
-        return benchmark_of(network, steady, slots, users), users
+    waiting = benchmark_of(network, steady, slots, users)
+    stays = fed | (in_flight >= slots)
+    if max_ttft is not None:
+        stays &= waiting.ttft_mean <= max_ttft
+    if stays.all():
+        return waiting, users
     # A whole number just above what was solved for may be meant, so it is tried first.
     margin = 0.0 if max_tpot is None else LOAD_TOLERANCE
-    users = np.where(fed, users, np.maximum(np.floor(steady.users * (1.0 + margin)), 1.0))
-    in_flight = steady.decode.requests
-    # What prefill feeds stays as solved for, whatever other cells are there.
-    most = np.where(fed, in_flight, np.minimum(slots, in_flight * (1.0 + 2.0 * LOAD_TOLERANCE)))
+    users = np.where(stays, users, np.maximum(np.floor(steady.users * (1.0 + margin)), 1.0))
+    # A batch that stays is as solved for, whatever other cells are there.
+    most = np.where(stays, in_flight, np.minimum(slots, in_flight * (1.0 + 2.0 * LOAD_TOLERANCE)))
 
     def fewer(users: FloatArray) -> FloatArray:
         """Guess a batch in flight: it hardly falls faster than the users."""

@@ -79,7 +79,7 @@ def test_a_ttft_limit_is_kept(
     scenario: Scenario, calibration: Calibration, small_space: Space
 ) -> None:
     cluster = default_cluster("gb200", 72)
-    free = evaluate(small_space, scenario, Ground(cluster), calibration, Limits(1.0))
+    free = evaluate(small_space, scenario, Ground(cluster), calibration, Limits(1.0, max_ttft=1e6))
     tight = evaluate(small_space, scenario, Ground(cluster), calibration, Limits(1.0, max_ttft=0.5))
     assert 0 < tight.feasible.sum() < free.feasible.sum()
     configurations = [

@@ -1,6 +1,8 @@
 """What must hold whatever the constants are."""
 
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +12,17 @@ from hypothesis import strategies as st
 from costmodel.calibration import Calibration
 from costmodel.predictions import predict
 from costmodel.results import Scenario
-from optimizer import Answer, Limits, Shape, Space, best, curve
+from optimizer import Answer, Goal, Limits, Shape, Space, best, curve
+from optimizer.goal import Objective
 from optimizer.ground import Ground
 from optimizer.states import decode_states
 from presets import ClusterSpec, default_cluster
 
 WHOLE_USERS = 1e-4
 """Users are whole: rounding their number up moves a throughput by some 1e-6 of it."""
+
+WIDER = 1e-6
+"""A batch in flight is solved for to two parts in ten million."""
 
 few = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -164,6 +170,78 @@ def test_a_higher_price_never_lowers_the_cost(
     if cheap and dear:
         assert dear.usd_per_m_total_tokens >= cheap.usd_per_m_total_tokens
         assert dear.total_tok_s_per_gpu == pytest.approx(cheap.total_tok_s_per_gpu, rel=1e-6)
+
+
+WORKLOADS = ((1024, 1024), (8192, 256), (1024, 4096))
+
+SMALL = Space(
+    prefill_workers=(1, 2, 3, 5),
+    prefill_gpus=(4, 8),
+    decode_workers=(1, 2),
+    decode_gpus=(4, 8, 16),
+    mtp_depths=(2, 3),
+    batch_ratio=1.1,
+)
+
+
+@st.composite
+def widenings(draw: st.DrawFn) -> tuple[Limits, Limits]:
+    """Limits, and the same with one of them wider or gone."""
+    limits = Limits(
+        draw(st.floats(2.0, 200.0)),
+        max_gpus=draw(st.sampled_from((16, 24, 32, 40, 72))),
+        max_ttft=draw(st.none() | st.floats(0.15, 4.0)),
+        min_confidence=draw(st.none() | st.floats(0.5, 0.99)),
+    )
+    wider: list[dict[str, Any]] = [
+        {"target": limits.target / draw(factors)},
+        {"max_gpus": limits.max_gpus + draw(st.integers(1, 40))},
+    ]
+    if limits.max_ttft is not None:
+        wider += [{"max_ttft": limits.max_ttft * draw(factors)}, {"max_ttft": None}]
+    if limits.min_confidence is not None:
+        less = draw(st.floats(0.5, limits.min_confidence))
+        wider += [{"min_confidence": less}, {"min_confidence": None}]
+    return limits, replace(limits, **draw(st.sampled_from(wider)))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    sku=st.sampled_from(("gb200", "b200", "h200")),
+    workload=st.sampled_from(WORKLOADS),
+    objective=st.sampled_from(("cost", "throughput", "power")),
+    asked=widenings(),
+)
+def test_no_wider_limit_makes_an_answer_worse(
+    scenario: Scenario,
+    calibration: Calibration,
+    sku: str,
+    workload: tuple[int, int],
+    objective: Objective,
+    asked: tuple[Limits, Limits],
+) -> None:
+    """Users and slots are whole, so that TTFT does not rise evenly with the batch."""
+    precision = "fp8" if sku == "h200" else "fp4"
+    served = scenario.model_copy(
+        update={"isl": workload[0], "osl": workload[1], "precision": precision}
+    )
+    cluster, goal = default_cluster(sku, 72), Goal(objective)
+    narrow, wide = (
+        best(served, cluster, limits, calibration, SMALL, goal=goal) for limits in asked
+    )
+    if narrow.value is None:
+        return
+    assert wide.value is not None
+    worse = wide.value.amount / narrow.value.amount
+    worse = 1 / worse if narrow.value.more_is_better else worse
+    assert worse <= 1 + WIDER
+    for answer, limits in zip((narrow, wide), asked, strict=True):
+        # What the search holds for within a limit, a prediction finds within it as well.
+        assert answer.prediction is not None
+        if limits.max_ttft is not None:
+            assert answer.prediction.ttft_ms <= 1e3 * limits.max_ttft * (1 + WIDER)
+        if limits.min_confidence is None:
+            assert answer.prediction.tok_s_per_user >= limits.target * (1 - WIDER)
 
 
 def test_nics_as_good_as_nvlink_cost_wide_ep_nothing(

@@ -34,6 +34,7 @@ def enumerated(
         Configuration(
             prefill_workers=prefill,
             prefill_gpus_per_worker=size,
+            prefill_attention=attention,
             decode_workers=decode,
             decode_gpus_per_worker=shape.gpus,
             decode_ep=shape.ep,
@@ -45,8 +46,11 @@ def enumerated(
             frontends=1,
         )
         for shape, batch in product(allowed_shapes(space, scenario, cluster), batch_grid(space))
-        for decode, prefill, size in product(
-            space.decode_workers, space.prefill_workers, space.prefill_gpus
+        for decode, prefill, size, attention in product(
+            space.decode_workers,
+            space.prefill_workers,
+            space.prefill_gpus,
+            space.prefill_attention,
         )
         if decode * shape.gpus + prefill * size <= min(72, cluster.gpus)
     ]
@@ -146,6 +150,11 @@ def request_rate(each: Predicted, scenario: Scenario) -> float:
     return each.prediction.total_tok_s_per_gpu * each.configuration.gpus / tokens
 
 
+def of_dp(every: list[Predicted]) -> int:
+    """Count those of prefill dp."""
+    return sum(each.configuration.prefill_attention == "dp" for each in every)
+
+
 def dearness(each: Predicted) -> tuple[float, int]:
     return each.prediction.usd_per_m_total_tokens, each.configuration.gpus
 
@@ -167,8 +176,8 @@ def test_search_equals_enumeration(sku: str, scenario: Scenario, calibration: Ca
     fewer = slowed(every, TARGETS, scenario, cluster, calibration)
     for target, answer, others in zip(TARGETS, answers, fewer, strict=True):
         full = [each for each in every if each.prediction.tok_s_per_user >= target]
-        # Of those with fewer users than slots, the ones that cannot win are not counted.
-        assert len(full) <= answer.search.feasible <= len(full) + len(others)
+        # Of those with fewer users than slots, or of prefill tp, ones that cannot win do not count.
+        assert of_dp(full) <= answer.search.feasible <= len(full) + len(others)
         assert answer.search.feasible <= answer.search.candidates
         first = min(full + others, key=dearness)
         assert answer.prediction is not None
@@ -190,7 +199,7 @@ def test_search_equals_enumeration(sku: str, scenario: Scenario, calibration: Ca
             ]
             for some in (fast, fewer[TARGETS.index(60.0)])
         )
-        assert 0 < len(taken) <= answer.search.feasible <= len(taken) + len(less_taken)
+        assert 0 < answer.search.feasible <= len(taken) + len(less_taken)
         assert answer.value is not None
         assert answer.value.amount == min(taken + less_taken)
 

@@ -226,7 +226,7 @@ def test_prefill_workers_must_hold_the_weights(
 ) -> None:
     """R1 in FP4 takes some 400 GB: three GPUs of 180 GB or more."""
     options = prefill_options(Space(), scenario, Ground(RACK), calibration)
-    assert options.gpus.tolist() == [4, 8]
+    assert options.gpus.tolist() == [4, 4, 8, 8]
 
 
 def test_shared_prefill_needs_company_and_heads_that_divide(scenario: Scenario) -> None:
@@ -243,20 +243,20 @@ def test_shared_prefill_needs_company_and_heads_that_divide(scenario: Scenario) 
     assert [s.attention for s in prefill_shapes(only, (1, 4), scenario, RACK)] == ["tp"]
 
 
-def test_shared_prefill_is_an_option_where_ttft_counts(
+def test_shared_prefill_is_an_option_where_it_answers_sooner(
     scenario: Scenario, calibration: Calibration
 ) -> None:
-    options = prefill_options(Space(), scenario, Ground(RACK), calibration, ttft_counts=True)
+    options = prefill_options(Space(), scenario, Ground(RACK), calibration)
     assert options.gpus.tolist() == [4, 4, 8, 8]
     assert options.attention_dp.tolist() == [True, False, True, False]
     assert np.all(options.prefill.latency[1::2] < options.prefill.latency[::2])
     assert np.all(options.prefill.capacity[1::2] < options.prefill.capacity[::2])
     # Over slow links it neither takes more requests nor answers sooner.
     slow = RACK.model_copy(update={"nvlink_gb_s": 20.0})
-    options = prefill_options(Space(), scenario, Ground(slow), calibration, ttft_counts=True)
+    options = prefill_options(Space(), scenario, Ground(slow), calibration)
     assert options.attention_dp.all()
     only = Space(prefill_attention=("tp",))
-    options = prefill_options(only, scenario, Ground(slow), calibration, ttft_counts=True)
+    options = prefill_options(only, scenario, Ground(slow), calibration)
     assert not options.attention_dp.any()
 
 
@@ -270,7 +270,7 @@ def test_weights_too_large_for_the_space_take_the_next_size(
     scenario: Scenario, calibration: Calibration
 ) -> None:
     options = prefill_options(Space(prefill_gpus=(1, 2)), scenario, Ground(RACK), calibration)
-    assert options.gpus.tolist() == [4]
+    assert options.gpus.tolist() == [4, 4]
 
 
 def test_no_decode_worker_fits(scenario: Scenario, calibration: Calibration) -> None:
