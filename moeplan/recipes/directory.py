@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from moeplan.json_text import parse_json
 from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.recipe import Recipe
+from moeplan.recipes.swap import clear_left_over, only_writer, put_in_place
 from moeplan.recipes.writing import OWN_FILES, RECORD
 from presets import DataFileError, InputError
 from presets.errors import shown
@@ -47,7 +46,22 @@ def write_recipe(option: str, folder: Path, files: Mapping[str, str], *, force: 
         Where the folder cannot be written, holds files without `force`, or is no recipe.
     """
     folder = _resolved(option, folder)
-    old = _entries(option, folder)
+    try:
+        with only_writer(folder.parent):
+            clear_left_over(folder.parent)
+            old = _entries(option, folder)
+            _check_free(option, folder, old, force)
+            put_in_place(
+                folder,
+                lambda fresh: _fill(fresh, folder, files, old),
+                replace=bool(old),
+            )
+    except OSError as error:
+        raise _unwritable(option, folder, error.strerror or str(error)) from None
+
+
+def _check_free(option: str, folder: Path, old: list[str], force: bool) -> None:
+    """Refuse a folder with files in it, unless they are a recipe that is to be replaced."""
     if old and not force:
         raise InputError(
             f"{option}: {shown(str(folder))} holds files; choose another folder, or replace the "
@@ -58,10 +72,6 @@ def write_recipe(option: str, folder: Path, files: Mapping[str, str], *, force: 
             f"{option}: {shown(str(folder))} holds files but no {RECORD}, so it is no recipe; "
             "choose another folder"
         )
-    try:
-        _swap(folder, files, old)
-    except OSError as error:
-        raise _unwritable(option, folder, error.strerror or str(error)) from None
 
 
 def read_recipe(folder: Path) -> tuple[Recipe, dict[str, str]]:
@@ -149,28 +159,14 @@ def _entries(option: str, folder: Path) -> list[str]:
         raise _unwritable(option, folder, error.strerror or str(error)) from None
 
 
-def _swap(folder: Path, files: Mapping[str, str], old: list[str]) -> None:
-    """Build the folder beside its place, move it there, and undo all where that fails."""
-    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name[:40]}."))
-    fresh, former = beside / "new", beside / "old"
-    try:
-        fresh.mkdir()
-        for name, text in files.items():
-            path = fresh / name
-            path.write_text(text, encoding="utf-8")
-            if name.endswith(".sh"):
-                path.chmod(path.stat().st_mode | 0o111)
-        _carry_over(folder, fresh, files, old)
-        if folder.exists():
-            folder.rename(former)
-        try:
-            fresh.rename(folder)
-        except OSError:
-            with suppress(OSError):
-                former.rename(folder)
-            raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+def _fill(fresh: Path, folder: Path, files: Mapping[str, str], old: list[str]) -> None:
+    """Write the files of a recipe, and keep what lies in the folder besides."""
+    for name, text in files.items():
+        path = fresh / name
+        path.write_text(text, encoding="utf-8")
+        if name.endswith(".sh"):
+            path.chmod(path.stat().st_mode | 0o111)
+    _carry_over(folder, fresh, files, old)
 
 
 def _carry_over(folder: Path, fresh: Path, files: Mapping[str, str], old: list[str]) -> None:

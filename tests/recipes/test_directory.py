@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from moeplan.recipes import directory
+from moeplan.recipes import directory, swap
 from moeplan.recipes.directory import read_recipe, write_recipe
 from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.writing import OWN_FILES, RECORD, recipe_names
@@ -86,6 +86,7 @@ def test_what_fails_leaves_nothing_behind(
         return true_step(path, *arguments, **options)
 
     monkeypatch.setattr(Path, step, failing)
+    monkeypatch.setattr(swap, "_exchanged", lambda one, other: False)
     with pytest.raises(InputError, match=r"cannot be written: No space left on device"):
         write_recipe("--output", folder, {RECORD: "[]", "b.yaml": "b"}, force=True)
     monkeypatch.undo()
