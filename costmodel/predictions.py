@@ -11,6 +11,7 @@ from costmodel.calibration import Calibration
 from costmodel.checks import check_memory, check_shape
 from costmodel.deployments import deployments_of, memory_limit, prefill_memory_limit, run
 from costmodel.economics import usd_per_m_tokens
+from costmodel.engine_rules import check_engine_rules
 from costmodel.inputs import FloatArray
 from costmodel.intervals import extrapolations, interval_class, interval_widths
 from costmodel.results import Case, Configuration, Predicted, Prediction, Scenario
@@ -38,6 +39,7 @@ def predict(
     cases = [Case(each, scenario, cluster, prefill_cluster) for each in configurations]
     for case in cases:
         check_shape(case.configuration, scenario.model, cluster, prefill_cluster)
+        check_engine_rules(case.configuration, scenario)
     deployments = deployments_of(cases)
     limits = _column(memory_limit(deployments, calibration), len(cases))
     inputs = _column(prefill_memory_limit(deployments, calibration), len(cases))

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from costmodel.engine_rules import shape_problem
 from costmodel.results import Configuration, Scenario
 from optimizer.limits import LARGEST_COUNT
 from presets import ClusterSpec, InputError
@@ -24,13 +25,6 @@ EPLB_FROM_EP = 16
 
 DEEPEST_DRAFT = 3
 """Deepest draft whose acceptance was measured. [1]"""
-
-
-SCALE_BLOCKS = {"fp4": 32, "fp8": 128, "bf16": 1}
-"""Weights along an expert's width that share a scale, by precision. [1]
-
-DeepSeek's FP8 has blocks of 128 x 128 (config.json of R1, 2025-05-28), MXFP4 32 in a row, NVFP4 16.
-"""
 
 
 @dataclass(frozen=True)
@@ -152,10 +146,11 @@ def experts_divide(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bo
     )
 
 
-def blocks_whole(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
-    """Whether experts that are split keep whole blocks of weights that share a scale."""
-    parts, width = shape.gpus // shape.ep, scenario.model.expert_intermediate
-    return parts == 1 or width % (parts * SCALE_BLOCKS[scenario.precision]) == 0
+def engine_starts(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
+    """Whether the engine's own rules on shapes hold, such as whole blocks of a split expert."""
+    width = scenario.model.expert_intermediate
+    problem = shape_problem(scenario.engine, scenario.precision, width, shape.gpus, shape.ep)
+    return problem is None
 
 
 def split_inside(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
@@ -183,10 +178,10 @@ RULES: tuple[Rule, ...] = (
     Rule("servers", "a worker larger than a server takes whole servers", servers_whole),
     Rule("experts", "EP must divide the experts, or the EPLB slots", experts_divide),
     Rule(
-        "blocks",
-        "experts that are split must keep whole blocks of weights with one scale: "
-        + ", ".join(f"{size} in {name}" for name, size in SCALE_BLOCKS.items()),
-        blocks_whole,
+        "engine",
+        "the engine must take the shape: whole blocks of weights with one scale of a split "
+        "expert, and EP as it can be set",
+        engine_starts,
     ),
     Rule("split", "experts are split inside one NVLink domain only", split_inside),
     Rule("heads", "attention tp must divide the attention heads", heads_divide),

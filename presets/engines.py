@@ -58,6 +58,45 @@ class MoeBackend(Provenance):
     backend: Text
 
 
+class ShapeRule(Provenance):
+    """What an engine demands of the shape of a worker.
+
+    Attributes
+    ----------
+    name : str
+    quantity : {"expert_part", "ep"}
+        What is judged: the width of what each rank holds of a split expert, or EP. [1]
+    precision : str or None
+        For which it holds; None for all.
+    multiple_of : int or None
+        What the quantity must be a multiple of. [1]
+    among : tuple of str
+        What the quantity must be one of: numbers, or "ranks" of the worker.
+    """
+
+    name: Text
+    quantity: Literal["expert_part", "ep"]
+    precision: Literal["fp4", "fp8", "bf16"] | None = None
+    multiple_of: int | None = None
+    among: tuple[Text, ...] = ()
+
+
+class EnvironmentRule(Provenance):
+    """What both roles must have in their environment, and when.
+
+    Attributes
+    ----------
+    name : str
+    condition : {"kv_heads_split_unlike"}
+        Prefill and decode split the KV heads of grouped attention over unlike many ranks.
+    environment : dict
+    """
+
+    name: Text
+    condition: Literal["kv_heads_split_unlike"]
+    environment: dict[str, Text]
+
+
 class EngineOptions(Provenance):
     """Names that an engine takes, as options or as keys of its file."""
 
@@ -81,6 +120,9 @@ class Engine(Record):
         What recipes set besides the configuration.
     moe_backends : tuple of MoeBackend
         Choices, the widest EP last.
+    shape_rules : tuple of ShapeRule
+        Asked by search, prediction, recipes and their check alike.
+    environment_rules : tuple of EnvironmentRule
     refused : dict
         Options that it no longer takes, and what to give instead.
     options : EngineOptions
@@ -95,6 +137,8 @@ class Engine(Record):
     releases: tuple[EngineReleases, ...]
     settings: dict[str, Fact]
     moe_backends: tuple[MoeBackend, ...] = ()
+    shape_rules: tuple[ShapeRule, ...] = ()
+    environment_rules: tuple[EnvironmentRule, ...] = ()
     refused: dict[str, Text] = Field(default_factory=dict)
     options: EngineOptions
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from costmodel.engine_rules import needed_environment, shape_problem
 from moeplan.recipes.benchmark import SHORTEST, WHOLE_OUTPUT
 from moeplan.recipes.checks import Breaches, Check, differs
 from moeplan.recipes.command_line import Options
@@ -85,6 +86,33 @@ def experts(parsed: Parsed) -> Breaches:
             )
         if config is not None and worker.role == "decode":
             yield from differs(worker.ep, config.decode_ep, "as the configuration has")
+
+
+def engine_rules(parsed: Parsed) -> Breaches:
+    """Find a shape that the engine does not start."""
+    facts = parsed.facts
+    if facts.engine is None or facts.precision is None or facts.expert_width is None:
+        raise Unreadable
+    for worker in workers_of(parsed):
+        gpus, ep = worker.tp.value, worker.ep.value
+        found = shape_problem(facts.engine, facts.precision, facts.expert_width, gpus, ep)
+        if found is not None and gpus % ep == 0:
+            yield worker.ep.field, f"of {found[1]}"
+
+
+def environment(parsed: Parsed) -> Breaches:
+    """Find what the engine needs in its environment, and a role lacks."""
+    facts = parsed.facts
+    ranks = [1 if worker.attention_dp.value else worker.tp.value for worker in workers_of(parsed)]
+    if facts.engine is None:
+        raise Unreadable
+    for name, value in needed_environment(facts.engine, facts.kv_heads, *ranks).items():
+        for role in ROLES:
+            if parsed.environment.get(role, {}).get(name) != value:
+                yield (
+                    f"{parsed.commands[role]}: export {name}",
+                    f"is not {value}; roles that split KV heads unlike hand them over slowly",
+                )
 
 
 def slots(parsed: Parsed) -> Breaches:
@@ -225,6 +253,13 @@ WORKER_CHECKS: tuple[Check, ...] = (
     Check("sums", "workers and their GPUs are those of the configuration", sums),
     Check("nodes", "a worker fits its server, or fills whole servers", nodes),
     Check("experts", "expert tp x EP = tp, and EP is that of the configuration", experts),
+    Check("engine", "the engine takes the shape of every worker", engine_rules),
+    Check(
+        "environment",
+        "both roles have what the engine needs to hand KV heads over",
+        environment,
+        warns=True,
+    ),
     Check("slots", "EP divides the expert slots, at least one per expert", slots),
     Check(
         "attention",

@@ -103,8 +103,11 @@ class Facts:
     machine : Machine or None
     isl, osl : int or None
         Longest input and output. [token]
-    experts, heads : int or None
-        Routed experts of a layer, attention heads. [1]
+    experts, heads, expert_width, kv_heads : int or None
+        Routed experts of a layer, attention heads, width of an expert, heads of a grouped cache.
+        [1]
+    engine : str or None
+        Name of the engine that is started.
     precision, expert_format : str or None
     engine_release : str or None
     """
@@ -115,12 +118,15 @@ class Facts:
     osl: int | None = None
     experts: int | None = None
     heads: int | None = None
+    expert_width: int | None = None
+    kv_heads: int | None = None
+    engine: str | None = None
     precision: str | None = None
     expert_format: str | None = None
     engine_release: str | None = None
 
     @classmethod
-    def of(cls, recipe: Recipe) -> Facts:
+    def of(cls, recipe: Recipe, engine: str) -> Facts:
         """All of it, as the record has it."""
         served = recipe.served
         return cls(
@@ -130,6 +136,9 @@ class Facts:
             osl=served.osl,
             experts=served.experts,
             heads=served.heads,
+            expert_width=served.expert_width,
+            kv_heads=served.kv_heads,
+            engine=engine,
             precision=served.precision,
             expert_format=served.expert_format,
             engine_release=recipe.engine_release,

@@ -123,6 +123,8 @@ def recipe_of(
         "experts": model.experts,
         "heads": model.attention.heads,
         "kv_bits": int(precision.kv_cache),
+        "expert_width": model.expert_intermediate,
+        "kv_heads": getattr(model.attention, "kv_heads", None),
     }
     content = {
         "format": request.format,

@@ -73,6 +73,8 @@ class Served(Part):
         Nominal lengths; the longest that are sent. [token]
     experts, heads, kv_bits : int
         Routed experts of a layer, attention heads, bits of a cached value. [1]
+    expert_width, kv_heads : int or None
+        Width of an expert, heads of a grouped cache; None in records that do not say. [1]
     """
 
     model: Plain
@@ -83,6 +85,8 @@ class Served(Part):
     experts: Count
     heads: Count
     kv_bits: Count
+    expert_width: Count | None = None
+    kv_heads: Count | None = None
 
 
 class Settings(Part):

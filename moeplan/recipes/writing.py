@@ -57,8 +57,9 @@ def recipe_names(recipe: Recipe) -> tuple[str, ...]:
 
 def parse_files(recipe: Recipe, files: Mapping[str, str]) -> Parsed:
     """Read the files of a recipe into typed documents."""
-    parsed = Parsed(recipe, Facts.of(recipe))
-    FORMATS[recipe.format].read(parsed, files)
+    chosen = FORMATS[recipe.format]
+    parsed = Parsed(recipe, Facts.of(recipe, chosen.engine))
+    chosen.read(parsed, files)
     return parsed
 
 

@@ -10,7 +10,7 @@ from costmodel.results import Scenario
 from optimizer import Shape, Space, allowed_shapes, broken_rule
 from optimizer.ground import Ground
 from optimizer.prefill import prefill_options
-from optimizer.space import all_shapes, batch_grid, blocks_whole, prefill_shapes, servers_whole
+from optimizer.space import all_shapes, batch_grid, engine_starts, prefill_shapes, servers_whole
 from optimizer.states import decode_states
 from presets import ClusterSpec, InputError, default_cluster
 
@@ -29,8 +29,8 @@ ISLANDS = default_cluster("b200", 72)
         (Shape(72, 72, "dp", 0, 0), "experts"),  # 256 / 72
         (Shape(64, 64, "dp", 0, 288), "experts"),  # 288 / 64
         (Shape(8, 3, "dp", 0, 0), "experts"),  # 8 / 3
-        (Shape(12, 4, "dp", 0, 0), "blocks"),  # 2048 / (3 parts x 32)
-        (Shape(72, 1, "dp", 0, 0), "blocks"),
+        (Shape(12, 4, "dp", 0, 0), "engine"),  # 2048 / (3 parts x 32)
+        (Shape(72, 1, "dp", 0, 0), "engine"),
         (Shape(72, 72, "tp", 0, 288), "heads"),  # 128 / 72
         (Shape(64, 64, "tp", 0, 320), "copies"),
         (Shape(8, 8, "dp", 0, 288), "copies"),
@@ -79,12 +79,12 @@ def test_split_experts_keep_whole_blocks(
     """Each part of an expert has whole blocks of weights that share a scale."""
     served = scenario.model_copy(update={"precision": precision})
     whole = {
-        parts for parts in range(1, 73) if blocks_whole(Shape(parts, 1, "dp", 0, 0), served, RACK)
+        parts for parts in range(1, 73) if engine_starts(Shape(parts, 1, "dp", 0, 0), served, RACK)
     }
     assert whole == {parts for parts in range(1, 73) if widest % parts == 0}
     # What counts is the parts of an expert, not the GPUs.
-    assert blocks_whole(Shape(72, 72, "dp", 0, 0), served, RACK)
-    assert not blocks_whole(Shape(72, 24, "dp", 0, 0), served, RACK)
+    assert engine_starts(Shape(72, 72, "dp", 0, 0), served, RACK)
+    assert not engine_starts(Shape(72, 24, "dp", 0, 0), served, RACK)
     shapes = allowed_shapes(Space(), served, RACK)
     assert max(shape.gpus for shape in shapes if shape.ep == 1) == widest
 
@@ -92,7 +92,7 @@ def test_split_experts_keep_whole_blocks(
 def test_weights_without_scales_may_be_split_anywhere(scenario: Scenario) -> None:
     served = scenario.model_copy(update={"precision": "bf16"})
     whole = [
-        parts for parts in range(1, 73) if blocks_whole(Shape(parts, 1, "dp", 0, 0), served, RACK)
+        parts for parts in range(1, 73) if engine_starts(Shape(parts, 1, "dp", 0, 0), served, RACK)
     ]
     assert whole == [1, 2, 4, 8, 16, 32, 64]  # powers of two that divide 2048
 

@@ -188,7 +188,10 @@ def test_what_an_engine_has_no_option_for_is_refused(command: Command, tmp_path:
     )
     done = command(*arguments, "--format", "vllm")
     assert done.status == 2
-    assert "check experts: decode_ep 4 cannot be set; vLLM spreads" in done.err
+    assert (
+        "decode_ep 4 cannot be set; vLLM spreads experts over all ranks or none; give 1 or 8"
+        in done.err
+    )
     assert command(*arguments, "--format", "trtllm").status == 0
 
 

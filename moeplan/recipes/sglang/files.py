@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from costmodel.engine_rules import needed_environment
 from moeplan.recipes.command_line import (
     Count,
     CountOrZero,
@@ -242,6 +243,9 @@ def _worker_script(recipe: Recipe, role: RoleName) -> str:
         tokens = max(dispatched_tokens(recipe), LEAST_DISPATCH)
         depth = max(2 * (tokens + 1), LEAST_QUEUE_DEPTH)
         before += [f"export {DISPATCH}={tokens}", f"export {QUEUE_DEPTH}={depth}"]
+    ranks = [1 if recipe.attention_dp(each) else recipe.gpus(each) for each in ROLES]
+    needed = needed_environment("sglang", recipe.served.kv_heads, *ranks)
+    before += [f"export {name}={value}" for name, value in needed.items()]
     comment = (
         f"Starts one {role} worker of {options.tp_size} GPUs; "
         f"run it on each of its {options.nnodes} nodes."

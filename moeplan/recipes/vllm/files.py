@@ -41,7 +41,6 @@ from moeplan.recipes.parsed import Parsed, Setting, Worker
 from moeplan.recipes.placement import lay_out
 from moeplan.recipes.reading import options_of, program_of
 from moeplan.recipes.recipe import ROLES, Recipe, RoleName
-from presets import InputError
 from presets.engines import load_engine
 
 SERVER = ("vllm", "serve")
@@ -145,13 +144,7 @@ class PairRouterOptions(RouterOptions):
 
 
 def vllm_files(recipe: Recipe) -> dict[str, str]:
-    """Write launch scripts of both roles, of the router and of the benchmark.
-
-    Raises
-    ------
-    InputError
-        Where EP is narrower than the worker.
-    """
+    """Write launch scripts of both roles, of the router and of the benchmark."""
     router = PairRouterOptions(
         vllm_pd_disaggregation=True,
         prefill=[[f"http://{each}"] for each in worker_addresses(recipe, "prefill")],
@@ -164,20 +157,9 @@ def vllm_files(recipe: Recipe) -> dict[str, str]:
 
 
 def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
-    """Derive the options of a worker.
-
-    Raises
-    ------
-    InputError
-        Where EP is narrower than the worker, which vLLM has no option for.
-    """
+    """Derive the options of a worker; EP has no option, and is 1 or all ranks."""
     engine, config, served = load_engine("vllm"), recipe.config, recipe.served
     gpus, spread = recipe.gpus(role), lay_out(recipe).spread[role]
-    if role == "decode" and config.decode_ep not in (1, gpus):
-        raise InputError(
-            f"check experts: decode_ep {config.decode_ep} cannot be set; vLLM spreads experts over "
-            f"all {gpus} ranks of a worker"
-        )
     attention_dp = recipe.attention_dp(role)
     expert_parallel = gpus > 1 and (role == "prefill" or config.decode_ep == gpus)
     slack = int(engine.settings["sequence_slack"].value)

@@ -1,0 +1,108 @@
+"""What an engine demands of a deployment: its rules as data, asked by whoever looks at one."""
+
+from __future__ import annotations
+
+from costmodel.results import Configuration, Scenario
+from presets import InputError
+from presets.engines import ShapeRule, load_engine
+
+
+def shape_problem(
+    engine: str, precision: str, expert_width: int, gpus: int, ep: int
+) -> tuple[ShapeRule, str] | None:
+    """Find the first rule of an engine that a worker breaks; None where it breaks none.
+
+    Parameters
+    ----------
+    engine, precision : str
+    expert_width : int
+        Width of a routed expert. [1]
+    gpus, ep : int
+        Ranks of the worker, and those that share one copy of the experts. [GPU]
+
+    Returns
+    -------
+    tuple or None
+        The rule, and what is wrong, to be read after the name of the field of EP.
+
+    Examples
+    --------
+    >>> shape_problem("vllm", "fp8", 1536, 8, 1)[1].partition(";")[0]
+    '1 over 8 GPUs leaves each rank 192 of the 1536 columns of an expert'
+    >>> shape_problem("vllm", "fp8", 1536, 8, 8) is None
+    True
+    """
+    rules = [
+        rule for rule in load_engine(engine).shape_rules if rule.precision in (None, precision)
+    ]
+    broken = [rule for rule in rules if not _holds(rule, expert_width, gpus, ep)]
+    if not broken:
+        return None
+    fitting = [
+        str(each)
+        for each in range(1, gpus + 1)
+        if gpus % each == 0 and all(_holds(rule, expert_width, gpus, each) for rule in rules)
+    ]
+    rule, title = broken[0], load_engine(engine).title
+    if rule.quantity == "ep":
+        why = f"cannot be set; {title} spreads experts over all ranks or none"
+    else:
+        part = f"{expert_width * ep / gpus:g}"
+        why = (
+            f"over {gpus} GPUs leaves each rank {part} of the {expert_width} columns of an expert; "
+            f"{title} needs a multiple of {rule.multiple_of} in {precision}"
+        )
+    return rule, f"{ep} {why}; give {' or '.join(fitting) or 'other GPUs per worker'}"
+
+
+def _holds(rule: ShapeRule, expert_width: int, gpus: int, ep: int) -> bool:
+    """Whether a worker keeps a rule."""
+    if rule.quantity == "ep":
+        return ep in {gpus if each == "ranks" else int(each) for each in rule.among}
+    parts = max(gpus // ep, 1)
+    return parts == 1 or expert_width % (parts * (rule.multiple_of or 1)) == 0
+
+
+def check_engine_rules(configuration: Configuration, scenario: Scenario) -> None:
+    """Refuse a configuration whose engine does not start.
+
+    Raises
+    ------
+    InputError
+        Naming the field, its value and what would be valid.
+    """
+    found = shape_problem(
+        scenario.engine,
+        scenario.precision,
+        scenario.model.expert_intermediate,
+        configuration.decode_gpus_per_worker,
+        configuration.decode_ep,
+    )
+    if found is not None:
+        raise InputError(f"decode_ep {found[1]}")
+
+
+def needed_environment(
+    engine: str, kv_heads: int | None, prefill_ranks: int, decode_ranks: int
+) -> dict[str, str]:
+    """Tell what both roles must have in their environment.
+
+    Parameters
+    ----------
+    engine : str
+    kv_heads : int or None
+        Of grouped attention; None for one that has no heads in its cache. [1]
+    prefill_ranks, decode_ranks : int
+        Ranks that attention is split over. [GPU]
+
+    Examples
+    --------
+    >>> needed_environment("sglang", 4, 4, 8), needed_environment("sglang", None, 4, 8)
+    ({'SGLANG_DISAGG_STAGING_BUFFER': '1'}, {})
+    """
+    if kv_heads is None or prefill_ranks == decode_ranks:
+        return {}
+    needed: dict[str, str] = {}
+    for rule in load_engine(engine).environment_rules:
+        needed |= rule.environment
+    return needed
