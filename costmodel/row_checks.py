@@ -1,9 +1,8 @@
-"""Rows of a user's table that no engine could have run, refused by file and line."""
+"""Rows of a user's table that no engine could have run, by line."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 from costmodel.calibration import Calibration
 from costmodel.checks import check_memory, check_shape
@@ -15,47 +14,54 @@ from costmodel.deployments import (
     prefill_memory_limit,
 )
 from costmodel.results import Case
-from presets import DataFileError, InputError, ServingRow
+from presets import InputError, ServingRow
 
 
-def check_rows_run(rows: Mapping[str, ServingRow], calibration: Calibration) -> None:
-    """Refuse a row that no engine could start, or that the model has no facts for.
+def rows_that_cannot_run(
+    rows: Mapping[int, ServingRow], calibration: Calibration
+) -> dict[int, str]:
+    """Find rows that no engine could start, or that the model has no facts for.
 
     Parameters
     ----------
     rows
-        By where each stands, such as "rows.csv, line 2".
+        By line of the file.
     calibration
         Says how much of the memory holds KV caches.
 
-    Raises
-    ------
-    DataFileError
-        Naming the place, the value and what is valid.
+    Returns
+    -------
+    dict
+        What is wrong and what is valid, by line.
     """
-    cases = [_checked(place, row) for place, row in rows.items()]
-    deployments = deployments_of(cases)
+    refused: dict[int, str] = {}
+    cases: dict[int, Case] = {}
+    for line, row in rows.items():
+        try:
+            cases[line] = _checked(row)
+        except InputError as error:
+            refused[line] = _reason(error)
+    if not cases:
+        return refused
+    deployments = deployments_of(list(cases.values()))
     limits = memory_limit(deployments, calibration).tolist()
     inputs = prefill_memory_limit(deployments, calibration).tolist()
-    for place, case, limit, prefill in zip(rows, cases, limits, inputs, strict=True):
-        with _at(place):
+    for (line, case), limit, prefill in zip(cases.items(), limits, inputs, strict=True):
+        try:
             check_memory(case, limit, prefill)
+        except InputError as error:
+            refused[line] = _reason(error)
+    return refused
 
 
-def _checked(place: str, row: ServingRow) -> Case:
-    with _at(place):
-        case = case_of(row)
-        check_shape(case.configuration, case.scenario.model, case.cluster)
-        check_offered(case)
+def _checked(row: ServingRow) -> Case:
+    case = case_of(row)
+    check_shape(case.configuration, case.scenario.model, case.cluster)
+    check_offered(case)
     return case
 
 
-@contextmanager
-def _at(place: str) -> Iterator[None]:
-    """Put the place before what is wrong there."""
-    try:
-        yield
-    except InputError as error:
-        column = getattr(error, "key", None)
-        problem = str(error).removeprefix(f"key {column}: ")
-        raise DataFileError(problem, place, column=column) from None
+def _reason(error: InputError) -> str:
+    """Name a column where the error names a key."""
+    key = getattr(error, "key", None)
+    return str(error) if key is None else f"column {key}: {str(error).removeprefix(f'key {key}: ')}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -80,6 +80,8 @@ class Validation:
     predictions: dict[str, FloatArray]  # by column name; the same whatever was measured
     batch_in_flight: FloatArray
     breakdown_ms: tuple[dict[str, float], ...]
+    refused: dict[int, str] = field(default_factory=dict)  # what is wrong, by line
+    ignored: tuple[str, ...] = ()  # columns that were not read
 
     def of(self, chosen: Sequence[int]) -> Validation:
         """Take the same comparison for some rows."""
@@ -116,7 +118,9 @@ class Validation:
             }
             for name, groups in self.groups().items()
         }
-        return {"rows": len(self.rows), **self.statistics(), "by": by}
+        refused = [{"line": line, "problem": problem} for line, problem in self.refused.items()]
+        others = {"refused": refused, "ignored_columns": list(self.ignored)}
+        return {"rows": len(self.rows), **self.statistics(), "by": by, **others}
 
     def lines(self) -> list[dict[str, object]]:
         """One dictionary per row: configuration, predictions with intervals, measurements, errors.

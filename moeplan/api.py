@@ -25,22 +25,17 @@ from moeplan.scenario import (
     prefill_cluster_of,
     scenario_of,
 )
-from presets import (
-    InputError,
-    ServingRow,
-    load_hardware,
-)
-from presets.measurements import read_numbered_rows
+from presets import InputError, load_hardware
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from costmodel.calibration import Calibration
     from costmodel.fit import Fit
     from costmodel.stages import Adaptation
     from costmodel.validation import Validation
     from moeplan.comparisons import Comparison
     from optimizer import Answer, Space
+    from presets import MeasuredRows
 
 UNIT = "tok/s/user"
 
@@ -220,32 +215,73 @@ def measured_frontier(
     return measured_point(scenario_of(options, cluster), cluster, target)
 
 
-def validate(rows: Path | str, calibration: Path | str | None = None) -> Validation:
-    """Predict measured operating points and compare.
+def read_rows(
+    path: Path | str, calibration: Path | str | None = None, columns: Path | str | None = None
+) -> MeasuredRows:
+    """Read measured operating points, and refuse each that no engine could have run.
+
+    Warns of columns that are ignored and of rows that are refused; `refused` of the result has all
+    of them.
 
     Parameters
     ----------
-    rows : Path or str
-        CSV file in the columns of the shipped ``measured_serving``, or of the published table.
+    path : Path or str
+        CSV or JSON file in the columns of the shipped ``measured_serving``, of the published table,
+        or of an export for which there is a map of columns.
     calibration : Path, str or None
         Calibration file; None takes the shipped one.
+    columns : Path, str or None
+        Map of columns of one's own; docs/files.md has its keys.
 
     Raises
     ------
     InputError
-        Where a file is malformed, no engine could have run a row, or none holds a measurement.
+        Where a file is malformed, or no row is left.
+    """
+    from costmodel.row_checks import rows_that_cannot_run
+    from presets import read_measured_rows
+
+    found = read_measured_rows(path, columns)
+    known = calibration_file(calibration).calibration
+    found = found.without(rows_that_cannot_run(found.rows, known))
+    found.check()
+    return found
+
+
+def validate(
+    rows: Path | str | MeasuredRows,
+    calibration: Path | str | None = None,
+    columns: Path | str | None = None,
+) -> Validation:
+    """Predict measured operating points and compare.
+
+    Parameters
+    ----------
+    rows : Path, str or MeasuredRows
+        File, as `read_rows` reads it, or what it gave.
+    calibration : Path, str or None
+        Calibration file; None takes the shipped one.
+    columns : Path, str or None
+        Map of columns of one's own.
+
+    Raises
+    ------
+    InputError
+        Where a file is malformed, no row could have been run, or none holds a measurement.
     """
     from costmodel.validation import check_measured
     from costmodel.validation import validate as validate_rows
 
     chosen = calibration_file(calibration)
-    measured = _predictable_rows(rows, chosen.calibration)
+    found = _rows_of(rows, calibration, columns)
+    measured = tuple(found.rows.values())
     check_measured(measured)
-    return validate_rows(measured, chosen.calibration)
+    validation = validate_rows(measured, chosen.calibration)
+    return replace(validation, refused=found.refused, ignored=tuple(found.ignored))
 
 
 def calibrate(
-    rows: Path | str | Sequence[Path | str],
+    rows: Path | str | MeasuredRows | Sequence[Path | str | MeasuredRows],
     calibration: Path | str | None = None,
     progress: Callable[[], None] | None = None,
     *,
@@ -257,8 +293,8 @@ def calibrate(
 
     Parameters
     ----------
-    rows : Path, str or sequence of them
-        CSV files, as in `validate`.
+    rows : Path, str, MeasuredRows or sequence of them
+        Files, as in `validate`.
     calibration : Path, str or None
         Calibration file to start from, with priors and bounds; None takes the shipped one.
     progress : callable, optional
@@ -270,19 +306,20 @@ def calibrate(
     from costmodel.stages import calibrate as fit
 
     start = calibration_file(calibration)
-    files = [rows] if isinstance(rows, Path | str) else rows
-    known = start.calibration
-    measured = tuple(row for file in files for row in _predictable_rows(file, known))
+    files = rows if isinstance(rows, Sequence) and not isinstance(rows, str) else [rows]
+    found = [_rows_of(each, calibration) for each in files]
+    measured = tuple(row for each in found for row in each.rows.values())
     return fit(measured, start, progress) if from_priors else adapt(measured, start, progress)
 
 
-def _predictable_rows(path: Path | str, calibration: Calibration) -> tuple[ServingRow, ...]:
-    """Read measured rows, and refuse one that no engine could have run."""
-    from costmodel.row_checks import check_rows_run
-
-    rows = read_numbered_rows(Path(path), ServingRow)
-    check_rows_run({f"{path}, line {line}": row for line, row in rows.items()}, calibration)
-    return tuple(rows.values())
+def _rows_of(
+    rows: Path | str | MeasuredRows,
+    calibration: Path | str | None,
+    columns: Path | str | None = None,
+) -> MeasuredRows:
+    if isinstance(rows, Path | str):
+        return read_rows(rows, calibration, columns)
+    return rows
 
 
 def _options_of(sku: str, options: Options | Mapping[str, Options]) -> Options:

@@ -124,7 +124,8 @@ def _explained(error: Exception) -> int:
     from presets.errors import InfeasibleError, MoeplanError
 
     if isinstance(error, MoeplanError):
-        return _fail(str(error), INFEASIBLE if isinstance(error, InfeasibleError) else BAD_INPUT)
+        reason = "\n  ".join([str(error), *getattr(error, "__notes__", ())])
+        return _fail(reason, INFEASIBLE if isinstance(error, InfeasibleError) else BAD_INPUT)
     # Usage errors have no public base class that is the same in every Typer.
     as_usage = getattr(error, "format_message", None)
     if as_usage is None:

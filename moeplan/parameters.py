@@ -131,6 +131,14 @@ Calibration = Annotated[
     str | None,
     typer.Option("--calibration", metavar="FILE", help="Calibration file. [default: shipped]"),
 ]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="MAP.toml",
+        help="Map of the file's columns to those of rows; docs/files.md has its keys.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")]
 

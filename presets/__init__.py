@@ -14,12 +14,14 @@ if TYPE_CHECKING:
         DataFileError,
         InfeasibleError,
         InputError,
+        InputWarning,
         MoeplanError,
         UnknownNameError,
         unknown_name,
     )
     from presets.facts import Alternative, Fact, Provenance
     from presets.hardware import Hardware, hardware_names, load_hardware
+    from presets.measured_rows import MeasuredRows, read_measured_rows
     from presets.measurements import (
         allreduce_rows,
         alltoall_rows,
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
         load_columns,
         measurement_sources,
         published_rows,
-        read_serving_rows,
         run_settings,
         serving_rows,
     )
@@ -57,7 +58,9 @@ _MODULE_OF = {
     "Hardware": "presets.hardware",
     "InfeasibleError": "presets.errors",
     "InputError": "presets.errors",
+    "InputWarning": "presets.errors",
     "IsoRow": "presets.rows",
+    "MeasuredRows": "presets.measured_rows",
     "MlaAttention": "presets.model",
     "Model": "presets.model",
     "MoeplanError": "presets.errors",
@@ -83,7 +86,7 @@ _MODULE_OF = {
     "measurement_sources": "presets.measurements",
     "model_names": "presets.catalogue",
     "published_rows": "presets.measurements",
-    "read_serving_rows": "presets.measurements",
+    "read_measured_rows": "presets.measured_rows",
     "serving_rows": "presets.measurements",
     "total_parameters": "presets.parameters",
     "unknown_name": "presets.errors",
@@ -101,7 +104,9 @@ __all__ = [
     "Hardware",
     "InfeasibleError",
     "InputError",
+    "InputWarning",
     "IsoRow",
+    "MeasuredRows",
     "MlaAttention",
     "Model",
     "MoeplanError",
@@ -127,7 +132,7 @@ __all__ = [
     "measurement_sources",
     "model_names",
     "published_rows",
-    "read_serving_rows",
+    "read_measured_rows",
     "run_settings",
     "serving_rows",
     "total_parameters",

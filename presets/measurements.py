@@ -1,6 +1,5 @@
-"""Measurements: the shipped tables, and tables of the same form that a user brings."""
+"""Measurements: the shipped tables."""
 
-import csv
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -11,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from presets.errors import DataFileError, shown, unknown_name
+from presets.errors import DataFileError, unknown_name
 from presets.facts import Provenance, Record
-from presets.files import DATA, explained, read_preset, read_text
+from presets.files import DATA, explained, read_preset
 from presets.rows import (
     AllReduceRow,
     AllToAllRow,
@@ -23,12 +22,7 @@ from presets.rows import (
     RunSettingsRow,
     ServingRow,
 )
-
-MAX_BYTES = 10_000_000
-"""Longest table that is read. [B]"""
-
-MAX_ROWS = 100_000
-"""Most rows that are read. [1]"""
+from presets.table_file import read_table
 
 FOLDER = DATA / "measurements"
 
@@ -66,7 +60,7 @@ def iso_rows() -> tuple[IsoRow, ...]:
 @lru_cache
 def serving_rows() -> tuple[ServingRow, ...]:
     """Load the 202 measured operating points."""
-    return read_serving_rows(FOLDER / "measured_serving.csv")
+    return read_rows(FOLDER / "measured_serving.csv", ServingRow)
 
 
 @lru_cache
@@ -152,15 +146,8 @@ def load_columns(table: str) -> Mapping[str, NDArray[Any]]:
     return MappingProxyType({name: _array(getattr(row, name) for row in rows) for name in names})
 
 
-def read_serving_rows(path: str | Path) -> tuple[ServingRow, ...]:
-    """Read a user's measurements.
-
-    Parameters
-    ----------
-    path : str or Path
-        A CSV file of at most `MAX_BYTES` and `MAX_ROWS` rows, in the columns of
-        `measured_serving.csv` or of the published table. The columns of the configuration must be
-        there and filled; measured columns may be missing or blank; other columns are ignored.
+def read_rows(path: Path, row_class: type[RowT]) -> tuple[RowT, ...]:
+    """Read a shipped table into rows; the fields of the row are the columns.
 
     Raises
     ------
@@ -168,78 +155,21 @@ def read_serving_rows(path: str | Path) -> tuple[ServingRow, ...]:
         Where the file is malformed; the text names the line, the column, the value and what is
         valid.
     """
-    return read_rows(Path(path), ServingRow)
-
-
-def read_rows(path: Path, row_class: type[RowT]) -> tuple[RowT, ...]:
-    """Read a CSV file into rows; the fields of the row are the columns."""
-    return tuple(read_numbered_rows(path, row_class).values())
-
-
-def read_numbered_rows(path: Path, row_class: type[RowT]) -> dict[int, RowT]:
-    """Read a CSV file into rows by their line in the file; arguments as in `read_rows`."""
-    lines, cells = _cells(path, row_class)
+    table = read_table(path)
+    if table.broken:
+        line, problem = next(iter(table.broken.items()))
+        raise DataFileError(problem, path, line=line)
+    known = row_class.model_fields
+    cells = [
+        {name: cell for name, cell in row.items() if name in known} for row in table.rows.values()
+    ]
     try:
-        # One call for all rows: a call per row takes twice as long.
-        return dict(zip(lines, _adapter(row_class).validate_python(cells), strict=True))
+        return tuple(TypeAdapter(list[row_class]).validate_python(cells))  # type: ignore[valid-type]
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         row, column = first["loc"][0], str(first["loc"][1]) if len(first["loc"]) > 1 else None
-        problem = explained(first, row_class)
-        if first["type"] == "missing":
-            problem = "is blank; it must be filled"
-        raise DataFileError(problem, path, line=lines[int(row)], column=column) from None
-
-
-@lru_cache
-def _adapter(row_class: type[RowT]) -> TypeAdapter[list[RowT]]:
-    return TypeAdapter(list[row_class])  # type: ignore[valid-type]
-
-
-def _cells(path: Path, row_class: type[Record]) -> tuple[list[int], list[dict[str, str]]]:
-    """Line number and filled cells of each row, for the columns that the row class knows."""
-    reader = csv.reader(read_text(path, MAX_BYTES).splitlines(keepends=True), strict=True)
-    lines: list[int] = []
-    cells: list[dict[str, str]] = []
-    header: list[str] | None = None
-    try:
-        for record in reader:
-            if not any(cell.strip() for cell in record):
-                continue
-            if header is None:
-                header = _header(record, row_class, path, reader.line_num)
-                continue
-            if len(record) != len(header):
-                problem = f"has {len(record)} cells; the header has {len(header)}"
-                raise DataFileError(problem, path, line=reader.line_num)
-            if len(cells) == MAX_ROWS:
-                raise DataFileError(f"has more than {MAX_ROWS} rows, the most read", path)
-            lines.append(reader.line_num)
-            cells.append(_filled(header, record, row_class))
-    except csv.Error as error:
-        raise DataFileError(f"is not CSV: {error}", path, line=reader.line_num) from None
-    if not cells:
-        raise DataFileError("has no rows under a header", path)
-    return lines, cells
-
-
-def _filled(header: list[str], record: list[str], row_class: type[Record]) -> dict[str, str]:
-    pairs = zip(header, (cell.strip() for cell in record), strict=True)
-    return {name: cell for name, cell in pairs if cell and name in row_class.model_fields}
-
-
-def _header(record: list[str], row_class: type[Record], path: Path, line: int) -> list[str]:
-    """Check that the columns are named once each and that none is missing."""
-    names = [cell.strip() for cell in record]
-    for name in names:
-        if names.count(name) > 1:
-            raise DataFileError(f"column {shown(name)} stands twice", path, line=line)
-    required = [name for name, field in row_class.model_fields.items() if field.is_required()]
-    missing = [name for name in required if name not in names]
-    if missing:
-        problem = f"column {missing[0]} is missing; needed: {', '.join(required)}"
-        raise DataFileError(problem, path, line=line, column=missing[0])
-    return names
+        line = list(table.rows)[int(row)]
+        raise DataFileError(explained(first, row_class), path, line=line, column=column) from None
 
 
 def _array(values: Iterable[Any]) -> NDArray[Any]:

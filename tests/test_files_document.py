@@ -20,6 +20,7 @@ from moeplan.cli import make_app
 from moeplan.config_file import read_configuration
 from presets import hf_config, load_cluster, load_model
 from presets.cluster import OVERRIDES, ClusterSpec, ScaleOut
+from presets.column_maps import DERIVED, ColumnMap, Source, read_column_map
 from presets.hf_config import read_hf_config
 from presets.rows import ServingRow
 
@@ -135,6 +136,15 @@ def test_the_example_of_a_constant_is_complete() -> None:
     constant = Constant.model_validate(content["constants"]["step_time"])
     assert constant.model_fields_set == set(Constant.model_fields)
     assert constant.unit == shipped_calibration().constants["step_time"].unit
+
+
+def test_the_example_of_a_map_has_every_key(tmp_path: Path) -> None:
+    path = tmp_path / "map.toml"
+    path.write_text(example("Map of columns"), encoding="utf-8")
+    assert set(read_column_map(path).columns) <= {*ServingRow.model_fields, *DERIVED}
+    text = SECTIONS["Map of columns"]
+    for key in (*Source.model_fields, *ColumnMap.model_fields, *DERIVED):
+        assert key == "provenance" or f"`{key}`" in text or f"`[{key}]`" in text
 
 
 def test_the_example_of_a_model_is_read(tmp_path: Path) -> None:

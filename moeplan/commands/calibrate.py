@@ -37,13 +37,15 @@ def command(
     rows: Rows,
     destination: Output,
     from_priors: FromPriors = False,
+    columns: given.Columns = None,
     calibration: given.Calibration = None,
     as_json: given.Json = False,
 ) -> None:
     """Fit the constants of the cost model to measured operating points.
 
     The fit starts from --calibration: constants that the rows do not inform stay as they are.
-    Errors before it and after it are compared by leaving configurations out.
+    Errors before it and after it are compared by leaving configurations out. Exits with 1 where
+    rows were refused; the others are fitted all the same.
     """
     from costmodel.calibration_file import format_calibration
     from moeplan import api, output
@@ -55,11 +57,15 @@ def command(
     files = [file_name("ROWS.csv", name) for name in rows]
     for name, file in [("--calibration", chosen), *(("ROWS.csv", file) for file in files)]:
         output.check_writable("--output", path, {name: file})
+    mapping = None if columns is None else file_name("--columns", columns)
+    found = [api.read_rows(file, chosen, mapping) for file in files]
     # How many evaluations a fit takes is known only when it ends.
     with output.progress("Fitting", None) as advance:
-        fit = api.calibrate(files, chosen, advance, from_priors=from_priors)
+        fit = api.calibrate(found, chosen, advance, from_priors=from_priors)
     output.write_file("--output", path, format_calibration(fit_of(fit).file))
     if as_json:
         output.emit_json(summary(fit))
     else:
         output.emit_report(report(fit, path))
+    if any(each.refused for each in found):
+        raise typer.Exit(1)

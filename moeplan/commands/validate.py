@@ -49,6 +49,7 @@ def command(
     calibration: given.Calibration = None,
     destination: Output = None,
     plot: Plot = None,
+    columns: given.Columns = None,
     cross_validate: CrossValidate = False,
     as_json: given.Json = False,
     as_csv: given.Csv = False,
@@ -56,6 +57,7 @@ def command(
     """Predict measured operating points and show the errors.
 
     Nothing of what was measured enters a prediction. With --csv the table holds one line per row.
+    Exits with 1 where rows were refused; the others are predicted all the same.
     """
     from moeplan import api, output
     from moeplan.numbers import file_name
@@ -64,7 +66,7 @@ def command(
 
     given.one_format(as_json, as_csv)
     if cross_validate:
-        others = (rows, calibration, destination, plot)
+        others = (rows, calibration, destination, plot, columns)
         if as_csv or any(other is not None for other in others):
             raise InputError("--cross-validate goes with --json or nothing else")
         _cross_validate(as_json)
@@ -78,7 +80,9 @@ def command(
     if path is not None:
         output.check_writable("--output", path, inputs)
     picture = None if plot is None else _page_name(plot, {**inputs, "--output": path})
-    validation = api.validate(table, chosen)
+    validation = api.validate(
+        table, chosen, None if columns is None else file_name("--columns", columns)
+    )
     if path is not None:
         output.write_file("--output", path, output.csv_text(validation.lines()))
     if picture is not None:
@@ -91,6 +95,8 @@ def command(
         output.emit_csv(validation.lines())
     else:
         output.emit_report(report(validation))
+    if validation.refused:
+        raise typer.Exit(1)
 
 
 def _page_name(text: str, others: Mapping[str, Path | None]) -> Path:

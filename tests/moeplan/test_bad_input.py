@@ -184,14 +184,104 @@ def test_rows_that_no_engine_could_run(
     changes, part = ROWS[case]
     path, written = tmp_path / "rows.csv", tmp_path / "out"
     lines = [",".join(map(str, row.values())) for row in (ROW, ROW | changes)]
-    path.write_text("\n".join([",".join(ROW), lines[0], "", lines[1]]))
+    path.write_text("\n".join([",".join(ROW), "", "", lines[1]]))
     run = command(name, str(path), "--output", str(written))
     assert run.status == 2
-    sentence = run.err[run.err.index("Error: ") :]  # after the bar of a fit
-    assert sentence.startswith(f"Error: {path}, line 4")
-    assert part in sentence
-    assert sentence.count("\n") == 1
+    assert run.err.startswith(f"Error: {path}, line 4")  # no bar of a fit before it
+    assert part in run.err
+    assert run.err.count("\n") == 1
     assert not written.exists()
+
+
+def test_good_rows_are_predicted_and_all_bad_ones_named(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    faults = list(ROWS.values())
+    rows = [ROW, *(ROW | changes for changes, _ in faults), ROW]
+    path.write_text("\n".join([",".join(ROW), *(",".join(map(str, row.values())) for row in rows)]))
+    run = command("validate", str(path), "--json")
+    assert run.status == 1
+    head, *lines = run.err.splitlines()
+    assert head == f"Note: {path}: {len(faults)} of {len(rows)} rows are refused"
+    assert len(lines) == len(faults)
+    for line, number, (_, part) in zip(lines, range(3, 99), faults, strict=False):
+        assert line.startswith(f"  line {number}")
+        assert part in line
+    assert run.json["rows"] == 2
+    assert [each["line"] for each in run.json["refused"]] == [*range(3, 3 + len(faults))]
+
+
+def test_where_no_row_is_left_all_are_named(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    bad = ",".join(map(str, (ROW | {"decode_ep": 3}).values()))
+    path.write_text("\n".join([",".join(ROW), *[bad] * 30]))
+    run = command("validate", str(path), "--json")
+    assert (run.status, run.out) == (2, "")
+    head, *lines = run.err.splitlines()
+    assert head.startswith(f"Error: {path}: none of 30 rows can be read; the first: line 2")
+    assert len(lines) == 21
+    assert lines[-1] == "  and 10 more"
+
+
+X02 = """\
+sku,model,precision,isl,osl,mtp_depth,prefill_workers,prefill_gpus_per_worker,decode_workers,\
+decode_gpus_per_worker,decode_ep,decode_attention,max_batch,eplb_slots,concurrency,framework,tpot_ms
+gb200,kimi-k2,fp4,1024,1024,0,1,4,4,8,8,tp,64,0,192,trtllm,11.7
+gb200,kimi-k2,fp4,1024,1024,0,1,4,4,8,3,tp,128,0,360,trtllm,14.28
+gb200,kimi-k2,fp4,1024,1024,0,1,4,5,4,4,tp,1,100,5,trtllm,5.77
+gb200,kimi-k2,fp4,1024,1024,0,1,4,5,4,4,tp,8,0,30,trtllm,8.71
+"""
+"""Two rows as they were measured and two with a slip; shaped as a user's table."""
+
+
+def test_one_slip_hides_no_other(command: Command, tmp_path: Path) -> None:
+    path, written = tmp_path / "rows.csv", tmp_path / "predictions.csv"
+    path.write_text(X02)
+    run = command("validate", str(path), "--output", str(written), "--json")
+    assert run.status == 1
+    assert run.json["rows"] == 2
+    problems = {each["line"]: each["problem"] for each in run.json["refused"]}
+    assert problems == {
+        3: "decode_ep is 3; it must divide decode_gpus_per_worker, 8",
+        4: "eplb_slots 100 must be 0 or at least the 384 experts",
+    }
+    assert len(written.read_text().splitlines()) == 3
+
+
+def test_a_renamed_column_does_not_vanish(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(X02.replace("tpot_ms", "TPOT (ms)").replace("framework,", "engine,"))
+    run = command("validate", str(path), "--json")
+    assert run.status == 2  # nothing measured is left
+    assert "ignored columns: 'TPOT (ms)' (did you mean tpot_ms?), 'engine'" in run.err
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "point", "ends"), [(";", ",", "\r\n"), ("\t", ",", "\n"), (";", ".", "\r")]
+)
+def test_tables_of_other_forms_are_the_same(
+    command: Command, tmp_path: Path, delimiter: str, point: str, ends: str
+) -> None:
+    plain, other = tmp_path / "plain.csv", tmp_path / "other.csv"
+    plain.write_text(X02)
+    text = X02.replace(",", delimiter).replace(".", point).replace("\n", ends)
+    other.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    expected, found = (command("validate", str(each), "--json") for each in (plain, other))
+    assert found.json == expected.json
+    assert "part its columns" in found.err
+    assert ("decimal commas" in found.err) == (point == ",")
+
+
+def test_calibrate_fits_the_good_rows_and_says_which_were_not(
+    command: Command, tmp_path: Path, measurements: Mapping[str, Path]
+) -> None:
+    path, written = tmp_path / "rows.csv", tmp_path / "mine.toml"
+    header, *rows = measurements["measured_serving"].read_text().splitlines()[:12]
+    path.write_text("\n".join([header, *rows, rows[0].replace("b200", "b20", 1)]))
+    run = command("calibrate", str(path), "--output", str(written))
+    assert "1 of 12 rows are refused" in run.err
+    assert "line 13, column sku: 'b20' is no known machine" in run.err
+    if run.status == 1:
+        assert written.exists()
 
 
 def test_rows_that_were_measured_are_no_bad_input(

@@ -27,7 +27,7 @@ from moeplan.explanations import Challenger, Holding, OnAverage, Robustness
 from moeplan.options import Options
 from moeplan.render import explain as render_explain
 from moeplan.render import robust as render_robust
-from presets import ClusterSpec, InputError, read_serving_rows
+from presets import ClusterSpec, InputError, read_measured_rows
 from tests.samples import changed
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def test_robustness_of_the_library(best_of: BestOf, space: Space, tmp_path: Path
         writer = csv.DictWriter(file, lines[0])
         writer.writeheader()
         writer.writerows(lines)
-    assert len(read_serving_rows(path)) == len(found.measure_next)
+    assert len(read_measured_rows(path).rows) == len(found.measure_next)
 
 
 def test_a_calibration_without_correlations_says_so(

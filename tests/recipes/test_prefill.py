@@ -16,7 +16,7 @@ from moeplan.recipes.diff import compare_recipes
 from moeplan.recipes.question import Request, recipe_for_configuration
 from moeplan.recipes.recipe import Recipe
 from moeplan.recipes.writing import ROW, check_files, parse_files, recipe_files
-from presets import read_serving_rows
+from presets import read_measured_rows
 
 
 def recipe_of(format_name: str, attention: str, **changes: Any) -> Recipe:
@@ -94,7 +94,7 @@ def test_the_row_for_validate_keeps_the_mode(format_name: str, tmp_path: Path) -
     recipe = recipe_of(format_name, "tp")
     path = tmp_path / "rows.csv"
     path.write_text(recipe_files(recipe)[ROW])
-    (row,) = read_serving_rows(path)
+    (row,) = read_measured_rows(path).rows.values()
     assert row.prefill_attention == "tp"
     names = Configuration.model_fields
     assert Configuration(**{name: getattr(row, name) for name in names}) == recipe.config
