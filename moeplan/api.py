@@ -12,6 +12,7 @@ from costmodel.predictions import predict as predict_configurations
 from costmodel.results import Configuration
 from costmodel.runs import measured_frontends
 from moeplan.answers import best_of, deployment_of, summary_of
+from moeplan.arguments import checked_arguments
 from moeplan.measured import measured_point
 from moeplan.numbers import positive_number
 from moeplan.options import DEFAULTS, Options
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 UNIT = "tok/s/user"
 
 
+@checked_arguments
 def best(
     sku: str | None, target: float, options: Options = DEFAULTS, *, space: Space | None = None
 ) -> Best:
@@ -71,6 +73,7 @@ def best(
     return curve(sku, [target], options, space=space).rows[0]
 
 
+@checked_arguments
 def curve(
     sku: str | None,
     targets: Sequence[float],
@@ -115,6 +118,7 @@ def curve(
     )
 
 
+@checked_arguments
 def compare(
     skus: Sequence[str],
     targets: Sequence[float],
@@ -155,6 +159,7 @@ def compare(
     return Comparison(rows=tuple(rows), skus=tuple(skus))
 
 
+@checked_arguments
 def predict(
     sku: str | None, configuration: Configuration, options: Options = DEFAULTS
 ) -> PredictedDeployment:
@@ -196,6 +201,7 @@ def predict(
     )
 
 
+@checked_arguments
 def measured_frontier(
     sku: str | None, target: float, options: Options = DEFAULTS
 ) -> Measured | None:
@@ -215,6 +221,7 @@ def measured_frontier(
     return measured_point(scenario_of(options, cluster), cluster, target)
 
 
+@checked_arguments
 def read_rows(
     path: Path | str, calibration: Path | str | None = None, columns: Path | str | None = None
 ) -> MeasuredRows:
@@ -248,6 +255,7 @@ def read_rows(
     return found
 
 
+@checked_arguments
 def validate(
     rows: Path | str | MeasuredRows,
     calibration: Path | str | None = None,
@@ -280,6 +288,7 @@ def validate(
     return replace(validation, refused=found.refused, ignored=tuple(found.ignored))
 
 
+@checked_arguments
 def calibrate(
     rows: Path | str | MeasuredRows | Sequence[Path | str | MeasuredRows],
     calibration: Path | str | None = None,

@@ -153,10 +153,19 @@ def progress(title: str, total: int | None) -> Iterator[Callable[[], None]]:
         spinner = SpinnerColumn(finished_text="")
         counted = (spinner, TextColumn("{task.completed:,.0f} evaluations"))
     screen = console(sys.stderr)
-    with Progress(TextColumn(title), *counted, TimeElapsedColumn(), console=screen) as bar:
-        task = bar.add_task(title, total=total)
-        yield lambda: bar.advance(task)
+    bar = Progress(TextColumn(title), *counted, TimeElapsedColumn(), console=screen)
+    task = bar.add_task(title, total=total)
+
+    def advance() -> None:
+        bar.start()  # not before: what is refused is refused without a bar
+        bar.advance(task)
+
+    try:
+        yield advance
         bar.update(task, total=bar.tasks[task].completed)
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 def write_file(option: str, path: Path, text: str) -> None:
@@ -209,6 +218,27 @@ def check_writable(
         problem = "it is not a file name"
     if problem:
         raise _unwritable(option, path, problem)
+
+
+def check_replaceable_rows(option: str, path: Path) -> None:
+    """Refuse a file of rows that holds measurements, or anything but rows.
+
+    Raises
+    ------
+    InputError
+        Naming the option and the path.
+    """
+    from presets import DataFileError, read_measured_rows
+
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    try:
+        found = read_measured_rows(path)
+    except DataFileError:
+        found = None
+    if found is None or found.refused or any(row.is_measured for row in found.rows.values()):
+        reason = "it is there and is no file of rows without measurements; give another name"
+        raise _unwritable(option, path, reason)
 
 
 def _problem(path: Path) -> str | None:

@@ -139,6 +139,15 @@ class ServingRow(ConfigurationRow):
     total_tok_s_per_gpu: Amount | None = None
     tok_s_per_user: Amount | None = None
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether the row says anything that was measured."""
+        return any(
+            getattr(self, name) is not None
+            for name in ServingRow.model_fields
+            if name not in ConfigurationRow.model_fields
+        )
+
 
 class RunSettingsRow(_MachineRow):
     """How the runs behind measured rows were set up; a blank key holds for all.

@@ -47,7 +47,8 @@ NextRows = Annotated[
     typer.Option(
         "--next-rows",
         metavar="FILE",
-        help="With --robust: write what to measure next as rows that `moeplan validate` reads.",
+        help="With --robust: write what to measure next as rows that `moeplan validate` reads; "
+        "a file that holds anything else is not replaced.",
     ),
 ]
 
@@ -142,6 +143,7 @@ def _checked(
         raise InputError("--next-rows goes with --robust; add --robust")
     path = file_name("--next-rows", next_rows)
     output.check_writable("--next-rows", path, inputs)
+    output.check_replaceable_rows("--next-rows", path)
     check_rows_can_say(sku, options)
     return path
 

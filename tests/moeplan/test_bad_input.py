@@ -8,6 +8,7 @@ import pytest
 
 from costmodel.calibration import shipped_calibration
 from costmodel.calibration_file import write_calibration
+from moeplan.output import check_replaceable_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -384,3 +385,26 @@ def test_a_model_folder_may_be_called_anything(command: Command, tmp_path: Path)
     assert run.status == 0, run.err
     assert "\x1b" not in run.out
     assert r"my\x1b[31m model" in run.out
+
+
+@pytest.mark.parametrize("content", ["measured", "# my notes\n", "a,b\n1,2\n"])
+def test_next_rows_replace_no_measurements(
+    command: Command, tmp_path: Path, measurements: Mapping[str, Path], content: str
+) -> None:
+    path = tmp_path / "rows.csv"
+    text = measurements["measured_serving"].read_text() if content == "measured" else content
+    path.write_text(text)
+    run = command(*BEST, "--robust", "--next-rows", str(path))
+    assert_one_sentence(run, "--next-rows")
+    assert "is no file of rows without measurements; give another name" in run.err
+    assert path.read_text() == text
+
+
+def test_next_rows_replace_rows_without_measurements(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    check_replaceable_rows("--next-rows", path)
+    path.write_text("")
+    check_replaceable_rows("--next-rows", path)
+    unmeasured = {name: value for name, value in ROW.items() if name != "tok_s_per_user"}
+    path.write_text(",".join(unmeasured) + "\n" + ",".join(map(str, unmeasured.values())))
+    check_replaceable_rows("--next-rows", path)
