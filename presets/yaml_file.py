@@ -30,15 +30,18 @@ def read_yaml(path: Path) -> object:
     return parse_yaml(read_text(path, MAX_BYTES), path)
 
 
-def parse_yaml(text: str, path: Path) -> object:
-    """Parse YAML as `read_yaml` does; `path` is what errors name."""
+def parse_yaml(text: str, path: Path, repeated: list[tuple[int, str]] | None = None) -> object:
+    """Parse YAML as `read_yaml` does; `path` is what errors name.
+
+    With a list for them, line and name of repeated keys are noted there and not refused.
+    """
     loader_class = _loader()
     try:
         _check_events(text, path, loader_class)
         loader = loader_class(text)
         try:
             root = loader.get_single_node()
-            _check_keys(root, path)
+            _check_keys(root, path, repeated)
             return None if root is None else loader.construct_document(root)
         finally:
             loader.dispose()
@@ -93,16 +96,18 @@ def _line(part: Any) -> int:
     return int(part.start_mark.line) + 1
 
 
-def _check_keys(node: yaml.Node | None, path: Path) -> None:
+def _check_keys(node: yaml.Node | None, path: Path, repeated: list[tuple[int, str]] | None) -> None:
     """Refuse a key that stands twice in one mapping: YAML would keep the last and say nothing."""
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _check_keys(item, path)
+            _check_keys(item, path, repeated)
     if isinstance(node, yaml.MappingNode):
         seen: set[Hashable] = set()
         for key, value in node.value:
             name = str(key.value)
-            if name in seen:
+            if name in seen and repeated is not None:
+                repeated.append((_line(key), name))
+            elif name in seen:
                 raise DataFileError("stands twice", path, line=_line(key), key=name[:40])
             seen.add(name)
-            _check_keys(value, path)
+            _check_keys(value, path, repeated)

@@ -299,23 +299,26 @@ def _answer(config: str | None) -> dict[str, str]:
     epilog=given.examples("moeplan recipe check gb200-125", "moeplan recipe check DIR --json"),
 )
 def check(folder: Folder, as_json: given.Json = False) -> None:
-    """Run every check on a recipe, also on one that was edited by hand.
+    """Run every check on a recipe, also on one edited by hand or not written by moeplan.
+
+    DIR may be a recipe file of srt-slurm. Without a recipe.json, checks that compare with the
+    configuration are skipped.
 
     Exits with 1 where a check fails.
     """
     from moeplan import output
     from moeplan.numbers import file_name
     from moeplan.recipes.checks import failures
-    from moeplan.recipes.directory import read_recipe
-    from moeplan.recipes.writing import check_files
+    from moeplan.recipes.directory import read_any
+    from moeplan.recipes.writing import check_files, check_foreign
     from moeplan.render.recipe import check_report, check_summary
 
-    recipe, files = read_recipe(file_name("DIR", folder))
-    results = check_files(recipe, files)
+    recipe, chosen, files = read_any(file_name("DIR", folder))
+    results = check_foreign(files, chosen) if recipe is None else check_files(recipe, files)
     if as_json:
-        output.emit_json(check_summary(recipe, results))
+        output.emit_json(check_summary(chosen.name, results))
     else:
-        output.emit_report(check_report(recipe, folder, results))
+        output.emit_report(check_report(chosen.name, folder, results))
     if failures(results):
         raise typer.Exit(1)
 

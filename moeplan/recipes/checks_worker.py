@@ -152,19 +152,36 @@ def batch(parsed: Parsed) -> Breaches:
     yield from differs(workers_of(parsed)[1].batch, config.max_batch, "as the configuration has")
 
 
+def memory(parsed: Parsed) -> Breaches:
+    """Find a largest batch whose cache does not fit, and that the load does not fill."""
+    note = parsed.recipe.batch_note
+    if note is not None:
+        yield workers_of(parsed)[1].batch.field, note
+
+
 def tokens(parsed: Parsed) -> Breaches:
     """Find steps that hold less than they must."""
     prefill, decode = workers_of(parsed)
-    need = decode.batch.value * (1 + decode.depth.value)
+    batch = _batch_under_load(parsed, decode)
+    need = batch * (1 + decode.depth.value)
     if decode.tokens is not None and decode.tokens.value < need:
         yield (
             decode.tokens.field,
-            f"is {decode.tokens.value}; a step of {decode.batch.value} requests with "
+            f"is {decode.tokens.value}; a step of {batch} requests with "
             f"{decode.depth.value} drafts each needs {need}",
         )
     longest = parsed.facts.isl
     if prefill.tokens is not None and longest is not None and prefill.tokens.value < longest:
         yield prefill.tokens.field, f"is {prefill.tokens.value}; the longest input has {longest}"
+
+
+def _batch_under_load(parsed: Parsed, decode: Worker) -> int:
+    """Count requests of a rank or worker: the largest batch, or fewer without a record [1]."""
+    largest, users = int(decode.batch.value), parsed.load.get("concurrency")
+    if parsed.record is not None or users is None or decode.replicas is None:
+        return largest
+    ranks = decode.world.value if decode.attention_dp.value else 1
+    return min(largest, -(-int(users.value) // (max(int(decode.replicas.value), 1) * ranks)))
 
 
 def sequence(parsed: Parsed) -> Breaches:
@@ -267,6 +284,7 @@ WORKER_CHECKS: tuple[Check, ...] = (
         attention,
     ),
     Check("batch", "the largest batch is that of the configuration", batch),
+    Check("memory", "the KV cache of the largest batch fits", memory, warns=True),
     Check("tokens", "a step holds the batch with its drafts, or the longest input", tokens),
     Check("sequence", "the longest sequence holds input and output", sequence),
     Check("drafts", "both roles draft as deep as the configuration", drafts),

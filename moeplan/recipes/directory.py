@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from moeplan.json_text import parse_json
-from moeplan.recipes.formats import FORMATS
+from moeplan.recipes.formats import FORMATS, Format, format_of
 from moeplan.recipes.recipe import Recipe
 from moeplan.recipes.swap import clear_left_over, only_writer, put_in_place
 from moeplan.recipes.writing import OWN_FILES, RECORD
@@ -74,6 +74,41 @@ def _check_free(option: str, folder: Path, old: list[str], force: bool) -> None:
         )
 
 
+def read_any(path: Path) -> tuple[Recipe | None, Format, dict[str, str]]:
+    """Read a recipe, or files of one of the formats that moeplan did not write.
+
+    Parameters
+    ----------
+    path : Path
+        A folder, or a recipe file of srt-slurm of any name.
+
+    Raises
+    ------
+    DataFileError
+        Where it cannot be read, or is of no format that is known.
+    """
+    try:
+        one_file = path.is_file()
+    except ValueError:
+        raise InputError(f"{shown(str(path))} is not a folder") from None
+    if one_file:
+        files = {"recipe.yaml": read_text(path, MAX_BYTES)}
+    else:
+        files = _texts(path)
+        if RECORD in files:
+            recipe = _record(path / RECORD, files[RECORD])
+            return recipe, FORMATS[recipe.format], files
+    found = format_of(files)
+    if found is None:
+        what = "is no recipe file of srt-slurm" if one_file else f"holds no {RECORD}"
+        raise DataFileError(
+            f"{what}; give the folder of a recipe, or of files as a format has them "
+            f"({', '.join(FORMATS)})",
+            path,
+        )
+    return None, found, files
+
+
 def read_recipe(folder: Path) -> tuple[Recipe, dict[str, str]]:
     """Read the files of a recipe, and its record.
 
@@ -82,6 +117,14 @@ def read_recipe(folder: Path) -> tuple[Recipe, dict[str, str]]:
     DataFileError
         Where the folder cannot be read, or its record is missing or malformed.
     """
+    files = _texts(folder)
+    if RECORD not in files:
+        raise DataFileError(f"holds no {RECORD}; give the folder of a recipe", folder)
+    return _record(folder / RECORD, files[RECORD]), files
+
+
+def _texts(folder: Path) -> dict[str, str]:
+    """Read the files of a folder that a recipe may have, bounded."""
     try:
         names = sorted(
             each.name
@@ -92,12 +135,9 @@ def read_recipe(folder: Path) -> tuple[Recipe, dict[str, str]]:
         raise DataFileError(f"cannot be read: {error.strerror}", folder) from None
     except ValueError:
         raise InputError(f"{shown(str(folder))} is not a folder") from None
-    if RECORD not in names:
-        raise DataFileError(f"holds no {RECORD}; give the folder of a recipe", folder)
     if len(names) > MOST_FILES:
         raise DataFileError(f"holds more than {MOST_FILES} files, the most read", folder)
-    files = {name: read_text(folder / name, MAX_BYTES) for name in names}
-    return _record(folder / RECORD, files[RECORD]), files
+    return {name: read_text(folder / name, MAX_BYTES) for name in names}
 
 
 def _record(path: Path, text: str) -> Recipe:

@@ -43,6 +43,8 @@ class Format:
     ----------
     name, engine : str
         What it is called, and the engine that it starts.
+    mark : tuple of str
+        A file, and text in it, that files of no other format have.
     files : frozenset of str
         Every file that it may write.
     write : callable
@@ -64,6 +66,7 @@ class Format:
 
     name: str
     engine: str
+    mark: tuple[str, str]
     files: frozenset[str]
     write: Callable[[Recipe], dict[str, str]]
     read: Callable[[Parsed, Mapping[str, str]], None]
@@ -78,6 +81,7 @@ _FORMATS = (
     Format(
         name="dynamo",
         engine="trtllm",
+        mark=("deployment.yaml", "DynamoGraphDeployment"),
         files=frozenset(
             {
                 "benchmark.yaml",
@@ -98,6 +102,7 @@ _FORMATS = (
     Format(
         name="sglang",
         engine="sglang",
+        mark=("decode.sh", "sglang.launch_server"),
         files=SCRIPTS,
         write=sglang_files,
         read=read_sglang,
@@ -107,6 +112,7 @@ _FORMATS = (
     Format(
         name="slurm",
         engine="trtllm",
+        mark=("recipe.yaml", "resources:"),
         files=frozenset({"recipe.yaml"}),
         write=slurm_files,
         read=read_slurm,
@@ -118,6 +124,7 @@ _FORMATS = (
     Format(
         name="trtllm",
         engine="trtllm",
+        mark=("decode.sh", "trtllm-serve"),
         files=frozenset({"benchmark.sh", "decode.sh", "decode.yaml"})
         | {"prefill.sh", "prefill.yaml", "router.yaml"},
         write=trtllm_files,
@@ -128,6 +135,7 @@ _FORMATS = (
     Format(
         name="vllm",
         engine="vllm",
+        mark=("decode.sh", "vllm serve"),
         files=SCRIPTS,
         write=vllm_files,
         read=read_vllm,
@@ -138,3 +146,12 @@ _FORMATS = (
 
 FORMATS: dict[str, Format] = {each.name: each for each in _FORMATS}
 """Every format by its name, sorted."""
+
+
+def format_of(files: Mapping[str, str]) -> Format | None:
+    """Find the format of files that have no record; None where they are of none."""
+    for each in FORMATS.values():
+        name, text = each.mark
+        if text in files.get(name, ""):
+            return each
+    return None

@@ -81,10 +81,14 @@ def recipe_for_configuration(
     # The files start one frontend.
     configuration = configuration.model_copy(update={"frontends": 1})
     predicted = api.predict(sku, configuration, options)
-    # A prediction cuts the batch; an engine that is told to hold more would not start.
-    check_batch(configuration, predicted.sku, predicted.batch_limit)
     cluster = cluster_of(sku, options, gpus_needed(configuration, sku))
-    return recipe_of(cluster, predicted, options, request)
+    recipe = recipe_of(cluster, predicted, options, request)
+    recipe = recipe.model_copy(update={"batch_limit": predicted.batch_limit})
+    # A prediction cuts the batch. An engine takes a largest batch that memory does not hold, and
+    # evicts requests once the load fills it.
+    if recipe.filled > predicted.batch_limit:
+        check_batch(configuration, predicted.sku, predicted.batch_limit)
+    return recipe
 
 
 def _release(request: Request) -> str:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from moeplan.recipes.command_line import Options, read_script, read_words
-from moeplan.recipes.parsed import Parsed
+from moeplan.recipes.parsed import Parsed, Severity
 from moeplan.recipes.yaml_text import bare_words
 from presets import DataFileError
 from presets.engines import Engine
@@ -74,16 +74,24 @@ def _left_out(content: Any, place: Sequence[int | str]) -> bool:
     return True
 
 
-def yaml_of(parsed: Parsed, place: str, text: str) -> Any:
-    """Parse one YAML document; what is not becomes a finding."""
+def yaml_of(parsed: Parsed, place: str, text: str, odd: Severity = "error") -> Any:
+    """Parse one YAML document; what is not becomes a finding.
+
+    How much a bare y or n and a repeated key matter depends on who reads it: Kubernetes takes the
+    first for booleans and refuses the second, PyYAML takes both in silence.
+    """
+    repeated: list[tuple[int, str]] | None = None if odd == "error" else []
     try:
-        content = parse_yaml(text, Path())
+        content = parse_yaml(text, Path(), repeated)
     except DataFileError as error:
         parsed.tell("schema", place, str(error).removeprefix("., "))
         return None
     for line, word in bare_words(text):
         problem = f"{word} without quotes is text to one reader and a boolean to another; quote it"
-        parsed.tell("schema", f"{place}: line {line}", problem)
+        parsed.tell("schema", f"{place}: line {line}", problem, odd)
+    for line, key in repeated or ():
+        problem = f"{shown(key)} stands twice; the last is taken"
+        parsed.tell("schema", f"{place}: line {line}", problem, odd)
     if content is None:
         parsed.tell("schema", place, "is empty")
     return content

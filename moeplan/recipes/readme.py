@@ -71,6 +71,7 @@ def _configuration(recipe: Recipe) -> str:
             ("concurrency", f"{config.concurrency} requests"),
             ("GPUs", str(config.gpus)),
         )
+        + (f"\n\nThe largest batch {recipe.batch_note}." if recipe.batch_note else "")
         + _stream_note(recipe)
     )
 

@@ -132,6 +132,8 @@ class Recipe(Part):
         Release of the engine that the options are for.
     machine, served, config, settings
     prediction : Prediction or None
+    batch_limit : int or None
+        Requests whose KV cache fits, per rank (dp) or worker (tp) of decode. [1]
     """
 
     recipe: Literal[1] = 1
@@ -142,6 +144,24 @@ class Recipe(Part):
     config: Configuration
     prediction: Prediction | None = None
     settings: Settings
+    batch_limit: Count | None = None
+
+    @property
+    def filled(self) -> int:
+        """Requests that the load brings to a rank (dp) or worker (tp) of decode, at most [1]."""
+        ranks = self.gpus("decode") if self.attention_dp("decode") else 1
+        return -(-self.config.concurrency // (self.workers("decode") * ranks))
+
+    @property
+    def batch_note(self) -> str | None:
+        """What to know of a largest batch whose KV cache does not fit; None where it does."""
+        most, limit = self.config.max_batch, self.batch_limit
+        if limit is None or most <= limit:
+            return None
+        return (
+            f"is {most}; the KV cache of {limit} fits, and the load brings {self.filled}: with "
+            "more users requests would wait for memory"
+        )
 
     def workers(self, role: RoleName) -> int:
         """Workers of a role."""

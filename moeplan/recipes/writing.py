@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 from moeplan.output import csv_text
 from moeplan.recipes.checks import Result, failures, run_checks
-from moeplan.recipes.formats import FORMATS
+from moeplan.recipes.formats import FORMATS, Format
 from moeplan.recipes.parsed import Facts, Parsed
 from moeplan.recipes.readme import readme
 from moeplan.recipes.recipe import Recipe
@@ -66,6 +67,15 @@ def parse_files(recipe: Recipe, files: Mapping[str, str]) -> Parsed:
 def check_files(recipe: Recipe, files: Mapping[str, str]) -> list[Result]:
     """Read the files of a recipe and run every check."""
     return run_checks(FORMATS[recipe.format].checks, parse_files(recipe, files))
+
+
+def check_foreign(files: Mapping[str, str], chosen: Format) -> list[Result]:
+    """Run every check that needs no record on files that moeplan did not write."""
+    parsed = Parsed(None, Facts(engine=chosen.engine))
+    chosen.read(parsed, files)
+    lengths = {name: parsed.load[name].value for name in ("isl", "osl") if name in parsed.load}
+    parsed.facts = replace(parsed.facts, **lengths)
+    return run_checks(chosen.checks, parsed)
 
 
 def refuse_failures(results: list[Result]) -> None:

@@ -34,6 +34,7 @@ def written(recipe: Recipe, folder: str) -> list[RenderableType]:
             f"{recipe.served.model} in {recipe.served.precision} on {recipe.machine.title}, with "
             f"{engine.title} {recipe.engine_release}; every check passed."
         ),
+        *([paragraph(f"Warning: max_batch {recipe.batch_note}.")] if recipe.batch_note else []),
         "",
         pairs([*configuration_rows(recipe.config), ("GPUs", count(recipe.config.gpus, "GPU"))]),
         "",
@@ -47,13 +48,16 @@ def summary(recipe: Recipe, folder: str) -> dict[str, Any]:
     return {"output": folder, "files": list(recipe_names(recipe)), "recipe": recipe.to_json()}
 
 
-def check_report(recipe: Recipe, folder: str, results: list[Result]) -> list[RenderableType]:
+def check_report(format_name: str, folder: str, results: list[Result]) -> list[RenderableType]:
     """List every check and what it found."""
     failed = len(failures(results))
+    skipped = sum(result.status == "skipped" for result in results)
     outcome = count(failed, "problem") if failed else "every check passes"
+    if skipped:
+        outcome = f"{outcome}{'' if failed else ' that could run'}, {skipped} skipped"
     rows = [[result.check.name, result.status, result.check.rule] for result in results]
     parts: list[RenderableType] = [
-        heading(f"{folder}, {recipe.format}: {outcome}"),
+        heading(f"{folder}, {format_name}: {outcome}"),
         table("Check", "Result", "Demands that", left=3, wrap=(2,), rows=rows),
     ]
     found = [
@@ -70,11 +74,11 @@ def check_report(recipe: Recipe, folder: str, results: list[Result]) -> list[Ren
     return parts
 
 
-def check_summary(recipe: Recipe, results: list[Result]) -> dict[str, Any]:
+def check_summary(format_name: str, results: list[Result]) -> dict[str, Any]:
     """Content of ``recipe check --json``."""
     return {
         "status": "failed" if failures(results) else "passed",
-        "format": recipe.format,
+        "format": format_name,
         "checks": [
             {
                 "name": result.check.name,

@@ -69,6 +69,7 @@ SLURM_CHECKS = (
         "runtime",
         "no other release of Dynamo is installed over that of the image",
         runtime,
+        warns=True,
     ),
 )
 """Checks of srtctl's recipe file."""

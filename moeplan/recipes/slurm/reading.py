@@ -141,7 +141,7 @@ def read_slurm(parsed: Parsed, files: Mapping[str, str]) -> None:
     if RECIPE not in files:
         parsed.tell("files", RECIPE, "is missing")
         return
-    content = yaml_of(parsed, RECIPE, files[RECIPE])
+    content = yaml_of(parsed, RECIPE, files[RECIPE], "warning")  # text to srtctl
     if content is None:
         return
     if not isinstance(content, dict):
@@ -202,6 +202,7 @@ def _note_facts(parsed: Parsed, job: Job) -> None:
         isl=job.benchmark.isl,
         osl=job.benchmark.osl,
         precision=job.model.precision or None,
+        engine=job.backend.type,
     )
 
 
@@ -233,4 +234,52 @@ def _read_load(parsed: Parsed, load: JobBenchmark) -> None:
         "isl": Setting(f"{place}.isl", load.isl),
         "osl": Setting(f"{place}.osl", load.osl),
         "random_range_ratio": Setting(f"{place}.random_range_ratio", load.random_range_ratio),
+    }
+
+
+def is_job(content: object) -> bool:
+    """Whether content is a recipe file of srt-slurm, in the layout that is read here."""
+    return isinstance(content, dict) and {"model", "resources", "backend"} <= set(content)
+
+
+def answer_of(text: str) -> dict[str, Any]:
+    """Say what a recipe file deploys, as an answer does: machine, workload and configuration.
+
+    Raises
+    ------
+    InputError
+        Where it does not say all of it; the text names the field.
+    """
+    parsed = Parsed(None)
+    read_slurm(parsed, {RECIPE: text})
+    for finding in parsed.findings:
+        if finding.severity == "error":
+            raise InputError(f"{finding.field} {finding.problem}")
+    job = parsed.read(RECIPE, Job)
+    if len(parsed.workers) < len(ROLES):
+        raise InputError(
+            f"{RECIPE}: backend: has no options of prefill and decode workers of TensorRT-LLM, "
+            "the only ones that a configuration is read from"
+        )
+    if not parsed.load:
+        raise InputError(f"{RECIPE}: benchmark.concurrencies: is missing; give the users")
+    prefill, decode = (parsed.workers[role] for role in ROLES)
+    config = {
+        "prefill_workers": job.resources.workers("prefill"),
+        "prefill_gpus_per_worker": prefill.world.value,
+        "prefill_attention": "dp" if prefill.attention_dp.value else "tp",
+        "decode_workers": job.resources.workers("decode"),
+        "decode_gpus_per_worker": decode.world.value,
+        "decode_ep": decode.ep.value,
+        "decode_attention": "dp" if decode.attention_dp.value else "tp",
+        "max_batch": decode.batch.value,
+        "mtp_depth": decode.depth.value,
+        "eplb_slots": decode.slots.value,
+        "concurrency": parsed.load["concurrency"].value,
+    }
+    scenario = {"precision": parsed.facts.precision, "isl": parsed.facts.isl}
+    return {
+        "sku": job.resources.gpu_type,
+        "scenario": scenario | {"osl": parsed.facts.osl},
+        "config": config,
     }
