@@ -104,15 +104,13 @@ def choose(candidates: Candidates, max_gpus: int) -> Choice:
     throughput = survivors.throughput.tolist()
     cost = [value // divisor for value in survivors.cost.tolist()]
 
-    # Division in floating point only says where to start; the proof does not rest on it.
-    start = int(np.argmax(survivors.throughput / survivors.cost))
-    ratio = Fraction(throughput[start], cost[start])
-    rounds = 0
+    # From the cheapest on, every better ratio is one that the solver has chosen.
+    ratio, rounds = Fraction(throughput[0], cost[0]), 0
     while True:
         rounds += 1
         p, q = ratio.numerator, ratio.denominator
         surplus = [q * t - p * c for t, c in zip(throughput, cost, strict=True)]
-        chosen, bound = _solve(surplus, survivors.gpus.tolist(), max_gpus)
+        chosen, bound = _solve(surplus)
         if surplus[chosen] <= 0:
             break
         ratio = Fraction(throughput[chosen], cost[chosen])
@@ -155,21 +153,18 @@ def undominated(candidates: Candidates, max_gpus: int) -> IntArray:
     return np.asarray(within[order[throughput > best_before]])
 
 
-def _solve(surplus: list[int], gpus: list[int], max_gpus: int) -> tuple[int, int]:
+def _solve(surplus: list[int]) -> tuple[int, int]:
     """Choose exactly one candidate of largest surplus; also gives the proven bound."""
     solver = _new_solver()
     # Variables: whether each candidate is the one.
     chosen = [solver.BoolVar(f"candidate_{index}") for index in range(len(surplus))]
     # Exactly one candidate is chosen.
     one = solver.Constraint(1, 1)
-    # It stays within the GPU budget.
-    budget = solver.Constraint(0, max_gpus)
     # Its surplus is largest. Only the sign of a surplus decides when to stop, so it may be capped.
     objective = solver.Objective()
     objective.SetMaximization()
-    for variable, value, size in zip(chosen, surplus, gpus, strict=True):
+    for variable, value in zip(chosen, surplus, strict=True):
         one.SetCoefficient(variable, 1)
-        budget.SetCoefficient(variable, size)
         objective.SetCoefficient(variable, max(-LARGEST, min(value, LARGEST)))
     if (status := solver.Solve()) != solver.OPTIMAL:
         raise RuntimeError(f"CP-SAT stopped without a proof, status {status}")

@@ -48,7 +48,7 @@ def fewest_gpus(question: Question, rate: float, limits: Limits, slowest: float)
     bound, largest = _fewest(free, rate, limits, slowest, question.ground.all_gpus)
     if bound is None:
         return None
-    ground = _enlarged(question.ground, min(bound, largest))
+    ground = enlarged(question.ground, min(bound, largest))
     return _fewest(free._replace(ground=ground), rate, limits, slowest, bound)[0]
 
 
@@ -94,7 +94,7 @@ def _largest(question: Question, lattice: Lattice) -> int:
     return decode + int(lattice.options.gpus.max()) * max(space.prefill_workers)
 
 
-def _enlarged(ground: Ground, gpus: int) -> Ground:
+def enlarged(ground: Ground, gpus: int) -> Ground:
     """Give clusters at least some GPUs, in whole NVLink domains."""
     there = ground.prefill_cluster
     return ground._replace(

@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 from typing import Literal
 
 import numpy as np
 
+from costmodel.inputs import FloatArray
 from optimizer.entries import Entries, joined
 from optimizer.explain import PART_NAMES
-from optimizer.fewest import fewest_gpus
+from optimizer.fewest import enlarged, fewest_gpus
+from optimizer.goal import Goal
 from optimizer.lattice import Lattice
 from optimizer.limits import Limits
 from optimizer.question import Question
+from optimizer.search import is_met
+from optimizer.slowed import slowed
+from optimizer.value import request_tokens
 from topology.cluster import MAX_GPUS
 
 LimitName = Literal["target", "max_ttft", "concurrency", "rate", "max_gpus"]
 
-TTFT_STEP = 1.005
-"""Ratio within which a TTFT is found by bisection. [1]"""
+TTFT_STEP, TARGET_STEP = 1.005, 1.005
+"""Ratios within which a TTFT and a target are found by bisection. [1]"""
+
+EXACT = 1e-9
+"""Within which a speed that was evaluated is found again. [1]"""
+
+SLOWEST, LONGEST = 0.1, 1e6
+"""A target that asks for nothing [token/s], and a TTFT that does [s]."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +46,9 @@ class Conflict:
     asked : float
         [token/s], [s], [1], [1/s] or [GPU]
     needed : float or None
-        What it would have to be, the others of the set kept, or all others where a rate is in the
-        set: the highest target, concurrency or rate, the shortest TTFT, the fewest GPUs; None where
-        nothing would do.
+        What it would have to be with all other limits kept, as a search with it has found: the
+        highest target, concurrency or rate, the shortest TTFT, the fewest GPUs; None where nothing
+        would do.
     """
 
     limit: LimitName
@@ -93,10 +105,13 @@ def find_infeasibility(question: Question, limits: Limits) -> Infeasibility:
         chosen
         for size in range(1, len(asked) + 1)
         for chosen in combinations(asked, size)
-        if not len(relaxed.meeting(chosen))
+        if not relaxed.is_met(chosen)
     )
-    conflicts = tuple(Conflict(name, asked[name], relaxed.needed(name, names)) for name in names)
-    speeds = relaxed.meeting([name for name in asked if name != "target"]).speed
+    highest = relaxed.needed("target")
+    conflicts = tuple(
+        Conflict(name, asked[name], highest if name == "target" else relaxed.needed(name))
+        for name in names
+    )
     states = relaxed.lattice(()).states
     fastest = int(np.argmax(states.speed))
     step_parts = states.step_of(fastest, question.calibration).parts
@@ -106,7 +121,7 @@ def find_infeasibility(question: Question, limits: Limits) -> Infeasibility:
     return Infeasibility(
         conflicts=conflicts,
         limits=limits,
-        highest_target=float(speeds.max()) if len(speeds) else None,
+        highest_target=highest,
         step_ms=1e3 * step,
         tokens_per_step=step / float(states.rate.tpot[fastest]),
         largest_part=largest,
@@ -161,12 +176,17 @@ class _Relaxed:
         ground = self.question.ground
         return min(self.limits.max_gpus, ground.all_gpus) if "max_gpus" in kept else ground.all_gpus
 
+    def fewest_users(self, kept: Sequence[LimitName]) -> int | None:
+        """Users that wait least and are served fastest: those asked for, else one alone [1]."""
+        return None if "concurrency" in kept else 1
+
     def meeting(
         self, kept: Sequence[LimitName], users: int | None = None, ttft: float | None = None
     ) -> Entries:
         """Deployments that meet the kept limits, as far as they can be best.
 
-        Without a budget there are always enough replicas to serve a rate.
+        Without users those with full slots and those that prefill throttles. Without a budget there
+        are always enough replicas to serve a rate.
         """
         lattice = self.lattice(kept, users, ttft)
         entries = joined([lattice.front, lattice.throttled])
@@ -176,55 +196,91 @@ class _Relaxed:
             entries = self.question.serving(entries)
         return entries
 
-    def needed(self, name: LimitName, together: Sequence[LimitName]) -> float | None:
-        """Find what a limit would have to be, the others of a set kept; None: nothing does.
+    def is_met(self, kept: Sequence[LimitName]) -> bool:
+        """Whether anything meets the kept limits."""
+        if "concurrency" in kept or not {"rate", "max_gpus"} <= {*kept}:
+            return len(self.meeting(kept, self.fewest_users(kept))) > 0
+        # How much is served depends on how many users a target and a TTFT leave.
+        slowest = self.slowest(kept) or SLOWEST
+        return is_met(self.question, replace(self.kept_limits(kept), target=slowest))
 
-        With a rate all others are kept: how much can be served depends on each of them.
+    def works(self, name: LimitName, value: float) -> bool:
+        """Try what a limit would have to be, with all others kept: whether a search finds any."""
+        question, limits = self.question, self.limits
+        if name == "rate":
+            question = question._replace(goal=replace(question.goal, rate=value))
+        elif name == "max_gpus":
+            limits = replace(limits, max_gpus=int(value))
+            ground = enlarged(question.ground, int(value))._replace(max_gpus=int(value))
+            question = question._replace(ground=ground)
+        elif name == "concurrency":
+            limits = replace(limits, concurrency=int(value))
+        elif name == "max_ttft":
+            limits = replace(limits, max_ttft=value)
+        else:
+            limits = replace(limits, target=value)
+        return is_met(question, limits)
+
+    def needed(self, name: LimitName) -> float | None:
+        """Find what a limit would have to be, all others kept; None: nothing does."""
+        others = [other for other in self.asked() if other != name]
+        found = {
+            "target": self.highest_target,
+            "max_ttft": self.shortest_ttft,
+            "concurrency": self.most_users,
+            "rate": self.highest_rate,
+            "max_gpus": self.fewest_gpus,
+        }[name](others)
+        value = 0.0 if found is None else printed(name, found)
+        return found if value > 0.0 and self.works(name, value) else None
+
+    def highest_target(self, others: Sequence[LimitName]) -> float | None:
+        """Highest target: of the users that are asked for, else of one alone [token/s].
+
+        With a rate, that at which it can be served, by bisection.
         """
-        kept = list(self.asked()) if "rate" in together else together
-        others = [other for other in kept if other != name]
-        if name == "max_ttft":
-            return self.shortest_ttft(others)
-        if name == "concurrency":
-            return self.most_users(others)
-        entries = self.meeting(others)
-        if not len(entries):
-            return None
-        if name == "target":
-            return float(entries.speed.max())
-        rate, scenario = self.question.goal.rate, self.question.scenario
-        if name == "max_gpus":
-            if rate is None or "rate" not in others:
-                return float(entries.gpus.min())
-            limits, slowest = self.kept_limits(others), self.slowest(others)
-            return fewest_gpus(self.question, rate, limits, slowest)
-        tokens = scenario.workload.input_tokens + scenario.workload.output_tokens
-        return float((self.budget(others) // entries.gpus * entries.throughput / tokens).max())
+        if "rate" not in others or "concurrency" in others:
+            entries = self.meeting(others, self.fewest_users(others))
+            return float(entries.speed.max()) if len(entries) else None
+        full = float(self.meeting(others).speed.max(initial=SLOWEST))
+        works = partial(self.works, "target")
+        return self.nearest(works, full * (1.0 - EXACT), self.limits.target, TARGET_STEP)
+
+    def highest_rate(self, others: Sequence[LimitName]) -> float | None:
+        """Highest rate that replicas within the budget serve [1/s]."""
+        lattice, limits = self.lattice(others), replace(self.kept_limits(others))
+        budget = self.budget(others)
+
+        def served(entries: Entries) -> FloatArray:
+            return np.asarray(budget // entries.gpus * entries.throughput)
+
+        most = float(served(self.meeting(others)).max(initial=0.0))
+        (more,) = slowed(self.question, lattice, [limits], [lambda some: served(some) > most])
+        most = float(served(more).max(initial=most))
+        return most / request_tokens(self.question.scenario) if most else None
+
+    def fewest_gpus(self, others: Sequence[LimitName]) -> float | None:
+        """Fewest GPUs: of one deployment, or with a rate of the replicas that serve it [GPU]."""
+        rate = self.question.goal.rate
+        if rate is not None:
+            limits = self.kept_limits(others)
+            return fewest_gpus(self.question, rate, limits, self.slowest(others))
+        free = _Relaxed(self.question._replace(goal=Goal("throughput")), self.limits)
+        gpus = free.meeting(others, self.fewest_users(others)).gpus
+        return float(gpus.min()) if len(gpus) else None
 
     def shortest_ttft(self, others: Sequence[LimitName]) -> float | None:
         """Shortest mean TTFT: of the users that are asked for, else of one alone [s].
 
         With a rate, that at which it can be served.
         """
+        asked = float(self.limits.max_ttft or 1.0)
         if "rate" in others:
-            return self.shortest_ttft_at_rate(others)
-        lattice = self.lattice(others, None if "concurrency" in others else 1)
-        fast = lattice.states.speed >= (self.limits.target if "target" in others else 0.0)
-        shortest = float(lattice.shortest_ttft[fast].min(initial=math.inf))
+            works = partial(self.works, "max_ttft")
+            return self.nearest(works, LONGEST, asked, TTFT_STEP)
+        lattice = self.lattice(others, self.fewest_users(others))
+        shortest = float(lattice.shortest_ttft.min(initial=math.inf))
         return shortest if math.isfinite(shortest) else None
-
-    def shortest_ttft_at_rate(self, others: Sequence[LimitName]) -> float | None:
-        """Shortest limit on TTFT at which the others are met, by bisection [s]."""
-        low = high = float(self.limits.max_ttft or 1.0)
-        if not len(self.meeting(others)):
-            return None
-        while not len(self.meeting(others, ttft=high)):
-            low, high = high, 2.0 * high
-        while high > TTFT_STEP * low:
-            middle = math.sqrt(low * high)
-            met = len(self.meeting(others, ttft=middle)) > 0
-            low, high = (low, middle) if met else (middle, high)
-        return high
 
     def most_users(self, others: Sequence[LimitName]) -> float | None:
         """Most users that the other limits allow, by bisection [1]."""
@@ -236,6 +292,29 @@ class _Relaxed:
             low, high = (middle, high) if len(self.meeting(others, middle)) else (low, middle)
         return float(low)
 
+    @staticmethod
+    def nearest(
+        tried: Callable[[float], bool], works: float, fails: float, step: float
+    ) -> float | None:
+        """Value nearest to one that fails that works, to a ratio, by bisection; None: none does."""
+        if not tried(works):
+            return None
+        while max(works, fails) > step * min(works, fails):
+            middle = math.sqrt(works * fails)
+            works, fails = (middle, fails) if tried(middle) else (works, middle)
+        return works
+
+
+def printed(name: LimitName, needed: float) -> float:
+    """Round what a limit would have to be as it is printed: so that asking for it works."""
+    return {
+        "target": math.floor(10.0 * needed) / 10.0,
+        "max_ttft": _significant(needed, 3, up=True),
+        "concurrency": math.floor(needed),
+        "rate": _significant(needed, 4),
+        "max_gpus": math.ceil(needed),
+    }[name]
+
 
 def explain_infeasibility(found: Infeasibility) -> str:
     """Say in one sentence what failed and what would work."""
@@ -246,22 +325,21 @@ def explain_infeasibility(found: Infeasibility) -> str:
             f"{said[0]} is out of reach: the fastest step of the whole space takes "
             f"{found.step_ms:.1f} ms for {found.tokens_per_step:.1f} tokens"
         )
-        if found.highest_target is not None:
-            text += f", {_floored(found.conflicts[0].needed)} tok/s/user{_promise(found.limits)}"
+        text += f", {floored(1e3 * found.tokens_per_step / found.step_ms)} tok/s/user"
+        text += _promise(found.limits)
         part = PART_NAMES.get(found.largest_part, found.largest_part)
         text += f"; the largest part of it is {part}, {found.largest_part_ms:.1f} ms"
     elif len(names) == 1:
         text = f"{said[0]} is out of reach: {_way_out(found.conflicts[0])}"
     else:
         ways = "; or ".join(_way_out(conflict) for conflict in found.conflicts)
-        rest = "with all other limits kept " if "rate" in names else ""
         listed = f"{', '.join(said[:-1])} and {said[-1]}"
-        text = f"{listed} cannot be met together: {rest}{ways}"
+        text = f"{listed} cannot be met together: with all other limits kept {ways}"
     if found.highest_target is None:
         return f"{text}; no target works with the other limits"
-    if "target" in names and found.conflicts[0].needed == found.highest_target:
-        return text
-    return f"{text}; the nearest target that works is {_floored(found.highest_target)} tok/s/user"
+    nearest = f"{floored(found.highest_target)} tok/s/user"
+    # Said already where the target is one of those in conflict, or the fastest step reaches it.
+    return text if nearest in text else f"{text}; the nearest target that works is {nearest}"
 
 
 def _said(conflict: Conflict, limits: Limits) -> str:
@@ -288,12 +366,13 @@ def _way_out(conflict: Conflict) -> str:
         return f"the {name} would have to be more than {MAX_GPUS:,} GPUs"
     if needed is None:
         return f"no {name} would do"
+    value = printed(limit, needed)
     written = {
-        "target": f"{_floored(needed)} tok/s/user",
-        "max_ttft": f"{_significant(needed, 3, up=True):g} s",
-        "concurrency": f"{needed:.0f}",
-        "rate": f"{_significant(needed, 4):g} requests/s",
-        "max_gpus": f"{needed:.0f} GPUs",
+        "target": f"{value:.1f} tok/s/user",
+        "max_ttft": f"{value:g} s",
+        "concurrency": f"{value:.0f}",
+        "rate": f"{value:g} requests/s",
+        "max_gpus": f"{value:.0f} GPUs",
     }[limit]
     return f"the {name} would have to be {written}"
 
@@ -327,10 +406,6 @@ def _promise(limits: Limits) -> str:
     if limits.min_confidence is None:
         return ""
     return f" with confidence {limits.min_confidence:g}"
-
-
-def _floored(value: float | None) -> str:
-    return "-" if value is None else floored(value)
 
 
 def floored(value: float) -> str:

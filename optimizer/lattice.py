@@ -74,7 +74,7 @@ class Lattice(NamedTuple):
     throttled : Entries
         Deployments with fewer requests in flight than slots.
     shortest_ttft : array of float
-        Of each state over its columns; infinite where not evaluated. [s]
+        Of each state over its columns, where it is fast enough; infinite where none is. [s]
     """
 
     states: DecodeStates
@@ -291,8 +291,9 @@ class _Gather:
         if asked is None:
             overfull |= ~(shortest <= self.max_ttft)
             overfull |= ~in_time & self.states.is_last[block][:, None]
-        good = in_time & (self.states.speed[block] >= self.slowest)[:, None]
-        self.shortest_ttft[block] = ttft.min(axis=1)
+        fast = (self.states.speed[block] >= self.slowest)[:, None]
+        good = in_time & fast
+        self.shortest_ttft[block] = np.where(fast, ttft, np.inf).min(axis=1)
         self.evaluated += good.size
         users = filling if asked is None else np.full_like(filling, float(asked))
         throughput = np.where(good, result.total_tok_s_per_gpu * pairs.gpus, 0.0)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from costmodel.calibration import Calibration
+from costmodel.inputs import BoolArray
 from costmodel.results import Scenario
 from optimizer.entries import Entries
 from optimizer.goal import Goal
@@ -33,8 +36,11 @@ class Question(NamedTuple):
 
     def serving(self, entries: Entries) -> Entries:
         """Entries whose replicas serve the asked rate within the GPU budget; all without a rate."""
+        return entries.take(self.serves(entries))
+
+    def serves(self, entries: Entries) -> BoolArray:
+        """Whether replicas of entries serve the asked rate within the GPU budget."""
         rate, budget = self.goal.rate, self.ground.budget
         if rate is None:
-            return entries
-        good = serves(rate, entries.throughput, entries.gpus, budget, self.scenario)
-        return entries.take(good)
+            return np.ones(len(entries), dtype=np.bool_)
+        return serves(rate, entries.throughput, entries.gpus, budget, self.scenario)

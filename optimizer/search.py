@@ -235,6 +235,16 @@ def curve(
     return [each.answer([predicted[key] for key in each.keys], started) for each in found]
 
 
+def is_met(question: Question, limits: Limits) -> bool:
+    """Whether a search finds a deployment within limits, whose GPU budget is that of the ground."""
+    lattice = question.lattice(limits, limits.target)
+    found = _Found(question, lattice, limits)
+    if len(found.fast(lattice.front, lattice.throttled)):
+        return True
+    (more,) = slowed(question, lattice, [limits], [question.serves])
+    return len(found.fast(more)) > 0
+
+
 Key = tuple[int, int, int]
 """State, column and users of one deployment of the lattice."""
 
@@ -258,7 +268,8 @@ class _Found:
         # Equally many GPUs for a rate may serve more.
         least = 1.0 + (EQUAL if self.question.goal.rate is None else -EQUAL)
         structure = self.lattice.states.structure[entries.state]
-        return np.asarray(throughput / weight > least * self.standing[structure])
+        better = throughput / weight > least * self.standing[structure]
+        return np.asarray(better & self.question.serves(entries))
 
     @cached_property
     def standing(self) -> FloatArray:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer.exact import LARGEST, Candidates, choose, undominated
+import optimizer.exact
+from optimizer.exact import LARGEST, Candidates, _solve, choose, undominated
 
 Row = tuple[int, int, int]
 
@@ -65,6 +66,48 @@ def test_pruning_keeps_the_best_and_its_order_does_not_matter(
     assert enumerated(candidates.take(kept), 80) == enumerated(candidates, 80)
     turned = candidates_of(rows[::-1], prices)
     assert choose(turned, 80).ratio == choose(candidates, 80).ratio
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    surplus=st.lists(st.integers(-1000, 1000) | st.integers(-LARGEST, LARGEST), min_size=1),
+)
+def test_the_solver_chooses_the_largest_surplus(surplus: list[int]) -> None:
+    chosen, bound = _solve(surplus)
+    assert surplus[chosen] == bound == max(surplus)
+
+
+def test_every_better_ratio_is_chosen_by_the_solver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ratios 1, 2 and 4, the cheapest first: a solver that chooses another way answers another."""
+    rising = candidates_of([(2, 1, 1), (8, 2, 2), (32, 4, 4)], (1, 1))
+    found = choose(rising, 72)
+    assert found.index == 2
+    assert found.ratio == Fraction(4)
+    assert found.rounds == 2
+    monkeypatch.setattr(optimizer.exact, "_solve", lambda surplus: (0, 0))
+    assert choose(rising, 72).index == 0
+
+
+def test_bound_and_gap_follow_from_what_the_solver_proves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """10 tokens/s for 4 GPUs and 15 for 10; costs share a 2, so that the solver sees 2 and 5.
+
+    At the ratio 10 / 2 = 5 the surpluses are 0 and 15 - 5 x 5 = -10. Were only proven that none is
+    above 8, then no ratio would be above 5 + 8 / 2 = 9, since no cost is below 2: with the shared 2
+    that is 9 / 2, and 80 % above the 5 / 2 that was found.
+    """
+    candidates = candidates_of([(10, 2, 2), (15, 5, 5)], (1, 1))
+    seen: list[list[int]] = []
+
+    def unproven(surplus: list[int]) -> tuple[int, int]:
+        seen.append(surplus)
+        return 0, 8
+
+    monkeypatch.setattr(optimizer.exact, "_solve", unproven)
+    found = choose(candidates, 72)
+    assert seen == [[0, -10]]
+    assert found.ratio == Fraction(5, 2)
+    assert found.bound == Fraction(9, 2)
+    assert found.gap == pytest.approx(0.8)
 
 
 def test_among_equals_the_fewest_gpus_win() -> None:

@@ -1,4 +1,6 @@
 import math
+import random
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -7,7 +9,8 @@ import pytest
 from costmodel.calibration import Calibration
 from costmodel.results import Scenario
 from costmodel.serving import MOST_LOAD
-from optimizer import Goal, Limits, Space, best, explain_infeasibility
+from optimizer import Goal, Infeasibility, Limits, Space, best, explain_infeasibility
+from optimizer.infeasible import printed
 from presets import default_cluster
 
 
@@ -109,6 +112,47 @@ def test_the_nearest_target_is_named(scenario: Scenario, calibration: Calibratio
     assert explain_infeasibility(found).endswith(
         f"the nearest target that works is {math.floor(10 * found.highest_target) / 10} tok/s/user"
     )
+
+
+def test_every_remedy_works(scenario: Scenario, calibration: Calibration) -> None:
+    """As printed, with all else kept as asked; and no target much above the nearest one works."""
+    rng, tried = random.Random(7), Counter[str]()
+    space = replace(ONE_WORKER, prefill_workers=(1, 2, 4), decode_workers=(1, 2), mtp_depths=(0, 2))
+    while tried.total() < 24:
+        asked = Limits(
+            round(math.exp(rng.uniform(3.0, 6.0)), 1),
+            max_gpus=rng.choice((16, 24, 72)),
+            max_ttft=rng.choice((None, round(math.exp(rng.uniform(-2.0, 1.0)), 3))),
+            concurrency=rng.choice((None, rng.randint(4, 4000))),
+        )
+        rate = rng.choice((None, round(math.exp(rng.uniform(1.0, 5.5)), 1)))
+
+        def found(limits: Limits, rate: float | None, racks: int = 72) -> Infeasibility | None:
+            goal = Goal() if rate is None else Goal("gpus", rate=rate)
+            cluster = default_cluster("gb200", racks)
+            return best(scenario, cluster, limits, calibration, space, goal=goal).infeasibility
+
+        if (failed := found(asked, rate)) is None:
+            continue
+        said = explain_infeasibility(failed)
+        ways = {each.limit: each.needed for each in failed.conflicts}
+        for name, needed in (ways | {"target": failed.highest_target}).items():
+            if needed is None:
+                continue
+            value = printed(name, needed)
+            assert f"{value:g}" in said or f"{value:.1f}" in said
+            tried[name] += 1
+            if name == "rate":
+                assert found(asked, value) is None
+            elif name == "max_gpus":
+                gpus = int(value)
+                assert found(replace(asked, max_gpus=gpus), rate, max(72, gpus)) is None
+            else:
+                eased: dict[str, Any] = {name: type(getattr(asked, name))(value)}
+                assert found(replace(asked, **eased), rate) is None
+            if name == "target":
+                assert found(replace(asked, target=1.01 * value), rate) is not None
+    assert set(tried) == {"target", "max_ttft", "concurrency", "rate", "max_gpus"}
 
 
 def test_a_rate_beyond_all_gpus(scenario: Scenario, calibration: Calibration) -> None:

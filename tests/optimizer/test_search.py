@@ -1,5 +1,6 @@
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import product
 from typing import Literal
 
@@ -16,7 +17,9 @@ from costmodel.results import Case, Configuration, Predicted, Scenario
 from costmodel.serving import MOST_LOAD, Network, steady_state
 from optimizer import Goal, Limits, Space, allowed_shapes, best, curve
 from optimizer.entries import Entries, joined
+from optimizer.exact import Choice
 from optimizer.question import Question
+from optimizer.search import _bound
 from optimizer.space import batch_grid
 from presets import ClusterSpec, InputError, default_cluster
 
@@ -355,6 +358,18 @@ def test_an_answer_is_proven_and_explained(
     assert all(" % dearer: " in each.lost_by for each in answer.runners_up)
 
 
+def test_the_bound_is_what_the_gap_leaves_of_the_price(
+    scenario: Scenario, calibration: Calibration, small_space: Space
+) -> None:
+    """Where a ratio 80 % better is not excluded, a price 1.8 times lower is not either."""
+    cluster = default_cluster("gb200", 72)
+    winner = best(scenario, cluster, Limits(80.0), calibration, small_space).predicted
+    assert winner is not None
+    choice = Choice(0, "OPTIMAL", Fraction(5, 2), Fraction(9, 2), 2, 1)
+    price = winner.prediction.usd_per_m_total_tokens
+    assert _bound(winner, choice) == pytest.approx(price / 1.8, rel=1e-12)
+
+
 def test_same_call_same_answer(
     scenario: Scenario, calibration: Calibration, small_space: Space
 ) -> None:
@@ -456,5 +471,8 @@ def test_fewer_users_may_be_the_only_way(scenario: Scenario, calibration: Calibr
     failed = best(scenario, cluster, Limits(1000.0), calibration, space).infeasibility
     assert failed is not None
     assert failed.highest_target is not None
-    limits = Limits(failed.highest_target * 1.05)
-    assert best(scenario, cluster, limits, calibration, space).status == "optimal"
+    full = 1e3 * failed.tokens_per_step / failed.step_ms
+    assert failed.highest_target > 1.05 * full
+    for factor, status in ((1 - 1e-6, "optimal"), (1.001, "infeasible")):
+        limits = Limits(failed.highest_target * factor)
+        assert best(scenario, cluster, limits, calibration, space).status == status
