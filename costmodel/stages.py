@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from costmodel.calibration import KERNELS, AllToAllKernel, Calibration, CalibrationFile, Constant
-from costmodel.coverage import ENOUGH, coverage_of, joined_coverage
+from costmodel.coverage import ENOUGH, coverage_of
 from costmodel.deployments import case_of, deployments_of
-from costmodel.fit import Fit, fit_constants
+from costmodel.fit import Fit, Progress, fit_constants
 from costmodel.inputs import FloatArray
 from costmodel.intervals import interval_class
 from costmodel.latencies import exchange_residuals, reduce_residuals
@@ -20,7 +20,7 @@ from costmodel.observations import (
     step_residuals,
     wait_residuals,
 )
-from costmodel.validation import Validation, cross_validate, folds_of, validate
+from costmodel.validation import Validation, cross_validate, folds_of
 from presets import (
     AllToAllRow,
     InputError,
@@ -28,8 +28,6 @@ from presets import (
     allreduce_rows,
     alltoall_rows,
 )
-
-Progress = Callable[[], None]
 
 PREFILL = (
     "prefill_efficiency",
@@ -65,21 +63,9 @@ NOT_FITTED = (
 )
 FOLDS = 8  # of the cross-validation behind the intervals
 COVERED = 0.9  # share of cross-validated errors inside an interval
-LEAVE_ONE_OUT = 16  # rows up to which a user's configurations are left out one at a time
-DRIFT = 0.1  # of the logarithm of a constant between clusters
-ACCEPTANCE_DRIFT = 0.03  # of accepted drafts, which belong to model and text, not to the cluster
 FAST = 2.0  # times the prior rate of prefill, where its fit starts
 INFORMED = 0.01  # share of a prior's variance from which rows count as having set a constant
 ROUNDS = 2  # step time and prefill in turn: each sets how many requests the other sees
-
-
-@dataclass(frozen=True)
-class Adaptation:
-    """A fit to a user's rows, with the errors on them before it and, left out, after it."""
-
-    fit: Fit
-    before: Validation
-    after: Validation
 
 
 def step_names(start: CalibrationFile) -> tuple[str, ...]:
@@ -117,44 +103,6 @@ def calibrate(
         informed=collectives.informed | serving.informed,
         evaluations=collectives.evaluations + serving.evaluations,
     )
-
-
-def adapt(
-    rows: Sequence[ServingRow], start: CalibrationFile, progress: Progress | None = None
-) -> Adaptation:
-    """Fit a few rows of one's own: only the constants that they inform leave `start`.
-
-    The values of `start` become the priors, as wide as their standard errors and `DRIFT` together,
-    for clusters differ; collectives stay. Another engine release is one factor on the step. The
-    errors of `start` and of the fit on the rows are compared by leaving out one configuration at a
-    time, or folds of many.
-    """
-    check_rows(rows)
-    prior = start._replace(constants={n: _as_prior(n, c) for n, c in start.constants.items()})
-
-    def fitted(kept: Sequence[ServingRow]) -> Fit:
-        return calibrate_serving(kept, prior, progress, rounds=1, also=ENGINE)
-
-    fit = fitted(rows)
-    configurations = len({configuration_key(row) for row in rows})
-    folds = folds_of(rows, configurations if configurations <= LEAVE_ONE_OUT else FOLDS)
-    checked = cross_validate(
-        rows,
-        [fold for fold in folds if fold],
-        lambda kept: fitted(kept).file.calibration,
-    )
-    constants = _with_priors_of(start, fit.file.constants)
-    skus = ", ".join(sorted({row.sku for row in rows}))
-    for name, share in fit.informed.items():
-        if share > INFORMED:
-            by = f"{constants[name].informed_by}, then {len(rows)} rows of {skus}"
-            constants[name] = constants[name].model_copy(update={"informed_by": by})
-    for name, found in interval_constants(fit.file, checked).items():
-        # Few rows may widen an interval that holds for other machines too, not narrow it.
-        constants[name] = max(found, start.constants[name], key=lambda constant: constant.value)
-    coverage = joined_coverage(start.coverage, coverage_of(rows))
-    adapted = replace(fit, file=CalibrationFile(constants, coverage, fit.file.correlations))
-    return Adaptation(adapted, before=validate(rows, start.calibration), after=checked)
 
 
 def check_rows(rows: Sequence[ServingRow]) -> None:
@@ -225,13 +173,10 @@ def calibrate_serving(
     rows: Sequence[ServingRow],
     start: CalibrationFile,
     progress: Progress | None = None,
-    rounds: int = ROUNDS,
-    also: tuple[str, ...] = (),
 ) -> Fit:
     """Fit step time and acceptance, then prefill and waiting, and both again with the other's help.
 
-    `also` names further constants of the step to fit.
-    In the first of several rounds prefill is taken as boundless, so that a poor start of its rate
+    In the first round prefill is taken as boundless, so that a poor start of its rate
     cannot starve the decode workers of the requests that they were measured with; its own fit then
     starts from a high rate, as one that is too low hides how TTFT depends on the rest.
     """
@@ -247,10 +192,10 @@ def calibrate_serving(
     def wait(calibration: Calibration) -> FloatArray:
         return wait_residuals(deployments, seen, calibration)
 
-    names = (*step_names(start), *also)
+    names = step_names(start)
     file, informed, evaluations = start, dict[str, float](), 0
-    for index in range(rounds):
-        from_afar = index == 0 and rounds > 1
+    for index in range(ROUNDS):
+        from_afar = index == 0
         for chosen, residuals in ((names, boundless if from_afar else step), (PREFILL, wait)):
             if from_afar and "prefill_efficiency" in chosen:
                 file = _with_fast_prefill(file)
@@ -277,27 +222,3 @@ def _at_priors(file: CalibrationFile) -> CalibrationFile:
             for name, constant in file.constants.items()
         },
     )
-
-
-def _with_priors_of(
-    start: CalibrationFile, constants: Mapping[str, Constant]
-) -> dict[str, Constant]:
-    """Give adapted constants the priors of the file that they came from."""
-    return {
-        name: constant.model_copy(
-            update={
-                "prior": start.constants[name].prior,
-                "spread": start.constants[name].spread,
-            }
-        )
-        for name, constant in constants.items()
-    }
-
-
-def _as_prior(name: str, constant: Constant) -> Constant:
-    """Take a fitted constant as what is known before more data."""
-    if constant.standard_error is None:
-        return constant
-    drift = ACCEPTANCE_DRIFT if name.startswith("acceptance_") else DRIFT
-    spread = float(np.hypot(constant.standard_error, drift))
-    return constant.model_copy(update={"prior": constant.value, "spread": spread})

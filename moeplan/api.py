@@ -31,12 +31,12 @@ from presets import InputError, load_hardware
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from costmodel.adaptation import Adaptation
     from costmodel.fit import Fit
-    from costmodel.stages import Adaptation
     from costmodel.validation import Validation
     from moeplan.comparisons import Comparison
     from optimizer import Answer, Space
-    from presets import MeasuredRows
+    from presets import MeasuredRows, ServingRow
 
 UNIT = "tok/s/user"
 
@@ -295,10 +295,12 @@ def calibrate(
     progress: Callable[[], None] | None = None,
     *,
     from_priors: bool = False,
+    force: bool = False,
 ) -> Fit | Adaptation:
     """Fit the constants of the cost model to measured operating points.
 
-    Gives an `Adaptation`, which also holds the errors before and after, unless `from_priors`.
+    Gives an `Adaptation` unless `from_priors`: its `verdict` says whether rows left out are
+    predicted better, `moves` what moved and by which rows.
 
     Parameters
     ----------
@@ -310,15 +312,55 @@ def calibrate(
         Called once for each evaluation.
     from_priors : bool
         Forget the fit that the file holds and start from its priors, as for the shipped constants.
-    """
-    from costmodel.stages import adapt
-    from costmodel.stages import calibrate as fit
+    force : bool
+        Take rows as they are, however far from what the calibration predicts.
 
-    start = calibration_file(calibration)
+    Raises
+    ------
+    InputError
+        As in `validate`, and where values are three times or more from what the calibration
+        predicts, with the likely cause.
+    """
+    measured = rows_to_fit(rows, calibration, force=force)
+    return fit_rows(measured, calibration, progress, from_priors=from_priors)
+
+
+def rows_to_fit(
+    rows: Path | str | MeasuredRows | Sequence[Path | str | MeasuredRows],
+    calibration: Path | str | None = None,
+    *,
+    force: bool = False,
+) -> dict[str, ServingRow]:
+    """Read and check the rows of `calibrate`, by where each stands; arguments are those of it."""
+    from costmodel.outliers import check_outliers
+    from costmodel.stages import check_rows
+
     files = rows if isinstance(rows, Sequence) and not isinstance(rows, str) else [rows]
     found = [_rows_of(each, calibration) for each in files]
-    measured = tuple(row for each in found for row in each.rows.values())
-    return fit(measured, start, progress) if from_priors else adapt(measured, start, progress)
+    measured = {
+        f"{each.path}, line {line}": row for each in found for line, row in each.rows.items()
+    }
+    check_rows([*measured.values()])
+    if not force:
+        check_outliers(measured, calibration_file(calibration).calibration)
+    return measured
+
+
+def fit_rows(
+    rows: Mapping[str, ServingRow],
+    calibration: Path | str | None = None,
+    progress: Callable[[], None] | None = None,
+    *,
+    from_priors: bool = False,
+) -> Fit | Adaptation:
+    """Fit the rows that `rows_to_fit` gives; arguments are those of `calibrate`."""
+    from costmodel.adaptation import adapt
+    from costmodel.stages import calibrate as fit
+
+    start, measured = calibration_file(calibration), tuple(rows.values())
+    if from_priors:
+        return fit(measured, start, progress)
+    return replace(adapt(measured, start, progress), places=tuple(rows))
 
 
 def _rows_of(

@@ -32,25 +32,38 @@ FromPriors = Annotated[
     ),
 ]
 
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force",
+        help="Take values far from everything else as they are, and write a fit that is worse on "
+        "rows left out.",
+    ),
+]
+
 
 def command(
     rows: Rows,
     destination: Output,
     from_priors: FromPriors = False,
+    force: Force = False,
     columns: given.Columns = None,
     calibration: given.Calibration = None,
     as_json: given.Json = False,
 ) -> None:
     """Fit the constants of the cost model to measured operating points.
 
-    The fit starts from --calibration: constants that the rows do not inform stay as they are.
-    Errors before it and after it are compared by leaving configurations out. Exits with 1 where
-    rows were refused; the others are fitted all the same.
+    The fit starts from --calibration: constants leave it only as far as the rows ask for it.
+    Errors before it and after it are compared on rows left out and on the shipped rows.
+    Exits with 1, and writes nothing, where rows left out are predicted worse; with 1 also where
+    rows were refused, the others fitted all the same.
+    Exits with 2 where values are three times or more from what the calibration predicts.
     """
     from costmodel.calibration_file import format_calibration
+    from costmodel.fit import Fit
     from moeplan import api, output
     from moeplan.numbers import file_name
-    from moeplan.render.calibrate import fit_of, report, summary
+    from moeplan.render.calibrate import fit_of, report, summary, verdict
 
     path = file_name("--output", destination)
     chosen = None if calibration is None else file_name("--calibration", calibration)
@@ -58,14 +71,20 @@ def command(
     for name, file in [("--calibration", chosen), *(("ROWS.csv", file) for file in files)]:
         output.check_writable("--output", path, {name: file})
     mapping = None if columns is None else file_name("--columns", columns)
-    found = [api.read_rows(file, chosen, mapping) for file in files]
+    read = [api.read_rows(file, chosen, mapping) for file in files]
+    measured = api.rows_to_fit(read, chosen, force=force)
     # How many evaluations a fit takes is known only when it ends.
     with output.progress("Fitting", None) as advance:
-        fit = api.calibrate(found, chosen, advance, from_priors=from_priors)
-    output.write_file("--output", path, format_calibration(fit_of(fit).file))
+        found = api.fit_rows(measured, chosen, advance, from_priors=from_priors)
+    # A fit from priors has no verdict: it replaces what it would be compared with.
+    written = force or isinstance(found, Fit) or found.verdict != "worse"
+    if written:
+        output.write_file("--output", path, format_calibration(fit_of(found).file))
     if as_json:
-        output.emit_json(summary(fit))
+        output.emit_json(summary(found, written))
     else:
-        output.emit_report(report(fit, path))
-    if any(each.refused for each in found):
+        output.emit_report(report(found, path, written))
+    if not written and not isinstance(found, Fit):
+        typer.echo(f"Error: {verdict(found, written)}", err=True)
+    if not written or any(each.refused for each in read):
         raise typer.Exit(1)

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from costmodel.calibration import (
     shipped_calibration,
 )
 from costmodel.deployments import case_of, deployments_of
-from costmodel.fit import ROBUST_SCALE, Residuals, fit_constants, softened
+from costmodel.fit import ROBUST_SCALE, Residuals, fit_constants, linearised, softened
 from costmodel.inputs import FloatArray
 from costmodel.latencies import exchange_residuals, reduce_residuals
 from costmodel.observations import observations_of, step_residuals, wait_residuals
@@ -95,6 +96,51 @@ def test_data_and_prior_meet_by_their_weights() -> None:
     assert fit.file.constants["rounds"].value == pytest.approx(10 * np.sqrt(2), rel=1e-3)
     assert fit.file.constants["rounds"].standard_error == pytest.approx(np.sqrt(0.5), rel=1e-2)
     assert fit.informed["rounds"] == pytest.approx(0.5, abs=1e-2)
+
+
+def test_a_constant_without_data_moves_as_its_prior_goes_with_another() -> None:
+    # Logs of two constants are 1 wide and correlate by a half; the data put the first at log 2, as
+    # sure as its prior is: it moves half the way, and the second half as far as that.
+    pair = ("rounds", "step_time")
+    wide = {"low": 1e-6, "high": 1e6}
+    constants = {name: SHIPPED.constants[name].model_copy(update=wide) for name in pair}
+    start = SHIPPED._replace(constants=SHIPPED.constants | constants)
+    prior = np.array([[1.0, 0.5], [0.5, 1.0]])
+
+    def residuals(calibration: Calibration) -> FloatArray:
+        return np.asarray(np.ones(10_000) * np.log(calibration.rounds / 20) / 100)
+
+    fit = fit_constants(start, pair, residuals, covariance=prior)
+    logs = [
+        math.log(fit.file.constants[name].value / SHIPPED.constants[name].prior) for name in pair
+    ]
+    assert logs == pytest.approx([math.log(2) / 2, math.log(2) / 4], rel=1e-3)
+    errors = [fit.file.constants[name].standard_error for name in pair]
+    # Of the second a quarter of what the first lost: 1 - 0.5 * 0.25.
+    assert errors == pytest.approx([math.sqrt(0.5), math.sqrt(0.875)], rel=1e-2)
+    assert fit.file.correlations[-1].constants == pair
+
+
+def test_pulls_of_the_residuals_add_up_to_the_move() -> None:
+    def residuals(calibration: Calibration) -> FloatArray:
+        slopes = np.array([2.0, 1.0, 1.0, 0.0]) / 10
+        return np.asarray(slopes * np.log(calibration.rounds / 20))
+
+    fit = fit_constants(SHIPPED, ("rounds",), residuals)
+    pulls = fit.pulls["rounds"]
+    constant = fit.file.constants["rounds"]
+    assert pulls.sum() == pytest.approx(math.log(constant.value / constant.prior), rel=1e-6)
+    # A residual counts by its slope times its size, so by the square of the slope.
+    assert pulls / pulls.sum() == pytest.approx([4 / 6, 1 / 6, 1 / 6, 0], abs=1e-3)
+
+
+def test_linearised_at_the_values_by_hand() -> None:
+    at, slopes = linearised(
+        SHIPPED, ("rounds", "step_time"), lambda c: np.ones(2) * np.log(c.rounds / 20) / 100
+    )
+    value = SHIPPED.constants["rounds"].value
+    assert at == pytest.approx([math.log(value / 20) / 100] * 2, rel=1e-3)
+    assert slopes == pytest.approx(np.array([[0.01, 0.0], [0.01, 0.0]]), rel=1e-3)
 
 
 def test_bounds_hold_whatever_the_data_say() -> None:

@@ -6,11 +6,14 @@ from costmodel.deployments import case_of, deployments_of, run
 from costmodel.observations import (
     ACCEPTANCE_SPREAD,
     MEAN_SPREAD,
+    SAME_STRUCTURE,
     TIME_SPREAD,
+    clustered_observations,
     compared,
     configuration_key,
     observations_of,
     step_residuals,
+    structure_key,
     wait_residuals,
 )
 from presets import ServingRow, published_rows, serving_rows
@@ -175,3 +178,26 @@ def test_means_are_compared_with_means_and_medians_with_medians(plain: Calibrati
     assert pairs["ttft"][1] == pytest.approx([0.3, 0.2])
     assert pairs["throughput"][0].tolist() == made.total_tok_s_per_gpu.tolist()
     assert np.isnan(pairs["iteration"][1]).all()
+
+
+def test_loads_of_one_structure_weigh_less_by_hand() -> None:
+    alone = row(0, tpot_ms=9.0)
+    first = row(DEEP, tpot_ms=9.0)
+    loads = [first.model_copy(update={"concurrency": users}) for users in (11, 12, 13)]
+    loads[2] = loads[2].model_copy(update={"max_batch": 7})
+    rows = [alone, *loads, loads[0]]  # the last measures one of them again
+    assert len({structure_key(each) for each in rows}) == 2
+    assert SAME_STRUCTURE == 0.5
+    # Three configurations: each a half, 1 / (1 + 2 * 0.5); measured twice, each a quarter.
+    weights = clustered_observations(rows).weight
+    assert weights == pytest.approx([1.0, 0.25, 0.5, 0.5, 0.25])
+    assert observations_of(rows).weight == pytest.approx([1.0, 0.5, 1.0, 1.0, 0.5])
+
+
+@pytest.mark.parametrize(
+    "column", ["sku", "isl", "mtp_depth", "prefill_workers", "decode_ep", "decode_attention"]
+)
+def test_a_structure_is_more_than_its_load(column: str) -> None:
+    other = "tp" if serving_rows()[DEEP].decode_attention == "dp" else "dp"
+    changed = {"sku": "h100", "decode_attention": other}.get(column, 5)
+    assert structure_key(row(DEEP)) != structure_key(row(DEEP).model_copy(update={column: changed}))

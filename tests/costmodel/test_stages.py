@@ -1,48 +1,33 @@
-import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import costmodel.stages as module
+from costmodel.adaptation import adapt
 from costmodel.calibration import (
-    Calibration,
     CalibrationFile,
-    calibration_of,
-    constants_of,
-    read_calibration,
     shipped_calibration,
 )
-from costmodel.calibration_file import write_calibration
 from costmodel.coverage import ENOUGH, coverage_of, joined_coverage
-from costmodel.fit import Fit
 from costmodel.latencies import exchange_residuals
 from costmodel.observations import configuration_key
 from costmodel.stages import (
     ALL_REDUCE,
     ALL_TO_ALL,
-    DRIFT,
-    ENGINE,
-    FOLDS,
-    INFORMED,
     INTERVALS,
-    LEAVE_ONE_OUT,
     NOT_FITTED,
     PREFILL,
-    Adaptation,
     _at_priors,
-    adapt,
     calibrate,
     calibrate_collectives,
     check_rows,
     interval_constants,
     step_names,
 )
-from costmodel.validation import Compared, Validation, serving_row_of, validate
+from costmodel.validation import Compared, Validation, serving_row_of
 from presets import InputError, ServingRow, alltoall_rows, published_rows, serving_rows
 
-Making = Callable[[Sequence[ServingRow], Calibration], list[ServingRow]]
 SHIPPED = shipped_calibration()
 ROWS = serving_rows()
 
@@ -192,141 +177,9 @@ def test_one_configuration_cannot_be_checked(
     assert "\n" not in str(caught.value)
 
 
-# A user's rows: 12 configurations of GB200 as the model makes them, but with longer layers.
-
-SLOWER = 1.5
-STAY = (*(name for name in step_names(SHIPPED) if "hopper" in name), "crossing_factor")
-
-
 def distinct(rows: Sequence[ServingRow]) -> list[ServingRow]:
     """One row of each configuration."""
     return list({configuration_key(row): row for row in rows}.values())
-
-
-@pytest.fixture(scope="module")
-def adapted(as_made: Making) -> Adaptation:
-    flat = constants_of(SHIPPED.calibration)
-    truth = flat | {"layer_time": SLOWER * flat["layer_time"]}
-    rows = distinct([row for row in ROWS if row.sku == "gb200" and row.precision == "fp4"])
-    rows = as_made(rows[::2][:12], calibration_of(truth, SHIPPED.coverage))
-    assert len(rows) == 12
-    return adapt(rows, SHIPPED)
-
-
-def moved(adapted: Adaptation, name: str) -> float:
-    """How far a constant moved, in deviations of what was known before."""
-    before, after = SHIPPED.constants[name], adapted.fit.file.constants[name]
-    spread = math.hypot(before.standard_error, DRIFT) if before.standard_error else before.spread
-    return math.log(after.value / before.value) / spread
-
-
-def test_rows_of_slower_layers_move_their_constant(adapted: Adaptation) -> None:
-    name = "layer_time"
-    ratio = adapted.fit.file.constants[name].value / SHIPPED.constants[name].value
-    release = adapted.fit.file.constants["engine_factor"].value
-    assert 1.2 < release * ratio < SLOWER  # some of it may as well be a slower release
-    assert ratio > 1.1
-    assert adapted.fit.informed[name] > 0.3
-    others = set(adapted.fit.informed) - {name}
-    assert max(abs(moved(adapted, other)) for other in others) < 1 < moved(adapted, name)
-
-
-def test_another_engine_release_is_one_factor(as_made: Making) -> None:
-    flat = constants_of(SHIPPED.calibration)
-    assert flat["engine_factor"] == 1.0
-    truth = calibration_of(flat | {"engine_factor": 0.85}, SHIPPED.coverage)
-    rows = distinct([row for row in ROWS if row.sku == "gb200" and row.precision == "fp4"])
-    found = adapt(as_made(rows[::3][:8], truth), SHIPPED)
-    assert found.fit.file.constants["engine_factor"].value == pytest.approx(0.85, rel=0.05)
-    assert abs(moved(found, "engine_factor")) > 2 * max(
-        abs(moved(found, name)) for name in found.fit.informed if name != "engine_factor"
-    )
-
-
-def test_what_a_user_s_rows_do_not_inform_stays(adapted: Adaptation) -> None:
-    constants = adapted.fit.file.constants
-    assert len(STAY) >= 3
-    for name in STAY:
-        assert constants[name].value == pytest.approx(SHIPPED.constants[name].value, rel=1e-6), name
-        assert adapted.fit.informed[name] == pytest.approx(0, abs=1e-6), name
-    for name in (*ALL_TO_ALL, *ALL_REDUCE, *NOT_FITTED):
-        if name not in (*INTERVALS, *ENGINE):
-            before, after = SHIPPED.constants[name], constants[name]
-            assert (after.value, after.standard_error) == (before.value, before.standard_error)
-            assert name not in adapted.fit.informed
-    for name in INTERVALS:
-        if not name.endswith("fp4"):
-            assert constants[name] == SHIPPED.constants[name], name
-
-
-def test_an_adaptation_names_the_rows_that_set_a_constant(adapted: Adaptation) -> None:
-    for name, share in adapted.fit.informed.items():
-        by = adapted.fit.file.constants[name].informed_by
-        assert by.endswith(", then 12 rows of gb200") is (share > INFORMED), name
-        assert by.startswith(SHIPPED.constants[name].informed_by)
-
-
-def test_an_adaptation_tells_the_errors_before_and_after(adapted: Adaptation) -> None:
-    before, after = adapted.before.statistics()["tpot"], adapted.after.statistics()["tpot"]
-    assert before["known"] == after["known"] == 12
-    assert before["mape"] is not None
-    assert after["mape"] is not None
-    assert before["mape"] > 0.1
-    assert after["mape"] < 0.03
-
-
-def test_an_adapted_calibration_can_be_written_and_read(
-    adapted: Adaptation, tmp_path: Path
-) -> None:
-    path = tmp_path / "mine.toml"
-    write_calibration(adapted.fit.file, path)
-    again = read_calibration(path)
-    assert again.coverage == joined_coverage(SHIPPED.coverage, coverage_of(adapted.before.rows))
-    assert again.coverage.rows == SHIPPED.coverage.rows + 12
-    # Collectives keep how their errors go together; what was fitted again has it anew.
-    assert again.correlations == adapted.fit.file.correlations
-    kept = set(again.correlations) & set(SHIPPED.correlations)
-    assert {one.constants for one in kept} == {ALL_TO_ALL, ALL_REDUCE}
-    fitted = {name for one in again.correlations for name in one.constants}
-    assert fitted == {name for one in SHIPPED.correlations for name in one.constants} | set(ENGINE)
-    assert constants_of(again.calibration) == pytest.approx(
-        constants_of(adapted.fit.file.calibration), rel=1e-5
-    )
-
-
-@pytest.mark.parametrize("count", [5, LEAVE_ONE_OUT, LEAVE_ONE_OUT + 4])
-def test_no_adaptation_sees_the_configuration_that_it_is_checked_on(
-    monkeypatch: pytest.MonkeyPatch, count: int
-) -> None:
-    rows = distinct(ROWS)[:count]
-    fits: list[Sequence[ServingRow]] = []
-
-    def fit(
-        kept: Sequence[ServingRow],
-        start: CalibrationFile,
-        progress: object,
-        rounds: int,
-        also: tuple[str, ...],
-    ) -> Fit:
-        """Leave a mark: the fixed time of a step is the number of the fit in ms."""
-        fits.append(kept)
-        assert (rounds, also) == (1, ENGINE)
-        mark = start.constants["step_time"].model_copy(update={"value": 1e-3 * len(fits)})
-        return Fit(CalibrationFile(start.constants | {"step_time": mark}, start.coverage), {}, 0)
-
-    monkeypatch.setattr(module, "calibrate_serving", fit)
-    found = adapt(rows, SHIPPED)
-    assert list(fits[0]) == rows
-    assert len(fits) - 1 == (count if count <= LEAVE_ONE_OUT else FOLDS)
-    assert list(found.before.rows) == list(found.after.rows) == rows
-    assert found.before.breakdown_ms == validate(rows, SHIPPED.calibration).breakdown_ms
-    step = SHIPPED.calibration.step_time * 1e3
-    for row, before, after in zip(
-        rows, found.before.breakdown_ms, found.after.breakdown_ms, strict=True
-    ):
-        number = round(after["launch"] - before["launch"] + step)
-        assert 2 <= number <= len(fits)
-        assert configuration_key(row) not in {configuration_key(r) for r in fits[number - 1]}
 
 
 def test_joined_coverage_spans_both() -> None:

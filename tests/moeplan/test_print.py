@@ -15,18 +15,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import typer
 
-from costmodel import stages
-from costmodel.calibration import CalibrationFile, shipped_calibration
-from costmodel.fit import Fit
-from costmodel.validation import validate
 from moeplan import api, cli, output
 from moeplan.render import best as render_best
 from moeplan.render.curve import notes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
 
-    from presets import ServingRow
     from tests.moeplan.conftest import BestOf
     from tests.samples import Command
 
@@ -231,55 +226,6 @@ def test_validate(command: Command, measurements: Mapping[str, Path]) -> None:
     for part in ("By machine", "By precision", "By attention", "By MTP depth", "Worst rows"):
         assert part in run.out
     assert max(map(len, run.out.splitlines())) <= output.PLAIN_WIDTH
-
-
-def test_calibrate(
-    command: Command,
-    measurements: Mapping[str, Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # The real fit takes many seconds.
-    start = shipped_calibration()
-    asked: list[str] = []
-
-    def fit(rows: Sequence[ServingRow], file: CalibrationFile, progress: Callable[[], None]) -> Fit:
-        asked.append("fit")
-        progress()
-        assert len(rows) == 20
-        return Fit(file, {"hbm_efficiency": 0.5}, 7)
-
-    def adapt(
-        rows: Sequence[ServingRow], file: CalibrationFile, progress: Callable[[], None]
-    ) -> stages.Adaptation:
-        found = fit(rows, file, progress)
-        asked[-1] = "adapt"
-        before = validate(rows, file.calibration._replace(layer_time=1e-4))
-        return stages.Adaptation(found, before=before, after=validate(rows, file.calibration))
-
-    monkeypatch.setattr(stages, "calibrate", fit)
-    monkeypatch.setattr(stages, "adapt", adapt)
-    rows, path = str(measurements["inferencex_2026-05-22"]), tmp_path / "calibration.toml"
-    for option, name in ((), "adapt"), (("--from-priors",), "fit"):
-        run = command("calibrate", rows, "--output", str(path), *option)
-        assert run.status == 0
-        assert asked.pop() == name
-        assert "in 7 evaluations" in run.out
-        assert "hbm_efficiency" in run.out
-        assert "Fitting" in run.err
-        assert ("Errors on these rows: before the fit" in run.out) is (name == "adapt")
-        next_path = str(tmp_path / "again.toml")
-        again = command(
-            "calibrate", rows, "--output", next_path, "--calibration", str(path), "--json", *option
-        )
-        assert again.json["constants"]["hbm_efficiency"]["informed"] == 0.5
-        assert start.constants.keys() == again.json["constants"].keys()
-        assert ("before" in again.json) is ("left_out" in again.json) is (name == "adapt")
-        if name == "adapt":
-            errors = [again.json[part]["tpot"]["mape"] for part in ("before", "left_out")]
-            assert errors[0] > errors[1] > 0
-    target = ("best", "--sku", "b200", "--target", "75", "--calibration", str(path), "--json")
-    assert command(*target).json["config"] is not None
 
 
 @pytest.mark.parametrize(

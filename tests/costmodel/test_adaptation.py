@@ -1,0 +1,401 @@
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import costmodel.adaptation as module
+from costmodel.adaptation import (
+    LEAVE_ONE_OUT,
+    MOVED,
+    STEP_SCATTER,
+    WAIT_SCATTER,
+    Adaptation,
+    adapt,
+    fit_to,
+    supported_intervals,
+)
+from costmodel.calibration import (
+    Calibration,
+    CalibrationFile,
+    calibration_of,
+    constants_of,
+    read_calibration,
+    shipped_calibration,
+)
+from costmodel.calibration_file import write_calibration
+from costmodel.coverage import coverage_of, joined_coverage
+from costmodel.deployments import case_of, deployments_of
+from costmodel.drift import DRIFT
+from costmodel.fit import Fit, softened
+from costmodel.inputs import FloatArray
+from costmodel.observations import (
+    clustered_observations,
+    configuration_key,
+    step_residuals,
+    wait_residuals,
+)
+from costmodel.stages import (
+    ALL_REDUCE,
+    ALL_TO_ALL,
+    ENGINE,
+    FOLDS,
+    INFORMED,
+    INTERVALS,
+    NOT_FITTED,
+    PREFILL,
+    step_names,
+)
+from costmodel.validation import Compared, Validation, validate
+from presets import ServingRow, serving_rows
+
+Making = Callable[[Sequence[ServingRow], Calibration], list[ServingRow]]
+SHIPPED = shipped_calibration()
+FLAT = constants_of(SHIPPED.calibration)
+ROWS = serving_rows()
+
+
+def distinct(rows: Sequence[ServingRow]) -> list[ServingRow]:
+    """One row of each configuration."""
+    return list({configuration_key(row): row for row in rows}.values())
+
+
+GB200 = distinct([row for row in ROWS if row.sku == "gb200" and row.precision == "fp4"])
+
+# A user's rows: 12 configurations of GB200 as the model makes them, but with longer layers.
+
+SLOWER = 1.5
+
+
+def made(as_made: Making, rows: Sequence[ServingRow], **constants: float) -> list[ServingRow]:
+    return as_made(rows, calibration_of(FLAT | constants, SHIPPED.coverage))
+
+
+@pytest.fixture(scope="module")
+def adapted(as_made: Making) -> Adaptation:
+    rows = made(as_made, GB200[::2][:12], layer_time=SLOWER * FLAT["layer_time"])
+    assert len(rows) == 12
+    return adapt(rows, SHIPPED)
+
+
+def moved(file: CalibrationFile, name: str) -> float:
+    """How far a constant moved, in deviations of what was known before."""
+    before, after = SHIPPED.constants[name], file.constants[name]
+    spread = math.hypot(before.standard_error, DRIFT) if before.standard_error else before.spread
+    return math.log(after.value / before.value) / spread
+
+
+def mean_error(rows: Sequence[ServingRow], calibration: Calibration, figure: str = "tpot") -> float:
+    return float(validate(rows, calibration).statistics()[figure]["mape"] or 0.0)
+
+
+def test_rows_of_slower_layers_move_their_constant(adapted: Adaptation) -> None:
+    name = "layer_time"
+    assert adapted.drifts == {"step": "shared", "wait": "none"}
+    ratio = adapted.fit.file.constants[name].value / SHIPPED.constants[name].value
+    release = adapted.fit.file.constants["engine_factor"].value
+    assert 1.2 < release * ratio < SLOWER  # some of it may as well be a slower release
+    assert ratio > 1.1
+    assert adapted.fit.informed[name] > 0.2
+    others = set(adapted.fit.informed) - {name}
+    assert max(abs(moved(adapted.fit.file, other)) for other in others) < 1
+    assert moved(adapted.fit.file, name) > 1
+
+
+def test_another_engine_release_is_one_factor(as_made: Making) -> None:
+    assert FLAT["engine_factor"] == 1.0
+    fit, drifts = fit_to(made(as_made, GB200[::3][:8], engine_factor=0.85), SHIPPED)
+    assert drifts == {"step": "shared", "wait": "none"}
+    assert fit.file.constants["engine_factor"].value == pytest.approx(0.87, abs=0.005)
+    assert abs(moved(fit.file, "engine_factor")) > 2 * max(
+        abs(moved(fit.file, name)) for name in fit.informed if name != "engine_factor"
+    )
+
+
+def slowed(row: ServingRow, factor: float) -> ServingRow:
+    """The row as a cluster with longer steps would have measured it, with all its scatter."""
+    scale = dict.fromkeys(("tpot_ms", "tpot_median_ms", "iteration_ms"), factor)
+    scale |= {"total_tok_s_per_gpu": 1 / factor}
+    known = {name: by for name, by in scale.items() if getattr(row, name) is not None}
+    return row.model_copy(update={name: getattr(row, name) * by for name, by in known.items()})
+
+
+def test_a_slower_cluster_is_found_through_the_scatter_of_real_rows() -> None:
+    rows = [slowed(row, 1.15) for row in GB200]
+    seen, left = rows[::3][:12], [row for place, row in enumerate(rows) if place % 3]
+    fit, _ = fit_to(seen, SHIPPED)
+    assert mean_error(left, SHIPPED.calibration) > 0.11
+    # As well as the shipped fit predicts the rows as they were measured.
+    as_measured = mean_error([row for i, row in enumerate(GB200) if i % 3], SHIPPED.calibration)
+    assert mean_error(left, fit.file.calibration) < as_measured + 0.005
+    for figure in ("tpot", "throughput"):
+        assert mean_error(left, fit.file.calibration, figure) < 0.5 * mean_error(
+            left, SHIPPED.calibration, figure
+        )
+
+
+@pytest.mark.parametrize("sku", sorted({row.sku for row in ROWS}))
+def test_shipped_rows_ask_for_no_change_of_the_shipped_fit(sku: str) -> None:
+    fit, drifts = fit_to([row for row in ROWS if row.sku == sku][::3], SHIPPED)
+    assert drifts == {"step": "none", "wait": "none"}
+    assert fit.file == SHIPPED
+    assert fit.informed == {}
+
+
+def test_rows_that_agree_change_no_constant_and_no_error() -> None:
+    found = adapt(GB200[:4], SHIPPED)
+    assert found.verdict == "unchanged"
+    assert not found.worse
+    assert found.moves == ()
+    assert found.change == 0
+    constants = {n: c for n, c in found.fit.file.constants.items() if n not in INTERVALS}
+    assert constants == {n: c for n, c in SHIPPED.constants.items() if n not in INTERVALS}
+    np.testing.assert_array_equal(
+        found.before.figures["tpot"].predicted, found.after.figures["tpot"].predicted
+    )
+    assert found.fit.file.coverage == joined_coverage(SHIPPED.coverage, coverage_of(GB200[:4]))
+
+
+def test_what_rows_do_not_inform_moves_only_with_what_it_was_fitted_with(
+    adapted: Adaptation,
+) -> None:
+    constants = adapted.fit.file.constants
+    for name in (*ALL_TO_ALL, *ALL_REDUCE, *NOT_FITTED, *PREFILL):
+        if name not in (*INTERVALS, *ENGINE):
+            assert constants[name] == SHIPPED.constants[name], name
+            assert name not in adapted.fit.informed
+    for name in INTERVALS:
+        if not name.endswith("fp4"):
+            assert constants[name] == SHIPPED.constants[name], name
+    for name in step_names(SHIPPED):
+        if "hopper" in name or name == "crossing_factor":
+            before, after = SHIPPED.constants[name], constants[name]
+            assert before.standard_error is not None
+            change = abs(math.log(after.value / before.value))
+            assert 0 < change < 0.1 * before.standard_error, name
+            assert 0 < adapted.fit.informed[name] < 0.05, name
+
+
+def test_priors_stay_those_of_the_file_before(adapted: Adaptation) -> None:
+    for name, constant in adapted.fit.file.constants.items():
+        before = SHIPPED.constants[name]
+        assert (constant.prior, constant.spread) == (before.prior, before.spread)
+
+
+def test_an_adaptation_names_the_rows_that_set_a_constant(adapted: Adaptation) -> None:
+    for name, share in adapted.fit.informed.items():
+        by = adapted.fit.file.constants[name].informed_by
+        assert by.endswith(", then 12 rows of gb200") is (share > INFORMED), name
+        assert by.startswith(SHIPPED.constants[name].informed_by)
+
+
+def test_moves_are_told_with_the_rows_that_pulled(adapted: Adaptation) -> None:
+    moves = {move.name: move for move in adapted.moves}
+    assert next(iter(moves)) == max(
+        moves, key=lambda name: abs(math.log(moves[name].after / moves[name].before))
+    )
+    for name, constant in adapted.fit.file.constants.items():
+        change = math.log(constant.value / SHIPPED.constants[name].value)
+        assert (name in moves) is (abs(change) >= MOVED), name
+        if name in moves:
+            assert moves[name].pulls.shape == (12,)
+            assert moves[name].pulls.sum() == pytest.approx(change, abs=2e-3)
+            assert moves[name].stage == "step"
+            assert (moves[name].before, moves[name].after) == (
+                SHIPPED.constants[name].value,
+                constant.value,
+            )
+
+
+def test_an_adaptation_tells_the_errors_before_and_after(adapted: Adaptation) -> None:
+    before, after = adapted.before.statistics()["tpot"], adapted.after.statistics()["tpot"]
+    assert before["known"] == after["known"] == 12
+    assert before["mape"] is not None
+    assert after["mape"] is not None
+    assert before["mape"] > 0.1
+    assert after["mape"] < 0.03
+    assert adapted.verdict == "better"
+    assert adapted.shipped_before.rows == ROWS
+    assert mean_error(ROWS, SHIPPED.calibration) == pytest.approx(
+        adapted.shipped_before.statistics()["tpot"]["mape"]
+    )
+    assert mean_error(ROWS, adapted.fit.file.calibration) == pytest.approx(
+        adapted.shipped_after.statistics()["tpot"]["mape"]
+    )
+
+
+def test_an_adapted_calibration_can_be_written_and_read(
+    adapted: Adaptation, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    write_calibration(adapted.fit.file, path)
+    again = read_calibration(path)
+    assert again.coverage == joined_coverage(SHIPPED.coverage, coverage_of(adapted.before.rows))
+    assert again.coverage.rows == SHIPPED.coverage.rows + 12
+    # Collectives and waiting keep how their errors go together; what was fitted has it anew.
+    assert again.correlations == adapted.fit.file.correlations
+    kept = set(again.correlations) & set(SHIPPED.correlations)
+    assert {one.constants for one in kept} == {ALL_TO_ALL, ALL_REDUCE, PREFILL}
+    fitted = {name for one in again.correlations for name in one.constants}
+    assert fitted == {name for one in SHIPPED.correlations for name in one.constants} | set(ENGINE)
+    assert constants_of(again.calibration) == pytest.approx(
+        constants_of(adapted.fit.file.calibration), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("count", [5, LEAVE_ONE_OUT, LEAVE_ONE_OUT + 4])
+def test_no_adaptation_sees_the_configuration_that_it_is_checked_on(
+    monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    rows = distinct(ROWS)[:count]
+    fits: list[Sequence[ServingRow]] = []
+
+    def fit(
+        kept: Sequence[ServingRow], start: CalibrationFile, progress: object
+    ) -> tuple[Fit, dict[str, str]]:
+        """Leave a mark: the fixed time of a step is the number of the fit in ms."""
+        fits.append(kept)
+        mark = start.constants["step_time"].model_copy(update={"value": 1e-3 * len(fits)})
+        file = CalibrationFile(start.constants | {"step_time": mark}, start.coverage)
+        return Fit(file, {}, 0), {"step": "shared", "wait": "none"}
+
+    monkeypatch.setattr(module, "fit_to", fit)
+    found = adapt(rows, SHIPPED)
+    assert list(fits[0]) == rows
+    assert len(fits) - 1 == (count if count <= LEAVE_ONE_OUT else FOLDS)
+    assert list(found.before.rows) == list(found.after.rows) == rows
+    assert found.before.breakdown_ms == validate(rows, SHIPPED.calibration).breakdown_ms
+    step = SHIPPED.calibration.step_time * 1e3
+    for row, before, after in zip(
+        rows, found.before.breakdown_ms, found.after.breakdown_ms, strict=True
+    ):
+        number = round(after["launch"] - before["launch"] + step)
+        assert 2 <= number <= len(fits)
+        assert configuration_key(row) not in {configuration_key(r) for r in fits[number - 1]}
+
+
+def validation(rows: Sequence[ServingRow], errors: Sequence[float]) -> Validation:
+    """Make up relative errors of TPOT; nothing else was measured."""
+    count = len(rows)
+    known = Compared(1.0 + np.array(errors), np.ones(count), np.ones(count))
+    unknown = Compared(np.ones(count), np.full(count, np.nan), np.ones(count))
+    figures = {"tpot": known, "ttft": unknown, "throughput": unknown}
+    return Validation(tuple(rows), figures, {}, np.ones(count), ())
+
+
+def compared(before: Sequence[float], after: Sequence[float]) -> Adaptation:
+    """An adaptation that moved a constant, with made-up errors before and after."""
+    rows = GB200[: len(before)]
+    value = SHIPPED.constants["step_time"].model_copy(update={"value": 1e-3})
+    file = SHIPPED._replace(constants=SHIPPED.constants | {"step_time": value})
+    fit = Fit(file, {"step_time": 0.5}, 1, {"step_time": np.ones(len(rows))})
+    first, second = validation(rows, before), validation(rows, after)
+    drifts = {"step": "shared", "wait": "none"}
+    return Adaptation(SHIPPED, fit, drifts, first, second, first, second)
+
+
+def test_a_verdict_is_of_the_rows_left_out() -> None:
+    assert compared([0.10, -0.10], [0.05, -0.05]).verdict == "better"
+    assert compared([0.05, -0.05], [0.10, -0.10]).verdict == "worse"
+    # By hand: from 5 to 10 percent is one spread of TPOT, 5 percent.
+    assert compared([0.05, -0.05], [0.10, -0.10]).change == pytest.approx(1.0)
+    # What no table shows is no change, but what one shows is.
+    assert compared([0.05, -0.05], [0.0504, -0.0504]).verdict == "better"
+    assert compared([0.05, -0.05], [0.0506, -0.0506]).verdict == "worse"
+
+
+def both(tpot: float, throughput: float, ttft: float) -> Validation:
+    """Two rows with the same relative error of each figure."""
+    one = {"tpot": tpot, "throughput": throughput, "ttft": ttft}
+    figures = {n: Compared(np.full(2, 1 + e), np.ones(2), np.ones(2)) for n, e in one.items()}
+    return Validation(tuple(GB200[:2]), figures, {}, np.ones(2), ())
+
+
+@pytest.mark.parametrize(
+    ("after", "worse"),
+    [
+        ((0.05, 0.05, 0.30), False),
+        ((0.05, 0.05, 0.50), False),  # (-1 + 0 + 0.67) / 3 spreads
+        ((0.05, 0.20, 0.30), True),  # (-1 + 2.1) / 3: a gain of one figure pays for no such loss
+        ((0.11, 0.01, 0.01), True),  # TPOT must not get worse, whatever the others do
+    ],
+)
+def test_a_verdict_weighs_figures_by_the_error_of_a_good_row(
+    after: tuple[float, float, float], worse: bool
+) -> None:
+    found = compared([0.1, 0.1], [0.1, 0.1])
+    before, end = both(0.10, 0.05, 0.30), both(*after)
+    found = Adaptation(SHIPPED, found.fit, found.drifts, before, end, before, end)
+    assert found.worse is worse
+
+
+def inside(errors: Sequence[float], sku: str = "gb200") -> dict[str, float]:
+    """Half-widths after rows left out with these log errors of TPOT, in FP8."""
+    rows = [row for row in ROWS if row.sku == sku and row.precision == "fp8"][: len(errors)]
+    found = supported_intervals(SHIPPED, validation(rows, np.expm1(errors).tolist()))
+    return {name: constant.value for name, constant in found.items()}
+
+
+def test_rows_left_out_widen_an_interval_to_hold_nine_of_ten() -> None:
+    name = "tpot_half_width.fp8"
+    shipped = SHIPPED.constants[name].value
+    assert 0.11 < shipped < 0.12
+    # Ten rows: nine are inside the ninth largest, one may be outside.
+    ten = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.2, 0.9]
+    assert inside(ten)[name] == pytest.approx(0.2)
+    assert inside([-error for error in ten])[name] == pytest.approx(0.2)
+    # Nine rows: all must be inside to be nine of ten, and so of fewer.
+    assert inside(ten[1:])[name] == pytest.approx(0.9)
+    assert inside([0.02, 0.3])[name] == pytest.approx(0.3)
+    assert inside([0.4])[name] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 12])
+def test_no_rows_left_out_narrow_an_interval(count: int) -> None:
+    shipped = {name: SHIPPED.constants[name].value for name in INTERVALS}
+    assert inside([0.001] * count) == shipped
+    assert inside([0.0] * count) == shipped
+
+
+def test_intervals_widen_by_class_of_row_and_figure_alone() -> None:
+    shipped = {name: SHIPPED.constants[name].value for name in INTERVALS}
+    assert inside([0.5] * 4) == shipped | {"tpot_half_width.fp8": pytest.approx(0.5)}
+    assert inside([0.5] * 4, "h100") == shipped | {"tpot_half_width.crossing": pytest.approx(0.5)}
+
+
+def test_intervals_stay_inside_their_bounds() -> None:
+    assert inside([9.0] * 3)["tpot_half_width.fp8"] == SHIPPED.constants["tpot_half_width.fp8"].high
+
+
+def test_what_lies_outside_the_data_is_wider_already() -> None:
+    rows = [row for row in ROWS if row.sku == "gb200" and row.precision == "fp8"][:4]
+    narrower = SHIPPED.coverage.model_copy(
+        update={"skus": tuple(set(SHIPPED.coverage.skus) - {"gb200"})}
+    )
+    errors = validation(rows, np.expm1([0.3] * 4).tolist())
+    found = supported_intervals(SHIPPED._replace(coverage=narrower), errors)
+    # One thing outside widens by 1.6: an error of 0.3 there is one of 0.1875 inside.
+    assert SHIPPED.calibration.extrapolation_widening == 1.6
+    assert found["tpot_half_width.fp8"].value == pytest.approx(0.3 / 1.6)
+
+
+def test_scatter_is_that_of_the_shipped_rows() -> None:
+    # Squares of a row's clocks add up to one row's; of TTFT both mean and median count.
+    deployments = deployments_of([case_of(row) for row in ROWS])
+    seen = clustered_observations(ROWS)
+
+    def squares(residuals: FloatArray, parts: int) -> FloatArray:
+        return np.asarray((softened(residuals).reshape(parts, -1) ** 2).sum(axis=1))
+
+    def weight(*columns: FloatArray) -> float:
+        return float(seen.weight[~np.isnan(np.array(columns)).all(axis=0)].sum())
+
+    step = squares(step_residuals(deployments, seen, SHIPPED.calibration), 5)
+    rows = weight(seen.tpot_mean, seen.tpot_median, seen.iteration)
+    assert pytest.approx(step[:3].sum() / rows, rel=0.02) == STEP_SCATTER**2
+    wait = squares(wait_residuals(deployments, seen, SHIPPED.calibration), 3)
+    ttft = wait[:2].sum() / weight(seen.ttft_mean, seen.ttft_median)
+    assert (
+        pytest.approx((ttft + wait[2] / weight(seen.tok_s_per_gpu)) / 2, rel=0.1) == WAIT_SCATTER**2
+    )
