@@ -52,9 +52,16 @@ def _check_room(
         ]
     for wanted, role, there in asked:
         if wanted > there.gpus:
+            workers = " and ".join(
+                f"{each}_workers {getattr(configuration, f'{each}_workers')} x "
+                f"{each}_gpus_per_worker {getattr(configuration, f'{each}_gpus_per_worker')}"
+                for each in ("prefill", "decode")
+                if role.strip() in ("", each)
+            )
             raise InputError(
-                f"configuration asks for {wanted} {role}GPUs, but the {role}cluster has "
-                f"{there.gpus}"
+                f"{workers}: the configuration asks for {wanted} {role}GPUs, but the {role}cluster "
+                f"has {there.gpus}; use fewer or smaller workers, or gpus {wanted} in a cluster "
+                "file"
             )
 
 
@@ -97,12 +104,13 @@ def check_memory(case: Case, limit: float, prefill_limit: float) -> None:
         raise InputError(
             f"prefill_gpus_per_worker {configuration.prefill_gpus_per_worker}: the weights leave "
             f"no room for one request in the memory of {case.prefill_on.sku}; use more GPUs per "
-            "worker"
+            "worker, a precision of fewer bits or a machine of more memory"
         )
     if limit < 1.0:
         raise InputError(
             f"decode_gpus_per_worker {gpus}: the weights leave no room for one request in the "
-            f"memory of {sku}; use more GPUs per worker"
+            f"memory of {sku}; use more GPUs per worker, a precision of fewer bits or a machine of "
+            "more memory"
         )
 
 

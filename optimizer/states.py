@@ -184,7 +184,7 @@ def decode_states(
     if not shapes:
         raise InputError(
             f"decode_gpus {space.decode_gpus}: no decode worker of the space runs "
-            f"{scenario.model.name} on {cluster.gpus} GPUs of {cluster.sku}"
+            f"{scenario.model.name} on {cluster.gpus} GPUs of {cluster.sku}; give more gpus"
         )
     workers = _workers(shapes, scenario, cluster)
     limits = batch_limit(facts.machine, facts.model, workers, workload, calibration)
@@ -200,7 +200,9 @@ def decode_states(
     if not len(shape):
         raise InputError(
             f"isl {scenario.isl} and osl {scenario.osl}: no decode worker of the space has memory "
-            f"for {scenario.model.name} at {scenario.precision} and one request on {cluster.sku}"
+            f"for {scenario.model.name} at {scenario.precision} and one request on {cluster.sku}, "
+            f"gpus {cluster.gpus}; give more gpus in a cluster file, a precision of fewer bits, "
+            "shorter lengths or a machine of more memory"
         )
     batch = np.concatenate(batches)
     paths = paths_of(cluster, [entry.gpus for entry in shapes])

@@ -15,7 +15,7 @@ LONGEST = 60
 FAR = 4.0
 """How many times outside what is usual a value is worth a note. [1]"""
 
-_OTHER = ("Gb/s", "ms", "GiB", "kW")
+_OTHER = ("Gb/s", "Mb/s", "TB/s", "ms", "us", "ns", "s", "MB", "TB", "kW")
 """Units that are mixed up with those of the keys and options."""
 
 LARGEST_WHOLE = 2.0**53
@@ -201,8 +201,12 @@ def note_unusual(name: str, value: float, unit: str, usual: tuple[float, float])
     if low / FAR < value < high * FAR:
         return
     sizes = _sizes(unit)
-    other = next((name for name in _OTHER if name in sizes and sizes[name] != sizes[unit]), None)
-    hint = f"; for {other} write {value:g}{other}" if other else ""
+    meant = [
+        other
+        for other in _OTHER
+        if other in sizes and low / FAR < value * sizes[other] / sizes[unit] < high * FAR
+    ]
+    hint = f"; for {meant[0]} write {value:g}{meant[0]}" if meant else ""
     text = f"{name}: read as {value:g} {unit}, where {low:g} to {high:g} are usual{hint}"
     warnings.warn(escaped(text), InputWarning, stacklevel=2)
 

@@ -199,7 +199,9 @@ def test_b200_beyond_its_island_is_extrapolated(plain: Calibration) -> None:
     [
         (
             {"decode_workers": 20},
-            "configuration asks for 168 GPUs, but the cluster has 72",
+            "prefill_workers 2 x prefill_gpus_per_worker 4 and decode_workers 20 x "
+            "decode_gpus_per_worker 8: the configuration asks for 168 GPUs, but the cluster has "
+            "72; use fewer or smaller workers, or gpus 168 in a cluster file",
         ),
         ({"decode_ep": 3}, "decode_ep 3 must divide decode_gpus_per_worker 8"),
         (

@@ -226,8 +226,8 @@ def test_quantities_are_read_with_their_units(tmp_path: Path) -> None:
     ("line", "note"),
     [
         ("nic_gb_s: 400", "nic_gb_s: read as 400 GB/s, where 50 to 100 are usual; for Gb/s write"),
-        ("hbm_gb: 4", "key hbm_gb: read as 4 GB"),
-        ("nic_latency_us: 5000", "for ms write 5000ms"),
+        ("hbm_gb: 4", "key hbm_gb: read as 4 GB, where 80 to .* are usual$"),
+        ("nic_latency_us: 5000", "for ns write 5000ns"),
         ("price_usd_per_hour: 300", "read as 300 USD/h"),
     ],
 )
