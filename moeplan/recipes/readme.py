@@ -100,7 +100,7 @@ def _prediction(recipe: Recipe) -> str:
         )
     origin = "Modelled, inside the range of the calibration data."
     if prediction.origin == "extrapolated":
-        origin = f"Extrapolated, in: {', '.join(prediction.extrapolated_in)}."
+        origin = f"Extrapolated, in: {prose(', '.join(prediction.extrapolated_in))}."
     engine = FORMATS[recipe.format].engine
     if engine != "trtllm":
         title = load_engine(engine).title

@@ -1,4 +1,4 @@
-"""Validation as a strict API server does it, against the definitions of ../shared/schemas."""
+"""Validation as a strict API server does it, against the definitions of tests/schemas."""
 
 from __future__ import annotations
 
@@ -8,33 +8,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
-import yaml
 from jsonschema import Draft202012Validator
 
-SCHEMAS = Path(__file__).parents[3] / "shared" / "schemas"
-
-needs_schemas = pytest.mark.skipif(
-    not SCHEMAS.is_dir(), reason="the folder ../shared/schemas is absent"
-)
+SCHEMAS = Path(__file__).parents[1] / "schemas"
 
 Content = dict[str, Any]
 
 
 @cache
-def definition(name: str, version: str) -> Content:
+def definition(name: str) -> Content:
     """Schema of one served version of a custom resource."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    with (SCHEMAS / name).open(encoding="utf-8") as file:
-        content = yaml.load(file, loader)
-    served = {each["name"]: each for each in content["spec"]["versions"] if each["served"]}
-    schema: Content = served[version]["schema"]["openAPIV3Schema"]
-    return schema
+    content: Content = json.loads((SCHEMAS / name).read_text(encoding="utf-8"))
+    return content
 
 
 @cache
-def resource_validator(name: str, version: str) -> Draft202012Validator:
-    return Draft202012Validator(strict(definition(name, version)))
+def resource_validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator(strict(definition(name)))
 
 
 def strict(schema: Any) -> Any:
