@@ -6,7 +6,12 @@ import math
 from typing import TYPE_CHECKING
 
 from costmodel.results import Predicted, Scenario
-from moeplan.measured import above_measured, measured_point, why_not_measured
+from moeplan.measured import (
+    above_measured,
+    measured_point,
+    nearest_measured,
+    why_not_measured,
+)
 from moeplan.placement import placement_of
 from moeplan.results import (
     Best,
@@ -57,6 +62,9 @@ def best_of(
     mixed = prefill_cluster is not None
     ground = Ground(cluster, prefill_cluster, answer.limits.max_gpus)
     deployment = deployment_of(winner, ground, _replicas(answer, ground)) if winner else None
+    budget = answer.limits.max_gpus
+    measured = None if mixed else measured_point(scenario, cluster, target, budget)
+    nearest = None if mixed or measured else nearest_measured(scenario, cluster, target, budget)
     return Best(
         status=answer.status,
         sku=cluster.sku,
@@ -64,7 +72,8 @@ def best_of(
         scenario=summary_of(scenario),
         config=winner.configuration if winner else None,
         prediction=winner.prediction if winner else None,
-        measured=None if mixed else measured_point(scenario, cluster, target),
+        measured=measured,
+        nearest_measured=nearest,
         search=_search(answer),
         runners_up=tuple(
             RunnerUp(config=other.configuration, prediction=other.prediction, lost_by=other.lost_by)
@@ -82,7 +91,7 @@ def best_of(
         not_measured=(
             "the published rows ran prefill and decode on one machine"
             if mixed
-            else why_not_measured(scenario, cluster, target)
+            else why_not_measured(scenario, cluster, target, budget)
         ),
         above_measured=not mixed and above_measured(scenario, cluster, target),
         title=cluster.hardware().title,

@@ -218,7 +218,7 @@ def measured_frontier(
     """
     target = positive_number("target", target, UNIT)
     cluster = cluster_of(sku, options)
-    return measured_point(scenario_of(options, cluster), cluster, target)
+    return measured_point(scenario_of(options, cluster), cluster, target, options.max_gpus)
 
 
 @checked_arguments

@@ -80,6 +80,30 @@ class Measured(Result):
     between: tuple[MeasuredRow, ...]
 
 
+class NearestMeasured(Result):
+    """The shipped measurement nearest to a question that the measured frontier does not answer.
+
+    Attributes
+    ----------
+    isl, osl : int
+        As it was measured. [token]
+    engine : str
+    config : Configuration
+    tok_s_per_user, total_tok_s_per_gpu : float
+        [token/s]
+    factors : dict
+        How far it lies: its interactivity, input and output length over those asked for. [1]
+    """
+
+    isl: int
+    osl: int
+    engine: str
+    config: Configuration
+    tok_s_per_user: float
+    total_tok_s_per_gpu: float
+    factors: Frozen[str, float]
+
+
 class Search(Result):
     """What the search looked at and proved.
 
@@ -248,6 +272,8 @@ class Best(Shown):
         Machine of the prefill workers where it is another; in JSON only then.
     billing : Billed or None
         Under billing by domain; in JSON only then.
+    nearest_measured : NearestMeasured or None
+        The nearest shipped measurement, at any lengths; in JSON only where `measured` has no value.
     reason : str or None
         Why nothing meets the target; in JSON only then, as are the next two.
     conflicts : tuple of Conflict
@@ -270,6 +296,7 @@ class Best(Shown):
     placement: tuple[Domain, ...] = ()
     prefill_sku: str | None = None
     billing: Billed | None = None
+    nearest_measured: NearestMeasured | None = None
     reason: str | None = None
     conflicts: tuple[Conflict, ...] = ()
     nearest_target_tok_s_per_user: float | None = None
@@ -292,6 +319,7 @@ class Best(Shown):
     def _without_blanks(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = handler(self)
         blank = {"prefill_sku": self.prefill_sku is None, "billing": self.billing is None}
+        blank["nearest_measured"] = self.nearest_measured is None
         blank |= dict.fromkeys(
             ("reason", "conflicts", "nearest_target_tok_s_per_user"), self.reason is None
         )

@@ -109,10 +109,24 @@ def bill_sentences(answer: Best) -> list[RenderableType]:
     return ["", paragraph(text)]
 
 
+def nearest_sentence(answer: Best) -> str:
+    """Say what the nearest shipped measurement reached; nothing without one."""
+    near = answer.nearest_measured
+    if near is None:
+        return ""
+    return (
+        f" The nearest shipped measurement, {near.isl} tokens in and {near.osl} out on "
+        f"{near.config.gpus} GPUs, reached {figure(near.total_tok_s_per_gpu)} tok/s/GPU at "
+        f"{figure(near.tok_s_per_user)} tok/s/user."
+    )
+
+
 def measured_part(answer: Best) -> list[RenderableType]:
     """Lay out the published rows behind the measured frontier, or say why there is none."""
     if answer.measured is None:
-        return [paragraph(f"No measured frontier: {answer.not_measured}.")]
+        return [
+            paragraph(f"No measured frontier: {answer.not_measured}.{nearest_sentence(answer)}")
+        ]
     title = "Measured: a published row"
     if answer.measured.origin == "interpolated":
         title = "Measured: interpolated between two published rows"

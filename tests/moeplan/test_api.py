@@ -85,6 +85,33 @@ def test_options_are_checked(field: str, value: Any) -> None:
         moeplan.best("b200", 60.0, moeplan.Options(**{field: value}))
 
 
+def test_the_nearest_measurement_is_named_where_the_frontier_says_nothing(space: Space) -> None:
+    """H200 at 30 tok/s/user: shipped rows of 64 GPUs reach 988 tok/s/GPU at 47 tok/s/user."""
+    found = moeplan.best("h200", 30.0, space=space)
+    assert found.measured is None
+    near = found.nearest_measured
+    assert near is not None
+    assert (near.isl, near.osl, near.config.gpus) == (1024, 1024, 64)
+    assert near.total_tok_s_per_gpu == pytest.approx(988.49)
+    assert near.tok_s_per_user == pytest.approx(1e3 / 21.19891)
+    assert near.factors == pytest.approx(
+        {"tok_s_per_user": 47.172 / 30.0, "isl": 1, "osl": 1}, 1e-4
+    )
+    # Other lengths lie eight times apart and still are the nearest.
+    long = moeplan.best("h200", 30.0, moeplan.Options(isl=4096, osl=512), space=space)
+    assert long.nearest_measured is not None
+    assert long.nearest_measured.factors["isl"] == 2.0
+    assert long.nearest_measured.factors["osl"] == 2.0
+
+
+def test_what_was_measured_keeps_to_the_budget() -> None:
+    free = moeplan.measured_frontier("b200", 125.0)
+    assert free is not None
+    most = max(row.config.gpus for row in free.between)
+    fewer = moeplan.measured_frontier("b200", 125.0, moeplan.Options(max_gpus=most - 1))
+    assert fewer is None or max(row.config.gpus for row in fewer.between) < most
+
+
 def test_measured_frontier() -> None:
     found = moeplan.measured_frontier("b200", 101.79)
     assert found is not None
