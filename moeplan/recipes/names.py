@@ -52,6 +52,19 @@ def _model_path(text: str) -> str:
     return text
 
 
+def named_after(text: str) -> str:
+    """Make a name of text that may hold anything, such as one from a config.json.
+
+    Examples
+    --------
+    >>> named_after("deepseek-ai/DeepSeek-R1-0528"), named_after("<b>../my model</b>")
+    ('deepseek-ai/DeepSeek-R1-0528', 'b-my-model-b')
+    """
+    words = re.findall(r"[A-Za-z0-9][A-Za-z0-9._-]*", text)
+    kept = SERVED.fullmatch(text) and ".." not in text
+    return text if kept else "-".join(words)[:100] or "model"
+
+
 Plain = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_printable)]
 ModelPath = Annotated[str, AfterValidator(_model_path)]
 DeploymentName = Annotated[

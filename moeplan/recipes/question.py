@@ -12,6 +12,7 @@ from costmodel.results import Configuration
 from moeplan import api
 from moeplan.options import Options
 from moeplan.recipes.formats import FORMATS
+from moeplan.recipes.names import named_after
 from moeplan.recipes.placement import machine_of
 from moeplan.recipes.recipe import Recipe, Served, Settings
 from moeplan.results import Best, PredictedDeployment, ScenarioSummary
@@ -182,8 +183,10 @@ def _settings(
                 raise InputError(f"{OPTION_OF[field]}: is of Kubernetes; give --format dynamo")
     given = {
         "name": _given(request.name, NAME),
-        "model_path": _given(request.model_path, f"/models/{model.name}-{scenario.precision}"),
-        "served_name": _given(request.served_name, model.hf_id),
+        "model_path": _given(
+            request.model_path, f"/models/{named_after(model.name)}-{scenario.precision}"
+        ),
+        "served_name": _given(request.served_name, named_after(model.hf_id)),
         "image": _image(request, engine_release) if request.image is None else request.image,
         "namespace": request.namespace,
         "claim": _given(request.claim, "model-cache"),

@@ -151,7 +151,11 @@ def table(
     result = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for place, name in enumerate(columns):
         result.add_column(
-            name, justify="left" if place < left else "right", no_wrap=place not in wrap
+            name,
+            justify="left" if place < left else "right",
+            no_wrap=place not in wrap,
+            # A word longer than its column goes on in the next line: a cut field finds nothing.
+            overflow="fold" if place in wrap else "ellipsis",
         )
     for row in rows:
         result.add_row(*row)

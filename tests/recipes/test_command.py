@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import moeplan
+from moeplan.recipes.directory import write_recipe
 from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.writing import RECORD, recipe_names
 from tests.recipes.samples import answers, good
@@ -280,8 +281,6 @@ def test_bad_input_of_the_other_commands(command: Command, arguments: tuple[str,
 
 
 def test_a_diff_speaks_of_the_configuration(command: Command, tmp_path: Path) -> None:
-    from moeplan.recipes.directory import write_recipe
-
     before, after = tmp_path / "before", tmp_path / "after"
     first, second = good("dynamo"), good("sglang", "gb300")
     write_recipe("--output", before, first[1], force=False)
@@ -306,3 +305,18 @@ def test_names_are_those_that_are_written() -> None:
     recipe, files = good("dynamo")
     assert set(recipe_names(recipe)) == set(files)
     assert isinstance(recipe.config, moeplan.Configuration)
+
+
+def test_a_long_field_is_whole(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "recipe"
+    _, files = good("dynamo")
+    spoilt = files["deployment.yaml"].replace('nvidia.com/gpu: "4"', 'nvidia.com/gpu: "2"')
+    write_recipe("--output", folder, files | {"deployment.yaml": spoilt}, force=False)
+    out = command("recipe", "check", str(folder)).out
+    found = out.partition("Found")[2]
+    assert "…" not in found
+    # The second column, put together again.
+    column = found.splitlines()[1].index("Field")
+    end = found.splitlines()[1].index("Problem")
+    fields = "".join(line[column:end].strip() for line in found.splitlines()[3:])
+    assert "spec.components.1.podTemplate.spec.containers.main.resources.limits.nvidia" in fields

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +14,19 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moeplan.options import Options
 from moeplan.recipes.checks import failures
 from moeplan.recipes.command_line import read_script
 from moeplan.recipes.dynamo.kubernetes import plain
+from moeplan.recipes.formats import FORMATS
+from moeplan.recipes.question import Request, recipe_for_configuration
 from moeplan.recipes.recipe import Recipe, Settings
 from moeplan.recipes.writing import check_files, recipe_files
 from presets import DataFileError
 from presets.files import validated
 from tests.recipes.samples import good
+from tests.recipes.test_engine_rules import QWEN3_30B
+from tests.samples import changed
 
 NASTY = (
     "a: b",
@@ -178,3 +184,21 @@ def test_variables_of_kubernetes_are_not_expanded() -> None:
     args = deployment["spec"]["components"][1]["podTemplate"]["spec"]["containers"][0]["args"]
     assert args[1] == "/models/$$(HOME)/$$$$x"
     assert plain(args[1]) == "/models/$(HOME)/$$x"
+
+
+MARKUP = "<img src=x onerror=alert(1)>[a](javascript:b) `c` **d** $(e) 'f' | g"
+
+
+def test_markup_of_a_model_file_stays_text(tmp_path: Path, format_name: str) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(QWEN3_30B | {"_name_or_path": MARKUP}))
+    options = Options(model=str(path), precision="fp8", engine=FORMATS[format_name].engine)
+    configuration = changed(
+        prefill_gpus_per_worker=8, decode_gpus_per_worker=8, decode_ep=8, mtp_depth=0, eplb_slots=0
+    )
+    recipe = recipe_for_configuration("h200", configuration, options, Request(format_name))
+    for name, text in recipe_files(recipe).items():
+        if name == "recipe.json":
+            continue
+        assert not re.search(r"(?<!\\)<img|(?<!\\)\]\(|(?<!\\)`c`", text), name
+        assert not name.endswith(".sh") or "$(e)" not in text

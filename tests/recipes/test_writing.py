@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -280,3 +281,37 @@ def test_the_document_lists_every_check() -> None:
     for (name, rule), formats in used.items():
         told = "all" if formats == list(FORMATS) else ", ".join(f"`{each}`" for each in formats)
         assert f"| `{name}` | {told} | {rule} |" in text
+
+
+@pytest.mark.parametrize("format_name", ["sglang", "trtllm", "vllm"])
+def test_workers_of_one_server_have_ports_of_their_own(format_name: str) -> None:
+    """Three workers of 4 GPUs on servers of 8: two to a server, told apart by SLOT."""
+    recipe = recipe_of_shape(
+        "b200", format_name, prefill_workers=3, prefill_gpus_per_worker=4,
+        decode_workers=1, decode_gpus_per_worker=8, decode_ep=8,
+    )  # fmt: skip
+    files = passing(recipe)
+    addresses = re.findall(r"prefill-(\d):(\d+)", "".join(files.values()))
+    assert {("0", "8100"), ("1", "8200"), ("2", "8100")} <= set(addresses)
+    assert '--port "$((8100 + 100 * SLOT))"' in files["prefill.sh"]
+    assert "SLOT" not in files["decode.sh"]
+    for line in (
+        "SLOT=0 CUDA_VISIBLE_DEVICES=0,1,2,3 ./prefill.sh",
+        "SLOT=1 CUDA_VISIBLE_DEVICES=4,5,6,7 ./prefill.sh",
+    ):
+        assert f"\n{line}\n" in files["README.md"]
+    # What the shell makes of the script, with the program replaced by one that tells its words.
+    text = re.sub(r"^exec .*?(--host)", r"exec echo \1", files["prefill.sh"], flags=re.M | re.S)
+    told = {
+        slot: re.search(
+            r"--port (\d+)",
+            subprocess.run(
+                ["/bin/sh", "-c", text], env={"SLOT": slot, "PATH": os.environ["PATH"]},
+                capture_output=True, text=True, check=True,
+            ).stdout,
+        )
+        for slot in ("0", "1")
+    }  # fmt: skip
+    assert [found[1] for found in told.values() if found] == ["8100", "8200"]
+    none = subprocess.run(["/bin/sh", "-c", text], env={}, capture_output=True, check=False)
+    assert none.returncode
