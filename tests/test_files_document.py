@@ -4,11 +4,14 @@ import inspect
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import BaseModel
 from typer.testing import CliRunner
 
@@ -18,9 +21,17 @@ from costmodel.correlation import Correlation
 from costmodel.results import Configuration, Scenario
 from moeplan.cli import make_app
 from moeplan.config_file import read_configuration
-from presets import hf_config, load_cluster, load_model
+from presets import (
+    InputError,
+    InputWarning,
+    hf_config,
+    load_cluster,
+    load_model,
+    read_measured_rows,
+)
 from presets.cluster import OVERRIDES, ClusterSpec, ScaleOut
 from presets.column_maps import DERIVED, ColumnMap, Source, read_column_map
+from presets.errors import LONGEST_MESSAGE
 from presets.hf_config import read_hf_config
 from presets.rows import ServingRow
 
@@ -161,3 +172,39 @@ def test_the_example_of_a_model_is_read(tmp_path: Path) -> None:
 def test_help_names_the_document(command: list[str]) -> None:
     shown = CliRunner().invoke(make_app(), [*command, "--help"])
     assert "docs/files.md" in shown.output
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "Measured rows": read_measured_rows,
+    "Map of columns": read_column_map,
+    "Configuration": read_configuration,
+    "Cluster": load_cluster,
+    "Model": read_hf_config,
+}
+PIECES = st.sampled_from(
+    ["1e999", "-1", ".nan", "'", '"', "{", "]", ":", "\n", "\x1b[31m", "\x00", "9" * 400, "1:1:1",
+     "&a", "*a", "null", "8k", "400Gb/s", "$3", "\\", "#", ",", ";", "a.b.c", "=", "\u2028", ""]
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("section", READERS)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_an_example_with_a_slip_is_read_or_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, section: str, data: st.DataObject
+) -> None:
+    text = example(section)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place, cut = data.draw(st.integers(0, len(text))), data.draw(st.integers(0, 8))
+        text = text[:place] + data.draw(PIECES) + text[place + cut :]
+    path = tmp_path_factory.getbasetemp() / "any.json"
+    path.write_text(text, encoding="utf-8")
+    problem = ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InputWarning)
+        try:
+            READERS[section](path)
+        except InputError as error:
+            problem = str(error)
+    assert problem == "" or problem.isprintable()
+    assert len(problem) <= LONGEST_MESSAGE
