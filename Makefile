@@ -31,9 +31,10 @@ golden: $(VENV)/.installed-test
 accuracy: $(VENV)/.installed
 	$(VENV)/bin/python -m tools.accuracy docs/accuracy.md
 
-# The outputs in the documents, and the figures that README.md takes from docs/accuracy.md.
+# The outputs in the documents, the figures that README.md takes from docs/accuracy.md, and the table
+# of options.
 examples: $(VENV)/.installed
-	$(VENV)/bin/python -m tools.examples README.md docs/examples.md
+	$(VENV)/bin/python -m tools.examples README.md docs/examples.md docs/options.md
 
 calibration: $(VENV)/.installed
 	$(VENV)/bin/moeplan calibrate presets/data/measurements/measured_serving.csv \

@@ -66,7 +66,7 @@ def search(workers: int, ratio: float, gpus: int) -> dict[str, float]:
     """Evaluate and solve one space, every deployment of it; seconds without imports."""
     from costmodel.calibration import load_calibration
     from costmodel.results import Scenario
-    from optimizer import Limits, Space, best
+    from optimizer import Limits, Problem, Space, best
     from presets import default_cluster, load_model
 
     counts = tuple(range(1, workers + 1))
@@ -74,9 +74,9 @@ def search(workers: int, ratio: float, gpus: int) -> dict[str, float]:
     scenario = Scenario(model=load_model("deepseek-r1-0528"))
     calibration, cluster = load_calibration(), default_cluster("gb200", gpus)
     small = Space(prefill_workers=(1,), decode_workers=(1,), batch_ratio=2.0)
-    best(scenario, cluster, Limits(1.0, gpus), calibration, small)  # imports what it needs
+    best(Problem(scenario, cluster, Limits(1.0, gpus), calibration, small))  # imports what it needs
     started = time.perf_counter()
-    answer = best(scenario, cluster, Limits(1.0, gpus), calibration, space)
+    answer = best(Problem(scenario, cluster, Limits(1.0, gpus), calibration, space))
     return {
         "candidates": answer.search.candidates,
         "seconds": time.perf_counter() - started,

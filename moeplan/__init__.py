@@ -23,6 +23,9 @@ from presets.lazy import lazy_names
 
 if TYPE_CHECKING:
     from costmodel.results import Configuration, Prediction, Scenario
+    from moeplan.answers.best import Best, Curve, Measured, PredictedDeployment
+    from moeplan.answers.comparison import Comparison
+    from moeplan.answers.explanation import Explanation, Robustness
     from moeplan.api import (
         best,
         calibrate,
@@ -32,11 +35,8 @@ if TYPE_CHECKING:
         predict,
         validate,
     )
-    from moeplan.comparisons import Comparison
     from moeplan.explainers import explain, robustness
-    from moeplan.explanations import Explanation, Robustness
     from moeplan.options import Options
-    from moeplan.results import Best, Curve, Measured, PredictedDeployment
     from presets import (
         ClusterSpec,
         DataFileError,
@@ -48,21 +48,21 @@ if TYPE_CHECKING:
     )
 
 _ROOM_OF = {
-    "Best": "moeplan.results",
+    "Best": "moeplan.answers.best",
     "ClusterSpec": "presets",
-    "Comparison": "moeplan.comparisons",
+    "Comparison": "moeplan.answers.comparison",
     "Configuration": "costmodel.results",
-    "Curve": "moeplan.results",
+    "Curve": "moeplan.answers.best",
     "DataFileError": "presets",
-    "Explanation": "moeplan.explanations",
+    "Explanation": "moeplan.answers.explanation",
     "InfeasibleError": "presets",
     "InputError": "presets",
-    "Measured": "moeplan.results",
+    "Measured": "moeplan.answers.best",
     "MoeplanError": "presets",
     "Options": "moeplan.options",
-    "PredictedDeployment": "moeplan.results",
+    "PredictedDeployment": "moeplan.answers.best",
     "Prediction": "costmodel.results",
-    "Robustness": "moeplan.explanations",
+    "Robustness": "moeplan.answers.explanation",
     "Scenario": "costmodel.results",
     "UnknownNameError": "presets",
     "best": "moeplan.api",

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from costmodel.predictions import predict as predict_configurations
 from costmodel.results import Configuration
 from costmodel.runs import measured_frontends
-from moeplan.answers import best_of, deployment_of, summary_of
+from moeplan.answers.best import Best, Curve, Measured, PredictedDeployment
+from moeplan.answers.build import best_of, predicted_of
+from moeplan.answers.measured import measured_point
+from moeplan.answers.record import Answer, show_answers
 from moeplan.arguments import checked_arguments
-from moeplan.measured import measured_point
 from moeplan.numbers import positive_number
 from moeplan.options import DEFAULTS, Options
-from moeplan.results import Best, Curve, Measured, PredictedDeployment
-from moeplan.scenario import (
-    calibration_file,
-    cluster_of,
-    goal_of,
-    gpus_needed,
-    limits_of,
-    prefill_cluster_of,
-    scenario_of,
-)
+from moeplan.question import ask, calibration_file, gpus_needed
 from presets import InputError, load_hardware
 
 if TYPE_CHECKING:
@@ -34,8 +26,9 @@ if TYPE_CHECKING:
     from costmodel.adaptation import Adaptation
     from costmodel.fit import Fit
     from costmodel.validation import Validation
-    from moeplan.comparisons import Comparison
-    from optimizer import Answer, Space
+    from moeplan.answers.comparison import Comparison
+    from optimizer.answer import Answer as Found
+    from optimizer.space import Space
     from presets import MeasuredRows, ServingRow
 
 UNIT = "tok/s/user"
@@ -82,40 +75,23 @@ def curve(
     space: Space | None = None,
 ) -> Curve:
     """Find the best deployment for each of several targets; arguments are those of `best`."""
-    from optimizer import curve as search
+    from optimizer.search import curve as search  # predictions need no solver
 
     checked = [positive_number("target", target, UNIT) for target in targets]
-    cluster = cluster_of(sku, options)
-    prefill_cluster = prefill_cluster_of(cluster, options)
-    scenario = scenario_of(options, cluster, prefill_cluster)
-    calibration = calibration_file(options.calibration).calibration
+    question = ask(sku, options)
     if not checked:
         raise InputError("targets: none is given; give at least one")
-    limits, goal = limits_of(checked[0], options), goal_of(options)
-    solve = partial(
-        search,
-        scenario,
-        cluster,
-        checked,
-        limits,
-        calibration,
-        space,
-        prefill_cluster=prefill_cluster,
-    )
-    answers = solve(goal=goal)
-    given_gpus = None if options.cluster is None else cluster.gpus
+    problem = question.problem(checked[0], space)
+    answers = search(problem, checked)
     # What would be best if only GPUs that serve were paid, to say what the bill changes.
-    by_gpu: list[Answer | None] = [None] * len(answers)
-    if goal.billing == "domain":
-        by_gpu = [*solve(goal=replace(goal, billing="gpu"))]
-    return Curve(
-        sku=cluster.sku,
-        scenario=summary_of(scenario),
-        rows=tuple(
-            best_of(answer, other, scenario, cluster, prefill_cluster, given_gpus)
-            for answer, other in zip(answers, by_gpu, strict=True)
-        ),
+    by_gpu: list[Found | None] = [None] * len(answers)
+    if problem.objective.billing == "domain":
+        unbilled = replace(problem, objective=replace(problem.objective, billing="gpu"))
+        by_gpu = [*search(unbilled, checked)]
+    rows = tuple(
+        best_of(answer, other, question) for answer, other in zip(answers, by_gpu, strict=True)
     )
+    return Curve(sku=question.sku, scenario=rows[0].scenario, rows=rows)
 
 
 @checked_arguments
@@ -144,7 +120,7 @@ def compare(
     InputError
         Where something asked for is not valid.
     """
-    from moeplan.comparisons import Comparison, comparison_row
+    from moeplan.answers.comparison import Comparison, comparison_row  # other questions need none
 
     for sku in skus:
         load_hardware(sku)
@@ -183,22 +159,16 @@ def predict(
         Where the configuration does not fit the cluster or the model, or not one request the
         memory.
     """
-    from optimizer.ground import Ground
-
-    cluster = cluster_of(sku, options, gpus_needed(configuration, sku))
-    scenario = scenario_of(options, cluster)
-    calibration = calibration_file(options.calibration).calibration
+    question = ask(sku, options, gpus_needed(configuration, sku))
+    cluster, scenario = question.cluster, question.scenario
     if configuration.frontends is None:
         frontends = measured_frontends(cluster.sku, scenario.precision)
         configuration = configuration.model_copy(update={"frontends": frontends})
-    predicted = predict_configurations([configuration], scenario, cluster, calibration)[0]
-    return PredictedDeployment(
-        **dict(deployment_of(predicted, Ground(cluster))),
-        sku=cluster.sku,
-        scenario=summary_of(scenario),
-        title=cluster.hardware().title,
-        price_usd_per_hour=cluster.hardware().price_usd_per_hour.value,
-    )
+    calibration = question.constants.calibration
+    predicted = predict_configurations(
+        [configuration], scenario, cluster, calibration, question.prefill_cluster
+    )[0]
+    return predicted_of(predicted, question)
 
 
 @checked_arguments
@@ -217,8 +187,9 @@ def measured_frontier(
         The published rows are of its defaults; for any other scenario there are none.
     """
     target = positive_number("target", target, UNIT)
-    cluster = cluster_of(sku, options)
-    return measured_point(scenario_of(options, cluster), cluster, target, options.max_gpus)
+    question = ask(sku, options)
+    most = question.options.max_gpus
+    return measured_point(question.scenario, question.cluster, target, most)
 
 
 @checked_arguments
@@ -375,3 +346,12 @@ def _rows_of(
 
 def _options_of(sku: str, options: Options | Mapping[str, Options]) -> Options:
     return options if isinstance(options, Options) else options.get(sku, DEFAULTS)
+
+
+def _page(answer: Answer) -> str:
+    from moeplan.render.notebook import html_of  # with what draws tables, which JSON does without
+
+    return html_of(answer)
+
+
+show_answers(_page)

@@ -6,7 +6,6 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from functools import wraps
 from numbers import Integral, Real
 from pathlib import Path
@@ -46,7 +45,7 @@ def checked_arguments(function: Callable[Given, Result]) -> Callable[Given, Resu
     Raises
     ------
     InputError
-        Naming the argument, or the field of `Options`, its value and what is valid.
+        Naming the argument, its value and what is valid.
     """
     signature = inspect.signature(function)
 
@@ -72,9 +71,6 @@ def _check(name: str, value: Any, annotation: str) -> None:
         raise InputError(f"{name}: {shown(value)} is not valid; give {valid}")
     if isinstance(value, Real):
         _check_size(name, value)
-    elif isinstance(value, Options):
-        for each in fields(value):
-            _check(each.name, getattr(value, each.name), str(each.type))
     elif isinstance(value, Mapping):
         for key, each in value.items():
             _check(f"{name}[{shown(key)}]", each, "Options")

@@ -25,7 +25,7 @@ from presets import (
     serving_rows,
     unknown_name,
 )
-from presets.facts import Record
+from presets.record import Record
 
 TABLES: dict[str, Callable[[], Sequence[Record]]] = {
     "allreduce_latency": allreduce_rows,

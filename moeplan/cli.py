@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from moeplan.help import Command
-from moeplan.parameters import examples
+from moeplan.commands.help import Command
+from moeplan.commands.parameters import examples
 from moeplan.started import BAD_INPUT, INTERRUPTED
 
 INFEASIBLE = 1

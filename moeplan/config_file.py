@@ -1,12 +1,17 @@
-"""Reading one configuration from a file."""
+"""Reading a configuration from a file, or an answer with all that was asked."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from costmodel.results import Configuration
 from moeplan.json_text import parse_json
-from presets import DataFileError, InputError
+from moeplan.options import DEFAULTS, Options, entries, read_options
+from moeplan.question import SHIPPED
+from presets import ClusterSpec, DataFileError, InputError
 from presets.errors import shown
 from presets.files import read_text, validated
 from presets.quantities import read_quantities
@@ -31,8 +36,25 @@ UNITS = {
 """Unit of each key that is a quantity."""
 
 
-def read_configuration(path: Path) -> Configuration:
-    """Read a configuration from JSON or YAML.
+class Stored(NamedTuple):
+    """A configuration from a file, and what was asked where the file is an answer.
+
+    Attributes
+    ----------
+    configuration : Configuration
+    sku : str or None
+        Machine of an answer.
+    options : mapping
+        Of an answer, by name; what it does not say is left out.
+    """
+
+    configuration: Configuration
+    sku: str | None
+    options: Mapping[str, Any]
+
+
+def read_stored(path: Path) -> Stored:
+    """Read a configuration from JSON or YAML, or an answer with all that was asked.
 
     Parameters
     ----------
@@ -42,47 +64,106 @@ def read_configuration(path: Path) -> Configuration:
     Raises
     ------
     DataFileError
-        Where the file is malformed, or a key is missing, unknown or out of range.
+        Where the file is malformed, a key is missing, unknown or out of range, or an answer says
+        one thing in two ways.
     """
     content = _content(path)
-    if isinstance(content, dict) and "config" in content:
-        content = content["config"]
-        if content is None:
-            raise DataFileError("is null: the answer found no configuration", path, key="config")
     if not isinstance(content, dict):
         keys = ", ".join(Configuration.model_fields)
         raise DataFileError(f"must hold a configuration with the keys {keys}", path)
-    content = read_quantities(content, UNITS, path)
-    return validated(Configuration, content, path)
+    if "config" not in content:
+        return Stored(_configuration(content, path), None, {})
+    config = content["config"]
+    if not isinstance(config, dict):
+        problem = "is null: the answer found no configuration" if config is None else "is none"
+        raise DataFileError(problem, path, key="config")
+    sku, options = _asked(content, path)
+    return Stored(_configuration(config, path), sku, options)
 
 
-def read_question(path: Path) -> dict[str, str]:
-    """Read machine and workload that an answer names, as text; nothing where it names none.
+def _configuration(content: dict[str, Any], path: Path) -> Configuration:
+    return validated(Configuration, read_quantities(content, UNITS, path), path)
+
+
+def _asked(answer: dict[str, Any], path: Path) -> tuple[str | None, dict[str, Any]]:
+    """Machine and options of an answer; an older one has no question, but says most elsewhere."""
+    scenario, question = (
+        part if isinstance(part := answer.get(key), dict) else {}
+        for key in ("scenario", "question")
+    )
+    names = {option.key: name for name, option, _ in entries()}
+    elsewhere = {"sku": answer.get("sku")} | scenario
+    for key, value in elsewhere.items():
+        known = question.get(key)
+        # The question names a model as it was given, which may be a path.
+        if key != "model" and known is not None and value is not None and known != value:
+            raise DataFileError(
+                f"{shown(value)} contradicts {shown(known)} under question; make them alike",
+                path,
+                key=key if key == "sku" else f"scenario.{key}",
+            )
+    every = elsewhere | {key: value for key, value in question.items() if value is not None}
+    sku = every.get("sku")
+    if sku is not None and not isinstance(sku, str):
+        raise DataFileError(f"{shown(sku)} is not valid; it must be text", path, key="sku")
+    options: dict[str, Any] = {}
+    for key, value in every.items():
+        if key not in names or value is None or value == SHIPPED:
+            continue
+        name = names[key]
+        try:
+            options[name] = getattr(read_options({name: value}), name)
+        except InputError as error:
+            raise DataFileError(str(error), path) from None
+    return sku, options
+
+
+def merged(
+    stored: Stored, sku: str | None, typed: Options, names: Iterable[str]
+) -> tuple[str | None, Options, list[str]]:
+    """Put options that were typed over those of a file.
 
     Parameters
     ----------
-    path : Path
-        As for `read_configuration`.
+    stored : Stored
+        From the file.
+    sku : str or None
+        Machine that was typed.
+    typed : Options
+        Those that were typed; the others are defaults.
+    names : iterable of str
+        Which of them were typed.
 
-    Raises
-    ------
-    DataFileError
-        Where the file is malformed, or a value is neither text nor a number.
+    Returns
+    -------
+    sku : str or None
+    options : Options
+    notes : list of str
+        One sentence for each that contradicts the file.
     """
-    content = _content(path)
-    if not isinstance(content, dict):
-        return {}
-    scenario = content.get("scenario")
-    named = {"sku": content.get("sku")} | (scenario if isinstance(scenario, dict) else {})
-    question = {}
-    for key in ("sku", "model", "precision", "isl", "osl"):
-        value = named.get(key)
-        if value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            raise DataFileError(f"{shown(value)} is not valid; it must be text", path, key=key)
-        question[key] = str(value)
-    return question
+    given = {name: getattr(typed, name) for name in names}
+    cluster: ClusterSpec | None = given.get("cluster")
+    chosen = stored.sku if sku is None else sku
+    machine = cluster.sku if cluster else chosen
+    there = given.get("prefill_sku", stored.options.get("prefill_sku"))
+    # A price is that of its machine, and another cluster has its own.
+    dropped: set[str] = {"cluster", "price"} if cluster or machine != stored.sku else set()
+    if there != stored.options.get("prefill_sku"):
+        dropped.add("prefill_price")
+    if there == machine:
+        dropped |= {"prefill_sku", "prefill_price"}
+    kept = {name: value for name, value in stored.options.items() if name not in dropped}
+    said = {"sku": stored.sku, **stored.options}
+    notes = [
+        f"{name} {_brief(value)} was given and wins over {_brief(said[name])} of the file"
+        for name, value in ({"sku": machine} | given).items()
+        if said.get(name) not in (None, value)
+    ]
+    return machine if sku is None else sku, replace(DEFAULTS, **kept | given), notes
+
+
+def _brief(value: object) -> str:
+    return f"{value.gpus} x {value.sku}" if isinstance(value, ClusterSpec) else str(value)
 
 
 def _content(path: Path) -> object:

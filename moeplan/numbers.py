@@ -11,8 +11,6 @@ from presets.errors import InputError, shown, unknown_name
 from presets.quantities import note_unusual, quantity, valid_quantity
 
 MOST_TARGETS = 1000
-LARGEST_LENGTH = 1_000_000
-LARGEST_GPUS = 65_536
 LOWEST_PRICE, HIGHEST_PRICE = 1e-3, 1e6
 PRICE_UNIT = "USD per GPU-hour"
 
@@ -73,6 +71,8 @@ def price(name: str, value: object) -> float:
 def noted_price(name: str, value: object) -> float:
     """Take a price as `price`, with a note where it is far from those of the machines sold."""
     number = price(name, value)
+    if not isinstance(value, str):  # said already where it was typed
+        return number
     sold = [load_hardware(sku).price_usd_per_hour.value for sku in hardware_names()]
     note_unusual(name, number, "USD/h", (min(sold), max(sold)))
     return number
@@ -81,6 +81,8 @@ def noted_price(name: str, value: object) -> float:
 def ttft_limit(name: str, value: object) -> float:
     """Take a limit of TTFT, with a note where it is far from all that was measured [s]."""
     number = positive_number(name, value, "seconds")
+    if not isinstance(value, str):  # said already where it was typed
+        return number
     measured = [row.ttft_ms for row in serving_rows() if row.ttft_ms is not None]
     note_unusual(name, number, "s", (1e-3 * min(measured), 1e-3 * max(measured)))
     return number
@@ -118,15 +120,31 @@ def number_list(name: str, text: str, unit: str) -> tuple[float, ...]:
     return tuple(positive_number(name, part, unit) for part in parts)
 
 
-def one_of(name: str, value: str, valid: Sequence[str]) -> str:
+def text(name: str, value: object) -> str:
+    """Take text."""
+    if not isinstance(value, str | Path):
+        raise InputError(f"{name}: {shown(value)} is not valid; give text")
+    return str(value)
+
+
+def switch(name: str, value: object) -> bool:
+    """Take what is on or off."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name}: {shown(value)} is not valid; give true or false")
+    return value
+
+
+def one_of(name: str, value: object, valid: Sequence[str]) -> str:
     """Take one of the valid names, or offer the closest."""
+    if not isinstance(value, str):
+        raise InputError(f"{name}: {shown(value)} is not valid; give {', '.join(valid)}")
     if value not in valid:
         raise unknown_name(name, value, valid)
     return value
 
 
-def file_name(name: str, text: str) -> Path:
+def file_name(name: str, value: object) -> Path:
     """Take the path of a file; blank text is none."""
-    if not text.strip():
-        raise InputError(f"{name}: {shown(text)} is not valid; give the path of a file")
-    return Path(text)
+    if not isinstance(value, str | Path) or not str(value).strip():
+        raise InputError(f"{name}: {shown(value)} is not valid; give the path of a file")
+    return Path(value)

@@ -1,9 +1,15 @@
-"""What a question may say besides machine and target; the defaults are the published case."""
+"""The options of a question: one entry each, from which all else about it follows.
+
+An entry says the default, the help, how a value is read and checked, and the key under which an
+answer's JSON repeats it. The command line, the Python interface, ``docs/options.md`` and the
+``question`` of an answer are made from these entries.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,9 +20,111 @@ MODEL = "deepseek-r1-0528"
 LENGTH = 1024
 ENGINE = "trtllm"
 ENGINES = ("sglang", "trtllm", "vllm")
+PRECISIONS = ("fp4", "fp8", "bf16")
+"""In the order in which they are preferred."""
 MAX_GPUS = 72
 OBJECTIVES = ("cost", "throughput", "output-cost", "power", "gpus")
 BILLINGS = ("gpu", "domain")
+LARGEST_USERS = 1_000_000
+LARGEST_LENGTH = 1_000_000
+LARGEST_GPUS = 65_536
+
+Read = Callable[[str, Any], Any]
+"""From the name of an option, for messages, and what was given to its value."""
+
+
+class Option(NamedTuple):
+    """What is known of one option beside its type and default.
+
+    Attributes
+    ----------
+    help : str
+        One sentence, for people.
+    metavar : str
+        What stands for its value; empty for a switch.
+    read : callable
+        Checks what was given, as text or as a value, and makes it a value.
+    key : str
+        Under which the question of an answer has it, with its unit where that is no count.
+    """
+
+    help: str
+    metavar: str
+    read: Read
+    key: str
+
+
+def _entry(key: str, metavar: str, read: Read, help: str) -> dict[str, Option]:
+    return {"option": Option(help, metavar, read, key)}
+
+
+def _text(name: str, value: Any) -> Any:
+    from moeplan import numbers  # the checks come with pydantic, which --help does without
+
+    return numbers.text(name, value)
+
+
+def _one_of(valid: Sequence[str]) -> Read:
+    def read(name: str, value: Any) -> Any:
+        from moeplan import numbers  # as above
+
+        return numbers.one_of(name, value, valid)
+
+    return read
+
+
+def _whole(low: int, high: int, unit: str) -> Read:
+    def read(name: str, value: Any) -> Any:
+        from moeplan import numbers  # as above
+
+        return numbers.whole_number(name, value, low, high, unit)
+
+    return read
+
+
+def _positive(unit: str) -> Read:
+    def read(name: str, value: Any) -> Any:
+        from moeplan import numbers  # as above
+
+        return numbers.positive_number(name, value, unit)
+
+    return read
+
+
+def _ttft(name: str, value: Any) -> Any:
+    from moeplan import numbers  # as above
+
+    return numbers.ttft_limit(name, value)
+
+
+def _price(name: str, value: Any) -> Any:
+    from moeplan import numbers  # as above
+
+    return numbers.noted_price(name, value)
+
+
+def _switch(name: str, value: Any) -> Any:
+    from moeplan import numbers  # as above
+
+    return numbers.switch(name, value)
+
+
+def _cluster(name: str, value: Any) -> Any:
+    from moeplan import numbers  # as above
+    from presets import ClusterSpec, load_cluster
+    from presets.files import validated
+
+    if isinstance(value, ClusterSpec):
+        return value
+    if isinstance(value, Mapping):
+        return validated(ClusterSpec, value)
+    return load_cluster(numbers.file_name(name, value))
+
+
+def _file(name: str, value: Any) -> Any:
+    from moeplan import numbers  # as above
+
+    return numbers.file_name(name, value)
 
 
 @dataclass(frozen=True)
@@ -24,67 +132,210 @@ class Options:
     """Model, workload, limits, price and files of a question.
 
     ``Options()`` is the published scenario on at most 72 GPUs; ``Options(max_ttft=2.0)`` limits the
-    time to first token besides.
-
-    Attributes
-    ----------
-    model : str
-        Preset, or path of a Hugging Face config.json.
-    precision : str or None
-        "fp4", "fp8" or "bf16"; None takes the first that machine and model offer.
-    isl, osl : int
-        Nominal lengths of input and output. [token]
-    engine : str
-        One of `ENGINES`.
-    frontends : int
-        That route requests, each for itself. [1]
-    max_gpus : int
-        Most GPUs of a deployment. [GPU]
-    max_ttft : float or None
-        Longest mean time to first token. [s]
-    objective : str
-        What is made best: "cost", "throughput", "output-cost", "power" or "gpus".
-    billing : str
-        Whether "gpu"s that serve are paid, or whole NVLink "domain"s.
-    rate : float or None
-        Requests that replicas serve together, for the objective "gpus". [1/s]
-    concurrency : int or None
-        Users served at once; None takes as many as fill the slots. [1]
-    min_confidence : float or None
-        Probability with which the target must be met; None asks it of the median. [1]
-    within_data : bool
-        Whether only deployments inside the data of the calibration are looked at.
-    prefill_sku : str or None
-        Machine of the prefill workers; None takes that of decode.
-    price, prefill_price : float or None
-        Price of a GPU, and of one of prefill where that has its own machine; None takes that of the
-        machine or the cluster. [USD/h]
-    cluster : ClusterSpec, Path, str or None
-        The cluster, or a file that describes it; None takes the machine as its preset has it.
-    calibration : Path, str or None
-        Calibration file; None takes the shipped one.
+    time to first token besides. ``docs/options.md`` has them all.
     """
 
-    model: str = MODEL
-    precision: str | None = None
-    isl: int = LENGTH
-    osl: int = LENGTH
-    engine: str = ENGINE
-    frontends: int = 1
-    max_gpus: int = MAX_GPUS
-    max_ttft: float | None = None
-    objective: str = OBJECTIVES[0]
-    billing: str = BILLINGS[0]
-    rate: float | None = None
-    concurrency: int | None = None
-    min_confidence: float | None = None
-    within_data: bool = False
-    prefill_sku: str | None = None
-    price: float | None = None
-    prefill_price: float | None = None
-    cluster: ClusterSpec | Path | str | None = None
-    calibration: Path | str | None = None
+    model: str = field(
+        default=MODEL,
+        metadata=_entry("model", "NAME|PATH", _text, "Preset, or path of a config.json."),
+    )
+    precision: str | None = field(
+        default=None,
+        metadata=_entry(
+            "precision",
+            "NAME",
+            _one_of(PRECISIONS),
+            "fp4, fp8 or bf16. [default: fp4 where machine and model offer it, else fp8]",
+        ),
+    )
+    isl: int = field(
+        default=LENGTH,
+        metadata=_entry(
+            "isl", "TOKENS", _whole(1, LARGEST_LENGTH, "tokens"), "Nominal input length."
+        ),
+    )
+    osl: int = field(
+        default=LENGTH,
+        metadata=_entry(
+            "osl", "TOKENS", _whole(2, LARGEST_LENGTH, "tokens"), "Nominal output length."
+        ),
+    )
+    engine: str = field(
+        default=ENGINE,
+        metadata=_entry("engine", "NAME", _one_of(ENGINES), f"{', '.join(ENGINES)}."),
+    )
+    frontends: int = field(
+        default=1,
+        metadata=_entry(
+            "frontends",
+            "NUMBER",
+            _whole(1, 1000, "frontends"),
+            "Frontends that route requests, each for itself.",
+        ),
+    )
+    max_gpus: int = field(
+        default=MAX_GPUS,
+        metadata=_entry(
+            "max_gpus", "GPUS", _whole(1, LARGEST_GPUS, "GPUs"), "Most GPUs of a deployment."
+        ),
+    )
+    max_ttft: float | None = field(
+        default=None,
+        metadata=_entry("max_ttft_s", "SECONDS", _ttft, "Longest mean time to first token."),
+    )
+    objective: str = field(
+        default=OBJECTIVES[0],
+        metadata=_entry(
+            "objective", "NAME", _one_of(OBJECTIVES), f"What is made best: {', '.join(OBJECTIVES)}."
+        ),
+    )
+    billing: str = field(
+        default=BILLINGS[0],
+        metadata=_entry(
+            "billing",
+            "NAME",
+            _one_of(BILLINGS),
+            "What is paid: gpu (GPUs that serve) or domain (whole NVLink domains).",
+        ),
+    )
+    rate: float | None = field(
+        default=None,
+        metadata=_entry(
+            "rate_requests_per_s",
+            "REQ/S",
+            _positive("requests/s"),
+            "Requests/s to serve, for --objective gpus.",
+        ),
+    )
+    concurrency: int | None = field(
+        default=None,
+        metadata=_entry(
+            "concurrency",
+            "USERS",
+            _whole(1, LARGEST_USERS, "users"),
+            "Users served at once. [default: as many as fill the slots]",
+        ),
+    )
+    min_confidence: float | None = field(
+        default=None,
+        metadata=_entry(
+            "min_confidence",
+            "P",
+            _positive("probability"),
+            "Probability with which the target is met; 0.95 is the low end of the interval.",
+        ),
+    )
+    within_data: bool = field(
+        default=False,
+        metadata=_entry(
+            "within_data",
+            "",
+            _switch,
+            "Look only at what lies inside the data of the calibration: answers are modelled, "
+            "never extrapolated.",
+        ),
+    )
+    prefill_sku: str | None = field(
+        default=None,
+        metadata=_entry(
+            "prefill_sku", "NAME", _text, "Machine of prefill. [default: that of decode]"
+        ),
+    )
+    prefill_price: float | None = field(
+        default=None,
+        metadata=_entry(
+            "prefill_price_usd_per_hour",
+            "USD",
+            _price,
+            "Price per GPU-hour of the machine of --prefill-sku; --price is then that of decode "
+            "alone. [default: that of the machine]",
+        ),
+    )
+    price: float | None = field(
+        default=None,
+        metadata=_entry(
+            "price_usd_per_hour",
+            "USD",
+            _price,
+            "Price per GPU-hour. [default: that of the machine]",
+        ),
+    )
+    cluster: ClusterSpec | Path | str | None = field(
+        default=None,
+        metadata=_entry(
+            "cluster",
+            "FILE",
+            _cluster,
+            "YAML file that describes the cluster; docs/files.md has the keys.",
+        ),
+    )
+    calibration: Path | str | None = field(
+        default=None,
+        metadata=_entry("calibration", "FILE", _file, "Calibration file. [default: shipped]"),
+    )
 
 
 DEFAULTS = Options()
 """The published scenario on at most 72 GPUs."""
+
+
+def entries() -> Iterator[tuple[str, Option, Any]]:
+    """Name, entry and default of every option, in order."""
+    for each in fields(Options):
+        yield each.name, each.metadata["option"], each.default
+
+
+def read_options(given: Mapping[str, Any], write: Callable[[str], str] | None = None) -> Options:
+    """Check what was given for some options, by name; the others keep their defaults.
+
+    Parameters
+    ----------
+    given : mapping
+        Values; None takes the default.
+    write : callable, optional
+        How messages write the name of an option that was typed; then numbers may be text.
+
+    Raises
+    ------
+    InputError
+        Naming the option, its value and what is valid.
+
+    Examples
+    --------
+    >>> read_options({"isl": 8192, "max_ttft": None}) == Options(isl=8192)
+    True
+    >>> read_options({"isl": "8192"}, write=str) == Options(isl=8192)
+    True
+    """
+    if write is None:
+        _refuse_text(given)
+        write = str
+    known = {name: option for name, option, _ in entries()}
+    values = {
+        name: known[name].read(write(name), value)
+        for name, value in given.items()
+        if value is not None
+    }
+    return replace(DEFAULTS, **values)
+
+
+def _refuse_text(given: Mapping[str, Any]) -> None:
+    """Refuse text where a number or a switch is meant."""
+    from presets.errors import InputError, shown  # as above
+
+    for each in fields(Options):
+        value = given.get(each.name)
+        if isinstance(value, str) and "str" not in str(each.type):
+            what = "true or false" if each.type == "bool" else "a number, not text"
+            raise InputError(f"{each.name}: {shown(value)} is not valid; give {what}")
+
+
+def checked(options: Options) -> Options:
+    """Check options that Python code gave, and read the files that they name.
+
+    Raises
+    ------
+    InputError
+        Naming the option, its value and what is valid.
+    """
+    return read_options({name: getattr(options, name) for name, _, _ in entries()})

@@ -63,6 +63,12 @@ def _guarded() -> Iterator[None]:
         raise InputError(f"standard output cannot be written: {reason}") from None
 
 
+def note(*sentences: str) -> None:
+    """Say something beside the answer, on standard error."""
+    for sentence in sentences:
+        print(f"Note: {sentence}.", file=sys.stderr)
+
+
 def emit_json(content: Mapping[str, Any]) -> None:
     """Print JSON; a value that is no JSON number is an error of this program."""
     emit(json.dumps(content, indent=2, allow_nan=False))

@@ -1,51 +1,40 @@
-"""The search: what is tried, the exact choice among it, and why the others lost.
+"""The search: what is tried, the exact choice among it, and what would change it.
 
 A package of moeplan.
 """
 
 from typing import TYPE_CHECKING
 
+from optimizer.answer import Answer, Conflict, Infeasibility, Ranked, Search
 from optimizer.billing import Bill
-from optimizer.goal import Goal
-from optimizer.limits import Limits
-from optimizer.search import Answer, RunnerUp, SearchInfo, best, curve
+from optimizer.objective import Objective, ObjectiveValue
+from optimizer.problem import Limits, Problem
+from optimizer.search import best, curve
 from optimizer.space import Rule, Shape, Space, allowed_shapes, broken_rule
-from optimizer.value import Value
 from presets.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from optimizer.infeasible import (
-        Conflict,
-        Infeasibility,
-        explain_infeasibility,
-        find_infeasibility,
-    )
+    from optimizer.infeasible import find_infeasibility
 
 __all__ = [
     "Answer",
     "Bill",
     "Conflict",
-    "Goal",
     "Infeasibility",
     "Limits",
+    "Objective",
+    "ObjectiveValue",
+    "Problem",
+    "Ranked",
     "Rule",
-    "RunnerUp",
-    "SearchInfo",
+    "Search",
     "Shape",
     "Space",
-    "Value",
     "allowed_shapes",
     "best",
     "broken_rule",
     "curve",
-    "explain_infeasibility",
     "find_infeasibility",
 ]
 
-__getattr__, __dir__ = lazy_names(
-    __name__,
-    dict.fromkeys(
-        ("Conflict", "Infeasibility", "explain_infeasibility", "find_infeasibility"),
-        "optimizer.infeasible",
-    ),
-)
+__getattr__, __dir__ = lazy_names(__name__, {"find_infeasibility": "optimizer.infeasible"})

@@ -9,10 +9,8 @@ from itertools import product
 import numpy as np
 
 from costmodel.inputs import BoolArray, FloatArray, IntArray
-from optimizer.goal import Goal
-from optimizer.ground import Ground
 from optimizer.prefill import PrefillOptions
-from optimizer.space import Space
+from optimizer.problem import Problem
 from optimizer.states import DecodeStates
 from optimizer.value import weights_of
 from presets import InputError
@@ -55,7 +53,7 @@ class Columns:
 
 
 def all_columns(
-    space: Space, states: DecodeStates, options: PrefillOptions, ground: Ground, goal: Goal
+    problem: Problem, states: DecodeStates, options: PrefillOptions
 ) -> dict[int, Columns]:
     """Fleets of every size of decode worker that has a state.
 
@@ -66,12 +64,12 @@ def all_columns(
     """
     shapes = np.flatnonzero(np.bincount(states.shape)).tolist()
     sizes = sorted({states.shapes[place].gpus for place in shapes})
-    columns = {size: _columns(space, size, options, ground, goal) for size in sizes}
+    columns = {size: _columns(problem, size, options) for size in sizes}
     if not any(map(len, columns.values())):
+        space, there, most = problem.space, problem.cluster, problem.limits.max_gpus
         smallest = min(sizes) * min(space.decode_workers) + int(options.gpus[0]) * min(
             space.prefill_workers
         )
-        there, most = ground.cluster, ground.max_gpus
         scarce = f"max_gpus {most}" if most <= there.gpus else f"gpus {there.gpus}"
         raise InputError(
             f"{scarce} is too few on {there.sku}; the smallest deployment that holds the model "
@@ -80,17 +78,16 @@ def all_columns(
     return columns
 
 
-def _columns(
-    space: Space, size: int, options: PrefillOptions, ground: Ground, goal: Goal
-) -> Columns:
+def _columns(problem: Problem, size: int, options: PrefillOptions) -> Columns:
     """Pairs of counts within the budget that find room in the NVLink domains."""
+    space, most = problem.space, problem.limits.max_gpus
     sizes = options.gpus.tolist()
     roomy = {
         (decode, prefill, each)
         for decode, each in product(space.decode_workers, set(sizes))
-        if decode * size < ground.max_gpus
+        if decode * size < most
         for prefill in space.prefill_workers
-        if ground.has_room((size, decode), (each, prefill))
+        if problem.has_room((size, decode), (each, prefill))
     }
     found = [
         (decode, prefill, option, prefill * sizes[option], decode * size)
@@ -102,7 +99,7 @@ def _columns(
     table = np.array(found, dtype=np.int64).reshape(-1, 5).T
     decode, prefill, option, prefill_gpus, decode_gpus = table
     pairs = [((size, each[0]), (sizes[each[2]], each[1])) for each in found]
-    weight = weights_of(goal, ground, pairs)
+    weight = weights_of(problem, pairs)
     order = np.lexsort((option, prefill, prefill_gpus + decode_gpus, weight))
     decode, prefill, option, prefill_gpus, decode_gpus = table[:, order]
     place = np.arange(len(order))

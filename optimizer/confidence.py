@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from costmodel.calibration import Calibration, Coverage
+from costmodel.calibration import Coverage
 from costmodel.inputs import FloatArray
 from costmodel.intervals import half_widths, largest_batch_sent
 from costmodel.results import Scenario
-from optimizer.ground import Ground
 from optimizer.inside import case_of_workers
+from optimizer.problem import Problem
 from optimizer.space import Shape
 
 ONE_SIDED = 0.95
@@ -47,29 +47,17 @@ class Promise(NamedTuple):
         return Promise(self.edges[index], self.shares[index])
 
 
-def promise_of(
-    shapes: Sequence[Shape],
-    scenario: Scenario,
-    ground: Ground,
-    calibration: Calibration,
-    confidence: float | None,
-) -> Promise:
-    """Promise of each shape: the whole median without a confidence.
-
-    Parameters are those of `promised_share`.
-    """
+def promise_of(shapes: Sequence[Shape], problem: Problem) -> Promise:
+    """Promise of each shape: the whole median without a confidence."""
+    confidence = problem.limits.min_confidence
     if confidence is None:
         return Promise(np.zeros((len(shapes), 0)), np.ones((len(shapes), 1)))
-    edges = np.array([_edges(shape, scenario, calibration.coverage) for shape in shapes])
+    edges = np.array(
+        [_edges(shape, problem.scenario, problem.calibration.coverage) for shape in shapes]
+    )
     inside = np.maximum(np.column_stack([edges, edges[:, -1] + 1]), 1)
     shares = [
-        promised_share(
-            list(zip(shapes, batches.tolist(), strict=True)),
-            scenario,
-            ground,
-            calibration,
-            confidence,
-        )
+        promised_share(list(zip(shapes, batches.tolist(), strict=True)), problem, confidence)
         for batches in inside.T
     ]
     return Promise(edges.astype(np.float64), np.column_stack(shares))
@@ -82,11 +70,7 @@ def _edges(shape: Shape, scenario: Scenario, coverage: Coverage) -> list[int]:
 
 
 def promised_share(
-    workers: Sequence[tuple[Shape, int]],
-    scenario: Scenario,
-    ground: Ground,
-    calibration: Calibration,
-    confidence: float,
+    workers: Sequence[tuple[Shape, int]], problem: Problem, confidence: float
 ) -> FloatArray:
     """Share of the median interactivity that decode workers exceed with `confidence` [1].
 
@@ -100,6 +84,9 @@ def promised_share(
     """
     from statistics import NormalDist  # only a confidence needs it
 
-    cases = [case_of_workers(shape, batch, scenario, ground) for shape, batch in workers]
+    cases = [
+        case_of_workers(shape, batch, problem.scenario, problem.resources)
+        for shape, batch in workers
+    ]
     deviations = NormalDist().inv_cdf(confidence) / NormalDist().inv_cdf(ONE_SIDED)
-    return np.asarray(np.exp(-half_widths(cases, calibration)["tpot"] * deviations))
+    return np.asarray(np.exp(-half_widths(cases, problem.calibration)["tpot"] * deviations))

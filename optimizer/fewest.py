@@ -8,28 +8,25 @@ import numpy as np
 
 from costmodel.results import Configuration
 from optimizer.entries import joined
-from optimizer.goal import Goal
-from optimizer.ground import Ground
-from optimizer.lattice import Lattice, configuration_of
-from optimizer.limits import Limits
+from optimizer.lattice import Lattice, configuration_of, evaluate
+from optimizer.objective import Objective
 from optimizer.placement import NOBODY, roomy
-from optimizer.question import Question
+from optimizer.problem import Problem
+from optimizer.resources import Resources
 from optimizer.value import replicas_for
 from presets import ClusterSpec, InputError
 from topology.cluster import MAX_GPUS
 
 
-def fewest_gpus(question: Question, rate: float, limits: Limits, slowest: float) -> int | None:
+def fewest_gpus(problem: Problem, rate: float, slowest: float) -> int | None:
     """Find the GPUs that a rate takes, by solving again on clusters that are large enough.
 
     Parameters
     ----------
-    question : Question
-        What was searched.
+    problem : Problem
+        What is kept, but for the target and the GPU budget.
     rate : float
         [1/s]
-    limits : Limits
-        All that is kept, but for the target and the GPU budget.
     slowest : float
         The target; 0 where it is not kept. [token/s]
 
@@ -44,61 +41,59 @@ def fewest_gpus(question: Question, rate: float, limits: Limits, slowest: float)
     deployment of the space within that bound, so that its answer is the fewest.
     """
     # Weighed by GPUs alone, as for the rate, and none is left out for missing it.
-    free = question._replace(goal=Goal("throughput"))
-    bound, largest = _fewest(free, rate, limits, slowest, question.ground.all_gpus)
+    free = replace(problem, objective=Objective("throughput"))
+    bound, largest = _fewest(free, rate, slowest, problem.resources.gpus)
     if bound is None:
         return None
-    ground = enlarged(question.ground, min(bound, largest))
-    return _fewest(free._replace(ground=ground), rate, limits, slowest, bound)[0]
+    return _fewest(enlarged(free, min(bound, largest)), rate, slowest, bound)[0]
 
 
-def _fewest(
-    question: Question, rate: float, limits: Limits, slowest: float, most: int
-) -> tuple[int | None, int]:
+def _fewest(problem: Problem, rate: float, slowest: float, most: int) -> tuple[int | None, int]:
     """Fewest GPUs by the deployments of at most some GPUs, and GPUs of the largest of the space."""
-    lattice = question.lattice(replace(limits, max_gpus=most), slowest)
+    lattice = evaluate(problem.within(replace(problem.limits, max_gpus=most)), slowest)
     entries = joined([lattice.front, lattice.throttled])
     entries = entries.take(entries.speed >= slowest)
-    replicas = replicas_for(rate, entries.throughput, question.scenario)
+    replicas = replicas_for(rate, entries.throughput, problem.scenario)
     least = replicas * entries.gpus
     found: int | None = None
     for place in np.argsort(least, kind="stable").tolist():
         if least[place] >= (MAX_GPUS + 1 if found is None else found):
             break
         key = int(entries.state[place]), int(entries.column[place]), int(entries.users[place])
-        room = _room(question.ground, configuration_of(lattice, *key), int(replicas[place]))
+        room = _room(problem.resources, configuration_of(lattice, *key), int(replicas[place]))
         found = room if found is None or (room is not None and room < found) else found
-    return found, _largest(question, lattice)
+    return found, _largest(problem, lattice)
 
 
-def _room(ground: Ground, configuration: Configuration, replicas: int) -> int | None:
+def _room(resources: Resources, configuration: Configuration, replicas: int) -> int | None:
     """Size the smallest clusters with room for copies of a deployment [GPU]."""
     gpus = configuration.gpus * replicas
     decode = configuration.decode_gpus_per_worker, configuration.decode_workers * replicas
     prefill = configuration.prefill_gpus_per_worker, configuration.prefill_workers * replicas
-    there = ground.prefill_cluster
+    there = resources.prefill_cluster
     try:
         if there is None:
-            return roomy(_of_size(ground.cluster, gpus), decode, prefill).gpus
+            return roomy(_of_size(resources.cluster, gpus), decode, prefill).gpus
         return max(
-            roomy(_of_size(ground.cluster, gpus), decode, NOBODY).gpus,
+            roomy(_of_size(resources.cluster, gpus), decode, NOBODY).gpus,
             roomy(_of_size(there, gpus), NOBODY, prefill).gpus,
         )
     except InputError:
         return None
 
 
-def _largest(question: Question, lattice: Lattice) -> int:
-    space = question.space
+def _largest(problem: Problem, lattice: Lattice) -> int:
+    space = problem.space
     decode = max(space.decode_gpus) * max(space.decode_workers)
     return decode + int(lattice.options.gpus.max()) * max(space.prefill_workers)
 
 
-def enlarged(ground: Ground, gpus: int) -> Ground:
+def enlarged(problem: Problem, gpus: int) -> Problem:
     """Give clusters at least some GPUs, in whole NVLink domains."""
-    there = ground.prefill_cluster
-    return ground._replace(
-        cluster=_of_whole_domains(ground.cluster, gpus),
+    there = problem.prefill_cluster
+    return replace(
+        problem,
+        cluster=_of_whole_domains(problem.cluster, gpus),
         prefill_cluster=None if there is None else _of_whole_domains(there, gpus),
     )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from costmodel.calibration import Calibration
 from costmodel.intervals import extrapolations, largest_batch_sent
 from costmodel.results import Case, Configuration, Scenario
-from optimizer.ground import Ground
+from optimizer.problem import Problem
+from optimizer.resources import Resources
 from optimizer.space import Shape
 from presets import InputError
 
@@ -17,7 +17,7 @@ ONE_GPU = Shape(1, 1, "dp", 0, 0)
 
 
 def case_of_workers(
-    decode: Shape, batch: int, scenario: Scenario, ground: Ground, prefill: Shape = ONE_GPU
+    decode: Shape, batch: int, scenario: Scenario, resources: Resources, prefill: Shape = ONE_GPU
 ) -> Case:
     """Build a case of one worker of each role."""
     return Case(
@@ -35,14 +35,11 @@ def case_of_workers(
             concurrency=1,
         ),
         scenario,
-        ground.cluster,
-        ground.prefill_cluster,
+        *resources,
     )
 
 
-def inside_batches(
-    shapes: Sequence[Shape], scenario: Scenario, ground: Ground, calibration: Calibration
-) -> list[tuple[int, int]]:
+def inside_batches(shapes: Sequence[Shape], problem: Problem) -> list[tuple[int, int]]:
     """Smallest and largest batch of each decode worker inside the data; (1, 0) where none is [1].
 
     Raises
@@ -50,13 +47,14 @@ def inside_batches(
     InputError
         If no decode worker is, saying in what the question lies outside.
     """
-    coverage = calibration.coverage
+    scenario, coverage = problem.scenario, problem.calibration.coverage
+    domain = problem.cluster.hardware().gpus_per_domain.value
     found, outside = [], []
     for shape in shapes:
         least, most = coverage.max_batch_dp if shape.attention == "dp" else coverage.max_batch_tp
-        if shape.attention == "dp" and shape.gpus > ground.cluster.hardware().gpus_per_domain.value:
+        if shape.attention == "dp" and shape.gpus > domain:
             most = min(most, math.floor(largest_batch_sent(scenario, shape.mtp_depth)))
-        case = case_of_workers(shape, max(least, 1), scenario, ground)
+        case = case_of_workers(shape, max(least, 1), scenario, problem.resources)
         reasons = {one.reason for one in extrapolations(case, coverage) if one.decode}
         found.append((1, 0) if reasons else (least, most))
         outside.append(reasons)
@@ -66,9 +64,7 @@ def inside_batches(
     return found
 
 
-def inside_prefill(
-    shapes: Sequence[Shape], scenario: Scenario, ground: Ground, calibration: Calibration
-) -> list[Shape]:
+def inside_prefill(shapes: Sequence[Shape], problem: Problem) -> list[Shape]:
     """Prefill workers inside the data.
 
     Raises
@@ -80,7 +76,8 @@ def inside_prefill(
         shape: {
             one.reason
             for one in extrapolations(
-                case_of_workers(ONE_GPU, 1, scenario, ground, shape), calibration.coverage
+                case_of_workers(ONE_GPU, 1, problem.scenario, problem.resources, shape),
+                problem.calibration.coverage,
             )
             if not one.decode
         }

@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from costmodel.calibration import Calibration
 from costmodel.inputs import BoolArray, FloatArray, IntArray
 from costmodel.prefill import Prefill
-from costmodel.results import Configuration, Scenario
+from costmodel.results import Configuration
 from costmodel.serving import MOST_LOAD, Benchmark, Fleet, benchmark, join_prefill
 from optimizer.columns import (
     Columns,
@@ -26,11 +25,8 @@ from optimizer.columns import (
     take_columns,
 )
 from optimizer.entries import Entries, joined
-from optimizer.goal import Goal
-from optimizer.ground import Ground
-from optimizer.limits import Limits
 from optimizer.prefill import PrefillOptions, prefill_options
-from optimizer.space import Space
+from optimizer.problem import Problem
 from optimizer.states import (
     DecodeStates,
     decode_states,
@@ -90,25 +86,13 @@ class Lattice(NamedTuple):
     shortest_ttft: FloatArray
 
 
-def evaluate(
-    space: Space,
-    scenario: Scenario,
-    ground: Ground,
-    calibration: Calibration,
-    limits: Limits,
-    goal: Goal | None = None,
-    slowest: float = 0.0,
-) -> Lattice:
+def evaluate(problem: Problem, slowest: float = 0.0) -> Lattice:
     """Evaluate all deployments of a space.
 
     Parameters
     ----------
-    space, scenario, ground, calibration
-        What is searched, served, on what, and how it is predicted.
-    limits : Limits
-        All but the target and the GPU budget, which the ground has.
-    goal : Goal, optional
-        What deployments weigh.
+    problem : Problem
+        What is asked; its target is not looked at.
     slowest : float
         Interactivity below which a decode state is not looked at. [token/s]
 
@@ -117,15 +101,12 @@ def evaluate(
     InputError
         If no deployment of the space fits the cluster, its memory and the GPU budget.
     """
-    inside = limits.within_data
-    states = decode_states(space, scenario, ground, calibration, limits.min_confidence, inside)
-    options = prefill_options(space, scenario, ground, calibration, inside)
-    goal = goal or Goal()
-    columns = all_columns(space, states, options, ground, goal)
-    asked = goal.rate, ground.budget
-    gather = _Gather(states, options, scenario, calibration, limits, slowest, asked)
+    states, options = decode_states(problem), prefill_options(problem)
+    columns = all_columns(problem, states, options)
+    gather = _Gather(problem, states, options, slowest)
     candidates, put_off = 0, {}
     # With given users, or a limit on it, a shorter TTFT gives more: there nothing is put off.
+    limits = problem.limits
     ttft_counts = limits.max_ttft is not None or limits.concurrency is not None
     # Also the first batch of a shape that is too slow with full slots: with fewer it may do.
     looked_at = np.maximum(states.speed, states.speed_before) >= slowest
@@ -142,13 +123,11 @@ def evaluate(
 
 
 def benchmarks(
+    problem: Problem,
     states: DecodeStates,
     rows: IntArray,
     options: PrefillOptions,
     pairs: Columns,
-    scenario: Scenario,
-    calibration: Calibration,
-    limits: Limits,
 ) -> tuple[Benchmark, FloatArray, FloatArray]:
     """Benchmark rows x pairs with full slots; also gives how many users it takes to fill them.
 
@@ -173,7 +152,8 @@ def benchmarks(
         pairs.decode_workers.astype(np.float64),
         states.facts.frontends,
     )
-    workload = scenario.workload
+    workload, calibration = problem.scenario.workload, problem.calibration
+    limits = problem.limits
     depth = states.workers.mtp_depth[rows][:, None]
     gpus = pairs.gpus.astype(np.float64)
 
@@ -216,19 +196,11 @@ class _Gather:
     """Collects, block by block, what can still be best."""
 
     def __init__(
-        self,
-        states: DecodeStates,
-        options: PrefillOptions,
-        scenario: Scenario,
-        calibration: Calibration,
-        limits: Limits,
-        slowest: float,
-        asked: tuple[float | None, int],
+        self, problem: Problem, states: DecodeStates, options: PrefillOptions, slowest: float
     ) -> None:
+        self.problem, self.slowest = problem, slowest
         self.states, self.options = states, options
-        self.scenario, self.calibration = scenario, calibration
-        self.limits, self.slowest = limits, slowest
-        self.rate, self.budget = asked
+        self.limits = limits = problem.limits
         self.max_ttft = math.inf if limits.max_ttft is None else limits.max_ttft
         self.front: list[Entries] = []
         self.by_structure: list[Entries] = []
@@ -278,7 +250,7 @@ class _Gather:
         """
         asked = self.limits.concurrency
         result, filling, shortest = benchmarks(
-            self.states, block, self.options, pairs, self.scenario, self.calibration, self.limits
+            self.problem, self.states, block, self.options, pairs
         )
         most = MOST_USERS if asked is None else asked
         runs = (result.steady.prefill_load <= MOST_LOAD) & (filling <= most)
@@ -306,10 +278,9 @@ class _Gather:
         One that misses the rate stays: others ask how much of it can be served.
         """
         good = throughput > 0.0
-        if self.rate is not None:
+        if self.problem.objective.rate is not None:
             row, column = np.nonzero(good)
-            found, gpus = throughput[row, column], pairs.gpus[column]
-            good[row, column] = serves(self.rate, found, gpus, self.budget, self.scenario)
+            good[row, column] = serves(self.problem, throughput[row, column], pairs.gpus[column])
         return np.asarray(np.count_nonzero(good, axis=1))
 
     def _throttled(self) -> Entries:
@@ -323,8 +294,8 @@ class _Gather:
             self.options,
             cells,
             self.limits,
-            self.scenario.workload,
-            self.calibration,
+            self.problem.scenario.workload,
+            self.problem.calibration,
         )
         found = Entries(
             state=state,

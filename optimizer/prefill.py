@@ -12,8 +12,8 @@ from costmodel.inputs import BoolArray, IntArray, take
 from costmodel.memory import prefill_limit
 from costmodel.prefill import Prefill, prefill_worker
 from costmodel.results import Scenario
-from optimizer.ground import Ground
 from optimizer.inside import inside_prefill
+from optimizer.problem import Problem
 from optimizer.space import Shape, Space, prefill_shapes
 from optimizer.states import Facts, facts_of, paths_of
 from presets import ClusterSpec, InputError
@@ -37,30 +37,19 @@ class PrefillOptions(NamedTuple):
     prefill: Prefill
 
 
-def prefill_options(
-    space: Space,
-    scenario: Scenario,
-    ground: Ground,
-    calibration: Calibration,
-    within_data: bool = False,
-) -> PrefillOptions:
+def prefill_options(problem: Problem) -> PrefillOptions:
     """Rate every prefill worker whose memory holds the weights and the cache of one request.
 
-    What another mode of the same size makes needless is left out.
-
-    Parameters
-    ----------
-    space, scenario, ground, calibration
-        What is searched, served, on what, and how it is predicted.
-    within_data : bool
-        Whether only workers inside the data of the calibration are kept.
+    What another mode of the same size makes needless is left out, and within the data what lies
+    outside those of the calibration.
 
     Raises
     ------
     InputError
         If no prefill worker of the space does.
     """
-    cluster = ground.prefill_on
+    space, scenario, calibration = problem.space, problem.scenario, problem.calibration
+    cluster = problem.resources.prefill_on
     facts = facts_of(scenario, cluster)
     shapes = fitting_shapes(space, space.prefill_gpus, facts, scenario, cluster, calibration)
     if not shapes:
@@ -75,8 +64,8 @@ def prefill_options(
             f"{scenario.model.name} at {scenario.precision} and one request of {scenario.isl} "
             f"tokens on {cluster.sku}"
         )
-    if within_data:
-        shapes = inside_prefill(shapes, scenario, ground, calibration)
+    if problem.limits.within_data:
+        shapes = inside_prefill(shapes, problem)
     gpus = np.array([shape.gpus for shape in shapes], dtype=np.int64)
     attention_dp = np.array([shape.attention == "dp" for shape in shapes])
     prefill = prefill_worker(
@@ -86,7 +75,7 @@ def prefill_options(
         paths_of(cluster, gpus.tolist()),
         scenario.workload,
         calibration,
-        np.asarray(ground.cluster.hardware().nic_rate.value),
+        np.asarray(problem.cluster.hardware().nic_rate.value),
         attention_dp,
     )
     kept = ~_needless(gpus, attention_dp, prefill)

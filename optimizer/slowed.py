@@ -19,8 +19,7 @@ from costmodel.serving import MOST_LOAD, decode_rate
 from optimizer.columns import Columns, take_columns
 from optimizer.entries import Entries, joined
 from optimizer.lattice import MOST_USERS, Lattice
-from optimizer.limits import Limits
-from optimizer.question import Question
+from optimizer.problem import Problem
 from optimizer.states import DecodeStates
 from optimizer.throttled import SAME, Cells, join_cells, throttle
 
@@ -35,16 +34,17 @@ Better = Callable[[Entries], BoolArray]
 
 
 def slowed(
-    question: Question, lattice: Lattice, asked: Sequence[Limits], better: Sequence[Better]
+    problem: Problem, lattice: Lattice, targets: Sequence[float], better: Sequence[Better]
 ) -> list[Entries]:
     """Solve for the users of deployments that could beat the best of the lattice.
 
     Parameters
     ----------
-    question, lattice
-        What is asked, and the pass over all deployments.
-    asked
-        Limits with their targets; with a given number of users there is nothing to solve for.
+    problem, lattice
+        What is asked, but for the target, and the pass over all deployments. With a given number of
+        users there is nothing to solve for.
+    targets
+        [token/s]
     better
         For each target, whether entries could be the answer or among its runners-up.
 
@@ -52,52 +52,53 @@ def slowed(
     -------
     Deployments that meet the limits, by target.
     """
-    if asked[0].concurrency is not None:
-        return [joined([]) for _ in asked]
+    limits = problem.limits
+    if limits.concurrency is not None:
+        return [joined([]) for _ in targets]
     states, before = lattice.states, lattice.states.speed_before
-    rows = [np.flatnonzero((states.speed < one.target) & (before >= one.target)) for one in asked]
-    rates = _rates_at_target(question, lattice, rows, [one.target for one in asked])
+    rows = [np.flatnonzero((states.speed < one) & (before >= one)) for one in targets]
+    rates = _rates_at_target(problem, lattice, rows, targets)
     cells, which = [], []
-    for place, (limits, is_better) in enumerate(zip(asked, better, strict=True)):
-        fast = _largest_fast(states, rows[place], limits.target)
+    for place, is_better in enumerate(better):
+        fast = _largest_fast(states, rows[place], targets[place])
         full = states.rate.request_rate[fast]
         for part in (
-            *_promising(question, lattice, lattice.columns, rows[place], rates[place], is_better),
-            *_promising(question, lattice, lattice.put_off, fast, full, is_better),
+            *_promising(problem, lattice, lattice.columns, rows[place], rates[place], is_better),
+            *_promising(problem, lattice, lattice.put_off, fast, full, is_better),
         ):
             cells.append(part)
             which.append(np.full(len(part), place))
     if not cells:
-        return [joined([]) for _ in asked]
+        return [joined([]) for _ in targets]
     every, place_of = join_cells(cells), np.concatenate(which)
-    targets = np.array([limits.target for limits in asked])[place_of]
+    target = np.array(targets)[place_of]
     result, users = throttle(
         lattice.states,
         lattice.options,
         every,
-        asked[0],
-        question.scenario.workload,
-        question.calibration,
-        targets,
+        limits,
+        problem.scenario.workload,
+        problem.calibration,
+        target,
     )
     speed = lattice.states.promised[every.state] / result.tpot_median
-    good = (speed >= targets * (1.0 - SAME)) & (users <= MOST_USERS)
+    good = (speed >= target * (1.0 - SAME)) & (users <= MOST_USERS)
     found = Entries(
         state=every.state,
         column=every.fleet.place,
         throughput=result.total_tok_s_per_gpu * every.fleet.gpus,
         weight=every.fleet.weight,
         gpus=every.fleet.gpus,
-        speed=np.maximum(speed, targets),  # of those that are good, the same
+        speed=np.maximum(speed, target),  # of those that are good, the same
         users=users,
     )
-    if asked[0].max_ttft is not None:
-        good &= result.ttft_mean <= asked[0].max_ttft
-    return [found.take(good & (place_of == place)) for place in range(len(asked))]
+    if limits.max_ttft is not None:
+        good &= result.ttft_mean <= limits.max_ttft
+    return [found.take(good & (place_of == place)) for place in range(len(targets))]
 
 
 def _rates_at_target(
-    question: Question, lattice: Lattice, rows: Sequence[IntArray], targets: Sequence[float]
+    problem: Problem, lattice: Lattice, rows: Sequence[IntArray], targets: Sequence[float]
 ) -> list[FloatArray]:
     """Bound the requests per second that one worker of each state gives at the target [1/s].
 
@@ -115,8 +116,8 @@ def _rates_at_target(
         facts.model,
         take(states.workers, every),
         take(states.paths, every),
-        question.scenario.workload,
-        calibration=question.calibration,
+        problem.scenario.workload,
+        calibration=problem.calibration,
     )
 
     def slowness(log_batch: FloatArray) -> FloatArray:
@@ -138,7 +139,7 @@ def _largest_fast(states: DecodeStates, slow: IntArray, target: float) -> IntArr
 
 
 def _promising(
-    question: Question,
+    problem: Problem,
     lattice: Lattice,
     columns: Mapping[int, Columns],
     rows: IntArray,
@@ -151,9 +152,9 @@ def _promising(
     run drains over half of a round at its end.
     """
     states, options = lattice.states, lattice.options
-    workload = question.scenario.workload
+    workload = problem.scenario.workload
     tokens = float(workload.input_tokens + workload.output_tokens)
-    tokens *= 1.0 - 1.0 / (2.0 * float(question.calibration.rounds))
+    tokens *= 1.0 - 1.0 / (2.0 * float(problem.calibration.rounds))
     found = []
     for size, pairs in columns.items():
         chosen = states.workers.gpus[rows] == size

@@ -12,7 +12,7 @@ import numpy as np
 
 from costmodel.engine_rules import shape_problem
 from costmodel.results import Configuration, Scenario
-from optimizer.limits import LARGEST_COUNT
+from optimizer.checks import LARGEST_COUNT
 from presets import ClusterSpec, InputError
 
 Attention = Literal["tp", "dp"]

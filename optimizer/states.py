@@ -30,9 +30,9 @@ from costmodel.serving import DecodeRate, decode_rate
 from costmodel.step_time import StepTime
 from costmodel.workload import Workload
 from optimizer.confidence import promise_of
-from optimizer.ground import Ground
 from optimizer.inside import inside_batches
-from optimizer.space import Shape, Space, allowed_shapes, batch_grid
+from optimizer.problem import Problem
+from optimizer.space import Shape, allowed_shapes, batch_grid
 from presets import ClusterSpec, InputError
 from topology import group_table
 
@@ -154,32 +154,20 @@ def facts_of(scenario: Scenario, cluster: ClusterSpec) -> Facts:
     )
 
 
-def decode_states(
-    space: Space,
-    scenario: Scenario,
-    ground: Ground,
-    calibration: Calibration,
-    confidence: float | None = None,
-    within_data: bool = False,
-) -> DecodeStates:
+def decode_states(problem: Problem) -> DecodeStates:
     """Rate every allowed decode worker with every batch that fits its memory.
 
-    Parameters
-    ----------
-    space, scenario, ground, calibration
-        What is searched, served, on what, and how it is predicted.
-    confidence : float or None
-        With which a state promises its interactivity; None promises the median. [1]
-    within_data : bool
-        Whether only states inside the data of the calibration are kept.
+    A state promises its interactivity with the confidence of the limits, and within the data only
+    states inside the data of the calibration are kept.
 
     Raises
     ------
     InputError
         If no decode worker of the space runs on the cluster, or none has memory for one request.
     """
-    cluster = ground.cluster
-    facts, workload = facts_of(scenario, cluster), scenario.workload
+    space, scenario, calibration = problem.space, problem.scenario, problem.calibration
+    cluster, workload = problem.cluster, scenario.workload
+    facts = facts_of(scenario, cluster)
     shapes = allowed_shapes(space, scenario, cluster)
     if not shapes:
         raise InputError(
@@ -190,8 +178,8 @@ def decode_states(
     limits = batch_limit(facts.machine, facts.model, workers, workload, calibration)
     grid = batch_grid(space)
     batches = [_batches(grid, float(limit)) for limit in np.broadcast_to(limits, len(shapes))]
-    if within_data:
-        spans = inside_batches(shapes, scenario, ground, calibration)
+    if problem.limits.within_data:
+        spans = inside_batches(shapes, problem)
         batches = [
             some[(some >= least) & (some <= most)]
             for some, (least, most) in zip(batches, spans, strict=True)
@@ -207,7 +195,7 @@ def decode_states(
     batch = np.concatenate(batches)
     paths = paths_of(cluster, [entry.gpus for entry in shapes])
     rate = _rate(facts, workers, paths, workload, shape, batch, calibration)
-    promise = promise_of(shapes, scenario, ground, calibration, confidence)
+    promise = promise_of(shapes, problem)
     promised = promise.take(shape).share(batch)
     # Sorting is stable: of equals the first shape comes first, and its smaller batch.
     order = np.lexsort((rate.tpot / promised, workers.gpus[shape]))

@@ -28,8 +28,8 @@ from costmodel.serving import (
 )
 from costmodel.workload import Workload
 from optimizer.columns import Columns, join_columns, take_columns
-from optimizer.limits import Limits
 from optimizer.prefill import PrefillOptions
+from optimizer.problem import Limits
 from optimizer.states import DecodeStates
 
 SAME = 2.0 * WIDTH

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -11,56 +10,21 @@ from costmodel.economics import tokens_per_joule
 from costmodel.inputs import BoolArray, FloatArray, IntArray
 from costmodel.results import Predicted, Scenario
 from optimizer.billing import Bill
-from optimizer.goal import Goal, Objective
-from optimizer.ground import MICRO, Ground
+from optimizer.objective import UNITS, ObjectiveValue
 from optimizer.placement import Group
+from optimizer.problem import Problem
+from optimizer.resources import MICRO, Resources
 from presets import InputError
 
-UNITS: dict[Objective, str] = {
-    "cost": "USD per million tokens",
-    "throughput": "token/s/GPU",
-    "output-cost": "USD per million output tokens",
-    "power": "token/J",
-    "gpus": "GPU",
-}
-"""Unit of each objective."""
 
-MORE_IS_BETTER: tuple[Objective, ...] = ("throughput", "power")
-
-
-class Value(NamedTuple):
-    """What an objective makes of a deployment.
-
-    Attributes
-    ----------
-    amount : float
-        In `unit`.
-    unit : str
-    more_is_better : bool
-    bill : Bill or None
-        Under billing by domain, whole domains and the replicas that share them.
-    replicas : int or None
-        Under the objective "gpus", copies that serve the rate together. [1]
-    served : float or None
-        What those copies could serve together. [1/s]
-    """
-
-    amount: float
-    unit: str
-    more_is_better: bool
-    bill: Bill | None = None
-    replicas: int | None = None
-    served: float | None = None
-
-
-def units_of(goal: Goal, ground: Ground) -> tuple[int, int]:
+def units_of(problem: Problem) -> tuple[int, int]:
     """Say what a GPU of prefill and of decode weighs: millionths of a GPU, a watt or USD/h."""
     one = round(1.0 / MICRO)
-    units = {"throughput": (one, one), "gpus": (one, one), "power": ground.watts}
-    return units.get(goal.objective, ground.prices)
+    units = {"throughput": (one, one), "gpus": (one, one), "power": problem.resources.watts}
+    return units.get(problem.objective.name, problem.resources.prices)
 
 
-def weights_of(goal: Goal, ground: Ground, fleets: Sequence[tuple[Group, Group]]) -> IntArray:
+def weights_of(problem: Problem, fleets: Sequence[tuple[Group, Group]]) -> IntArray:
     """Weigh one replica of fleets, workers of decode and of prefill: what the objective divides by.
 
     Raises
@@ -68,8 +32,9 @@ def weights_of(goal: Goal, ground: Ground, fleets: Sequence[tuple[Group, Group]]
     InputError
         If whole domains are charged and a fleet finds no room in them.
     """
-    prefill_unit, decode_unit = units_of(goal, ground)
-    if goal.billing == "gpu" or goal.objective == "power":
+    prefill_unit, decode_unit = units_of(problem)
+    objective, most = problem.objective, problem.limits.max_gpus
+    if objective.billing == "gpu" or objective.name == "power":
         weights = [
             prefill_unit * prefill[0] * prefill[1] + decode_unit * decode[0] * decode[1]
             for decode, prefill in fleets
@@ -77,10 +42,10 @@ def weights_of(goal: Goal, ground: Ground, fleets: Sequence[tuple[Group, Group]]
         return np.array(weights, dtype=np.int64)
     weights = []
     for decode, prefill in fleets:
-        bill = ground.bill(decode, prefill)
+        bill = problem.resources.bill(decode, prefill, most)
         if bill is None:
             raise InputError(
-                f"max_gpus {ground.max_gpus}: {prefill[1]}x{prefill[0]} prefill and "
+                f"max_gpus {most}: {prefill[1]}x{prefill[0]} prefill and "
                 f"{decode[1]}x{decode[0]} decode GPUs find no room in whole domains; allow more"
             )
         charged = prefill_unit * bill.prefill_gpus + decode_unit * bill.decode_gpus
@@ -103,23 +68,23 @@ def replicas_for(rate: float, throughput: FloatArray, scenario: Scenario) -> Int
     return np.asarray(np.maximum(copies, 1.0)).astype(np.int64)
 
 
-def serves(
-    rate: float, throughput: FloatArray, gpus: IntArray, budget: int, scenario: Scenario
-) -> BoolArray:
-    """Whether copies of a deployment serve a request rate within a GPU budget.
+def serves(problem: Problem, throughput: FloatArray, gpus: IntArray) -> BoolArray:
+    """Whether copies of a deployment serve the rate within the GPU budget; all do without a rate.
 
     Parameters
     ----------
-    rate : float
-        [1/s]
+    problem : Problem
+        With the rate and the budget.
     throughput : array of float
         Input and output tokens of one copy. [token/s]
     gpus : array of int
         Of one copy. [GPU]
-    budget : int
-        [GPU]
     """
-    return np.asarray(replicas_for(rate, throughput, scenario) * gpus <= budget)
+    rate = problem.objective.rate
+    if rate is None:
+        return np.ones(np.shape(throughput), dtype=np.bool_)
+    copies = replicas_for(rate, throughput, problem.scenario)
+    return np.asarray(copies * gpus <= problem.budget)
 
 
 def request_tokens(scenario: Scenario) -> float:
@@ -132,12 +97,12 @@ def output_share(scenario: Scenario) -> float:
     return float(scenario.workload.output_tokens) / request_tokens(scenario)
 
 
-def at_bill(predicted: Predicted, bill: Bill | None, ground: Ground) -> Predicted:
+def at_bill(predicted: Predicted, bill: Bill | None, resources: Resources) -> Predicted:
     """Charge a deployment for its share of whole domains; without a bill it stays as predicted."""
     if bill is None:
         return predicted
     configuration, prediction = predicted.configuration, predicted.prediction
-    prefill, decode = ground.prices
+    prefill, decode = resources.prices
     used = prefill * configuration.prefill_gpus + decode * configuration.decode_gpus
     charged = prefill * bill.prefill_gpus + decode * bill.decode_gpus
     factor = charged / bill.replicas / used
@@ -152,33 +117,31 @@ def at_bill(predicted: Predicted, bill: Bill | None, ground: Ground) -> Predicte
     return predicted._replace(prediction=paid)
 
 
-def value_of(
-    goal: Goal, predicted: Predicted, bill: Bill | None, scenario: Scenario, ground: Ground
-) -> Value:
+def value_of(problem: Problem, predicted: Predicted, bill: Bill | None) -> ObjectiveValue:
     """Say what the objective makes of a deployment as it is charged."""
+    objective, scenario = problem.objective, problem.scenario
     configuration, prediction = predicted.configuration, predicted.prediction
     throughput = prediction.total_tok_s_per_gpu * configuration.gpus
     counted = bill.charged / bill.replicas if bill else configuration.gpus
     replicas = served = None
-    if goal.objective == "throughput":
+    if objective.name == "throughput":
         amount = throughput / counted
-    elif goal.objective == "power":
-        prefill, decode = ground.watts
+    elif objective.name == "power":
+        prefill, decode = problem.resources.watts
         micro = prefill * configuration.prefill_gpus + decode * configuration.decode_gpus
         amount = tokens_per_joule(MICRO * micro, throughput)
-    elif goal.rate is not None:
-        replicas = int(replicas_for(goal.rate, np.asarray(throughput), scenario))
+    elif objective.rate is not None:
+        replicas = int(replicas_for(objective.rate, np.asarray(throughput), scenario))
         amount = float(replicas * configuration.gpus)
         served = replicas * throughput / request_tokens(scenario)
     else:
         amount = prediction.usd_per_m_total_tokens
-        if goal.objective == "output-cost":
+        if objective.name == "output-cost":
             amount /= output_share(scenario)
-    return Value(
+    return ObjectiveValue(
+        name=objective.name,
         amount=amount,
-        unit=UNITS[goal.objective],
-        more_is_better=goal.objective in MORE_IS_BETTER,
-        bill=bill,
+        unit=UNITS[objective.name],
         replicas=replicas,
         served=served,
     )

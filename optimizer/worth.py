@@ -9,9 +9,9 @@ import numpy as np
 
 from costmodel.economics import tokens_per_joule, usd_per_m_tokens
 from costmodel.inputs import FloatArray, IntArray
-from costmodel.results import Configuration, Scenario
-from optimizer.goal import Goal
-from optimizer.ground import MICRO, Ground
+from costmodel.results import Configuration
+from optimizer.problem import Problem
+from optimizer.resources import MICRO
 from optimizer.value import output_share, replicas_for, request_tokens, units_of, weights_of
 
 
@@ -25,7 +25,7 @@ class Worth:
 
     Attributes
     ----------
-    goal, scenario, ground
+    problem : Problem
         What is made best, served, and on what.
     gpus : array of float
         Of one replica of each fleet. [GPU]
@@ -33,9 +33,7 @@ class Worth:
         Those as charged, in GPUs of decode. [GPU]
     """
 
-    goal: Goal
-    scenario: Scenario
-    ground: Ground
+    problem: Problem
     gpus: FloatArray
     counted: FloatArray
 
@@ -50,43 +48,45 @@ class Worth:
             Replicas that there are, for the objective "gpus"; else as many as the rate takes,
             within the GPU budget. [1]
         """
-        if self.goal.rate is None:
+        if self.problem.objective.rate is None:
             return np.asarray(tok_s_per_gpu * (self.gpus / self.counted))
         needed = self.replicas(tok_s_per_gpu)
         replicas = needed if bought is None else bought
         serves = (tok_s_per_gpu > 0.0) & (needed <= replicas)
         if bought is None:
-            serves &= needed * self.gpus <= self.ground.budget
+            serves &= needed * self.gpus <= self.problem.budget
         return np.where(serves, self._demand / (replicas * self.gpus), 0.0)
 
     def replicas(self, tok_s_per_gpu: FloatArray) -> IntArray:
         """Count the copies of each fleet that serve the rate; 1 without a rate or a throughput."""
-        if self.goal.rate is None:
+        if self.problem.objective.rate is None:
             return np.ones(np.shape(tok_s_per_gpu), dtype=np.int64)
         each = np.where(tok_s_per_gpu > 0.0, tok_s_per_gpu * self.gpus, np.inf)
-        return replicas_for(self.goal.rate, each, self.scenario)
+        return replicas_for(self.problem.objective.rate, each, self.problem.scenario)
 
     def amount(self, worth: FloatArray) -> FloatArray:
         """Say what the objective comes to, in its unit, for a worth that is not 0."""
-        if self.goal.objective == "throughput":
+        if self.problem.objective.name == "throughput":
             return worth
-        if self.goal.objective == "power":
-            return tokens_per_joule(np.asarray(MICRO * self.ground.watts[1]), worth)
-        if self.goal.rate is not None:
+        if self.problem.objective.name == "power":
+            return tokens_per_joule(np.asarray(MICRO * self.problem.resources.watts[1]), worth)
+        if self.problem.objective.rate is not None:
             return self._demand / worth
-        dollars = usd_per_m_tokens(np.asarray(MICRO * self.ground.prices[1]), worth)
-        return dollars if self.goal.objective == "cost" else dollars / output_share(self.scenario)
+        dollars = usd_per_m_tokens(np.asarray(MICRO * self.problem.resources.prices[1]), worth)
+        return (
+            dollars
+            if self.problem.objective.name == "cost"
+            else dollars / output_share(self.problem.scenario)
+        )
 
     @property
     def _demand(self) -> float:
         """Tokens of the requests that are asked for [token/s]; 0 without a rate."""
-        return (self.goal.rate or 0.0) * request_tokens(self.scenario)
+        return (self.problem.objective.rate or 0.0) * request_tokens(self.problem.scenario)
 
 
-def worth_of(
-    fleets: Sequence[Configuration], goal: Goal, scenario: Scenario, ground: Ground
-) -> Worth:
-    """Look up what fleets are charged; each has room on the ground."""
+def worth_of(fleets: Sequence[Configuration], problem: Problem) -> Worth:
+    """Look up what fleets are charged; each has room on the clusters."""
     groups = [
         (
             (fleet.decode_gpus_per_worker, fleet.decode_workers),
@@ -94,6 +94,6 @@ def worth_of(
         )
         for fleet in fleets
     ]
-    weight = weights_of(goal, ground, groups)
+    weight = weights_of(problem, groups)
     gpus = np.array([float(fleet.gpus) for fleet in fleets])
-    return Worth(goal, scenario, ground, gpus, weight / units_of(goal, ground)[1])
+    return Worth(problem, gpus, weight / units_of(problem)[1])

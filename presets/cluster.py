@@ -7,10 +7,11 @@ from typing import Annotated, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from presets.errors import DataFileError, closest_hint, shown
-from presets.facts import Alternative, Fact, Record, Text
+from presets.facts import Alternative, Fact, Text
 from presets.files import validated
 from presets.hardware import Hardware, hardware_names, load_hardware
 from presets.quantities import note_unusual, read_quantities
+from presets.record import Record
 
 Gpus = Annotated[int, Field(ge=1, le=65_536)]
 Amount = Annotated[float, Field(ge=1e-3, le=1e6)]

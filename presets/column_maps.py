@@ -8,8 +8,9 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from presets.errors import DataFileError, closest_hint, shown
-from presets.facts import Provenance, Record, Text
+from presets.facts import Provenance, Text
 from presets.files import DATA, read_toml, validated
+from presets.record import Record
 from presets.rows import ServingRow
 
 MAX_BYTES = 100_000

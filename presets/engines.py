@@ -7,8 +7,9 @@ from typing import Literal
 from pydantic import Field
 
 from presets.errors import InputError, shown, unknown_name
-from presets.facts import Fact, Provenance, Record, Text
+from presets.facts import Fact, Provenance, Text
 from presets.files import DATA, read_preset
+from presets.record import Record
 
 FOLDER = DATA / "engines"
 

@@ -4,7 +4,9 @@ import unicodedata
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, StringConstraints
+
+from presets.record import Record
 
 Kind = Literal["datasheet", "measured", "assumed"]
 
@@ -19,15 +21,6 @@ def _printable(text: str) -> str:
 Text = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_printable)
 ]
-
-
-class Record(BaseModel):
-    """Base of all that is loaded: frozen, no unknown field, no NaN and no infinity.
-
-    What a command does not load it does not pay for: schemas are built at first use.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 class Alternative(Record):

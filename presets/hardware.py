@@ -4,8 +4,9 @@ from functools import lru_cache
 from typing import Literal
 
 from presets.errors import unknown_name
-from presets.facts import Fact, Record, Text
+from presets.facts import Fact, Text
 from presets.files import DATA, data_names, read_preset
+from presets.record import Record
 
 
 class Hardware(Record):

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from presets.errors import DataFileError, unknown_name
-from presets.facts import Provenance, Record
+from presets.facts import Provenance
 from presets.files import DATA, explained, read_preset
+from presets.record import Record
 from presets.rows import (
     AllReduceRow,
     AllToAllRow,

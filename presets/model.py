@@ -5,7 +5,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from presets.errors import InputError, unknown_name
-from presets.facts import Fact, Provenance, Record, Text
+from presets.facts import Fact, Provenance, Text
+from presets.record import Record
 
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 CountOrZero = Annotated[int, Field(ge=0, le=10_000_000)]

@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from presets.errors import closest_hint, shown
-from presets.facts import Record, Text
+from presets.facts import Text
 from presets.hardware import hardware_names
+from presets.record import Record
 
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 CountOrZero = Annotated[int, Field(ge=0, le=10_000_000)]

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from costmodel.results import Configuration
+from moeplan.answers.reasons import explain_infeasibility, lost_by
 from moeplan.cli import main
+from optimizer import Answer
 
 USUAL: dict[str, Any] = {
     "prefill_workers": 1,
@@ -64,3 +66,15 @@ def runner(capsys: pytest.CaptureFixture[str]) -> Command:
         return Run(status, printed.out, printed.err)
 
     return run
+
+
+def reason_of(answer: Answer) -> str:
+    """Why a search found nothing; empty where it found something."""
+    return explain_infeasibility(answer.infeasibility) if answer.infeasibility else ""
+
+
+def losses(answer: Answer) -> list[str]:
+    """Why each runner-up lost."""
+    assert answer.winner is not None
+    scenario = answer.problem.scenario
+    return [lost_by(answer.winner, other, scenario) for other in answer.runners_up]

@@ -9,7 +9,10 @@ from tools.examples import renewed, table_under, timeless, write_examples
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-MADE = [path for path in DOCUMENTS if "\n<!-- output" in path.read_text(encoding="utf-8")]
+MARKERS = ("\n<!-- output", "\n<!-- options")
+MADE = [
+    path for path in DOCUMENTS if any(each in path.read_text(encoding="utf-8") for each in MARKERS)
+]
 BLOCK = "<!-- output: presets list -->\n```\nold\n```\n"
 ACCURACY = "# Errors\n\n## Rows\n\nTold.\n\n| figure | mean |\n| --- | --- |\n| TPOT | 4.7 |\n"
 COPY = '<!-- table "Rows" of accuracy.md: mean, figure -->\n'

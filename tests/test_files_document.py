@@ -20,7 +20,7 @@ from costmodel.calibration import Constant, Coverage, shipped_calibration
 from costmodel.correlation import Correlation
 from costmodel.results import Configuration, Scenario
 from moeplan.cli import make_app
-from moeplan.config_file import read_configuration
+from moeplan.config_file import read_stored
 from presets import (
     InputError,
     InputWarning,
@@ -131,7 +131,7 @@ def test_the_example_of_rows_is_read(tmp_path: Path) -> None:
 def test_the_example_of_a_configuration_is_predicted(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(example("Configuration"), encoding="utf-8")
-    assert moeplan.predict("gb200", read_configuration(path)).prediction.origin == "modelled"
+    assert moeplan.predict("gb200", read_stored(path).configuration).prediction.origin == "modelled"
 
 
 def test_the_example_of_a_cluster_has_every_key(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_help_names_the_document(command: list[str]) -> None:
 READERS: dict[str, Callable[[Path], object]] = {
     "Measured rows": read_measured_rows,
     "Map of columns": read_column_map,
-    "Configuration": read_configuration,
+    "Configuration": read_stored,
     "Cluster": load_cluster,
     "Model": read_hf_config,
 }

@@ -5,8 +5,9 @@ A block stands after a marker that says what it holds::
     <!-- output: best --sku gb200 --target 125 -->             all that the command prints
     <!-- output until "Why": best --sku gb200 --target 125 --> lines before the first such beginning
     <!-- table "20 published rows" of accuracy.md: figure, mean, worst -->
+    <!-- options -->                                           every option of a question
 
-The last copies columns of the first table under a heading of another document; its path is from
+The third copies columns of the first table under a heading of another document; its path is from
 the folder of the document that holds the marker.
 """
 
@@ -23,6 +24,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from moeplan.cli import main
+from moeplan.commands.parameters import flag
+from moeplan.options import entries
 from presets.files import write_whole
 
 OUTPUT = re.compile(
@@ -33,6 +36,7 @@ TABLE = re.compile(
     r'(<!-- table "(?P<heading>[^"\n]+)" of (?P<file>\S+): (?P<columns>[^\n]+) -->\n)'
     r"(?:\|[^\n]*\n)*"
 )
+OPTIONS = re.compile(r"(<!-- options -->\n)(?:\|[^\n]*\n)*")
 SECONDS = re.compile(r"\s+\d+\.\d+ s\.$", re.MULTILINE)
 
 
@@ -54,7 +58,10 @@ def renewed(text: str, folder: Path) -> str:
         source = (folder / found["file"]).read_text(encoding="utf-8")
         return found[1] + columns_of(table_under(source, found["heading"]), found["columns"])
 
-    return TABLE.sub(table, OUTPUT.sub(output, text))
+    def options(found: re.Match[str]) -> str:
+        return found[1] + options_table()
+
+    return OPTIONS.sub(options, TABLE.sub(table, OUTPUT.sub(output, text)))
 
 
 @cache
@@ -119,6 +126,20 @@ def columns_of(rows: Sequence[Sequence[str]], columns: str) -> str:
         raise ValueError(f"the table has no column {missing[0]!r}; it has {', '.join(rows[0])}")
     chosen = [rows[0].index(name) for name in names]
     return "".join(f"| {' | '.join(row[place] for place in chosen)} |\n" for row in rows)
+
+
+def options_table() -> str:
+    """Write every option of a question: as it is typed, its value, default and key in JSON."""
+    rows = [["option", "value", "default", "in JSON", "what it is"], ["---"] * 5]
+    for name, option, default in entries():
+        # Where the default depends on the question the help ends with it.
+        told, _, rest = option.help.partition(" [default: ")
+        value = (
+            "`" + option.metavar.replace("|", "\\|") + "`" if option.metavar else "none: a switch"
+        )
+        usual = rest.removesuffix("]") or {None: "none", False: "off"}.get(default, f"`{default}`")
+        rows.append([f"`{flag(name)}`", value, usual, f"`{option.key}`", told])
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def write_examples(paths: Sequence[Path]) -> None:

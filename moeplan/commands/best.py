@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moeplan import parameters as given
+from moeplan.commands import parameters as given
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rich.console import RenderableType
 
-    from moeplan.explanations import Explanation, Robustness
-    from moeplan.options import Options
-    from moeplan.results import Best
+    from moeplan.answers.best import Best
+    from moeplan.answers.explanation import Explanation, Robustness
 
 EXAMPLES = given.examples(
     "moeplan best --sku gb200 --target 125",
@@ -53,28 +52,12 @@ NextRows = Annotated[
 ]
 
 
+@given.takes()
 def command(
+    *,
     target: given.Target,
     sku: given.Sku = None,
-    model: given.Model = given.MODEL,
-    precision: given.Precision = None,
-    isl: given.Isl = given.ISL,
-    osl: given.Osl = given.OSL,
-    engine: given.Engine = given.ENGINE,
-    frontends: given.Frontends = given.FRONTENDS,
-    max_gpus: given.MaxGpus = given.MAX_GPUS,
-    max_ttft: given.MaxTtft = None,
-    objective: given.Objective = given.OBJECTIVE,
-    billing: given.Billing = given.BILLING,
-    rate: given.Rate = None,
-    concurrency: given.Concurrency = None,
-    min_confidence: given.MinConfidence = None,
-    within_data: given.WithinData = False,
-    prefill_sku: given.PrefillSku = None,
-    prefill_price: given.PrefillPrice = None,
-    price: given.Price = None,
-    cluster: given.Cluster = None,
-    calibration: given.Calibration = None,
+    typed: given.Typed,
     explain: Explain = False,
     robust: Robust = False,
     next_rows: NextRows = None,
@@ -84,99 +67,75 @@ def command(
 
     Exits with 1 where nothing meets the target.
     """
-    from moeplan import api, output
+    from moeplan import api, output  # --help does without these
     from moeplan.numbers import positive_number
     from presets import InfeasibleError
 
     wanted = positive_number("--target", target, api.UNIT)
-    options = given.options_of(
-        model=model,
-        precision=precision,
-        isl=isl,
-        osl=osl,
-        engine=engine,
-        frontends=frontends,
-        max_gpus=max_gpus,
-        max_ttft=max_ttft,
-        objective=objective,
-        billing=billing,
-        rate=rate,
-        concurrency=concurrency,
-        min_confidence=min_confidence,
-        within_data=within_data,
-        prefill_sku=prefill_sku,
-        prefill_price=prefill_price,
-        price=price,
-        cluster=cluster,
-        calibration=calibration,
-    )
-    inputs = {"--model": model, "--cluster": cluster, "--calibration": calibration}
-    path = None if next_rows is None else _checked(next_rows, robust, sku, options, inputs)
+    options = given.options_of(typed)
+    path = None
+    if next_rows is not None:
+        from moeplan.explainers import check_rows_can_say  # rarely asked for
+        from moeplan.question import ask
+
+        path = _next_rows_file(next_rows, robust, given.files_of(typed))
+        check_rows_can_say(ask(sku, options))
     answer = api.best(sku, wanted, options)
-    there = answer.reason is None
-    explained = _explained(answer, options) if explain and there else None
-    held = _robust(answer, options, path) if robust and there else None
+    met = answer.reason is None
+    explained = _explained(answer) if explain and met else None
+    robustness = _robustness(answer, path) if robust and met else None
     if as_json:
-        more = {"explain": explained, "robust": held}
+        more = {"explain": explained, "robust": robustness}
         found = {name: each.to_json() for name, each in more.items() if each is not None}
         output.emit_json(answer.to_json() | found)
-    elif there:
-        output.emit_report(_report(answer, explained, held))
+    elif met:
+        output.emit_report(_report(answer, explained, robustness))
     if answer.reason is not None:
         raise InfeasibleError(answer.reason)
 
 
-def _checked(
-    next_rows: str,
-    robust: bool,
-    sku: str | None,
-    options: Options,
-    inputs: Mapping[str, str | None],
-) -> Path:
-    """Refuse, before any work, rows that could not be found, written or read again."""
-    from moeplan import output
-    from moeplan.explainers import check_rows_can_say
+def _next_rows_file(name: str, robust: bool, inputs: Mapping[str, str | None]) -> Path:
+    """Refuse, before any work, a file that could not be found or written."""
+    from moeplan import output  # --help does without these
     from moeplan.numbers import file_name
     from presets.errors import InputError
 
     if not robust:
         raise InputError("--next-rows goes with --robust; add --robust")
-    path = file_name("--next-rows", next_rows)
+    path = file_name("--next-rows", name)
     output.check_writable("--next-rows", path, inputs)
     output.check_replaceable_rows("--next-rows", path)
-    check_rows_can_say(sku, options)
     return path
 
 
-def _explained(answer: Best, options: Options) -> Explanation:
-    from moeplan import output
+def _explained(answer: Best) -> Explanation:
+    from moeplan import output  # --help does without these
     from moeplan.explainers import explain, explain_steps
 
-    with output.progress("Shadow prices", explain_steps(answer, options)) as advance:
-        return explain(answer, options, progress=advance)
+    with output.progress("Shadow prices", explain_steps(answer)) as advance:
+        return explain(answer, progress=advance)
 
 
-def _robust(answer: Best, options: Options, path: Path | None) -> Robustness:
-    from moeplan import output
+def _robustness(answer: Best, path: Path | None) -> Robustness:
+    from moeplan import output  # --help does without these
     from moeplan.explainers import next_row_lines, robust_steps, robustness
 
     with output.progress("Draws of the constants", robust_steps()) as advance:
-        found = robustness(answer, options, progress=advance)
+        found = robustness(answer, progress=advance)
     if path is not None and found.measure_next:
-        lines = next_row_lines(found, answer, options)
-        output.write_file("--next-rows", path, output.csv_text(lines))
+        output.write_file("--next-rows", path, output.csv_text(next_row_lines(found, answer)))
     return found
 
 
 def _report(
-    answer: Best, explained: Explanation | None, held: Robustness | None
+    answer: Best, explained: Explanation | None, robustness: Robustness | None
 ) -> list[RenderableType]:
     """Lay out the answer and what was asked for beside it."""
-    from moeplan.render import best, explain, robust
+    from moeplan.render import best, explain, robust  # --json does without these
 
     parts = best.report(answer)
     if explained is not None:
         parts += explain.report(explained, answer)
-    if held is not None:
-        parts += robust.report(held)
+    if robustness is not None:
+        parts += robust.report(robustness)
     return parts

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from moeplan import parameters as given
+from moeplan.commands import parameters as given
 
 EXAMPLES = given.examples(
     "moeplan calibrate measured_serving.csv --output calibration.toml",
@@ -42,13 +42,15 @@ Force = Annotated[
 ]
 
 
+@given.takes("calibration")
 def command(
+    *,
     rows: Rows,
     destination: Output,
+    typed: given.Typed,
     from_priors: FromPriors = False,
     force: Force = False,
     columns: given.Columns = None,
-    calibration: given.Calibration = None,
     as_json: given.Json = False,
 ) -> None:
     """Fit the constants of the cost model to measured operating points.
@@ -66,7 +68,7 @@ def command(
     from moeplan.render.calibrate import fit_of, report, summary, verdict
 
     path = file_name("--output", destination)
-    chosen = None if calibration is None else file_name("--calibration", calibration)
+    chosen = given.options_of(typed).calibration
     files = [file_name("ROWS.csv", name) for name in rows]
     for name, file in [("--calibration", chosen), *(("ROWS.csv", file) for file in files)]:
         output.check_writable("--output", path, {name: file})

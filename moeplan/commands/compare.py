@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from moeplan import parameters as given
+from moeplan.commands import parameters as given
 
 EXAMPLES = given.examples(
     "moeplan compare gb200 b200 --targets 25,45,60,75,90,100,125,150",
@@ -30,23 +30,24 @@ Clusters = Annotated[
 ]
 
 
+@given.takes(
+    but=(
+        "objective",
+        "rate",
+        "concurrency",
+        "prefill_sku",
+        "prefill_price",
+        "price",
+        "cluster",
+    )
+)
 def command(
+    *,
     skus: Skus,
     targets: given.Targets,
-    model: given.Model = given.MODEL,
-    precision: given.Precision = None,
-    isl: given.Isl = given.ISL,
-    osl: given.Osl = given.OSL,
-    engine: given.Engine = given.ENGINE,
-    frontends: given.Frontends = given.FRONTENDS,
-    max_gpus: given.MaxGpus = given.MAX_GPUS,
-    max_ttft: given.MaxTtft = None,
-    billing: given.Billing = given.BILLING,
-    min_confidence: given.MinConfidence = None,
-    within_data: given.WithinData = False,
+    typed: given.Typed,
     price: Prices = None,
     cluster: Clusters = None,
-    calibration: given.Calibration = None,
     as_json: given.Json = False,
     as_csv: given.Csv = False,
 ) -> None:
@@ -61,26 +62,13 @@ def command(
 
     given.one_format(as_json, as_csv)
     wanted = number_list("--targets", targets, api.UNIT)
-    options = given.options_of(
-        model=model,
-        precision=precision,
-        isl=isl,
-        osl=osl,
-        engine=engine,
-        frontends=frontends,
-        max_gpus=max_gpus,
-        max_ttft=max_ttft,
-        billing=billing,
-        min_confidence=min_confidence,
-        within_data=within_data,
-        calibration=calibration,
-    )
+    options = given.options_of(typed)
     by_machine = given.options_by_machine(skus, options, price or [], cluster or [])
     answer = api.compare(skus, wanted, by_machine)
     if as_json:
         output.emit_json(answer.to_json())
     elif as_csv:
-        output.emit_csv(render.lines(answer))
+        output.emit_csv(answer.to_rows())
     else:
         output.emit_report(render.report(answer))
     if all(pair.modelled is None for row in answer.rows for pair in row.pairs.values()):

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from moeplan import parameters as given
+from moeplan.commands import parameters as given
 
 EXAMPLES = given.examples(
     "moeplan predict --sku gb200 --config config.yaml",
@@ -25,40 +25,38 @@ Config = Annotated[
 ]
 
 
+@given.takes(
+    "model",
+    "precision",
+    "isl",
+    "osl",
+    "engine",
+    "prefill_sku",
+    "prefill_price",
+    "price",
+    "cluster",
+    "calibration",
+)
 def command(
+    *,
     config: Config,
     sku: given.Sku = None,
-    model: given.Model = given.MODEL,
-    precision: given.Precision = None,
-    isl: given.Isl = given.ISL,
-    osl: given.Osl = given.OSL,
-    engine: given.Engine = given.ENGINE,
-    price: given.Price = None,
-    cluster: given.Cluster = None,
-    calibration: given.Calibration = None,
+    typed: given.Typed,
     as_json: given.Json = False,
 ) -> None:
     """Predict one given configuration, and say what its decode step spends its time on.
 
-    The machine and what is served come from the options, not from the file.
+    Of an answer, what was asked comes from the file as well; an option that is given wins.
     """
-    from moeplan import api, output
-    from moeplan.config_file import read_configuration
+    from moeplan import api, output  # --help does without these
+    from moeplan.config_file import merged, read_stored
     from moeplan.numbers import file_name
     from moeplan.render.predict import report
 
-    options = given.options_of(
-        model=model,
-        precision=precision,
-        isl=isl,
-        osl=osl,
-        engine=engine,
-        price=price,
-        cluster=cluster,
-        calibration=calibration,
-    )
-    configuration = read_configuration(file_name("--config", config))
-    answer = api.predict(sku, configuration, options)
+    stored = read_stored(file_name("--config", config))
+    sku, options, notes = merged(stored, sku, given.options_of(typed), typed)
+    output.note(*notes)
+    answer = api.predict(sku, stored.configuration, options)
     if as_json:
         output.emit_json(answer.to_json())
     else:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from moeplan import parameters as given
-from moeplan.help import Command
+from moeplan.commands import parameters as given
+from moeplan.commands.help import Command
 
 app = typer.Typer(
     name="presets", help="Show machines, models and measurements.", rich_markup_mode=None

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moeplan import parameters as given
-from moeplan.help import Command
+from moeplan.commands import parameters as given
+from moeplan.commands.help import Command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from moeplan.options import Options
-    from moeplan.recipes.question import Request
     from moeplan.recipes.recipe import Recipe
 
 FORMAT_NAMES = "dynamo, sglang, slurm, trtllm or vllm"
@@ -113,29 +112,25 @@ TokenSecret = Annotated[
         "--token-secret", metavar="NAME", help="Secret whose keys become environment variables."
     ),
 ]
-Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        metavar="NAME|PATH",
-        help=f"Preset, or path of a config.json. [default: {given.MODEL}]",
-    ),
-]
-Isl = Annotated[
-    str | None,
-    typer.Option("--isl", metavar="TOKENS", help=f"Nominal input length. [default: {given.ISL}]"),
-]
-Osl = Annotated[
-    str | None,
-    typer.Option("--osl", metavar="TOKENS", help=f"Nominal output length. [default: {given.OSL}]"),
-]
 Folder = Annotated[str, typer.Argument(metavar="DIR", help="Folder of a recipe.")]
 First = Annotated[str, typer.Argument(metavar="A", help="Folder of a recipe.")]
 Second = Annotated[str, typer.Argument(metavar="B", help="Folder of another.")]
 
 
 @app.callback(invoke_without_command=True, epilog=EXAMPLES)
+@given.takes(
+    "model",
+    "precision",
+    "isl",
+    "osl",
+    "max_gpus",
+    "max_ttft",
+    "price",
+    "cluster",
+    "calibration",
+)
 def write(
+    *,
     context: typer.Context,
     sku: given.Sku = None,
     target: Target = None,
@@ -153,15 +148,7 @@ def write(
     node_selector: NodeSelector = None,
     pull_secret: PullSecret = None,
     token_secret: TokenSecret = None,
-    model: Model = None,
-    precision: given.Precision = None,
-    isl: Isl = None,
-    osl: Osl = None,
-    max_gpus: given.MaxGpus = given.MAX_GPUS,
-    max_ttft: given.MaxTtft = None,
-    price: given.Price = None,
-    cluster: given.Cluster = None,
-    calibration: given.Calibration = None,
+    typed: given.Typed,
     as_json: given.Json = False,
 ) -> None:
     """Write files that deploy the best configuration of a target, or a given one.
@@ -170,9 +157,15 @@ def write(
     """
     if context.invoked_subcommand is not None:
         return
-    from moeplan import output
+    from moeplan import output  # --help does without these
+    from moeplan.config_file import merged, read_stored
+    from moeplan.numbers import file_name, positive_number
     from moeplan.recipes.formats import FORMATS
-    from moeplan.recipes.question import Request
+    from moeplan.recipes.question import (
+        Request,
+        recipe_for_configuration,
+        recipe_for_target,
+    )
     from moeplan.render.recipe import summary, written
 
     chosen = _format(format_name)
@@ -191,27 +184,19 @@ def write(
         pull_secret=pull_secret,
         token_secret=token_secret,
     )
-    answer = _answer(config)
-    options = given.options_of(
-        model=model or answer.get("model"),
-        precision=precision or answer.get("precision"),
-        isl=isl or answer.get("isl"),
-        osl=osl or answer.get("osl"),
-        engine=FORMATS[chosen].engine,
-        max_gpus=max_gpus,
-        max_ttft=max_ttft,
-        price=price,
-        cluster=cluster,
-        calibration=calibration,
-    )
-    sku = sku or (None if cluster else answer.get("sku"))
-    recipe = _recipe(sku, target, config, options, request)
-    inputs = {
-        "--config": config,
-        "--model": model,
-        "--cluster": cluster,
-        "--calibration": calibration,
-    }
+    options = replace(given.options_of(typed), engine=FORMATS[chosen].engine)
+    configuration = None
+    if config is not None:
+        stored = read_stored(file_name("--config", config))
+        sku, options, notes = merged(stored, sku, options, (*typed, "engine"))
+        configuration = stored.configuration
+        output.note(*notes)
+    if configuration is None:
+        wanted = positive_number("--target", target, "tok/s/user")
+        recipe = recipe_for_target(sku, wanted, options, request)
+    else:
+        recipe = recipe_for_configuration(sku, configuration, options, request)
+    inputs = {"--config": config} | given.files_of(typed)
     _write(recipe, folder, force, inputs)
     if as_json:
         output.emit_json(summary(recipe, folder))
@@ -244,20 +229,6 @@ def _check_one(target: str | None, config: str | None) -> None:
         raise InputError("--target and --config: give one of the two, such as --target 125")
 
 
-def _recipe(
-    sku: str | None, target: str | None, config: str | None, options: Options, request: Request
-) -> Recipe:
-    """Make the given configuration a recipe, or else the best of the target."""
-    from moeplan.config_file import read_configuration
-    from moeplan.numbers import positive_number
-    from moeplan.recipes.question import recipe_for_configuration, recipe_for_target
-
-    if config is not None:
-        return recipe_for_configuration(sku, read_configuration(Path(config)), options, request)
-    wanted = positive_number("--target", target, "tok/s/user")
-    return recipe_for_target(sku, wanted, options, request)
-
-
 def _write(recipe: Recipe, destination: str, force: bool, inputs: Mapping[str, str | None]) -> None:
     """Write a recipe over none of its inputs but a record, which is remade."""
     from moeplan import output
@@ -282,16 +253,6 @@ def _labels(given_labels: list[str]) -> dict[str, str]:
             raise InputError(f"--node-selector: {shown(text)} is not valid; give KEY=VALUE")
         labels[key] = value
     return labels
-
-
-def _answer(config: str | None) -> dict[str, str]:
-    """Machine and workload that an answer file names, as text; nothing where it has none."""
-    if config is None:
-        return {}
-    from moeplan.config_file import read_question
-    from moeplan.numbers import file_name
-
-    return read_question(file_name("--config", config))
 
 
 @app.command(

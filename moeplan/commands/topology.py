@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from moeplan import parameters as given
+from moeplan.commands import parameters as given
 
 app = typer.Typer(
     name="topology", help="Show what the links of a cluster give.", rich_markup_mode=None
@@ -31,24 +31,23 @@ def _group() -> None:
 
 
 @app.command(epilog=EXAMPLES)
+@given.takes("cluster")
 def show(
+    *,
     sku: given.Sku = None,
+    typed: given.Typed,
     gpus: Gpus = None,
-    cluster: given.Cluster = None,
     as_json: given.Json = False,
 ) -> None:
     """Show the NVLink domains, the links, and the all-to-all rate per GPU by EP width."""
     from moeplan import numbers, output
-    from moeplan.options import MAX_GPUS
+    from moeplan.options import LARGEST_GPUS, MAX_GPUS
     from moeplan.render.topology import report, summary
     from presets import InputError, default_cluster, load_cluster
     from topology import summarize_cluster
 
-    size = (
-        None
-        if gpus is None
-        else numbers.whole_number("--gpus", gpus, 1, numbers.LARGEST_GPUS, "GPUs")
-    )
+    size = None if gpus is None else numbers.whole_number("--gpus", gpus, 1, LARGEST_GPUS, "GPUs")
+    cluster = typed.get("cluster")
     if (sku is None) == (cluster is None):
         raise InputError("--sku and --cluster: give one of the two, such as --sku b200")
     if cluster is not None:

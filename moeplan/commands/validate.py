@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moeplan import parameters as given
+from moeplan.commands import parameters as given
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 EXAMPLES = given.examples(
     "moeplan validate measured_serving.csv",
@@ -44,9 +44,11 @@ Plot = Annotated[
 ]
 
 
+@given.takes("calibration")
 def command(
+    *,
+    typed: given.Typed,
     rows: Rows = None,
-    calibration: given.Calibration = None,
     destination: Output = None,
     plot: Plot = None,
     columns: given.Columns = None,
@@ -66,14 +68,15 @@ def command(
 
     given.one_format(as_json, as_csv)
     if cross_validate:
-        others = (rows, calibration, destination, plot, columns)
+        others = (rows, typed.get("calibration"), destination, plot, columns)
         if as_csv or any(other is not None for other in others):
             raise InputError("--cross-validate goes with --json or nothing else")
         _cross_validate(as_json)
         return
     if rows is None:
         raise InputError("ROWS.csv is missing; name a file or give --cross-validate")
-    chosen = None if calibration is None else file_name("--calibration", calibration)
+    options = given.options_of(typed)
+    chosen = None if options.calibration is None else Path(options.calibration)
     table = file_name("ROWS.csv", rows)
     inputs = {"ROWS.csv": table, "--calibration": chosen}
     path = None if destination is None else file_name("--output", destination)

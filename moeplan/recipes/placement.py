@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from moeplan.domains import Domain
-from moeplan.placement import placement_of
+from moeplan.answers.placement import Domain, placement_of
 from moeplan.recipes.recipe import ROLES, Machine, Recipe, RoleName
-from optimizer.ground import Ground
 from optimizer.placement import Group, packs, roomy
+from optimizer.resources import Resources
 from presets import ClusterSpec, InputError
 from presets.engines import load_dynamo
 from presets.files import validated
@@ -125,7 +124,7 @@ def place_recipe(recipe: Recipe) -> tuple[Domain, ...]:
     InputError
         Where no cluster that can be described has room.
     """
-    ground = Ground(roomy(_one_domain(recipe), *_groups(recipe)))
+    ground = Resources(roomy(_one_domain(recipe), *_groups(recipe)))
     return placement_of(recipe.config, ground)
 
 

@@ -10,15 +10,15 @@ from pydantic import ValidationError
 from costmodel.checks import check_batch
 from costmodel.results import Configuration
 from moeplan import api
+from moeplan.answers.best import Best, PredictedDeployment, ScenarioSummary
 from moeplan.options import Options
 from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.names import named_after
 from moeplan.recipes.placement import machine_of
 from moeplan.recipes.recipe import Recipe, Served, Settings
-from moeplan.results import Best, PredictedDeployment, ScenarioSummary
-from moeplan.scenario import cluster_of, gpus_needed
-from presets import ClusterSpec, InfeasibleError, InputError, Model, load_model
+from presets import InfeasibleError, InputError, Model
 from presets.engines import load_dynamo, load_engine
+from presets.errors import shown
 from presets.files import explained, validated
 
 NAME = "moeplan"
@@ -65,7 +65,7 @@ def recipe_for_target(sku: str | None, target: float, options: Options, request:
     answer = api.best(sku, target, options)
     if answer.config is None or answer.prediction is None:
         raise InfeasibleError(answer.reason or "nothing meets the target")
-    return recipe_of(cluster_of(sku, options), answer, options, request)
+    return recipe_of(answer, request)
 
 
 def recipe_for_configuration(
@@ -82,8 +82,7 @@ def recipe_for_configuration(
     # The files start one frontend.
     configuration = configuration.model_copy(update={"frontends": 1})
     predicted = api.predict(sku, configuration, options)
-    cluster = cluster_of(sku, options, gpus_needed(configuration, sku))
-    recipe = recipe_of(cluster, predicted, options, request)
+    recipe = recipe_of(predicted, request)
     recipe = recipe.model_copy(update={"batch_limit": predicted.batch_limit})
     # A prediction cuts the batch. An engine takes a largest batch that memory does not hold, and
     # evicts requests once the load fills it.
@@ -103,24 +102,28 @@ def _release(request: Request) -> str:
     return release
 
 
-def recipe_of(
-    cluster: ClusterSpec, answer: Best | PredictedDeployment, options: Options, request: Request
-) -> Recipe:
+def recipe_of(answer: Best | PredictedDeployment, request: Request) -> Recipe:
     """Make an answer that has a configuration a recipe.
 
     Raises
     ------
     InputError
-        Where a choice of the request is not valid.
+        Where a choice of the request is not valid, or prefill stands on another machine.
     """
     engine_release, scenario = _release(request), answer.scenario
     configuration, prediction = answer.config, answer.prediction
     assert configuration is not None  # the callers refuse an answer without
     assert prediction is not None
-    model = load_model(options.model)
+    question = answer.question
+    if question.prefill_cluster is not None:
+        raise InputError(
+            f"prefill_sku {shown(question.options.prefill_sku)} is not valid for a recipe, which "
+            "deploys on one machine; ask for an answer without it"
+        )
+    model = question.scenario.model
     precision = getattr(model.precisions, scenario.precision)
     served = {
-        "model": options.model,
+        "model": question.options.model,
         "precision": scenario.precision,
         "expert_format": _expert_format(scenario.precision, precision.experts),
         "isl": scenario.isl,
@@ -134,7 +137,7 @@ def recipe_of(
     content = {
         "format": request.format,
         "engine_release": engine_release,
-        "machine": machine_of(cluster).model_dump(),
+        "machine": machine_of(question.cluster).model_dump(),
         "served": validated(Served, served, key="served").model_dump(),
         "config": configuration.model_dump(),
         "prediction": prediction.model_dump(),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moeplan.measured import hole_of
+from moeplan.answers.best import Best
+from moeplan.answers.measured import hole_of
 from moeplan.render.common import (
     configuration_label,
     configuration_rows,
@@ -20,10 +21,11 @@ from moeplan.render.common import (
 )
 from moeplan.render.placement import placement_rows
 from moeplan.render.predict import breakdown, figures_table, origin_sentence
-from moeplan.results import Best, Search
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from optimizer.answer import Search
 
 BEST = {
     "cost": "best throughput per dollar",
@@ -180,11 +182,11 @@ def runners_up(answer: Best) -> list[RenderableType]:
 
 def budget_notes(answer: Best) -> list[str]:
     """Say that the search left GPUs of a described cluster out, where it did."""
-    if answer.given_gpus is None or answer.given_gpus <= answer.max_gpus:
+    options, gpus = answer.question.options, answer.question.cluster.gpus
+    if options.cluster is None or gpus <= options.max_gpus:
         return []
     return [
-        f"Searched up to {answer.max_gpus:,} of the cluster's {answer.given_gpus:,} GPUs; "
-        "--max-gpus raises it."
+        f"Searched up to {options.max_gpus:,} of the cluster's {gpus:,} GPUs; --max-gpus raises it."
     ]
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from costmodel.results import Configuration
-    from moeplan.results import Links, ScenarioSummary
+    from moeplan.answers.best import Links, ScenarioSummary
 
 DASH = "-"
 """Stands where there is no figure."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from moeplan.comparisons import Comparison, ComparisonRow
+from moeplan.answers.comparison import KINDS, Comparison, ComparisonRow, Kind
 from moeplan.render.common import DASH, dollars, figure, heading, paragraph, served, table, times
 from moeplan.render.curve import EXTRAPOLATED, notes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-Kind = Literal["measured", "modelled"]
-KINDS: tuple[Kind, ...] = ("measured", "modelled")
 BEYOND = "beyond"
 """Stands where no deployment, or no published row, meets a target; a longer word finds no room."""
 
@@ -50,23 +48,6 @@ def report(comparison: Comparison) -> list[RenderableType]:
         *_legend(comparison),
         paragraph("The configurations as modelled are what `moeplan curve` prints."),
     ]
-
-
-def lines(comparison: Comparison) -> list[dict[str, Any]]:
-    """One line per target."""
-    result = []
-    for row in comparison.rows:
-        line: dict[str, Any] = {"target_tok_s_per_user": row.target_tok_s_per_user}
-        for kind in KINDS:
-            for name in ("total_tok_s_per_gpu", "usd_per_m_total_tokens"):
-                for sku in comparison.skus:
-                    value = getattr(row.pairs[sku], kind)
-                    line[f"{sku}_{kind}_{name}"] = getattr(value, name, None)
-            line[f"ratio_{kind}_throughput"] = getattr(row.ratio, f"{kind}_throughput")
-            line[f"ratio_{kind}_cost"] = getattr(row.ratio, f"{kind}_cost")
-            line[f"winner_{kind}"] = row.winner(kind)
-        result.append(line)
-    return result
 
 
 def _legend(comparison: Comparison) -> list[RenderableType]:

@@ -1,11 +1,11 @@
-"""The answer of ``moeplan curve`` as a table and as CSV."""
+"""The answer of ``moeplan curve`` as a table."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from costmodel.results import Configuration, Prediction
-from moeplan.measured import hole_of
+from moeplan.answers.best import Best, Curve
+from moeplan.answers.measured import hole_of
 from moeplan.render.best import BEST, budget_notes
 from moeplan.render.common import (
     DASH,
@@ -18,7 +18,6 @@ from moeplan.render.common import (
     span,
     table,
 )
-from moeplan.results import Best, Curve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 EXTRAPOLATED = "*"
-FIGURES = ("tok_s_per_user", "tpot_ms", "ttft_ms", "total_tok_s_per_gpu", "usd_per_m_total_tokens")
 
 
 def report(curve: Curve) -> list[RenderableType]:
@@ -69,11 +67,6 @@ def notes(rows: Sequence[Best]) -> list[str]:
     return found
 
 
-def lines(curve: Curve) -> list[dict[str, Any]]:
-    """One line per target, a configuration by its columns."""
-    return [line(row) for row in curve.rows]
-
-
 def _cells(row: Best) -> list[str]:
     measured = [
         figure(row.measured.total_tok_s_per_gpu if row.measured else None),
@@ -91,33 +84,3 @@ def _cells(row: Best) -> list[str]:
         dollars(row.prediction.usd_per_m_total_tokens),
         *measured,
     ]
-
-
-def line(row: Best) -> dict[str, Any]:
-    """One target as flat columns."""
-    result: dict[str, Any] = {
-        "target_tok_s_per_user": row.target_tok_s_per_user,
-        "sku": row.sku,
-        "status": row.status,
-    }
-    result |= figures(row.config, row.prediction)
-    result |= {
-        "objective": row.objective.name,
-        "objective_amount": row.objective.amount,
-        "objective_unit": row.objective.unit,
-    }
-    for name in ("total_tok_s_per_gpu", "usd_per_m_total_tokens"):
-        result[f"measured_{name}"] = getattr(row.measured, name, None)
-    return result
-
-
-def figures(config: Configuration | None, prediction: Prediction | None) -> dict[str, Any]:
-    """Write a configuration and its prediction as flat columns; None where there is none."""
-    result: dict[str, Any] = {
-        name: getattr(config, name, None) for name in Configuration.model_fields
-    }
-    for name in FIGURES:
-        low, high = prediction.interval_90[name] if prediction else (None, None)
-        value = getattr(prediction, name, None)
-        result |= {name: value, f"{name}_low": low, f"{name}_high": high}
-    return result | {"origin": getattr(prediction, "origin", None)}

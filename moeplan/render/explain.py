@@ -19,8 +19,9 @@ from moeplan.render.common import (
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from moeplan.explanations import Explanation, ShadowPrice, WorkerLinks
-    from moeplan.results import Best
+    from moeplan.answers.best import Best
+    from moeplan.answers.explanation import Explanation, WorkerLinks
+    from optimizer.sensitivity import Sensitivity
 
 LINKS = {"nvlink": "NVLink", "nic": "NIC", "hbm": "HBM"}
 
@@ -71,7 +72,7 @@ def links_part(links: WorkerLinks) -> list[RenderableType]:
     ]
 
 
-def prices_part(prices: tuple[ShadowPrice, ...], answer: Best) -> list[RenderableType]:
+def prices_part(prices: tuple[Sensitivity, ...], answer: Best) -> list[RenderableType]:
     """Lay out what each limit a little wider would give."""
     # Cost and throughput have columns of their own; another objective stands in place of cost.
     other = answer.objective.name in ("power", "gpus", "output-cost")
@@ -100,7 +101,7 @@ def prices_part(prices: tuple[ShadowPrice, ...], answer: Best) -> list[Renderabl
     ]
 
 
-def new_answer(price: ShadowPrice, answer: Best) -> str:
+def new_answer(price: Sensitivity, answer: Best) -> str:
     """Name the new configuration, or say that it stays."""
     if not price.config_changes:
         return "the same"

@@ -1,16 +1,16 @@
-"""Answers in a notebook: what the command prints, as HTML, and rows for a data frame."""
+"""Answers in a notebook: what the command prints, as HTML."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from moeplan.comparisons import Comparison
+from moeplan.answers.best import Best, Curve, PredictedDeployment
+from moeplan.answers.comparison import Comparison
+from moeplan.answers.record import Answer
 from moeplan.output import PLAIN_WIDTH
 from moeplan.render import best, compare, curve, predict
 from moeplan.render.common import heading, paragraph
-from moeplan.results import Best, Curve, PredictedDeployment
-from moeplan.shown import Shown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -21,7 +21,7 @@ PAGE = (
 )
 
 
-def html_of(answer: Shown) -> str:
+def html_of(answer: Answer) -> str:
     """Write an answer as it is printed; user text is escaped."""
     from rich.console import Console
 
@@ -38,19 +38,7 @@ def html_of(answer: Shown) -> str:
     return screen.export_html(inline_styles=True, code_format=PAGE)
 
 
-def rows_of(answer: Shown) -> list[dict[str, Any]]:
-    """One row per target, or one for one configuration."""
-    if isinstance(answer, Best):
-        return [curve.line(answer)]
-    if isinstance(answer, Curve):
-        return curve.lines(answer)
-    if isinstance(answer, Comparison):
-        return compare.lines(answer)
-    assert isinstance(answer, PredictedDeployment)
-    return [{"sku": answer.sku} | curve.figures(answer.config, answer.prediction)]
-
-
-def _report(answer: Shown) -> list[RenderableType]:
+def _report(answer: Answer) -> list[RenderableType]:
     if isinstance(answer, Best):
         if answer.deployment is not None:
             return best.report(answer)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from moeplan.domains import Domain, PlacedWorker
+from moeplan.answers.placement import Domain, WorkerPart
 from moeplan.render.common import count
 
 Kind = tuple[str, int, int]
@@ -75,18 +75,18 @@ def _content(domain: Domain) -> tuple[object, ...]:
     return domain.sku, domain.free_gpus, frozenset(Counter(map(_kind, domain.workers)).items())
 
 
-def _kind(worker: PlacedWorker) -> Kind:
+def _kind(worker: WorkerPart) -> Kind:
     return worker.role, worker.gpus, worker.of_gpus
 
 
-def _by_kind(workers: Sequence[PlacedWorker]) -> dict[Kind, list[PlacedWorker]]:
-    groups: dict[Kind, list[PlacedWorker]] = {}
+def _by_kind(workers: Sequence[WorkerPart]) -> dict[Kind, list[WorkerPart]]:
+    groups: dict[Kind, list[WorkerPart]] = {}
     for worker in workers:
         groups.setdefault(_kind(worker), []).append(worker)
     return groups
 
 
-def _size(kind: Kind, workers: Sequence[PlacedWorker], unit: str, several: bool) -> str:
+def _size(kind: Kind, workers: Sequence[WorkerPart], unit: str, several: bool) -> str:
     """Say how many GPUs each of some workers has, in one or in several domains."""
     _, here, whole = kind
     each = " each" * (len({(worker.replica, worker.worker) for worker in workers}) > 1)
@@ -95,7 +95,7 @@ def _size(kind: Kind, workers: Sequence[PlacedWorker], unit: str, several: bool)
     return f"{whole} GPUs{each}, {here} to a {unit}" if several else f"{here} of {whole} GPUs{each}"
 
 
-def _names(workers: Sequence[PlacedWorker], copies: bool) -> str:
+def _names(workers: Sequence[WorkerPart], copies: bool) -> str:
     """Name workers of one role by number, and by replica where there are several."""
     role = workers[0].role
     numbers: dict[int, set[int]] = {}

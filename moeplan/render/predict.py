@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from costmodel.results import Prediction
+from moeplan.answers.best import Deployment, Measured, PredictedDeployment
 from moeplan.render.common import (
     configuration_rows,
     count,
@@ -21,7 +22,6 @@ from moeplan.render.common import (
     table,
 )
 from moeplan.render.placement import placement_rows
-from moeplan.results import Deployment, Measured, PredictedDeployment
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

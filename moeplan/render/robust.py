@@ -19,7 +19,7 @@ from moeplan.render.common import (
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from moeplan.explanations import Robustness
+    from moeplan.answers.explanation import Robustness
 
 MADE_MOST = {
     "cost": "throughput per dollar",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import moeplan
-from moeplan.config_file import read_configuration
+from moeplan.answers.best import Links
+from moeplan.config_file import read_stored
+from moeplan.question import preferred_precision
 from moeplan.render.common import links_sentence
-from moeplan.results import Links
-from moeplan.scenario import preferred_precision
 from presets import load_hardware, load_model
+from tests.samples import USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,6 +114,39 @@ def test_what_was_measured_keeps_to_the_budget() -> None:
     assert fewer is None or max(row.config.gpus for row in fewer.between) < most
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"max_ttft": "x"}, "max_ttft: 'x' is not valid; give a number"),
+        ({"isl": "1024"}, "isl: '1024' is not valid; give a number, not text"),
+        ({"price": True}, "price: True is not valid"),
+        ({"within_data": "no"}, "within_data: 'no' is not valid; give true or false"),
+        ({"within_data": 1}, "within_data: 1 is not valid; give true or false"),
+        ({"model": 3}, "model: 3 is not valid; give text"),
+        ({"engine": 3}, "engine: 3 is not valid; give sglang, trtllm, vllm"),
+        ({"prefill_sku": 3}, "prefill_sku: 3 is not valid; give text"),
+        ({"cluster": 3}, "cluster: 3 is not valid; give the path of a file"),
+        ({"calibration": ""}, "calibration: '' is not valid; give the path of a file"),
+    ],
+)
+def test_a_wrong_type_is_refused_in_every_function(options: dict[str, Any], problem: str) -> None:
+    wrong = moeplan.Options(**options)
+    for ask in (
+        lambda: moeplan.best("b200", 60.0, wrong),
+        lambda: moeplan.compare(["gb200", "b200"], [60.0], wrong),
+        lambda: moeplan.predict("b200", moeplan.Configuration(**USUAL), wrong),
+        lambda: moeplan.measured_frontier("b200", 60.0, wrong),
+    ):
+        with pytest.raises(moeplan.InputError, match=re.escape(problem)):
+            ask()
+
+
+def test_options_that_are_none() -> None:
+    nonsense: Any = "abc"
+    with pytest.raises(moeplan.InputError, match=r"options: 'abc' is not valid; give an Options"):
+        moeplan.best("b200", 60.0, nonsense)
+
+
 def test_measured_frontier() -> None:
     found = moeplan.measured_frontier("b200", 101.79)
     assert found is not None
@@ -157,7 +192,7 @@ def test_yaml_may_begin_with_a_brace(configuration: dict[str, Any], tmp_path: Pa
     path.write_text(
         "{" + ", ".join(f"{key}: {value}" for key, value in configuration.items()) + "}"
     )
-    assert read_configuration(path) == moeplan.Configuration(**configuration)
+    assert read_stored(path).configuration == moeplan.Configuration(**configuration)
 
 
 def test_one_gpu_crosses_no_link() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import moeplan
 from moeplan import output
-from moeplan.render.compare import BEYOND, lines
+from moeplan.render.compare import BEYOND
 from optimizer import Space
 from presets import iso_rows
 
@@ -73,7 +73,7 @@ def test_winner_is_the_cheapest(comparison: moeplan.Comparison) -> None:
 
 
 def test_lines_have_equal_keys(comparison: moeplan.Comparison) -> None:
-    table = lines(comparison)
+    table = comparison.to_rows()
     assert len({tuple(line) for line in table}) == 1
     assert table[0]["winner_measured"] == "gb200"
     assert table[-1]["gb200_measured_total_tok_s_per_gpu"] is None

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import moeplan
-from moeplan.results import Best
+from moeplan.answers.best import Best
+from moeplan.options import entries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +50,7 @@ BEST = [
     "breakdown_ms",
     "objective",
     "placement",
+    "question",
 ]
 SEARCH = ["candidates", "status", "gap", "seconds", "feasible", "pruned", "bound"]
 
@@ -112,11 +114,20 @@ def test_best_round_trips_through_its_own_json(best_of: BestOf) -> None:
     )
 
 
+def test_an_answer_says_all_that_was_asked(best_of: BestOf) -> None:
+    question = best_of("gb200", 75.0).to_json()["question"]
+    keys = [option.key for _, option, _ in entries()]
+    assert list(question) == ["sku", *keys]
+    usual = {option.key: default for _, option, default in entries()}
+    asked = {"precision": "fp4", "price_usd_per_hour": 2.21, "calibration": "shipped"}
+    assert question == usual | asked | {"sku": "gb200"}
+
+
 def test_infeasible(command: Command) -> None:
     run = command("best", "--sku", "b200", "--target", "1000", "--json")
     assert run.status == 1
     beside = ["nearest_measured", "reason", "conflicts", "nearest_target_tok_s_per_user"]
-    assert list(run.json) == [*BEST, *beside]
+    assert list(run.json) == [*BEST[:-1], *beside, BEST[-1]]
     (conflict,) = run.json["conflicts"]
     assert (conflict["limit"], conflict["asked"]) == ("target", 1000.0)
     assert conflict["needed"] == run.json["nearest_target_tok_s_per_user"]

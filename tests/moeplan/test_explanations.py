@@ -16,6 +16,7 @@ from rich.console import Console
 import moeplan
 from costmodel.calibration import shipped_calibration
 from costmodel.calibration_file import write_calibration
+from moeplan.answers.explanation import Robustness
 from moeplan.explainers import (
     explain,
     explain_steps,
@@ -23,10 +24,10 @@ from moeplan.explainers import (
     robust_steps,
     robustness,
 )
-from moeplan.explanations import Challenger, Holding, OnAverage, Robustness
 from moeplan.options import Options
 from moeplan.render import explain as render_explain
 from moeplan.render import robust as render_robust
+from optimizer.robustness.holdings import Challenger, Holding, OnAverage
 from presets import ClusterSpec, InputError, read_measured_rows
 from tests.samples import changed
 
@@ -141,14 +142,14 @@ def test_rows_to_measure_come_back(command: Command, tmp_path: Path) -> None:
     assert (filled.json["rows"], filled.json["tpot"]["known"]) == (3, 1)
 
 
-def test_robustness_of_the_library(best_of: BestOf, space: Space, tmp_path: Path) -> None:
+def test_robustness_of_the_library(best_of: BestOf, tmp_path: Path) -> None:
     answer = best_of("gb200", 75.0)
     seen: list[int] = []
-    found = robustness(answer, space=space, draws=12, seed=3, progress=lambda: seen.append(1))
+    found = robustness(answer, draws=12, seed=3, progress=lambda: seen.append(1))
     assert len(seen) == robust_steps(12)
     assert (found.draws, found.seed) == (12, 3)
     assert not found.independent
-    assert found == robustness(answer, space=space, draws=12, seed=3)
+    assert found == robustness(answer, draws=12, seed=3)
     lines = next_row_lines(found, answer)
     path = tmp_path / "rows.csv"
     with path.open("w") as file:
@@ -158,21 +159,19 @@ def test_robustness_of_the_library(best_of: BestOf, space: Space, tmp_path: Path
     assert len(read_measured_rows(path).rows) == len(found.measure_next)
 
 
-def test_a_calibration_without_correlations_says_so(
-    best_of: BestOf, space: Space, tmp_path: Path
-) -> None:
+def test_a_calibration_without_correlations_says_so(space: Space, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     write_calibration(shipped_calibration()._replace(correlations=()), path)
-    answer = best_of("gb200", 75.0)
-    found = robustness(answer, Options(calibration=path), space=space, draws=4)
+    answer = moeplan.best("gb200", 75.0, Options(calibration=path), space=space)
+    found = robustness(answer, draws=4)
     assert found.independent
     assert "holds no correlations" in printed(render_robust.report(found))
     assert "independent" not in found.to_json()
 
 
-def test_explain_of_the_library(best_of: BestOf, space: Space) -> None:
+def test_explain_of_the_library(best_of: BestOf) -> None:
     answer = best_of("gb200", 75.0)
-    found = explain(answer, space=space)
+    found = explain(answer)
     assert len(found.shadow_prices) == explain_steps(answer) == 5
     json.dumps(found.to_json(), allow_nan=False)
     text = printed(render_explain.report(found, answer))
@@ -200,8 +199,8 @@ QUESTIONS = {
 def test_robustness_follows_the_question(objective: str, space: Space) -> None:
     options = QUESTIONS[objective]
     answer = moeplan.best("gb200", 75.0, options, space=space)
-    found = robustness(answer, options, space=space, draws=10)
-    assert found == robustness(answer, options, space=space, draws=10)
+    found = robustness(answer, draws=10)
+    assert found == robustness(answer, draws=10)
     said = found.to_json()
     assert (said["objective"], said["unit"]) == (objective, answer.objective.unit)
     assert answer.objective.amount is not None
@@ -225,9 +224,7 @@ def test_robustness_follows_the_question(objective: str, space: Space) -> None:
 def test_what_is_lost_in_the_unit_of_the_objective(space: Space) -> None:
     """Half of the tokens are output, so a dollar buys half as many of them."""
     cost, output = (
-        robustness(
-            moeplan.best("gb200", 110.0, options, space=space), options, space=space, draws=10
-        ).as_configured
+        robustness(moeplan.best("gb200", 110.0, options, space=space), draws=10).as_configured
         for options in (Options(), Options(objective="output-cost"))
     )
     assert cost.expected_regret_in_unit is not None
@@ -239,7 +236,7 @@ def test_what_is_lost_in_the_unit_of_the_objective(space: Space) -> None:
 def test_shadow_prices_follow_the_goal(space: Space) -> None:
     options = Options(billing="domain", prefill_sku="b200", concurrency=200)
     answer = moeplan.best("gb200", 75.0, options, space=space)
-    found = explain(answer, options, space=space)
+    found = explain(answer)
     slower = next(price for price in found.shadow_prices if price.limit == "target")
     again = moeplan.best("gb200", 70.0, options, space=space)
     assert slower.config == again.config
@@ -305,7 +302,8 @@ def test_next_rows_are_refused_before_any_work(command: Command, tmp_path: Path)
     assert list(tmp_path.iterdir()) == [cluster]
 
 
-def test_rows_of_a_cluster_that_no_row_can_name(best_of: BestOf) -> None:
+def test_rows_of_a_cluster_that_no_row_can_name(space: Space) -> None:
     cluster = ClusterSpec(sku="gb200", gpus=72, hbm_gb=400.0)
+    answer = moeplan.best(None, 75.0, Options(cluster=cluster), space=space)
     with pytest.raises(InputError, match="cannot say"):
-        next_row_lines(made_up(), best_of("gb200", 75.0), Options(cluster=cluster))
+        next_row_lines(made_up(), answer)

@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 import moeplan
 from costmodel.results import Configuration
-from moeplan.domains import Domain, PlacedWorker
-from moeplan.placement import placement_of
+from moeplan.answers.placement import Domain, WorkerPart, placement_of
 from moeplan.render.placement import placement_lines
 from optimizer import Space
-from optimizer.ground import Ground
 from optimizer.placement import packs, roomy
+from optimizer.resources import Resources
 from presets import ClusterSpec, InputError, default_cluster
 from tests.samples import changed
 from topology import group_table
@@ -42,9 +41,9 @@ def shape(prefill: tuple[int, int], decode: tuple[int, int], **changes: Any) -> 
     return changed(**sizes | changes)
 
 
-def parts_of(placement: tuple[Domain, ...]) -> dict[Whole, list[tuple[Domain, PlacedWorker]]]:
+def parts_of(placement: tuple[Domain, ...]) -> dict[Whole, list[tuple[Domain, WorkerPart]]]:
     """Every worker with its parts."""
-    parts: dict[Whole, list[tuple[Domain, PlacedWorker]]] = defaultdict(list)
+    parts: dict[Whole, list[tuple[Domain, WorkerPart]]] = defaultdict(list)
     for domain in placement:
         for worker in domain.workers:
             name = domain.sku, worker.role, worker.replica, worker.worker
@@ -53,7 +52,7 @@ def parts_of(placement: tuple[Domain, ...]) -> dict[Whole, list[tuple[Domain, Pl
 
 
 def lines(config: Configuration, cluster: ClusterSpec, replicas: int = 1) -> list[str]:
-    return placement_lines(placement_of(config, Ground(cluster), replicas))
+    return placement_lines(placement_of(config, Resources(cluster), replicas))
 
 
 @settings(max_examples=150, deadline=None)
@@ -81,13 +80,13 @@ def test_laws(
     if elsewhere not in (None, sku):
         apart = default_cluster(str(elsewhere), gpus)
     config = shape(prefill, decode)
-    ground = Ground(cluster, apart, 10_000)
+    resources = Resources(cluster, apart)
     groups = (decode[1], decode[0] * replicas), (prefill[1], prefill[0] * replicas)
-    if not ground.has_room(*groups):
+    if not resources.has_room(*groups):
         with pytest.raises(InputError, match="find no room side by side"):
-            placement_of(config, ground, replicas)
+            placement_of(config, resources, replicas)
         return
-    placement = placement_of(config, ground, replicas)
+    placement = placement_of(config, resources, replicas)
 
     clusters = {each.sku: each for each in (apart, cluster) if each is not None}
     for name, there in clusters.items():  # no GPU twice, none from elsewhere
@@ -166,10 +165,10 @@ def test_replicas_stand_in_the_domains_that_are_charged(sku: str, space: Space) 
 def test_the_bill_is_of_the_placement(
     sku: str, prefill: tuple[int, int], decode: tuple[int, int]
 ) -> None:
-    ground = Ground(default_cluster(sku, 216), None, 216)
-    bill = ground.bill(decode[::-1], prefill[::-1])
+    resources = Resources(default_cluster(sku, 216))
+    bill = resources.bill(decode[::-1], prefill[::-1], 216)
     assert bill is not None
-    placement = placement_of(shape(prefill, decode), ground, bill.replicas)
+    placement = placement_of(shape(prefill, decode), resources, bill.replicas)
     assert sum(domain.gpus for domain in placement) == bill.charged
     assert sum(domain.free_gpus for domain in placement) == bill.stranded
 
@@ -179,7 +178,7 @@ def test_links_that_are_not_as_priced_are_named() -> None:
     content = {"sku": "b200", "gpus": 64, "scale_out": {"gpus_per_leaf": 24}}
     cluster = ClusterSpec.model_validate(content)
     config = shape((1, 4), (2, 16))
-    placement = placement_of(config, Ground(cluster))
+    placement = placement_of(config, Resources(cluster))
     as_priced = {
         name[1:]: parts[0][1].links_as_priced for name, parts in parts_of(placement).items()
     }
@@ -361,5 +360,5 @@ def test_replicas_of_a_rate_stand_side_by_side_where_they_find_room() -> None:
         assert found.objective.replicas == copies
         replicas = {worker.replica for domain in found.placement for worker in domain.workers}
         assert replicas == set(range(1, placed + 1))
-        text = " ".join(found._repr_html_().split())
+        text = " ".join(str(found._repr_html_()).split())
         assert ("they find no room, so one is placed" in text) is (placed < copies)

@@ -37,14 +37,14 @@ def test_every_measured_row_is_predicted_as_validate_does() -> None:
 
 @pytest.fixture
 def too_many(tmp_path: Path) -> Path:
-    """Describe a measured worker whose ranks are told to hold more than their memory does."""
+    """Describe a worker whose ranks are told, and given, more than their memory holds."""
     row = next(
         row
         for row in serving_rows()
         if (row.sku, row.isl, row.max_batch, row.concurrency) == ("h200", 8192, 256, 128)
     )
     names = Configuration.model_fields
-    content = {name: getattr(row, name) for name in names}
+    content = {name: getattr(row, name) for name in names} | {"concurrency": 4096}
     path = tmp_path / "config.json"
     path.write_text(
         json.dumps({name: value for name, value in content.items() if value is not None})

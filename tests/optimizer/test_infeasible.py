@@ -9,9 +9,11 @@ import pytest
 from costmodel.calibration import Calibration
 from costmodel.results import Scenario
 from costmodel.serving import MOST_LOAD
-from optimizer import Goal, Infeasibility, Limits, Space, best, explain_infeasibility
-from optimizer.infeasible import printed
+from moeplan.answers.reasons import explain_infeasibility
+from optimizer import Infeasibility, Limits, Objective, Problem, Space, best
+from optimizer.answer import rounded
 from presets import default_cluster
+from tests.samples import reason_of
 
 
 @pytest.mark.parametrize("sku", ["gb200", "b200"])
@@ -19,7 +21,7 @@ def test_a_target_out_of_reach_names_the_step_and_its_largest_part(
     sku: str, scenario: Scenario, calibration: Calibration, small_space: Space
 ) -> None:
     cluster = default_cluster(sku, 72)
-    answer = best(scenario, cluster, Limits(1000.0), calibration, small_space)
+    answer = best(Problem(scenario, cluster, Limits(1000.0), calibration, small_space))
     found = answer.infeasibility
     assert answer.status == "infeasible"
     assert (answer.configuration, answer.prediction) == (None, None)
@@ -32,32 +34,39 @@ def test_a_target_out_of_reach_names_the_step_and_its_largest_part(
     assert found.conflicts[0].needed == reachable
     assert reachable == pytest.approx(1e3 * found.tokens_per_step / found.step_ms)
     assert found.largest_part_ms < found.step_ms
-    assert answer.reason.startswith("1000 tok/s/user is out of reach: the fastest step")
-    assert f"{found.largest_part_ms:.1f} ms" in answer.reason
+    assert reason_of(answer).startswith("1000 tok/s/user is out of reach: the fastest step")
+    assert f"{found.largest_part_ms:.1f} ms" in reason_of(answer)
 
     nearest = math.floor(10 * reachable) / 10
-    assert best(scenario, cluster, Limits(nearest), calibration, small_space).status == "optimal"
+    assert (
+        best(Problem(scenario, cluster, Limits(nearest), calibration, small_space)).status
+        == "optimal"
+    )
     beyond = Limits(reachable * 1.001)
-    assert best(scenario, cluster, beyond, calibration, small_space).status == "infeasible"
+    assert best(Problem(scenario, cluster, beyond, calibration, small_space)).status == "infeasible"
 
 
 def test_a_ttft_out_of_reach_names_the_shortest(
     scenario: Scenario, calibration: Calibration, small_space: Space
 ) -> None:
     cluster = default_cluster("gb200", 72)
-    answer = best(scenario, cluster, Limits(50.0, max_ttft=0.001), calibration, small_space)
+    answer = best(
+        Problem(scenario, cluster, Limits(50.0, max_ttft=0.001), calibration, small_space)
+    )
     found = answer.infeasibility
     assert found is not None
     (conflict,) = found.conflicts
     assert (conflict.limit, conflict.asked) == ("max_ttft", 0.001)
     assert conflict.needed is not None
     assert found.highest_target is None
-    assert answer.reason.startswith("TTFT 0.001 s is out of reach: the TTFT would have to be 0.18")
-    assert answer.reason.endswith("no target works with the other limits")
+    assert reason_of(answer).startswith(
+        "TTFT 0.001 s is out of reach: the TTFT would have to be 0.18"
+    )
+    assert reason_of(answer).endswith("no target works with the other limits")
     works = Limits(50.0, max_ttft=conflict.needed * (1 + 1e-9))
-    assert best(scenario, cluster, works, calibration, small_space).status == "optimal"
+    assert best(Problem(scenario, cluster, works, calibration, small_space)).status == "optimal"
     never = Limits(50.0, max_ttft=conflict.needed * 0.999)
-    assert best(scenario, cluster, never, calibration, small_space).status == "infeasible"
+    assert best(Problem(scenario, cluster, never, calibration, small_space)).status == "infeasible"
 
 
 ONE_WORKER = Space(
@@ -79,12 +88,12 @@ def test_each_limit_of_the_smallest_set_has_a_way_out(
 ) -> None:
     """No limit alone is the trouble; each, set to what it would have to be, makes the rest work."""
     cluster = default_cluster("gb200", 72)
-    answer = best(scenario, cluster, STRAINED, calibration, ONE_WORKER)
+    answer = best(Problem(scenario, cluster, STRAINED, calibration, ONE_WORKER))
     found = answer.infeasibility
     assert found is not None
     ways = {each.limit: each.needed for each in found.conflicts}
     assert len(ways) > 1
-    assert "cannot be met together" in answer.reason
+    assert "cannot be met together" in reason_of(answer)
     free: dict[str, Any] = {"max_ttft": None, "concurrency": None, "target": 1.0}
     for name, needed in ways.items():
         assert needed is not None
@@ -97,18 +106,18 @@ def test_each_limit_of_the_smallest_set_has_a_way_out(
         }
         for limits in (alone, others | {name: eased[name]}):
             asked = replace(STRAINED, **limits)
-            assert best(scenario, cluster, asked, calibration, ONE_WORKER).predicted
+            assert best(Problem(scenario, cluster, asked, calibration, ONE_WORKER)).predicted
 
 
 def test_the_nearest_target_is_named(scenario: Scenario, calibration: Calibration) -> None:
     cluster = default_cluster("gb200", 72)
     limits = Limits(10_000.0, max_ttft=30.0, concurrency=100)
-    found = best(scenario, cluster, limits, calibration, ONE_WORKER).infeasibility
+    found = best(Problem(scenario, cluster, limits, calibration, ONE_WORKER)).infeasibility
     assert found is not None
     assert found.highest_target is not None
     assert found.conflicts[0].limit == "target"
     nearest = replace(limits, target=found.highest_target * (1 - 1e-9))
-    assert best(scenario, cluster, nearest, calibration, ONE_WORKER).predicted
+    assert best(Problem(scenario, cluster, nearest, calibration, ONE_WORKER)).predicted
     assert explain_infeasibility(found).endswith(
         f"the nearest target that works is {math.floor(10 * found.highest_target) / 10} tok/s/user"
     )
@@ -128,9 +137,11 @@ def test_every_remedy_works(scenario: Scenario, calibration: Calibration) -> Non
         rate = rng.choice((None, round(math.exp(rng.uniform(1.0, 5.5)), 1)))
 
         def found(limits: Limits, rate: float | None, racks: int = 72) -> Infeasibility | None:
-            goal = Goal() if rate is None else Goal("gpus", rate=rate)
+            goal = Objective() if rate is None else Objective("gpus", rate=rate)
             cluster = default_cluster("gb200", racks)
-            return best(scenario, cluster, limits, calibration, space, goal=goal).infeasibility
+            return best(
+                Problem(scenario, cluster, limits, calibration, space, objective=goal)
+            ).infeasibility
 
         if (failed := found(asked, rate)) is None:
             continue
@@ -139,7 +150,7 @@ def test_every_remedy_works(scenario: Scenario, calibration: Calibration) -> Non
         for name, needed in (ways | {"target": failed.highest_target}).items():
             if needed is None:
                 continue
-            value = printed(name, needed)
+            value = rounded(name, needed)
             assert f"{value:g}" in said or f"{value:.1f}" in said
             tried[name] += 1
             if name == "rate":
@@ -157,26 +168,29 @@ def test_every_remedy_works(scenario: Scenario, calibration: Calibration) -> Non
 
 def test_a_rate_beyond_all_gpus(scenario: Scenario, calibration: Calibration) -> None:
     cluster = default_cluster("gb200", 72)
-    goal = Goal("gpus", rate=3000.0)
+    goal = Objective("gpus", rate=3000.0)
     limits = Limits(50.0, 64)
-    answer = best(scenario, cluster, limits, calibration, ONE_WORKER, goal=goal)
+    answer = best(Problem(scenario, cluster, limits, calibration, ONE_WORKER, objective=goal))
     assert answer.infeasibility is not None
     rate, budget = answer.infeasibility.conflicts
     assert (rate.limit, rate.asked) == ("rate", 3000.0)
     assert (budget.limit, budget.asked) == ("max_gpus", 64.0)
     assert rate.needed is not None
     assert budget.needed is not None
-    assert answer.reason.startswith(
+    assert reason_of(answer).startswith(
         "3000 requests/s and a budget of 64 GPUs cannot be met together: with all other limits "
         "kept the rate would have to be "
     )
-    assert f"; or the budget would have to be {budget.needed:.0f} GPUs" in answer.reason
+    assert f"; or the budget would have to be {budget.needed:.0f} GPUs" in reason_of(answer)
 
     def found(rate: float, gpus: int) -> bool:
         racks = default_cluster("gb200", max(72, gpus))
-        asked, wanted = replace(limits, max_gpus=gpus), Goal("gpus", rate=rate)
+        asked, wanted = replace(limits, max_gpus=gpus), Objective("gpus", rate=rate)
         return (
-            best(scenario, racks, asked, calibration, ONE_WORKER, goal=wanted).predicted is not None
+            best(
+                Problem(scenario, racks, asked, calibration, ONE_WORKER, objective=wanted)
+            ).predicted
+            is not None
         )
 
     assert found(rate.needed, 64)
@@ -190,34 +204,40 @@ def test_a_rate_beyond_the_cluster_names_its_gpus(
 ) -> None:
     prefill = default_cluster("b200", 16)
     answer = best(
-        scenario,
-        default_cluster("gb200", 40),
-        Limits(50.0, 72),
-        calibration,
-        ONE_WORKER,
-        goal=Goal("gpus", rate=1000.0),
-        prefill_cluster=prefill,
+        Problem(
+            scenario,
+            default_cluster("gb200", 40),
+            Limits(50.0, 72),
+            calibration,
+            ONE_WORKER,
+            objective=Objective("gpus", rate=1000.0),
+            prefill_cluster=prefill,
+        )
     )
-    assert "1000 requests/s and the 56 GPUs of the cluster cannot be met" in answer.reason
+    assert "1000 requests/s and the 56 GPUs of the cluster cannot be met" in reason_of(answer)
     vast = best(
-        scenario,
-        default_cluster("gb200", 72),
-        Limits(50.0),
-        calibration,
-        ONE_WORKER,
-        goal=Goal("gpus", rate=1e6),
+        Problem(
+            scenario,
+            default_cluster("gb200", 72),
+            Limits(50.0),
+            calibration,
+            ONE_WORKER,
+            objective=Objective("gpus", rate=1e6),
+        )
     )
-    assert "the budget would have to be more than 65,536 GPUs" in vast.reason
+    assert "the budget would have to be more than 65,536 GPUs" in reason_of(vast)
 
 
 def test_a_rate_and_a_ttft(scenario: Scenario, calibration: Calibration) -> None:
     """What each limit would have to be works with all others kept."""
-    cluster, goal = default_cluster("b200", 72), Goal("gpus", rate=110.0)
+    cluster, goal = default_cluster("b200", 72), Objective("gpus", rate=110.0)
     space = Space(
         prefill_workers=(1, 2, 4), decode_workers=(1, 2, 4, 8), decode_gpus=(8,), batch_ratio=1.1
     )
     limits = Limits(100.0, max_ttft=0.3)
-    found = best(scenario, cluster, limits, calibration, space, goal=goal).infeasibility
+    found = best(
+        Problem(scenario, cluster, limits, calibration, space, objective=goal)
+    ).infeasibility
     assert found is not None
     needed = {each.limit: each.needed for each in found.conflicts}
     assert set(needed) == {"target", "max_ttft", "rate", "max_gpus"}
@@ -229,7 +249,7 @@ def test_a_rate_and_a_ttft(scenario: Scenario, calibration: Calibration) -> None
         (replace(limits, max_ttft=ttft), True),
         (replace(limits, max_ttft=ttft / 1.006), False),
     ):
-        answer = best(scenario, cluster, changed, calibration, space, goal=goal)
+        answer = best(Problem(scenario, cluster, changed, calibration, space, objective=goal))
         assert (answer.status == "optimal") is works
 
 
@@ -238,7 +258,7 @@ def test_prefill_that_cannot_keep_one_slot_full_throttles_its_users(
 ) -> None:
     space = Space(prefill_workers=(1,), prefill_gpus=(4,), decode_workers=(16,), decode_gpus=(4,))
     long = scenario.model_copy(update={"isl": 100_000, "osl": 2})
-    answer = best(long, default_cluster("gb200", 72), Limits(1.0), calibration, space)
+    answer = best(Problem(long, default_cluster("gb200", 72), Limits(1.0), calibration, space))
     assert answer.predicted is not None
     assert answer.predicted.batch_in_flight < 1.0
     assert answer.predicted.prefill_load == pytest.approx(MOST_LOAD)

@@ -4,8 +4,8 @@ import pytest
 
 from costmodel.calibration import Calibration
 from costmodel.results import Scenario
-from optimizer import Limits, best, curve
-from optimizer.shadow import wider_questions
+from optimizer import Limits, Problem, best, curve
+from optimizer.sensitivity import wider_problems
 from presets import InputError, default_cluster
 
 
@@ -14,8 +14,8 @@ def test_within_the_data_nothing_is_extrapolated(
     sku: str, scenario: Scenario, calibration: Calibration
 ) -> None:
     cluster, targets = default_cluster(sku, 72), [30.0, 75.0, 125.0, 250.0]
-    inside = curve(scenario, cluster, targets, Limits(1.0, within_data=True), calibration)
-    whole = curve(scenario, cluster, targets, Limits(1.0), calibration)
+    inside = curve(Problem(scenario, cluster, Limits(1.0, within_data=True), calibration), targets)
+    whole = curve(Problem(scenario, cluster, Limits(1.0), calibration), targets)
     for few, all_of in zip(inside, whole, strict=True):
         assert few.prediction is not None
         assert all_of.prediction is not None
@@ -39,12 +39,13 @@ def test_what_lies_outside_the_data_is_told(
 ) -> None:
     asked, cluster = scenario.model_copy(update=changes), default_cluster(sku, 72)
     with pytest.raises(InputError, match=f"within_data: no decode worker .*: {reason}; leave"):
-        best(asked, cluster, Limits(60.0, within_data=True), calibration)
+        best(Problem(asked, cluster, Limits(60.0, within_data=True), calibration))
 
 
 def test_within_the_data_the_machine_has_no_shadow_price(
     scenario: Scenario, calibration: Calibration
 ) -> None:
     limits = Limits(60.0, within_data=True)
-    found = {each.limit for each in wider_questions(default_cluster("b200", 72), limits)}
+    problem = Problem(scenario, default_cluster("b200", 72), limits, calibration)
+    found = {each.limit for each in wider_problems(problem)}
     assert found == {"max_gpus", "target"}

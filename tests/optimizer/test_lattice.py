@@ -5,9 +5,8 @@ from costmodel.calibration import Calibration
 from costmodel.predictions import predict
 from costmodel.results import Scenario
 from costmodel.serving import MOST_LOAD
-from optimizer import Limits, Space
+from optimizer import Limits, Problem, Space
 from optimizer.entries import joined
-from optimizer.ground import Ground
 from optimizer.lattice import configuration_of, evaluate
 from presets import InputError, default_cluster
 from topology import group_table
@@ -18,7 +17,7 @@ def test_lattice_and_prediction_agree(
     sku: str, scenario: Scenario, calibration: Calibration
 ) -> None:
     cluster = default_cluster(sku, 72)
-    lattice = evaluate(Space(batch_ratio=1.1), scenario, Ground(cluster), calibration, Limits(1.0))
+    lattice = evaluate(Problem(scenario, cluster, Limits(1.0), calibration, Space(batch_ratio=1.1)))
     full = lattice.front.take(np.arange(0, len(lattice.front), 97))
     throttled = lattice.throttled.take(np.arange(0, len(lattice.throttled), 23))
     assert len(full) > 20 < len(throttled)
@@ -52,7 +51,7 @@ def test_every_wide_b200_worker_is_there_and_crosses_the_nic(
     scenario: Scenario, calibration: Calibration
 ) -> None:
     cluster = default_cluster("b200", 72)
-    lattice = evaluate(Space(batch_ratio=1.2), scenario, Ground(cluster), calibration, Limits(1.0))
+    lattice = evaluate(Problem(scenario, cluster, Limits(1.0), calibration, Space(batch_ratio=1.2)))
     kinds = {(shape.gpus, shape.attention) for shape in lattice.states.shapes}
     assert {(gpus, mode) for gpus in (16, 32, 64) for mode in ("tp", "dp")} <= kinds
     for gpus, path in group_table(cluster, (16, 32, 64)).items():
@@ -66,8 +65,8 @@ def test_a_slower_cut_changes_nothing_among_the_fast(
     scenario: Scenario, calibration: Calibration, small_space: Space
 ) -> None:
     cluster = default_cluster("gb200", 72)
-    whole = evaluate(small_space, scenario, Ground(cluster), calibration, Limits(1.0))
-    fast = evaluate(small_space, scenario, Ground(cluster), calibration, Limits(1.0), slowest=100.0)
+    problem = Problem(scenario, cluster, Limits(1.0), calibration, small_space)
+    whole, fast = evaluate(problem), evaluate(problem, slowest=100.0)
     assert whole.candidates == fast.candidates
     assert fast.evaluated < whole.evaluated
     kept = whole.front.take(whole.states.tok_s_per_user[whole.front.state] >= 100.0)
@@ -79,8 +78,8 @@ def test_a_ttft_limit_is_kept(
     scenario: Scenario, calibration: Calibration, small_space: Space
 ) -> None:
     cluster = default_cluster("gb200", 72)
-    free = evaluate(small_space, scenario, Ground(cluster), calibration, Limits(1.0, max_ttft=1e6))
-    tight = evaluate(small_space, scenario, Ground(cluster), calibration, Limits(1.0, max_ttft=0.5))
+    problem = Problem(scenario, cluster, Limits(1.0, max_ttft=1e6), calibration, small_space)
+    free, tight = evaluate(problem), evaluate(problem.within(Limits(1.0, max_ttft=0.5)))
     assert 0 < tight.feasible.sum() < free.feasible.sum()
     configurations = [
         configuration_of(tight, int(state), int(column), int(users))
@@ -96,26 +95,19 @@ def test_a_budget_too_small_for_any_deployment(
 ) -> None:
     cluster = default_cluster("gb200", 72)
     with pytest.raises(InputError, match=r"max_gpus 7 is too few .* takes 8"):
-        evaluate(Space(), scenario, Ground(cluster, None, 7), calibration, Limits(1.0))
+        evaluate(Problem(scenario, cluster, Limits(1.0, 7), calibration))
     few = default_cluster("gb200", 4)
     with pytest.raises(InputError, match=r"^gpus 4 is too few on gb200; .* takes 8"):
-        evaluate(Space(), scenario, Ground(few), calibration, Limits(1.0))
+        evaluate(Problem(scenario, few, Limits(1.0), calibration, Space()))
 
 
 def test_72_gpus_decode_only_beside_a_second_rack(
     scenario: Scenario, calibration: Calibration
 ) -> None:
     space = Space(decode_gpus=(72,), batch_ratio=1.5)
-    lattice = evaluate(
-        space, scenario, Ground(default_cluster("gb200", 144), None, 144), calibration, Limits(1.0)
-    )
+    racks = default_cluster("gb200", 144)
+    lattice = evaluate(Problem(scenario, racks, Limits(1.0, 144), calibration, space))
     assert lattice.feasible.sum() > 0
     assert {shape.eplb_slots for shape in lattice.states.shapes} == {288}
     with pytest.raises(InputError, match="max_gpus 72"):
-        evaluate(
-            space,
-            scenario,
-            Ground(default_cluster("gb200", 144)),
-            calibration,
-            Limits(1.0),
-        )
+        evaluate(Problem(scenario, racks, Limits(1.0), calibration, space))

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from costmodel.calibration import Calibration
 from costmodel.predictions import predict
 from costmodel.results import Scenario
-from optimizer import Answer, Goal, Limits, Shape, Space, best, curve
-from optimizer.goal import Objective
-from optimizer.ground import Ground
+from optimizer import Answer, Limits, Objective, Problem, Shape, Space, best, curve
+from optimizer.objective import ObjectiveName
 from optimizer.states import decode_states
 from presets import ClusterSpec, default_cluster
 
@@ -50,7 +49,9 @@ def test_raising_the_target_never_raises_throughput(
 ) -> None:
     rising, free = np.linspace(10.0, 400.0, 60).tolist(), Limits(1.0)
     cluster = default_cluster(sku, 72)
-    found = [throughput(each) for each in curve(scenario, cluster, rising, free, calibration)]
+    found = [
+        throughput(each) for each in curve(Problem(scenario, cluster, free, calibration), rising)
+    ]
     assert all(after <= before * (1 + 1e-9) for before, after in pairwise(found))
     assert found[0] > found[-1] == 0.0
 
@@ -88,14 +89,14 @@ def hold_law(
     fast: ClusterSpec,
 ) -> None:
     """Better links lower neither what the old winner does on them nor the best answer."""
-    winner = best(scenario, slow, Limits(target), calibration, SPACE)
+    winner = best(Problem(scenario, slow, Limits(target), calibration, SPACE))
     if winner.predicted is None:
         return
     before = throughput(winner)
     same = predict([winner.predicted.configuration], scenario, fast, calibration)[0]
     assert same.prediction.total_tok_s_per_gpu >= before * (1 - 1e-3)
     assert same.prediction.tok_s_per_user >= target * (1 - 1e-9)
-    found = best(scenario, fast, Limits(target), calibration, SPACE)
+    found = best(Problem(scenario, fast, Limits(target), calibration, SPACE))
     assert throughput(found) >= before * (1 - WHOLE_USERS)
 
 
@@ -107,7 +108,7 @@ def test_a_full_prefill_wastes_no_bandwidth(
     slow, free = default_cluster("b200", 72), Limits(1.0)
     rising = np.geomspace(12.0, 330.0, 40).tolist()
     before, after = (
-        [throughput(each) for each in curve(scenario, cluster, rising, free, calibration)]
+        [throughput(each) for each in curve(Problem(scenario, cluster, free, calibration), rising)]
         for cluster in (slow, slow.model_copy(update=change))
     )
     assert all(fast >= first * (1 - WHOLE_USERS) for first, fast in zip(before, after, strict=True))
@@ -144,7 +145,7 @@ def speeds(
     scenario: Scenario, cluster: ClusterSpec, calibration: Calibration, space: Space
 ) -> dict[tuple[Shape, int], float]:
     """Interactivity of every decode state [token/s]."""
-    states = decode_states(space, scenario, Ground(cluster), calibration)
+    states = decode_states(Problem(scenario, cluster, Limits(1.0), calibration, space))
     return {
         (states.shape_of(i), int(states.batch[i])): float(states.tok_s_per_user[i])
         for i in range(len(states))
@@ -158,11 +159,13 @@ def test_a_higher_price_never_lowers_the_cost(
 ) -> None:
     cheap, dear = (
         best(
-            scenario,
-            ClusterSpec(sku="b200", gpus=72, price_usd_per_hour=value),
-            Limits(target),
-            calibration,
-            SPACE,
+            Problem(
+                scenario,
+                ClusterSpec(sku="b200", gpus=72, price_usd_per_hour=value),
+                Limits(target),
+                calibration,
+                SPACE,
+            )
         ).prediction
         for value in (price, price * factor)
     )
@@ -217,7 +220,7 @@ def test_no_wider_limit_makes_an_answer_worse(
     calibration: Calibration,
     sku: str,
     workload: tuple[int, int],
-    objective: Objective,
+    objective: ObjectiveName,
     asked: tuple[Limits, Limits],
 ) -> None:
     """Users and slots are whole, so that TTFT does not rise evenly with the batch."""
@@ -225,15 +228,15 @@ def test_no_wider_limit_makes_an_answer_worse(
     served = scenario.model_copy(
         update={"isl": workload[0], "osl": workload[1], "precision": precision}
     )
-    cluster, goal = default_cluster(sku, 72), Goal(objective)
+    cluster, goal = default_cluster(sku, 72), Objective(objective)
     narrow, wide = (
-        best(served, cluster, limits, calibration, SMALL, goal=goal) for limits in asked
+        best(Problem(served, cluster, limits, calibration, SMALL, goal)) for limits in asked
     )
-    if narrow.value is None:
+    if narrow.winner is None:
         return
-    assert wide.value is not None
-    worse = wide.value.amount / narrow.value.amount
-    worse = 1 / worse if narrow.value.more_is_better else worse
+    assert wide.winner is not None
+    worse = wide.winner.amount / narrow.winner.amount
+    worse = 1 / worse if narrow.winner.value.more_is_better else worse
     assert worse <= 1 + WIDER
     for answer, limits in zip((narrow, wide), asked, strict=True):
         # What the search holds for within a limit, a prediction finds within it as well.

@@ -5,10 +5,9 @@ from hypothesis import strategies as st
 from costmodel.calibration import Calibration
 from costmodel.results import Scenario
 from optimizer.columns import all_columns
-from optimizer.goal import Goal
-from optimizer.ground import Ground
 from optimizer.placement import packs
 from optimizer.prefill import prefill_options
+from optimizer.problem import Limits, Problem
 from optimizer.space import Space
 from optimizer.states import decode_states
 from presets import InputError, default_cluster
@@ -33,11 +32,10 @@ def test_workers_need_room_in_the_domains(
 def test_fleets_that_find_no_room_are_no_columns(
     scenario: Scenario, calibration: Calibration
 ) -> None:
-    ground = Ground(default_cluster("gb200", 144), None, 144)
     space = Space(decode_gpus=(16,), batch_ratio=2.0)
-    states = decode_states(space, scenario, ground, calibration)
-    options = prefill_options(space, scenario, ground, calibration)
-    pairs = all_columns(space, states, options, ground, Goal())[16]
+    problem = Problem(scenario, default_cluster("gb200", 144), Limits(1.0, 144), calibration, space)
+    states, options = decode_states(problem), prefill_options(problem)
+    pairs = all_columns(problem, states, options)[16]
     assert pairs.decode_workers.max() == 8
     assert pairs.gpus.max() <= 144
     assert (pairs.weight[1:] >= pairs.weight[:-1]).all()

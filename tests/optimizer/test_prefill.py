@@ -15,11 +15,10 @@ from costmodel.calibration import Calibration
 from costmodel.inputs import BoolArray, IntArray
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Predicted, Scenario
-from optimizer import Answer, Limits, Space, allowed_shapes, best, curve
+from optimizer import Answer, Limits, Problem, Space, allowed_shapes, best, curve
 from optimizer.entries import joined
-from optimizer.ground import Ground
-from optimizer.next_rows import row_of
-from optimizer.retune import fleet_of, retuning_of, with_settings
+from optimizer.robustness.next_rows import row_of
+from optimizer.robustness.retune import fleet_of, retuning_of, with_settings
 from optimizer.space import batch_grid
 from presets import default_cluster
 
@@ -89,7 +88,7 @@ def test_search_equals_enumeration(
     longest = np.inf if max_ttft is None else 1e3 * max_ttft
     for target in (40.0, 90.0):
         limits = Limits(target, max_ttft=max_ttft, concurrency=users)
-        answer = best(long, GB200, limits, calibration, SMALL)
+        answer = best(Problem(long, GB200, limits, calibration, SMALL))
         costs = [
             each.prediction.usd_per_m_total_tokens
             for each in every
@@ -102,8 +101,8 @@ def test_search_equals_enumeration(
 
 def test_a_limit_that_only_shared_prefill_meets(long: Scenario, calibration: Calibration) -> None:
     limits = Limits(60.0, max_ttft=0.4)
-    assert best(long, GB200, limits, calibration, DP_ONLY).status == "infeasible"
-    answer = best(long, GB200, limits, calibration, BOTH)
+    assert best(Problem(long, GB200, limits, calibration, DP_ONLY)).status == "infeasible"
+    answer = best(Problem(long, GB200, limits, calibration, BOTH))
     assert mode(answer) == "tp"
     assert answer.prediction is not None
     assert answer.configuration is not None
@@ -116,17 +115,17 @@ def test_a_limit_that_only_shared_prefill_meets(long: Scenario, calibration: Cal
 def test_the_shortest_ttft_is_that_of_shared_prefill(
     long: Scenario, calibration: Calibration
 ) -> None:
-    failed = best(long, GB200, Limits(60.0, max_ttft=0.1), calibration, BOTH).infeasibility
+    failed = best(Problem(long, GB200, Limits(60.0, max_ttft=0.1), calibration, BOTH)).infeasibility
     assert failed is not None
     conflict = next(each for each in failed.conflicts if each.limit == "max_ttft")
-    own = best(long, GB200, Limits(60.0, max_ttft=0.1), calibration, DP_ONLY).infeasibility
+    own = best(Problem(long, GB200, Limits(60.0, max_ttft=0.1), calibration, DP_ONLY)).infeasibility
     assert own is not None
     other = next(each for each in own.conflicts if each.limit == "max_ttft")
     assert conflict.needed is not None
     assert other.needed is not None
     assert conflict.needed < other.needed
     reached = Limits(60.0, max_ttft=conflict.needed * (1 + 1e-6), concurrency=1)
-    assert mode(best(long, GB200, reached, calibration, BOTH)) == "tp"
+    assert mode(best(Problem(long, GB200, reached, calibration, BOTH))) == "tp"
 
 
 @settings(max_examples=10, deadline=None)
@@ -135,7 +134,9 @@ def test_a_wider_choice_is_never_worse(
     long: Scenario, calibration: Calibration, target: float, max_ttft: float
 ) -> None:
     limits = Limits(target, max_ttft=max_ttft)
-    own, both = (best(long, GB200, limits, calibration, space) for space in (DP_ONLY, BOTH))
+    own, both = (
+        best(Problem(long, GB200, limits, calibration, space)) for space in (DP_ONLY, BOTH)
+    )
     assert throughput(both) >= throughput(own)
     if both.prediction is not None:
         assert both.prediction.ttft_ms <= 1e3 * max_ttft * (1 + 1e-9)
@@ -185,7 +186,9 @@ def rising(
 ) -> list[Answer]:
     """Answers from 15 tokens/s up to the fastest."""
     targets = np.geomspace(15.0, 280.0, 12).tolist()
-    return curve(scenario, GB200, targets, Limits(1.0, max_ttft=max_ttft), calibration, space)
+    return curve(
+        Problem(scenario, GB200, Limits(1.0, max_ttft=max_ttft), calibration, space), targets
+    )
 
 
 def nothing(gpus: IntArray, *_: object) -> BoolArray:
@@ -195,21 +198,23 @@ def nothing(gpus: IntArray, *_: object) -> BoolArray:
 
 def test_only_shared_prefill_may_be_asked_for(long: Scenario, calibration: Calibration) -> None:
     shared = replace(BOTH, prefill_attention=("tp",))
-    answer = best(long, GB200, Limits(60.0), calibration, shared)
+    answer = best(Problem(long, GB200, Limits(60.0), calibration, shared))
     assert mode(answer) == "tp"
     # It costs GPUs that dp does not need.
-    assert throughput(answer) < throughput(best(long, GB200, Limits(60.0), calibration, DP_ONLY))
+    assert throughput(answer) < throughput(
+        best(Problem(long, GB200, Limits(60.0), calibration, DP_ONLY))
+    )
 
 
 def test_a_shared_fleet_is_retuned_and_measured_as_it_is(
     long: Scenario, calibration: Calibration
 ) -> None:
     limits = Limits(60.0, max_ttft=0.5)
-    answer = best(long, GB200, limits, calibration, BOTH)
+    answer = best(Problem(long, GB200, limits, calibration, BOTH))
     assert answer.configuration is not None
     assert answer.configuration.prefill_attention == "tp"
     fleet = fleet_of(answer.configuration)
-    retuned = retuning_of([fleet], long, Ground(GB200), limits, calibration, BOTH).under(
+    retuned = retuning_of([fleet], Problem(long, GB200, limits, calibration, BOTH)).under(
         calibration
     )
     (setting,) = with_settings([fleet], retuned)
@@ -219,4 +224,4 @@ def test_a_shared_fleet_is_retuned_and_measured_as_it_is(
     found = float(retuned.total_tok_s_per_gpu[0])
     assert again.prediction.total_tok_s_per_gpu == pytest.approx(found, rel=1e-6)
     assert found >= throughput(answer) * (1 - 1e-6)
-    assert row_of(setting, long, GB200).prefill_attention == "tp"
+    assert row_of(setting, answer.problem).prefill_attention == "tp"

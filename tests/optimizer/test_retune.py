@@ -9,13 +9,11 @@ from costmodel.calibration import Calibration, load_calibration, shipped_calibra
 from costmodel.draws import draw_constants, drawn, single
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Scenario
-from optimizer import Limits, Space, best
-from optimizer.ground import Ground
-from optimizer.retune import fleet_of, retuning_of, with_settings
+from optimizer import Limits, Problem, Space, best
+from optimizer.robustness.retune import fleet_of, retuning_of, with_settings
 from presets import default_cluster
 
 GB200 = default_cluster("gb200", 72)
-GROUND = Ground(GB200)
 SHAPES: list[tuple[int, int, int, int, Literal["tp", "dp"], int, int]] = [
     (2, 1, 32, 32, "dp", 2, 0),
     (1, 4, 8, 8, "tp", 3, 0),
@@ -75,10 +73,10 @@ def alone(fleet: Configuration) -> Space:
 def test_retuned_fleets_are_what_a_search_of_their_batches_finds(
     limits: Limits, scenario: Scenario, calibration: Calibration
 ) -> None:
-    retuned = retuning_of(FLEETS, scenario, GROUND, limits, calibration).under(calibration)
+    retuned = retuning_of(FLEETS, Problem(scenario, GB200, limits, calibration)).under(calibration)
     answers = with_settings(FLEETS, retuned)
     for place, fleet in enumerate(FLEETS):
-        found = best(scenario, GB200, limits, calibration, alone(fleet))
+        found = best(Problem(scenario, GB200, limits, calibration, alone(fleet)))
         retuned_to = float(retuned.total_tok_s_per_gpu[place])
         if found.configuration is None:
             assert answers[place] is None
@@ -105,7 +103,7 @@ def test_settings_meet_the_limits_and_give_what_is_said(
 
     scenario, calibration = Scenario(model=load_model("deepseek-r1-0528")), load_calibration()
     limits = Limits(target, max_ttft=ttft, concurrency=users, min_confidence=confidence)
-    retuned = retuning_of(FLEETS, scenario, GROUND, limits, calibration).under(calibration)
+    retuned = retuning_of(FLEETS, Problem(scenario, GB200, limits, calibration)).under(calibration)
     for place, answer in enumerate(with_settings(FLEETS, retuned)):
         if answer is None:
             assert retuned.total_tok_s_per_gpu[place] == 0.0
@@ -126,7 +124,7 @@ def test_settings_meet_the_limits_and_give_what_is_said(
 
 def test_a_lower_target_never_gives_less(scenario: Scenario, calibration: Calibration) -> None:
     values = [
-        retuning_of(FLEETS, scenario, GROUND, Limits(target), calibration)
+        retuning_of(FLEETS, Problem(scenario, GB200, Limits(target), calibration))
         .under(calibration)
         .total_tok_s_per_gpu
         for target in (200.0, 150.0, 100.0, 60.0)
@@ -137,7 +135,7 @@ def test_a_lower_target_never_gives_less(scenario: Scenario, calibration: Calibr
 def test_many_draws_at_once_are_each_alone(scenario: Scenario) -> None:
     file = shipped_calibration()
     constants = draw_constants(file, 3, 0)
-    retuning = retuning_of(FLEETS, scenario, GROUND, Limits(100.0), file.calibration)
+    retuning = retuning_of(FLEETS, Problem(scenario, GB200, Limits(100.0), file.calibration))
     every = retuning.under(drawn(file, constants)).total_tok_s_per_gpu
     assert every.shape == (3, len(FLEETS))
     for draw in range(3):

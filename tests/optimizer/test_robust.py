@@ -12,10 +12,10 @@ from costmodel.draws import draw_constants, single
 from costmodel.observations import configuration_key
 from costmodel.results import Configuration, Scenario
 from costmodel.validation import validate
-from optimizer import Goal, Limits, Space, best
-from optimizer.ground import Ground
-from optimizer.next_rows import gain_of, next_rows, row_of
-from optimizer.robust import Trials, holdings, steps_of, try_draws
+from optimizer import Limits, Problem, Space, best
+from optimizer.robustness.holdings import holdings
+from optimizer.robustness.next_rows import gain_of, next_rows, row_of
+from optimizer.robustness.trials import Trials, steps_of, try_draws
 from optimizer.space import shape_of
 from optimizer.worth import worth_of
 from presets import InputError, default_cluster, load_model, serving_rows
@@ -32,6 +32,7 @@ SPACE = Space(
 )
 LIMITS = Limits(90.0)
 B200 = default_cluster("b200", 72)
+PROBLEM = Problem(SCENARIO, B200, LIMITS, shipped_calibration().calibration, SPACE)
 
 
 def scaled(factor: float) -> CalibrationFile:
@@ -48,39 +49,44 @@ def scaled(factor: float) -> CalibrationFile:
 
 @cache
 def winner() -> Configuration:
-    found = best(SCENARIO, B200, LIMITS, shipped_calibration().calibration, SPACE)
+    found = best(PROBLEM)
     assert found.configuration is not None
     return found.configuration
 
 
 @cache
 def trials(factor: float = 1.0, draws: int = 40) -> Trials:
-    return try_draws(winner(), SCENARIO, B200, LIMITS, scaled(factor), SPACE, draws=draws)
+    return try_draws(winner(), PROBLEM, scaled(factor), draws=draws)
 
 
 def test_without_uncertainty_the_winner_always_stays_best() -> None:
     found = holdings(trials(0.0, 4))
-    for held in (found.configured, found.retuned, found.structure):
-        assert (held.best, held.near, held.meets, held.regret) == (1.0, 1.0, 1.0, 0.0)
+    for held in (found.as_configured, found.retuned, found.structure):
+        assert (
+            held.stays_best,
+            held.within_1_percent,
+            held.meets_limits,
+            held.expected_regret,
+        ) == (1.0, 1.0, 1.0, 0.0)
     assert found.challengers == ()
     assert found.on_average is None
-    rows = next_rows(trials(0.0, 4), SCENARIO, B200, scaled(0.0), ())
-    assert [(row.gain, row.changes) for row in rows] == [(0.0, 0.0)] * 3
+    rows = next_rows(trials(0.0, 4), PROBLEM, scaled(0.0), ())
+    assert [(row.expected_gain, row.changes_choice) for row in rows] == [(0.0, 0.0)] * 3
 
 
 def test_readings_of_the_winner_widen() -> None:
     found = holdings(trials())
     assert (found.draws, found.seed) == (40, 0)
-    assert found.feasible == 40
-    readings = (found.configured, found.retuned, found.structure)
+    assert found.feasible_draws == 40
+    readings = (found.as_configured, found.retuned, found.structure)
     for held in readings:
-        assert 0.0 <= held.best <= held.near <= held.meets <= 1.0
-        assert held.regret is not None
-        assert 0.0 <= held.regret < 1.0
+        assert 0.0 <= held.stays_best <= held.within_1_percent <= held.meets_limits <= 1.0
+        assert held.expected_regret is not None
+        assert 0.0 <= held.expected_regret < 1.0
     for narrow, wide in pairwise(readings):
-        assert narrow.best <= wide.best
-        assert narrow.meets <= wide.meets
-    assert found.configured.best < 1.0  # another batch would often suit better
+        assert narrow.stays_best <= wide.stays_best
+        assert narrow.meets_limits <= wide.meets_limits
+    assert found.as_configured.stays_best < 1.0  # another batch would often suit better
 
 
 def test_a_little_uncertainty_moves_throughput_less_than_much() -> None:
@@ -92,7 +98,7 @@ def test_nothing_better_is_missed_in_the_shortlist() -> None:
     file, found = scaled(1.0), trials()
     constants = draw_constants(file, 40, 0)
     for draw in (15, 39):  # no draw that the shortlist was made with
-        whole = best(SCENARIO, B200, LIMITS, single(file, constants, draw), SPACE)
+        whole = best(PROBLEM.under(single(file, constants, draw)))
         assert whole.prediction is not None
         assert found.best[draw] >= whole.prediction.total_tok_s_per_gpu * (1 - 1e-3)
 
@@ -101,11 +107,8 @@ def test_the_same_seed_gives_the_same_answer_and_progress_is_told() -> None:
     seen: list[int] = []
     again = try_draws(
         winner(),
-        SCENARIO,
-        B200,
-        LIMITS,
+        PROBLEM,
         scaled(1.0),
-        SPACE,
         draws=40,
         progress=lambda: seen.append(1),
     )
@@ -124,7 +127,7 @@ def made(retuned: list[list[float]], configured: list[float], meets: list[bool])
         winner(),
         fleets,
         fleets,
-        worth_of(fleets, Goal(), SCENARIO, Ground(B200)),
+        worth_of(fleets, PROBLEM),
         np.array(retuned),
         np.array(configured),
         np.array(meets),
@@ -140,34 +143,40 @@ def test_shares_and_regrets_redone_by_hand() -> None:
             [True, True, False, False],
         )
     )
-    assert found.feasible == 3
-    assert (found.configured.best, found.configured.meets) == (0.25, 0.5)
-    assert found.configured.regret == pytest.approx((0.0 + 26.0 / 125.0) / 2)
-    assert (found.retuned.best, found.retuned.meets) == (0.25, 0.5)
-    assert found.retuned.regret == pytest.approx(0.1)
-    assert [share for _, share in found.challengers] == [0.5]
+    assert found.feasible_draws == 3
+    assert (found.as_configured.stays_best, found.as_configured.meets_limits) == (0.25, 0.5)
+    assert found.as_configured.expected_regret == pytest.approx((0.0 + 26.0 / 125.0) / 2)
+    assert (found.retuned.stays_best, found.retuned.meets_limits) == (0.25, 0.5)
+    assert found.retuned.expected_regret == pytest.approx(0.1)
+    assert [each.best for each in found.challengers] == [0.5]
     assert found.on_average is not None
-    assert found.on_average[1] == pytest.approx(255.0 / 200.0 - 1.0)
+    assert found.on_average.gain == pytest.approx(255.0 / 200.0 - 1.0)
 
 
 def test_a_winner_that_never_meets_the_limits_has_no_regret() -> None:
     found = holdings(made([[0.0, 2.0]], [5.0], [False]))
-    assert (found.retuned.best, found.retuned.meets, found.retuned.regret) == (0.0, 0.0, None)
-    assert found.challengers[0][1] == 1.0
+    assert (
+        found.retuned.stays_best,
+        found.retuned.meets_limits,
+        found.retuned.expected_regret,
+    ) == (0.0, 0.0, None)
+    assert found.challengers[0].best == 1.0
 
 
 def test_rows_are_untested_distinct_and_can_be_read() -> None:
     file = scaled(1.0)
-    rows = next_rows(trials(), SCENARIO, B200, file, serving_rows())
-    assert len({shape_of(row.configuration).structure for row in rows}) == len(rows) == 3
-    assert [row.gain for row in rows] == sorted((row.gain for row in rows), reverse=True)
+    rows = next_rows(trials(), PROBLEM, file, serving_rows())
+    assert len({shape_of(row.config).structure for row in rows}) == len(rows) == 3
+    assert [row.expected_gain for row in rows] == sorted(
+        (row.expected_gain for row in rows), reverse=True
+    )
     tested = {configuration_key(row) for row in serving_rows()}
     for row in rows:
-        written = row_of(row.configuration, SCENARIO, B200)
+        written = row_of(row.config, PROBLEM)
         assert configuration_key(written) not in tested
-        assert case_of(written).configuration == row.configuration
-        assert 0.0 <= row.changes <= 1.0
-    assert validate([row_of(rows[0].configuration, SCENARIO, B200)], file.calibration).rows
+        assert case_of(written).configuration == row.config
+        assert 0.0 <= row.changes_choice <= 1.0
+    assert validate([row_of(rows[0].config, PROBLEM)], file.calibration).rows
 
 
 def test_structures_are_told_apart_by_ep_but_not_by_workers() -> None:
@@ -181,12 +190,12 @@ def test_structures_are_told_apart_by_ep_but_not_by_workers() -> None:
 
 def test_what_was_measured_is_not_proposed_again() -> None:
     file = scaled(1.0)
-    first = next_rows(trials(), SCENARIO, B200, file, ())[0]
-    tested = [row_of(first.configuration, SCENARIO, B200)]
-    again = next_rows(trials(), SCENARIO, B200, file, tested)
-    assert first.configuration not in [row.configuration for row in again]
-    everything = [row_of(each, SCENARIO, B200) for each in trials().answers]
-    assert next_rows(trials(), SCENARIO, B200, file, everything) == ()
+    first = next_rows(trials(), PROBLEM, file, ())[0]
+    tested = [row_of(first.config, PROBLEM)]
+    again = next_rows(trials(), PROBLEM, file, tested)
+    assert first.config not in [row.config for row in again]
+    everything = [row_of(each, PROBLEM) for each in trials().answers]
+    assert next_rows(trials(), PROBLEM, file, everything) == ()
 
 
 @given(st.integers(0, 500), st.floats(0.0, 3.0))
@@ -207,4 +216,4 @@ def test_what_says_nothing_gains_little_and_what_says_all_gains_most(
 def test_a_worker_that_does_not_fit_is_refused() -> None:
     wide = winner().model_copy(update={"decode_gpus_per_worker": 128, "decode_ep": 128})
     with pytest.raises(InputError):
-        try_draws(wide, SCENARIO, B200, LIMITS, scaled(1.0), SPACE, draws=1)
+        try_draws(wide, PROBLEM, scaled(1.0), draws=1)

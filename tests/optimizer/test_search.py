@@ -15,13 +15,13 @@ from costmodel.inputs import FloatArray, IntArray
 from costmodel.predictions import predict
 from costmodel.results import Case, Configuration, Predicted, Scenario
 from costmodel.serving import MOST_LOAD, Network, steady_state
-from optimizer import Goal, Limits, Space, allowed_shapes, best, curve
+from optimizer import Limits, Objective, Problem, Space, allowed_shapes, best, curve
 from optimizer.entries import Entries, joined
 from optimizer.exact import Choice
-from optimizer.question import Question
 from optimizer.search import _bound
 from optimizer.space import batch_grid
 from presets import ClusterSpec, InputError, default_cluster
+from tests.samples import losses, reason_of
 
 TARGETS = (20.0, 60.0, 90.0, 125.0, 180.0)
 
@@ -175,7 +175,7 @@ def test_search_equals_enumeration(sku: str, scenario: Scenario, calibration: Ca
     )
     cluster = default_cluster(sku, 72)
     every = enumerated(space, scenario, cluster, calibration)
-    answers = curve(scenario, cluster, TARGETS, Limits(1.0), calibration, space)
+    answers = curve(Problem(scenario, cluster, Limits(1.0), calibration, space), TARGETS)
     fewer = slowed(every, TARGETS, scenario, cluster, calibration)
     for target, answer, others in zip(TARGETS, answers, fewer, strict=True):
         full = [each for each in every if each.prediction.tok_s_per_user >= target]
@@ -191,7 +191,14 @@ def test_search_equals_enumeration(sku: str, scenario: Scenario, calibration: Ca
     fast = [each for each in every if each.prediction.tok_s_per_user >= 60.0]
     for rate in (20.0, 100.0):
         answer = best(
-            scenario, cluster, Limits(60.0), calibration, space, goal=Goal("gpus", rate=rate)
+            Problem(
+                scenario,
+                cluster,
+                Limits(60.0),
+                calibration,
+                space,
+                objective=Objective("gpus", rate=rate),
+            )
         )
         taken, less_taken = (
             [
@@ -224,7 +231,7 @@ def test_no_larger_batch_with_fewer_users_is_better(
     cluster = default_cluster(sku, 72)
     every = enumerated(space, scenario, cluster, calibration)
     (others,) = slowed(every, [target], scenario, cluster, calibration, all_batches=True)
-    answer = best(scenario, cluster, Limits(target), calibration, space)
+    answer = best(Problem(scenario, cluster, Limits(target), calibration, space))
     full = [each for each in every if each.prediction.tok_s_per_user >= target]
     cheapest = min(each.prediction.usd_per_m_total_tokens for each in full + others)
     assert answer.prediction is not None
@@ -248,7 +255,7 @@ def test_fewer_users_than_slots_win_where_full_slots_are_too_slow(
 ) -> None:
     served = scenario.model_copy(update={"precision": precision})
     cluster = default_cluster(sku, 72)
-    answer = best(served, cluster, Limits(target), calibration)
+    answer = best(Problem(served, cluster, Limits(target), calibration))
     assert answer.configuration is not None
     assert answer.prediction is not None
     users = answer.configuration.concurrency
@@ -261,17 +268,17 @@ def test_fewer_users_than_slots_win_where_full_slots_are_too_slow(
     assert now.prefill_load < MOST_LOAD
     # As it says, nothing with full slots is as cheap.
     monkeypatch.setattr(optimizer.search, "slowed", without)
-    full = best(served, cluster, Limits(target), calibration)
+    full = best(Problem(served, cluster, Limits(target), calibration))
     assert full.prediction is not None
     assert answer.prediction.usd_per_m_total_tokens < full.prediction.usd_per_m_total_tokens
     assert answer.configuration != full.configuration
 
 
 def without(
-    question: Question, lattice: object, asked: Sequence[Limits], _: object
+    problem: Problem, lattice: object, targets: Sequence[float], _: object
 ) -> list[Entries]:
     """Solve for the users of no deployment."""
-    return [joined([]) for _ in asked]
+    return [joined([]) for _ in targets]
 
 
 @pytest.mark.parametrize(("sku", "precision"), [("h200", "fp8"), ("gb200", "fp4")])
@@ -289,7 +296,7 @@ def test_solving_for_users_makes_no_answer_worse(
     asked = [
         (limits, goal)
         for limits in (Limits(1.0), Limits(1.0, max_ttft=1.5), Limits(1.0, min_confidence=0.9))
-        for goal in (Goal(), Goal(billing="domain"))
+        for goal in (Objective(), Objective(billing="domain"))
     ]
 
     def amounts() -> list[float | None]:
@@ -297,7 +304,7 @@ def test_solving_for_users_makes_no_answer_worse(
             answer.value.amount if answer.value else None
             for limits, goal in asked
             for answer in curve(
-                served, cluster, targets, limits, calibration, small_space, goal=goal
+                Problem(served, cluster, limits, calibration, small_space, objective=goal), targets
             )
         ]
 
@@ -317,9 +324,9 @@ def test_given_users_are_not_solved_for(
 ) -> None:
     cluster = default_cluster("gb200", 72)
     limits = Limits(1.0, concurrency=40)
-    answers = curve(scenario, cluster, TARGETS, limits, calibration, small_space)
+    answers = curve(Problem(scenario, cluster, limits, calibration, small_space), TARGETS)
     monkeypatch.setattr(optimizer.search, "slowed", without)
-    again = curve(scenario, cluster, TARGETS, limits, calibration, small_space)
+    again = curve(Problem(scenario, cluster, limits, calibration, small_space), TARGETS)
     assert [each.predicted for each in answers] == [each.predicted for each in again]
 
 
@@ -328,9 +335,9 @@ def test_an_answer_is_proven_and_explained(
     sku: str, scenario: Scenario, calibration: Calibration
 ) -> None:
     cluster = default_cluster(sku, 72)
-    answer = best(scenario, cluster, Limits(100.0), calibration)
+    answer = best(Problem(scenario, cluster, Limits(100.0), calibration))
     assert answer.status == "optimal"
-    assert answer.reason == ""
+    assert reason_of(answer) == ""
     assert answer.prediction is not None
     assert answer.prediction.tok_s_per_user >= 100.0
     assert (answer.search.status, answer.search.gap) == ("OPTIMAL", 0.0)
@@ -355,7 +362,7 @@ def test_an_answer_is_proven_and_explained(
         if each is not None
     }
     assert len(structures) == 5
-    assert all(" % dearer: " in each.lost_by for each in answer.runners_up)
+    assert all(" % dearer: " in each for each in losses(answer))
 
 
 def test_the_bound_is_what_the_gap_leaves_of_the_price(
@@ -363,7 +370,7 @@ def test_the_bound_is_what_the_gap_leaves_of_the_price(
 ) -> None:
     """Where a ratio 80 % better is not excluded, a price 1.8 times lower is not either."""
     cluster = default_cluster("gb200", 72)
-    winner = best(scenario, cluster, Limits(80.0), calibration, small_space).predicted
+    winner = best(Problem(scenario, cluster, Limits(80.0), calibration, small_space)).predicted
     assert winner is not None
     choice = Choice(0, "OPTIMAL", Fraction(5, 2), Fraction(9, 2), 2, 1)
     price = winner.prediction.usd_per_m_total_tokens
@@ -374,7 +381,9 @@ def test_same_call_same_answer(
     scenario: Scenario, calibration: Calibration, small_space: Space
 ) -> None:
     cluster = default_cluster("gb200", 72)
-    one, two = (best(scenario, cluster, Limits(80.0), calibration, small_space) for _ in range(2))
+    one, two = (
+        best(Problem(scenario, cluster, Limits(80.0), calibration, small_space)) for _ in range(2)
+    )
     assert one.predicted == two.predicted
     assert one.runners_up == two.runners_up
 
@@ -386,20 +395,22 @@ def test_curve_equals_best_target_by_target(
     targets = (150.0, 30.0, 1000.0)
     for target, answer in zip(
         targets,
-        curve(scenario, cluster, targets, limits, calibration, small_space),
+        curve(Problem(scenario, cluster, limits, calibration, small_space), targets),
         strict=True,
     ):
         alone = best(
-            scenario,
-            cluster,
-            Limits(target, max_gpus=40, max_ttft=2.0),
-            calibration,
-            small_space,
+            Problem(
+                scenario,
+                cluster,
+                Limits(target, max_gpus=40, max_ttft=2.0),
+                calibration,
+                small_space,
+            )
         )
         assert answer.predicted == alone.predicted
         assert answer.runners_up == alone.runners_up
         assert answer.infeasibility == alone.infeasibility
-        assert answer.limits.target == target
+        assert answer.problem.limits.target == target
 
 
 def test_curve_equals_best_where_users_are_solved_for(
@@ -408,9 +419,9 @@ def test_curve_equals_best_where_users_are_solved_for(
     """Together with other targets, in whatever order, users come out as they do alone."""
     cluster = default_cluster("b200", 72)
     targets = (300.0, 60.0, 125.0, 250.0)
-    answers = curve(scenario, cluster, targets, Limits(1.0), calibration)
+    answers = curve(Problem(scenario, cluster, Limits(1.0), calibration), targets)
     for target, answer in zip(targets, answers, strict=True):
-        alone = best(scenario, cluster, Limits(target), calibration)
+        alone = best(Problem(scenario, cluster, Limits(target), calibration))
         assert answer.predicted == alone.predicted
         assert answer.runners_up == alone.runners_up
         assert answer.value == alone.value
@@ -424,12 +435,12 @@ def test_curve_equals_best_where_users_are_solved_for(
 
 def test_a_curve_needs_targets(scenario: Scenario, calibration: Calibration) -> None:
     with pytest.raises(InputError, match="targets is empty"):
-        curve(scenario, default_cluster("b200", 72), [], Limits(1.0), calibration)
+        curve(Problem(scenario, default_cluster("b200", 72), Limits(1.0), calibration), [])
 
 
 def test_limits_hold(scenario: Scenario, calibration: Calibration, small_space: Space) -> None:
     limits = Limits(60.0, max_gpus=24, max_ttft=0.6)
-    answer = best(scenario, default_cluster("gb200", 72), limits, calibration, small_space)
+    answer = best(Problem(scenario, default_cluster("gb200", 72), limits, calibration, small_space))
     assert answer.configuration is not None
     assert answer.prediction is not None
     assert answer.configuration.gpus <= 24
@@ -441,10 +452,10 @@ def test_a_ttft_that_the_answer_keeps_changes_nothing(
     sku: str, target: float, scenario: Scenario, calibration: Calibration
 ) -> None:
     cluster = default_cluster(sku, 72)
-    free = best(scenario, cluster, Limits(target), calibration).prediction
+    free = best(Problem(scenario, cluster, Limits(target), calibration)).prediction
     assert free is not None
     limits = Limits(target, max_ttft=free.ttft_ms / 1e3 * 1.5)
-    kept = best(scenario, cluster, limits, calibration).prediction
+    kept = best(Problem(scenario, cluster, limits, calibration)).prediction
     assert kept is not None
     assert kept.usd_per_m_total_tokens <= free.usd_per_m_total_tokens * (1 + 1e-9)
 
@@ -459,20 +470,22 @@ def test_what_an_answer_reaches_may_be_asked_for(
 ) -> None:
     served = scenario.model_copy(update={"precision": precision})
     cluster = default_cluster(sku, 72)
-    answer = best(served, cluster, Limits(target), calibration)
+    answer = best(Problem(served, cluster, Limits(target), calibration))
     assert answer.prediction is not None
     reached = Limits(answer.prediction.tok_s_per_user)
-    assert best(served, cluster, reached, calibration).configuration == answer.configuration
+    assert (
+        best(Problem(served, cluster, reached, calibration)).configuration == answer.configuration
+    )
 
 
 def test_fewer_users_may_be_the_only_way(scenario: Scenario, calibration: Calibration) -> None:
     """Ranks of attention dp that are not all in use are faster than one request on each."""
     cluster, space = default_cluster("gb200", 72), Space(attention=("dp",))
-    failed = best(scenario, cluster, Limits(1000.0), calibration, space).infeasibility
+    failed = best(Problem(scenario, cluster, Limits(1000.0), calibration, space)).infeasibility
     assert failed is not None
     assert failed.highest_target is not None
     full = 1e3 * failed.tokens_per_step / failed.step_ms
     assert failed.highest_target > 1.05 * full
     for factor, status in ((1 - 1e-6, "optimal"), (1.001, "infeasible")):
         limits = Limits(failed.highest_target * factor)
-        assert best(scenario, cluster, limits, calibration, space).status == status
+        assert best(Problem(scenario, cluster, limits, calibration, space)).status == status

@@ -7,14 +7,14 @@ from costmodel.calibration import Calibration
 from costmodel.collectives import LARGEST_DISPATCH
 from costmodel.counts import model_arrays
 from costmodel.results import Scenario
-from optimizer import Shape, Space, allowed_shapes, broken_rule
-from optimizer.ground import Ground
+from optimizer import Limits, Problem, Shape, Space, allowed_shapes, broken_rule
 from optimizer.prefill import prefill_options
 from optimizer.space import all_shapes, batch_grid, engine_starts, prefill_shapes, servers_whole
 from optimizer.states import decode_states
 from presets import ClusterSpec, InputError, default_cluster
 
 RACK = default_cluster("gb200", 72)
+HURRIED = Limits(1.0, max_ttft=1.0)
 """Servers of 4 GPUs in one NVLink domain."""
 
 ISLANDS = default_cluster("b200", 72)
@@ -203,7 +203,7 @@ def test_neighbouring_tpots_differ_by_less_than_3_percent(
     tokens, in its layers or in its draft layers, instead of sending a copy per expert.
     """
     cluster = default_cluster(sku, 72)
-    states = decode_states(Space(), scenario, Ground(cluster), calibration)
+    states = decode_states(Problem(scenario, cluster, Limits(1.0), calibration, Space()))
     counts, top_k = model_arrays(scenario.model, "fp4"), scenario.model.top_k
     for shape, worker in enumerate(states.shapes):
         mine = np.flatnonzero(states.shape == shape)
@@ -225,7 +225,7 @@ def test_prefill_workers_must_hold_the_weights(
     scenario: Scenario, calibration: Calibration
 ) -> None:
     """R1 in FP4 takes some 400 GB: three GPUs of 180 GB or more."""
-    options = prefill_options(Space(), scenario, Ground(RACK), calibration)
+    options = prefill_options(Problem(scenario, RACK, Limits(1.0), calibration, Space()))
     assert options.gpus.tolist() == [4, 4, 8, 8]
 
 
@@ -246,30 +246,34 @@ def test_shared_prefill_needs_company_and_heads_that_divide(scenario: Scenario) 
 def test_shared_prefill_is_an_option_where_it_answers_sooner(
     scenario: Scenario, calibration: Calibration
 ) -> None:
-    options = prefill_options(Space(), scenario, Ground(RACK), calibration)
+    options = prefill_options(Problem(scenario, RACK, Limits(1.0), calibration))
     assert options.gpus.tolist() == [4, 4, 8, 8]
     assert options.attention_dp.tolist() == [True, False, True, False]
     assert np.all(options.prefill.latency[1::2] < options.prefill.latency[::2])
     assert np.all(options.prefill.capacity[1::2] < options.prefill.capacity[::2])
     # Over slow links it neither takes more requests nor answers sooner.
     slow = RACK.model_copy(update={"nvlink_gb_s": 20.0})
-    options = prefill_options(Space(), scenario, Ground(slow), calibration)
+    options = prefill_options(Problem(scenario, slow, Limits(1.0), calibration))
     assert options.attention_dp.all()
     only = Space(prefill_attention=("tp",))
-    options = prefill_options(only, scenario, Ground(slow), calibration)
+    options = prefill_options(Problem(scenario, slow, Limits(1.0), calibration, only))
     assert not options.attention_dp.any()
 
 
 def test_no_prefill_worker_fits(scenario: Scenario, calibration: Calibration) -> None:
     small = RACK.model_copy(update={"hbm_gb": 15.0})
     with pytest.raises(InputError, match="no prefill worker of the space has memory"):
-        prefill_options(Space(prefill_gpus=(1,)), scenario, Ground(small), calibration)
+        prefill_options(
+            Problem(scenario, small, Limits(1.0), calibration, Space(prefill_gpus=(1,)))
+        )
 
 
 def test_weights_too_large_for_the_space_take_the_next_size(
     scenario: Scenario, calibration: Calibration
 ) -> None:
-    options = prefill_options(Space(prefill_gpus=(1, 2)), scenario, Ground(RACK), calibration)
+    options = prefill_options(
+        Problem(scenario, RACK, Limits(1.0), calibration, Space(prefill_gpus=(1, 2)))
+    )
     assert options.gpus.tolist() == [4, 4]
 
 
@@ -277,20 +281,30 @@ def test_no_decode_worker_fits(scenario: Scenario, calibration: Calibration) -> 
     long = scenario.model_copy(update={"isl": 1_000_000, "osl": 1_000_000})
     small = RACK.model_copy(update={"hbm_gb": 120.0})
     with pytest.raises(InputError, match="no decode worker of the space has memory"):
-        decode_states(Space(decode_gpus=(4,)), long, Ground(small), calibration)
+        decode_states(Problem(long, small, Limits(1.0), calibration, Space(decode_gpus=(4,))))
 
 
 def test_no_decode_worker_is_allowed(scenario: Scenario, calibration: Calibration) -> None:
     with pytest.raises(InputError, match="no decode worker of the space runs"):
         decode_states(
-            Space(decode_gpus=(72,), attention=("tp",)), scenario, Ground(RACK), calibration
+            Problem(
+                scenario,
+                RACK,
+                Limits(1.0),
+                calibration,
+                Space(decode_gpus=(72,), attention=("tp",)),
+            )
         )
 
 
 def test_no_batch_exceeds_the_memory(scenario: Scenario, calibration: Calibration) -> None:
     tight = RACK.model_copy(update={"hbm_gb": 90.0})
-    roomy = decode_states(Space(decode_gpus=(8,)), scenario, Ground(RACK), calibration)
-    states = decode_states(Space(decode_gpus=(8,)), scenario, Ground(tight), calibration)
+    roomy = decode_states(
+        Problem(scenario, RACK, Limits(1.0), calibration, Space(decode_gpus=(8,)))
+    )
+    states = decode_states(
+        Problem(scenario, tight, Limits(1.0), calibration, Space(decode_gpus=(8,)))
+    )
     assert roomy.batch.max() == Space().largest_batch
     assert len(states) < len(roomy)
     for shape in range(len(states.shapes)):

@@ -10,7 +10,6 @@ from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.question import Request, recipe_for_configuration, recipe_of
 from moeplan.recipes.recipe import Recipe
 from moeplan.recipes.writing import recipe_files
-from moeplan.scenario import cluster_of, gpus_needed
 from presets import published_rows
 
 TARGETS = (
@@ -43,13 +42,7 @@ def published(format_name: str) -> tuple[Recipe, ...]:
 @cache
 def searched(sku: str, format_name: str) -> tuple[Recipe, ...]:
     """Recipes of the best answers of a machine."""
-    options = Options()
-    made = []
-    for answer in answers(sku):
-        assert answer.config is not None
-        cluster = cluster_of(sku, options, gpus_needed(answer.config, sku))
-        made.append(recipe_of(cluster, answer, options, Request(format_name)))
-    return tuple(made)
+    return tuple(recipe_of(answer, Request(format_name)) for answer in answers(sku))
 
 
 Files = dict[str, str]

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from costmodel.results import Configuration
-from moeplan.config_file import read_configuration
+from moeplan.config_file import read_stored
 from moeplan.options import Options
 from moeplan.recipes.checks import Result, failures
 from moeplan.recipes.directory import write_recipe
@@ -186,10 +186,10 @@ def test_a_prediction_reads_it(tmp_path: Path) -> None:
     recipe, files = good("slurm")
     path = tmp_path / "recipe.yaml"
     path.write_text(files["recipe.yaml"])
-    assert read_configuration(path) == recipe.config.model_copy(update={"frontends": None})
+    assert read_stored(path).configuration == recipe.config.model_copy(update={"frontends": None})
     path.write_text(edited(lambda content: content["backend"].pop("trtllm_config")))
     with pytest.raises(DataFileError, match="has no options of prefill and decode workers"):
-        read_configuration(path)
+        read_stored(path)
 
 
 def test_a_record_of_a_machine_that_nobody_knows(command: Command, tmp_path: Path) -> None:

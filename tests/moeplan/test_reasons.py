@@ -1,13 +1,12 @@
 import pytest
 
-from costmodel.calibration import Calibration
+from costmodel.calibration import Calibration, load_calibration
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Scenario
-from optimizer.explain import gpu_time, lost_by
-from optimizer.goal import Goal
-from optimizer.ground import Ground
+from moeplan.answers.reasons import gpu_time, lost_by
+from optimizer import Limits, Problem, Ranked
 from optimizer.value import value_of
-from presets import default_cluster
+from presets import default_cluster, load_model
 
 BASE = Configuration(
     prefill_workers=1,
@@ -22,22 +21,32 @@ BASE = Configuration(
 )
 
 
+@pytest.fixture(scope="module")
+def scenario() -> Scenario:
+    return Scenario(model=load_model("deepseek-r1-0528"))
+
+
+@pytest.fixture(scope="module")
+def calibration() -> Calibration:
+    return load_calibration()
+
+
 def explained(
     scenario: Scenario, calibration: Calibration, sku: str = "b200", **changes: object
 ) -> str:
     cluster = default_cluster(sku, 72)
     other = BASE.model_copy(update=changes)
     winner, loser = predict([BASE, other], scenario, cluster, calibration)
-    ground = Ground(cluster)
-    pairs = [(each, value_of(Goal(), each, None, scenario, ground)) for each in (winner, loser)]
-    return lost_by(pairs[0], pairs[1], scenario)
+    problem = Problem(scenario, cluster, Limits(1.0), calibration)
+    first, second = (Ranked(each, value_of(problem, each, None)) for each in (winner, loser))
+    return lost_by(first, second, scenario)
 
 
 def test_gpu_time_adds_up(scenario: Scenario, calibration: Calibration) -> None:
     cluster = default_cluster("b200", 72)
     (predicted,) = predict([BASE], scenario, cluster, calibration)
-    value = value_of(Goal(), predicted, None, scenario, Ground(cluster))
-    times = gpu_time(predicted, value, scenario)
+    problem = Problem(scenario, cluster, Limits(1.0), calibration)
+    times = gpu_time(Ranked(predicted, value_of(problem, predicted, None)), scenario)
     assert sum(times.values()) == pytest.approx(1 / predicted.prediction.total_tok_s_per_gpu)
     assert times["prefill"] == pytest.approx(sum(times.values()) * 4 / 20)
     parts = [time for name, time in times.items() if name not in ("all-reduce", "idle")]

@@ -1,24 +1,76 @@
-"""Where every worker goes: placed workers as records, NVLink domain by NVLink domain."""
+"""Where every worker stands: NVLink domains and what each holds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from moeplan.domains import Domain, PlacedWorker
-from moeplan.scenario import groups_of
+from pydantic import Field
+
+from moeplan.question import groups_of
+from presets import ClusterSpec
+from presets.record import Record
 from topology import group_path, group_table
 from topology.cluster import cached_cluster, read_layout
 
 if TYPE_CHECKING:
     from costmodel.results import Configuration
-    from optimizer.ground import Ground
-    from optimizer.placement import PlacedWorker as Placed
-    from presets import ClusterSpec
+    from optimizer.placement import PlacedWorker
+    from optimizer.resources import Resources
+
+
+class WorkerPart(Record):
+    """One worker, or the part of it that lies in one NVLink domain.
+
+    Attributes
+    ----------
+    role : {"prefill", "decode"}
+    replica, worker : int
+        Which copy of the deployment, and which worker of its role there, from 1. [1]
+    gpus, of_gpus : int
+        Those in this domain, and those of the whole worker. [GPU]
+    gpu_numbers : tuple of int
+        Numbers of the GPUs in the cluster, from 0 through its domains and servers.
+    links_as_priced : bool
+        Whether the worker's links are those that the prediction takes for its size; a worker over
+        several domains may lie otherwise on the leaf switches.
+    """
+
+    role: Literal["prefill", "decode"]
+    replica: int
+    worker: int
+    gpus: int
+    of_gpus: int
+    gpu_numbers: tuple[int, ...]
+    links_as_priced: bool
+
+
+class Domain(Record):
+    """One NVLink domain that workers stand in.
+
+    Attributes
+    ----------
+    sku : str
+    domain : int
+        Its number in the cluster of that machine, from 1. [1]
+    gpus, free_gpus : int
+        All of them, and those that no worker has. [GPU]
+    workers : tuple of WorkerPart
+        By role, replica and number, prefill first.
+    unit : {"domain", "server"}
+        What it is called: a domain of one server is a server.
+    """
+
+    sku: str
+    domain: int
+    gpus: int
+    free_gpus: int
+    workers: tuple[WorkerPart, ...]
+    unit: Annotated[Literal["domain", "server"], Field(exclude=True)] = "domain"
 
 
 def placement_of(
-    configuration: Configuration, ground: Ground, replicas: int = 1
+    configuration: Configuration, resources: Resources, replicas: int = 1
 ) -> tuple[Domain, ...]:
     """Place a deployment, or copies of it, as the search does.
 
@@ -26,7 +78,7 @@ def placement_of(
     ----------
     configuration : Configuration
         The deployment.
-    ground : Ground
+    resources : Resources
         Where it stands.
     replicas : int
         Copies. [1]
@@ -41,12 +93,12 @@ def placement_of(
     InputError
         If the workers find no room.
     """
-    return domains_of(ground.place(*groups_of(configuration), replicas))
+    return domains_of(resources.place(*groups_of(configuration), replicas))
 
 
-def domains_of(placed: Iterable[Placed]) -> tuple[Domain, ...]:
+def domains_of(placed: Iterable[PlacedWorker]) -> tuple[Domain, ...]:
     """Sort placed workers by NVLink domain."""
-    inside: dict[ClusterSpec, dict[int, list[PlacedWorker]]] = {}
+    inside: dict[ClusterSpec, dict[int, list[WorkerPart]]] = {}
     for each in placed:
         for domain, record in _parts(each):
             inside.setdefault(each.cluster, {}).setdefault(domain, []).append(record)
@@ -57,14 +109,14 @@ def domains_of(placed: Iterable[Placed]) -> tuple[Domain, ...]:
     )
 
 
-def _parts(placed: Placed) -> list[tuple[int, PlacedWorker]]:
+def _parts(placed: PlacedWorker) -> list[tuple[int, WorkerPart]]:
     """One worker as a record in each of its domains."""
     gpus, domain = placed.placement.gpus, read_layout(placed.cluster).gpus_per_domain
     as_priced = _links_as_priced(placed)
     parts = []
     for number in placed.placement.domains:
         here = tuple(gpu for gpu in gpus if gpu // domain == number)
-        record = PlacedWorker(
+        record = WorkerPart(
             role=placed.role,
             replica=placed.replica,
             worker=placed.number,
@@ -77,7 +129,7 @@ def _parts(placed: Placed) -> list[tuple[int, PlacedWorker]]:
     return parts
 
 
-def _links_as_priced(placed: Placed) -> bool:
+def _links_as_priced(placed: PlacedWorker) -> bool:
     """Whether a worker has the links that the cost model takes for one of its size."""
     gpus = placed.placement.gpus
     if len(placed.placement.domains) == 1:  # NVLink alone, wherever it stands
@@ -86,7 +138,7 @@ def _links_as_priced(placed: Placed) -> bool:
     return group_path(cached_cluster(placed.cluster), gpus) == priced
 
 
-def _domain(cluster: ClusterSpec, number: int, workers: list[PlacedWorker]) -> Domain:
+def _domain(cluster: ClusterSpec, number: int, workers: list[WorkerPart]) -> Domain:
     layout = read_layout(cluster)
     gpus = layout.domain_sizes[number]
     return Domain(

@@ -1,4 +1,4 @@
-"""The ground that deployments stand on: clusters, GPU budget, prices and power."""
+"""What deployments stand on: clusters, prices and power."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ MICRO = 1e-6
 """Prices count in millionths of a dollar, GPUs and watts where not whole in millionths too."""
 
 
-class Ground(NamedTuple):
-    """Where deployments stand, and what they may take.
+class Resources(NamedTuple):
+    """Where deployments stand.
 
     Attributes
     ----------
@@ -21,13 +21,10 @@ class Ground(NamedTuple):
         Of decode, and of prefill unless that has its own.
     prefill_cluster : ClusterSpec or None
         Of prefill where that stands on other machines.
-    max_gpus : int
-        Most GPUs of a deployment, both roles together. [GPU]
     """
 
     cluster: ClusterSpec
     prefill_cluster: ClusterSpec | None = None
-    max_gpus: int = 72
 
     @property
     def prefill_on(self) -> ClusterSpec:
@@ -35,14 +32,9 @@ class Ground(NamedTuple):
         return self.prefill_cluster or self.cluster
 
     @property
-    def all_gpus(self) -> int:
+    def gpus(self) -> int:
         """GPUs of the clusters [GPU]."""
         return self.cluster.gpus + (self.prefill_cluster.gpus if self.prefill_cluster else 0)
-
-    @property
-    def budget(self) -> int:
-        """GPUs that may be taken, and are there [GPU]."""
-        return min(self.max_gpus, self.all_gpus)
 
     @property
     def prices(self) -> tuple[int, int]:
@@ -62,10 +54,7 @@ class Ground(NamedTuple):
         return prefill, decode
 
     def has_room(self, decode: Group, prefill: Group) -> bool:
-        """Whether workers stand side by side within the budget."""
-        gpus = decode[0] * decode[1], prefill[0] * prefill[1]
-        if sum(gpus) > self.max_gpus:
-            return False
+        """Whether workers stand side by side."""
         if self.prefill_cluster is None:
             return packs(self.cluster, decode, prefill)
         here = packs(self.cluster, decode, NOBODY)
@@ -86,8 +75,8 @@ class Ground(NamedTuple):
             *place_workers(self.prefill_cluster, NOBODY, prefill, replicas),
         )
 
-    def bill(self, decode: Group, prefill: Group) -> Bill | None:
-        """Charge whole domains."""
+    def bill(self, decode: Group, prefill: Group, budget: int) -> Bill | None:
+        """Charge whole domains; replicas take at most a budget of GPUs [GPU]."""
         return whole_domains(
-            decode, prefill, self.cluster, self.prefill_cluster, self.prices, self.max_gpus
+            decode, prefill, self.cluster, self.prefill_cluster, self.prices, budget
         )

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from costmodel.calibration import Calibration
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Predicted, Scenario
-from optimizer import Answer, Goal, Limits, Space, allowed_shapes, best, curve
+from optimizer import Answer, Limits, Objective, Problem, Space, allowed_shapes, best, curve
 from optimizer.billing import whole_domains
 from optimizer.space import Attention, batch_grid
 from presets import InputError, default_cluster
+from tests.samples import losses
 
 RACK = default_cluster("gb200", 72)
 ISLANDS = default_cluster("b200", 72)
@@ -59,10 +60,14 @@ def enumerated(
 
 
 def answer_of(scenario: Scenario, calibration: Calibration, target: float, **asked: Any) -> Answer:
-    space, goal = asked.pop("space", SMALL), asked.pop("goal", None)
+    space, goal = asked.pop("space", SMALL), asked.pop("goal", Objective())
     prefill, cluster = asked.pop("prefill_cluster", None), asked.pop("cluster", RACK)
     limits = Limits(target, **asked)
-    return best(scenario, cluster, limits, calibration, space, goal=goal, prefill_cluster=prefill)
+    return best(
+        Problem(
+            scenario, cluster, limits, calibration, space, objective=goal, prefill_cluster=prefill
+        )
+    )
 
 
 @pytest.mark.parametrize(("users", "target"), [(7, 60.0), (300, 60.0), (2000, 30.0), (300, 120.0)])
@@ -96,7 +101,7 @@ def test_throughput_and_output_cost_on_one_machine_choose_as_cost_does(
     scenario: Scenario, calibration: Calibration
 ) -> None:
     cost, throughput, output, power = (
-        answer_of(scenario, calibration, 80.0, goal=Goal(objective))
+        answer_of(scenario, calibration, 80.0, goal=Objective(objective))
         for objective in ("cost", "throughput", "output-cost", "power")
     )
     assert cost.configuration == throughput.configuration == output.configuration
@@ -115,7 +120,7 @@ def test_throughput_and_output_cost_on_one_machine_choose_as_cost_does(
 
 @pytest.mark.parametrize("rate", [5.0, 40.0, 90.0])
 def test_fewest_gpus_for_a_rate(scenario: Scenario, calibration: Calibration, rate: float) -> None:
-    answer = answer_of(scenario, calibration, 60.0, goal=Goal("gpus", rate=rate))
+    answer = answer_of(scenario, calibration, 60.0, goal=Objective("gpus", rate=rate))
     assert answer.value is not None
     assert answer.prediction is not None
     assert answer.configuration is not None
@@ -135,7 +140,7 @@ def test_of_equally_many_gpus_those_that_serve_most_win(
     scenario: Scenario, calibration: Calibration, rate: float
 ) -> None:
     """By enumeration: fewest GPUs first, then the most requests per second."""
-    goal = Goal("gpus", rate=rate)
+    goal = Objective("gpus", rate=rate)
     answer = answer_of(scenario, calibration, 60.0, concurrency=300, goal=goal)
     sums = []
     for each in enumerated(scenario, calibration, users=300, target=60.0):
@@ -149,25 +154,24 @@ def test_of_equally_many_gpus_those_that_serve_most_win(
     assert answer.value.amount == fewest
     assert answer.value.served == pytest.approx(-most, rel=1e-6)
     assert len([gpus for gpus, _ in sums if gpus == fewest]) > 1
-    assert all(
-        "as many GPUs" in each.lost_by or "more: " in each.lost_by for each in answer.runners_up
-    )
-    assert not any(" -" in each.lost_by for each in answer.runners_up)
+    assert all("as many GPUs" in each or "more: " in each for each in losses(answer))
+    assert not any(" -" in each for each in losses(answer))
 
 
 def test_whole_domains_are_charged(scenario: Scenario, calibration: Calibration) -> None:
     """40 GPUs win where GPUs are paid; in a rack that is paid whole they strand 32."""
     free = answer_of(scenario, calibration, 125.0, space=Space())
-    owned = answer_of(scenario, calibration, 125.0, space=Space(), goal=Goal(billing="domain"))
+    owned = answer_of(scenario, calibration, 125.0, space=Space(), goal=Objective(billing="domain"))
     assert free.configuration is not None
     assert owned.configuration is not None
     assert free.configuration != owned.configuration
-    assert owned.value is not None
-    assert owned.value.bill is not None
-    assert owned.value.bill.charged == 72
+    assert owned.winner is not None
+    bill = owned.winner.bill
+    assert bill is not None
+    assert bill.charged == 72
     assert free.prediction is not None
     assert owned.prediction is not None
-    charged = 72 / owned.value.bill.replicas * 2.21
+    charged = 72 / bill.replicas * 2.21
     throughput = owned.prediction.total_tok_s_per_gpu * owned.configuration.gpus
     assert owned.prediction.usd_per_m_total_tokens == pytest.approx(
         charged / (3600 * throughput / 1e6)
@@ -234,16 +238,18 @@ def test_a_lattice_batch_outside_the_data_promises_less(
 ) -> None:
     """What the lattice promises is the low end that the prediction prints."""
     answers = curve(
-        scenario,
-        default_cluster("gb300", 72),
+        Problem(
+            scenario,
+            default_cluster("gb300", 72),
+            Limits(1.0, min_confidence=0.95),
+            calibration,
+            SMALL,
+        ),
         [30.0, 60.0, 120.0],
-        Limits(1.0, min_confidence=0.95),
-        calibration,
-        SMALL,
     )
     for answer in answers:
         assert answer.prediction is not None
-        assert answer.prediction.interval_90["tok_s_per_user"][0] >= answer.limits.target
+        assert answer.prediction.interval_90["tok_s_per_user"][0] >= answer.problem.limits.target
 
 
 def test_prefill_on_cheaper_machines(scenario: Scenario, calibration: Calibration) -> None:
@@ -260,28 +266,29 @@ def test_prefill_on_cheaper_machines(scenario: Scenario, calibration: Calibratio
     assert gift is not None
     assert gift.usd_per_m_total_tokens < mixed.prediction.usd_per_m_total_tokens
     owned = answer_of(
-        scenario, calibration, 80.0, prefill_cluster=ISLANDS, goal=Goal(billing="domain")
+        scenario, calibration, 80.0, prefill_cluster=ISLANDS, goal=Objective(billing="domain")
     )
-    assert owned.value is not None
-    assert owned.value.bill is not None
-    assert owned.value.bill.prefill_gpus % 8 == 0
-    assert owned.value.bill.decode_gpus == 72
+    assert owned.winner is not None
+    bill = owned.winner.bill
+    assert bill is not None
+    assert bill.prefill_gpus % 8 == 0
+    assert bill.decode_gpus == 72
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"objective": "speed"}, "objective 'speed' is not valid; give cost, throughput"),
+        ({"name": "speed"}, "objective 'speed' is not valid; give cost, throughput"),
         ({"billing": "rack"}, "billing 'rack' is not valid; give gpu, domain"),
-        ({"objective": "gpus"}, "rate: none is given"),
+        ({"name": "gpus"}, "rate: none is given"),
         ({"rate": 5.0}, "rate 5 is not valid with the objective 'cost'"),
-        ({"objective": "gpus", "rate": -1.0}, "rate -1.0 is not valid"),
-        ({"objective": "gpus", "rate": 1.0, "billing": "domain"}, "billing 'domain' is not valid"),
+        ({"name": "gpus", "rate": -1.0}, "rate -1.0 is not valid"),
+        ({"name": "gpus", "rate": 1.0, "billing": "domain"}, "billing 'domain' is not valid"),
     ],
 )
 def test_no_goal(values: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Goal(**values)
+        Objective(**values)
 
 
 @pytest.mark.parametrize(
@@ -306,4 +313,4 @@ def test_a_domain_that_the_cluster_ends_in_is_charged_whole() -> None:
 
 def test_a_rate_beyond_all_machines_is_refused() -> None:
     with pytest.raises(InputError, match="rate 1e\\+20 is not valid; give at most 1e\\+09"):
-        Goal("gpus", rate=1e20)
+        Objective("gpus", rate=1e20)

@@ -1,10 +1,18 @@
-"""Why a runner-up lost: GPU time per token, split into what takes it."""
+"""Reasons in words: why a runner-up lost, and why nothing meets the limits."""
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 from costmodel.results import Predicted, Scenario
 from costmodel.serving import MOST_LOAD
-from optimizer.value import Value
+from optimizer.answer import rounded
+from topology.cluster import MAX_GPUS
+
+if TYPE_CHECKING:
+    from optimizer.answer import Conflict, Infeasibility, LimitName, Ranked
+    from optimizer.problem import Limits
 
 PART_NAMES = {
     "projection": "attention projections",
@@ -37,23 +45,23 @@ NOT_A_PART = "exposed_communication"
 """Entry of a breakdown that repeats others."""
 
 
-def lost_by(
-    winner: tuple[Predicted, Value], other: tuple[Predicted, Value], scenario: Scenario
-) -> str:
+def lost_by(winner: Ranked, other: Ranked, scenario: Scenario) -> str:
     """Say by how much a deployment falls short of the winner, and what makes it so.
 
     The GPU time of a token is split into prefill, the parts of the decode step, the rest of the
     decode GPUs' time, and the GPUs that are paid and do not serve; the part that grew most is
     named. Where prefill feeds no more, a shorter step would not help: then prefill is named.
     """
-    short = behind(winner[1], other[1])
+    short = behind(winner, other)
     if short == ALIKE:
         return short
-    if other[0].prefill_load >= FED_OUT and prefill_share(other[0]) <= prefill_share(winner[0]):
-        return f"{short}: {_fed_out(winner[0], other[0])}"
-    ours, theirs = gpu_time(*winner, scenario), gpu_time(*other, scenario)
+    first, second = winner.predicted, other.predicted
+    no_larger = prefill_share(second) <= prefill_share(first)
+    if second.prefill_load >= FED_OUT and no_larger:
+        return f"{short}: {_fed_out(first, second)}"
+    ours, theirs = gpu_time(winner, scenario), gpu_time(other, scenario)
     growth = {name: theirs.get(name, 0.0) - ours.get(name, 0.0) for name in theirs | ours}
-    if prefill_share(other[0]) <= prefill_share(winner[0]):
+    if no_larger:
         del growth["prefill"]  # the same prefill for fewer tokens: decode is what made them fewer
     for cause in sorted(growth, key=lambda name: (-growth[name], name)):
         reason = _reason(cause, winner, other, (ours, theirs))
@@ -62,24 +70,25 @@ def lost_by(
     return short
 
 
-def behind(winner: Value, other: Value) -> str:
-    """Say by how much a value falls short of the winner's."""
-    if winner.served is not None and other.served is not None:
+def behind(winner: Ranked, other: Ranked) -> str:
+    """Say by how much a deployment falls short of the winner."""
+    ours, theirs = winner.value, other.value
+    if ours.served is not None and theirs.served is not None:
         if other.amount > winner.amount:
             return f"{other.amount - winner.amount:.0f} GPUs more"
-        fewer = 100.0 * (1.0 - other.served / winner.served)
+        fewer = 100.0 * (1.0 - theirs.served / ours.served)
         return f"as many GPUs, {fewer:.1f} % fewer requests/s"
     ratio = other.amount / winner.amount
     if abs(ratio - 1.0) < EQUAL:
         return ALIKE
-    if winner.more_is_better:
-        return f"{100.0 * (1.0 - ratio):.1f} % fewer {winner.unit}"
+    if ours.more_is_better:
+        return f"{100.0 * (1.0 - ratio):.1f} % fewer {ours.unit}"
     return f"{100.0 * (ratio - 1.0):.1f} % dearer"
 
 
-def gpu_time(predicted: Predicted, value: Value, scenario: Scenario) -> dict[str, float]:
+def gpu_time(ranked: Ranked, scenario: Scenario) -> dict[str, float]:
     """GPU time per token, input and output, by what takes it [s]; the sum is all that is paid."""
-    configuration = predicted.configuration
+    predicted, configuration = ranked.predicted, ranked.configuration
     total = 1.0 / predicted.prediction.total_tok_s_per_gpu
     prefill = total * configuration.prefill_gpus / configuration.gpus
     # A step yields the output tokens; each goes with its share of input tokens.
@@ -89,8 +98,8 @@ def gpu_time(predicted: Predicted, value: Value, scenario: Scenario) -> dict[str
     for name, milliseconds in step_parts(predicted).items():
         times[name] = 1e-3 * milliseconds / per_gpu * output_share
     times["idle"] = total - sum(times.values())
-    if value.bill is not None:
-        times["stranded"] = total * value.bill.stranded / value.bill.used
+    if ranked.bill is not None:
+        times["stranded"] = total * ranked.bill.stranded / ranked.bill.used
     return times
 
 
@@ -129,8 +138,8 @@ def _fed_out(winner: Predicted, other: Predicted) -> str:
 
 def _reason(
     cause: str,
-    winner: tuple[Predicted, Value],
-    other: tuple[Predicted, Value],
+    winner: Ranked,
+    other: Ranked,
     times: tuple[dict[str, float], dict[str, float]],
 ) -> str | None:
     """Put a cause into words; None where both sides would read alike.
@@ -138,7 +147,7 @@ def _reason(
     `times` are those of `gpu_time`, of the winner and of the other.
     """
     sides = [
-        _side(cause, *each, time) for each, time in zip((other, winner), times[::-1], strict=True)
+        _side(cause, each, time) for each, time in zip((other, winner), times[::-1], strict=True)
     ]
     if sides[0] == sides[1]:
         return None
@@ -153,17 +162,105 @@ _LEADS = {
 """How a cause that is no part of a step begins."""
 
 
-def _side(cause: str, predicted: Predicted, value: Value, times: dict[str, float]) -> str:
+def _side(cause: str, ranked: Ranked, times: dict[str, float]) -> str:
     """Write what a cause comes to in one deployment."""
-    configuration = predicted.configuration
+    configuration = ranked.configuration
     if cause == "prefill":
         return f"{configuration.prefill_gpus} of {configuration.gpus} GPUs"
     if cause == "idle":
         share = times["idle"] / sum(times.values())
         return f"{100.0 * max(share, 0.0):.1f} %"  # where nothing is lost, rounding may add
     if cause == "stranded":
-        assert value.bill is not None  # only whole domains strand GPUs
-        return f"{value.bill.stranded} of {value.bill.charged}"
-    milliseconds = step_parts(predicted).get(cause, 0.0)
-    tokens = tokens_per_gpu_step(predicted)
+        assert ranked.bill is not None  # only whole domains strand GPUs
+        return f"{ranked.bill.stranded} of {ranked.bill.charged}"
+    milliseconds = step_parts(ranked.predicted).get(cause, 0.0)
+    tokens = tokens_per_gpu_step(ranked.predicted)
     return f"{milliseconds:.1f} ms of a step that gives each GPU {tokens:.1f} tokens"
+
+
+def explain_infeasibility(found: Infeasibility) -> str:
+    """Say in one sentence what failed and what would work."""
+    names = [conflict.limit for conflict in found.conflicts]
+    said = [_said(conflict, found.limits) for conflict in found.conflicts]
+    if names == ["target"]:
+        text = (
+            f"{said[0]} is out of reach: the fastest step of the whole space takes "
+            f"{found.step_ms:.1f} ms for {found.tokens_per_step:.1f} tokens"
+        )
+        text += f", {floored(1e3 * found.tokens_per_step / found.step_ms)} tok/s/user"
+        text += _promise(found.limits)
+        part = PART_NAMES.get(found.largest_part, found.largest_part)
+        text += f"; the largest part of it is {part}, {found.largest_part_ms:.1f} ms"
+    elif len(names) == 1:
+        text = f"{said[0]} is out of reach: {_way_out(found.conflicts[0])}"
+    else:
+        ways = "; or ".join(_way_out(conflict) for conflict in found.conflicts)
+        listed = f"{', '.join(said[:-1])} and {said[-1]}"
+        text = f"{listed} cannot be met together: with all other limits kept {ways}"
+    if found.highest_target is None:
+        return f"{text}; no target works with the other limits"
+    nearest = f"{floored(found.highest_target)} tok/s/user"
+    # Said already where the target is one of those in conflict, or the fastest step reaches it.
+    return text if nearest in text else f"{text}; the nearest target that works is {nearest}"
+
+
+def _said(conflict: Conflict, limits: Limits) -> str:
+    """Name a limit and its value."""
+    value = f"{conflict.asked:g}"
+    return {
+        "target": f"{value} tok/s/user{_promise(limits)}",
+        "max_ttft": f"TTFT {value} s",
+        "concurrency": f"concurrency {value}",
+        "rate": f"{value} requests/s",
+        "max_gpus": (
+            f"the {value} GPUs of the cluster"
+            if conflict.asked < limits.max_gpus
+            else f"a budget of {value} GPUs"
+        ),
+    }[conflict.limit]
+
+
+def _way_out(conflict: Conflict) -> str:
+    """Say what a limit would have to be."""
+    limit, needed = conflict.limit, conflict.needed
+    name = WAYS[limit]
+    if needed is None and limit == "max_gpus":
+        return f"the {name} would have to be more than {MAX_GPUS:,} GPUs"
+    if needed is None:
+        return f"no {name} would do"
+    value = rounded(limit, needed)
+    written = {
+        "target": f"{value:.1f} tok/s/user",
+        "max_ttft": f"{value:g} s",
+        "concurrency": f"{value:.0f}",
+        "rate": f"{value:g} requests/s",
+        "max_gpus": f"{value:.0f} GPUs",
+    }[limit]
+    return f"the {name} would have to be {written}"
+
+
+WAYS: dict[LimitName, str] = {
+    "target": "target",
+    "max_ttft": "TTFT",
+    "concurrency": "concurrency",
+    "rate": "rate",
+    "max_gpus": "budget",
+}
+"""Limits in words."""
+
+
+def _promise(limits: Limits) -> str:
+    if limits.min_confidence is None:
+        return ""
+    return f" with confidence {limits.min_confidence:g}"
+
+
+def floored(value: float) -> str:
+    """Write a reachable target so that asking for it works: rounded down to one decimal.
+
+    Examples
+    --------
+    >>> floored(286.48)
+    '286.4'
+    """
+    return f"{math.floor(10.0 * value) / 10.0:.1f}"

@@ -6,21 +6,41 @@ that is read back from it.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     Field,
+    InstanceOf,
+    PlainSerializer,
+    PlainValidator,
     SerializerFunctionWrapHandler,
     model_serializer,
 )
 
 from costmodel.results import Configuration, Prediction
-from moeplan.domains import Domain
-from moeplan.shown import Result, Shown
+from moeplan.answers.placement import Domain
+from moeplan.answers.record import Answer
+from moeplan.answers.rows import figures_of
+from moeplan.question import Question, question_from_json
+from optimizer.answer import Conflict, Search
+from optimizer.objective import ObjectiveValue
+from optimizer.problem import Problem
 from presets.frozen import Frozen
+from presets.record import Record
 
 
-class ScenarioSummary(Result):
+def _question(value: Any) -> Question:
+    return value if isinstance(value, Question) else question_from_json(value)
+
+
+if TYPE_CHECKING:
+    Asked = Question
+else:  # for pydantic, to which a question is opaque
+    Asked = Annotated[Any, PlainValidator(_question), PlainSerializer(Question.to_json)]
+    """A question as a field: JSON has all that was asked, and asks again when it is read back."""
+
+
+class ScenarioSummary(Record):
     """What is served, by name.
 
     Attributes
@@ -37,7 +57,7 @@ class ScenarioSummary(Result):
     engine: str
 
 
-class MeasuredRow(Result):
+class MeasuredRow(Record):
     """A published row; its cost is at the price that was asked for.
 
     Attributes
@@ -60,7 +80,7 @@ class MeasuredRow(Result):
     usd_per_m_total_tokens: float
 
 
-class Measured(Result):
+class Measured(Record):
     """The measured frontier at one target.
 
     Attributes
@@ -80,7 +100,7 @@ class Measured(Result):
     between: tuple[MeasuredRow, ...]
 
 
-class NearestMeasured(Result):
+class NearestMeasured(Record):
     """The shipped measurement nearest to a question that the measured frontier does not answer.
 
     Attributes
@@ -104,59 +124,7 @@ class NearestMeasured(Result):
     factors: Frozen[str, float]
 
 
-class Search(Result):
-    """What the search looked at and proved.
-
-    Attributes
-    ----------
-    candidates : int
-        Deployments that break no rule. [1]
-    status : str
-        What the solver says.
-    gap : float or None
-        0 where the answer is proven best. [1]
-    seconds : float
-        [s]
-    feasible : int
-        Deployments that meet every limit; with fewer users than slots those that could win. [1]
-    pruned : int
-        Of these, those that another makes needless, so that the solver need not see them. [1]
-    bound : float or None
-        Proven lower bound of the cost; None where the objective is another. [USD per million]
-    """
-
-    candidates: int
-    status: str
-    gap: float | None
-    seconds: float
-    feasible: int
-    pruned: int
-    bound: float | None
-
-
-class Objective(Result):
-    """What was made best, and what it comes to.
-
-    Attributes
-    ----------
-    name : {"cost", "throughput", "output-cost", "power", "gpus"}
-    amount : float or None
-        In `unit`; None where nothing meets the limits.
-    unit : str
-    replicas : int or None
-        Copies of the deployment that serve the rate together, under "gpus". [1]
-    served : float or None
-        What those copies could serve together; of equally many GPUs the answer serves most. [1/s]
-    """
-
-    name: str
-    amount: float | None
-    unit: str
-    replicas: int | None = None
-    served: float | None = None
-
-
-class Billed(Result):
+class Billing(Record):
     """Whole NVLink domains as they are charged.
 
     Attributes
@@ -179,23 +147,7 @@ class Billed(Result):
     usd_per_m_total_tokens_by_gpu: float | None
 
 
-class Conflict(Result):
-    """One limit of the smallest set that cannot be met together.
-
-    Attributes
-    ----------
-    limit : {"target", "max_ttft", "concurrency", "rate", "max_gpus"}
-    asked : float
-    needed : float or None
-        What it would have to be, the others of the set kept; None where nothing would do.
-    """
-
-    limit: str
-    asked: float
-    needed: float | None
-
-
-class RunnerUp(Result):
+class RunnerUp(Record):
     """The best of another structure, and why it lost."""
 
     config: Configuration
@@ -203,7 +155,7 @@ class RunnerUp(Result):
     lost_by: str
 
 
-class Links(Result):
+class Links(Record):
     """What the links give to one decode worker.
 
     Attributes
@@ -227,7 +179,7 @@ class Links(Result):
     latency_us: float
 
 
-class Deployment(Result):
+class Deployment(Record):
     """A configuration with its prediction and what its decode step spends its time on.
 
     Attributes
@@ -258,19 +210,19 @@ class Deployment(Result):
     batch_limit: int
 
 
-class Best(Shown):
+class Best(Answer):
     """The best deployment for one target, or why there is none.
 
     Attributes
     ----------
     status : {"optimal", "infeasible"}
-    objective : Objective
+    objective : ObjectiveValue
     placement : tuple of Domain
         The NVLink domains in use with the workers in each; all replicas under billing by domain
         and under the objective "gpus".
     prefill_sku : str or None
         Machine of the prefill workers where it is another; in JSON only then.
-    billing : Billed or None
+    billing : Billing or None
         Under billing by domain; in JSON only then.
     nearest_measured : NearestMeasured or None
         The nearest shipped measurement, at any lengths; in JSON only where `measured` has no value.
@@ -280,6 +232,10 @@ class Best(Shown):
         The smallest set of limits that cannot be met together.
     nearest_target_tok_s_per_user : float or None
         Highest target that the other limits allow. [token/s]
+    question : Question
+        All that was asked; in JSON by the keys of ``docs/options.md``.
+    problem : Problem
+        As the search took it; not in JSON, which the question says in full.
     """
 
     status: Literal["optimal", "infeasible"]
@@ -292,22 +248,39 @@ class Best(Shown):
     search: Search
     runners_up: tuple[RunnerUp, ...]
     breakdown_ms: Frozen[str, float] | None
-    objective: Objective
+    objective: ObjectiveValue
     placement: tuple[Domain, ...] = ()
     prefill_sku: str | None = None
-    billing: Billed | None = None
+    billing: Billing | None = None
     nearest_measured: NearestMeasured | None = None
     reason: str | None = None
     conflicts: tuple[Conflict, ...] = ()
     nearest_target_tok_s_per_user: float | None = None
+    question: Asked
+    problem: Annotated[InstanceOf[Problem] | None, Field(exclude=True)] = None
     deployment: Annotated[Deployment | None, Field(exclude=True)] = None
     not_measured: Annotated[str | None, Field(exclude=True)] = None
     above_measured: Annotated[bool, Field(exclude=True)] = False
     title: Annotated[str, Field(exclude=True)] = ""
     price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0
     prefill_price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0
-    max_gpus: Annotated[int, Field(exclude=True)] = 0
-    given_gpus: Annotated[int | None, Field(exclude=True)] = None
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """One row."""
+        row: dict[str, Any] = {
+            "target_tok_s_per_user": self.target_tok_s_per_user,
+            "sku": self.sku,
+            "status": self.status,
+        }
+        row |= figures_of(self.config, self.prediction)
+        row |= {
+            "objective": self.objective.name,
+            "objective_amount": self.objective.amount,
+            "objective_unit": self.objective.unit,
+        }
+        for name in ("total_tok_s_per_gpu", "usd_per_m_total_tokens"):
+            row[f"measured_{name}"] = getattr(self.measured, name, None)
+        return [row]
 
     def _gist(self) -> str:
         asked = f"{self.sku} at {self.target_tok_s_per_user:g} tok/s/user"
@@ -326,25 +299,34 @@ class Best(Shown):
         return {name: value for name, value in content.items() if not blank.get(name)}
 
 
-class Curve(Shown):
+class Curve(Answer):
     """The best deployment for each of several targets on one machine."""
 
     sku: str
     scenario: ScenarioSummary
     rows: tuple[Best, ...]
 
+    def to_rows(self) -> list[dict[str, Any]]:
+        """One row per target."""
+        return [line for row in self.rows for line in row.to_rows()]
+
     def _gist(self) -> str:
         met = sum(row.config is not None for row in self.rows)
         return f"{self.sku}: {len(self.rows)} targets, {met} of them within reach"
 
 
-class PredictedDeployment(Deployment, Shown):
-    """One given configuration as predicted, with what was served and where."""
+class PredictedDeployment(Deployment, Answer):
+    """One given configuration as predicted, with what was asked and where it stands."""
 
     sku: str
     scenario: ScenarioSummary
+    question: Asked
     title: Annotated[str, Field(exclude=True)] = ""
     price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """One row."""
+        return [{"sku": self.sku} | figures_of(self.config, self.prediction)]
 
     def _gist(self) -> str:
         return f"{self.sku}: {self.config.label}, {_figures(self.prediction)}"

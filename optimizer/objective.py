@@ -5,27 +5,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from optimizer.limits import check_positive
+from optimizer.checks import check_positive
 from presets import InputError
 from presets.errors import shown
+from presets.record import Record
 
-Objective = Literal["cost", "throughput", "output-cost", "power", "gpus"]
+ObjectiveName = Literal["cost", "throughput", "output-cost", "power", "gpus"]
 Billing = Literal["gpu", "domain"]
 
 LARGEST_RATE = 1e9
 """Highest rate that may be asked for: integers stay exact. [1/s]"""
 
-OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
+OBJECTIVES: tuple[ObjectiveName, ...] = get_args(ObjectiveName)
 BILLINGS: tuple[Billing, ...] = get_args(Billing)
 
 
 @dataclass(frozen=True)
-class Goal:
+class Objective:
     """What the search makes best.
 
     Attributes
     ----------
-    objective : {"cost", "throughput", "output-cost", "power", "gpus"}
+    name : {"cost", "throughput", "output-cost", "power", "gpus"}
         Dollars per million tokens, input and output together; tokens per second and GPU; dollars
         per million output tokens; tokens per joule of all-in power; fewest GPUs for `rate`.
     billing : {"gpu", "domain"}
@@ -36,18 +37,18 @@ class Goal:
 
     Examples
     --------
-    >>> Goal("gpus", rate=20.0)
-    Goal(objective='gpus', billing='gpu', rate=20.0)
+    >>> Objective("gpus", rate=20.0)
+    Objective(name='gpus', billing='gpu', rate=20.0)
     """
 
-    objective: Objective = "cost"
+    name: ObjectiveName = "cost"
     billing: Billing = "gpu"
     rate: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no goal."""
+        """Refuse what is no objective."""
         for name, given, valid in (
-            ("objective", self.objective, OBJECTIVES),
+            ("objective", self.name, OBJECTIVES),
             ("billing", self.billing, BILLINGS),
         ):
             if given not in valid:
@@ -59,15 +60,54 @@ class Goal:
                     f"rate {self.rate:g} is not valid; give at most {LARGEST_RATE:g} requests per "
                     "second"
                 )
-        if self.objective == "gpus" and self.rate is None:
+        if self.name == "gpus" and self.rate is None:
             raise InputError("rate: none is given; the objective 'gpus' needs requests per second")
-        if self.objective != "gpus" and self.rate is not None:
+        if self.name != "gpus" and self.rate is not None:
             raise InputError(
-                f"rate {self.rate:g} is not valid with the objective {self.objective!r}; "
+                f"rate {self.rate:g} is not valid with the objective {self.name!r}; "
                 "it goes with 'gpus'"
             )
-        if self.objective == "gpus" and self.billing == "domain":
+        if self.name == "gpus" and self.billing == "domain":
             raise InputError(
                 "billing 'domain' is not valid with the objective 'gpus', which counts the GPUs "
                 "that serve; give 'gpu'"
             )
+
+
+UNITS: dict[ObjectiveName, str] = {
+    "cost": "USD per million tokens",
+    "throughput": "token/s/GPU",
+    "output-cost": "USD per million output tokens",
+    "power": "token/J",
+    "gpus": "GPU",
+}
+"""Unit of each objective."""
+
+MORE_IS_BETTER: tuple[ObjectiveName, ...] = ("throughput", "power")
+
+
+class ObjectiveValue(Record):
+    """What an objective makes of a deployment.
+
+    Attributes
+    ----------
+    name : {"cost", "throughput", "output-cost", "power", "gpus"}
+    amount : float or None
+        In `unit`; None where nothing meets the limits.
+    unit : str
+    replicas : int or None
+        Copies of the deployment that serve the rate together, under "gpus". [1]
+    served : float or None
+        What those copies could serve together; of equally many GPUs the answer serves most. [1/s]
+    """
+
+    name: ObjectiveName
+    amount: float | None
+    unit: str
+    replicas: int | None = None
+    served: float | None = None
+
+    @property
+    def more_is_better(self) -> bool:
+        """Whether the best has the largest amount."""
+        return self.name in MORE_IS_BETTER

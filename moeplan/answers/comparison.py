@@ -7,9 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from costmodel.results import Configuration, Prediction
-from moeplan.results import Best, Measured
-from moeplan.shown import Result, Shown
+from moeplan.answers.best import Best, Measured
+from moeplan.answers.record import Answer
 from presets.frozen import Frozen
+from presets.record import Record
+
+Kind = Literal["measured", "modelled"]
+KINDS: tuple[Kind, ...] = ("measured", "modelled")
 
 
 class Modelled(Prediction):
@@ -18,14 +22,14 @@ class Modelled(Prediction):
     config: Configuration
 
 
-class Pair(Result):
+class Pair(Record):
     """One machine at one target as measured and as modelled; None where there is no value."""
 
     measured: Measured | None
     modelled: Modelled | None
 
 
-class Ratio(Result):
+class Ratio(Record):
     """The first machine over the second: how many times the throughput, and how many times cheaper.
 
     None where one of the two has no value.
@@ -37,7 +41,7 @@ class Ratio(Result):
     modelled_cost: float | None
 
 
-class ComparisonRow(Result):
+class ComparisonRow(Record):
     """Machines at one target.
 
     Attributes
@@ -60,7 +64,7 @@ class ComparisonRow(Result):
         pairs: dict[str, Any] = content.pop("pairs")
         return content | pairs | {"ratio": ratio}
 
-    def winner(self, kind: Literal["measured", "modelled"]) -> str | None:
+    def winner(self, kind: Kind) -> str | None:
         """Machine with the lowest cost; None where no machine has a value.
 
         A machine that cannot reach the target loses; one that was not measured is no loser.
@@ -78,11 +82,27 @@ class ComparisonRow(Result):
         return min(costs, key=lambda sku: costs[sku]) if costs else None
 
 
-class Comparison(Shown):
+class Comparison(Answer):
     """Two or more machines at several targets."""
 
     rows: tuple[ComparisonRow, ...]
     skus: Annotated[tuple[str, ...], Field(exclude=True)]
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """One row per target."""
+        return [self._row(row) for row in self.rows]
+
+    def _row(self, row: ComparisonRow) -> dict[str, Any]:
+        line: dict[str, Any] = {"target_tok_s_per_user": row.target_tok_s_per_user}
+        for kind in KINDS:
+            for name in ("total_tok_s_per_gpu", "usd_per_m_total_tokens"):
+                for sku in self.skus:
+                    value = getattr(row.pairs[sku], kind)
+                    line[f"{sku}_{kind}_{name}"] = getattr(value, name, None)
+            line[f"ratio_{kind}_throughput"] = getattr(row.ratio, f"{kind}_throughput")
+            line[f"ratio_{kind}_cost"] = getattr(row.ratio, f"{kind}_cost")
+            line[f"winner_{kind}"] = row.winner(kind)
+        return line
 
     def _gist(self) -> str:
         return f"{' and '.join(self.skus)} at {len(self.rows)} targets"

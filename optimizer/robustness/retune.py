@@ -15,7 +15,7 @@ import numpy as np
 from costmodel.calibration import Calibration
 from costmodel.deployments import Deployments, deployments_of, memory_limit, network_of
 from costmodel.inputs import BoolArray, FloatArray
-from costmodel.results import Case, Configuration, Scenario
+from costmodel.results import Case, Configuration
 from costmodel.serving import (
     MOST_LOAD,
     Benchmark,
@@ -26,9 +26,8 @@ from costmodel.serving import (
     serve,
 )
 from optimizer.confidence import Promise, promise_of
-from optimizer.ground import Ground
-from optimizer.limits import Limits
-from optimizer.space import Space, shape_of
+from optimizer.problem import Limits, Problem
+from optimizer.space import shape_of
 from optimizer.throttled import SAME, serve_fed
 
 SETTINGS = {"max_batch": 1, "concurrency": 1}
@@ -164,33 +163,20 @@ class _Run:
     users: FloatArray
 
 
-def retuning_of(
-    fleets: Sequence[Configuration],
-    scenario: Scenario,
-    ground: Ground,
-    limits: Limits,
-    calibration: Calibration,
-    space: Space | None = None,
-) -> Retuning:
+def retuning_of(fleets: Sequence[Configuration], problem: Problem) -> Retuning:
     """Look up the facts of fleets; GPU budget and placement are taken to hold.
 
-    Parameters
-    ----------
-    calibration : Calibration
-        Of the intervals by which a target is met with confidence.
-
-    Other parameters are those of the search.
+    The calibration of the problem is that of the intervals by which a target is met with
+    confidence.
 
     Raises
     ------
     InputError
         If a worker does not fit the cluster, or the model is not offered at the precision.
     """
-    chosen = space or Space()
-    cases = [Case(fleet, scenario, ground.cluster, ground.prefill_cluster) for fleet in fleets]
-    shapes = [shape_of(fleet) for fleet in fleets]
-    promise = promise_of(shapes, scenario, ground, calibration, limits.min_confidence)
-    return Retuning(deployments_of(cases), limits, chosen.largest_batch, promise)
+    cases = [Case(fleet, problem.scenario, *problem.resources) for fleet in fleets]
+    promise = promise_of([shape_of(fleet) for fleet in fleets], problem)
+    return Retuning(deployments_of(cases), problem.limits, problem.space.largest_batch, promise)
 
 
 def _full(

@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
 from costmodel.calibration import Calibration
-from costmodel.results import Configuration, Scenario
-from optimizer.goal import Goal
-from optimizer.ground import Ground
-from optimizer.limits import Limits
-from optimizer.retune import fleet_of
-from optimizer.search import Answer, curve
-from optimizer.space import Space
+from costmodel.results import Configuration
+from optimizer.answer import Answer
+from optimizer.problem import Problem
+from optimizer.robustness.retune import fleet_of
+from optimizer.search import curve
 
 FAN = (0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15)
 """Targets, over the one asked for, whose answers the shortlist has. [1]"""
@@ -22,12 +20,8 @@ Progress = Callable[[], None]
 
 def shortlist(
     winner: Configuration,
-    scenario: Scenario,
-    ground: Ground,
-    limits: Limits,
-    goal: Goal,
+    problem: Problem,
     calibrations: Sequence[Calibration],
-    space: Space | None = None,
     progress: Progress = lambda: None,
 ) -> tuple[Configuration, ...]:
     """Fleets that may be best under some draw, the winner's first.
@@ -42,28 +36,16 @@ def shortlist(
         Values of the fit, and some draws.
     progress : callable
         Called after each of them.
-
-    Other parameters are those of the search.
     """
-    chosen = space or Space()
+    target = problem.limits.target
     found = [winner]
     for place, calibration in enumerate(calibrations):
-        targets = [limits.target] if place else [limits.target * factor for factor in FAN]
-        answers = curve(
-            scenario,
-            ground.cluster,
-            targets,
-            limits,
-            calibration,
-            chosen,
-            goal=goal,
-            prefill_cluster=ground.prefill_cluster,
-        )
-        found += _named(answers)
+        targets = [target] if place else [target * factor for factor in FAN]
+        found += _named(curve(problem.under(calibration), targets))
         progress()
     fleets = dict.fromkeys(fleet_of(each) for each in found)
     for fleet in list(fleets):
-        fleets |= dict.fromkeys(_neighbours(fleet, ground, chosen))
+        fleets |= dict.fromkeys(_neighbours(fleet, problem))
     return tuple(fleets)
 
 
@@ -73,14 +55,15 @@ def _named(answers: Sequence[Answer]) -> list[Configuration]:
     return found + [other.configuration for answer in answers for other in answer.runners_up]
 
 
-def _neighbours(fleet: Configuration, ground: Ground, space: Space) -> Iterator[Configuration]:
+def _neighbours(fleet: Configuration, problem: Problem) -> Iterator[Configuration]:
     """Give a fleet with one worker more or less of either role, where the space has it."""
+    space = problem.space
     for prefill, decode in product((-1, 0, 1), repeat=2):
         workers = fleet.prefill_workers + prefill, fleet.decode_workers + decode
         if workers[0] not in space.prefill_workers or workers[1] not in space.decode_workers:
             continue
         sizes = fleet.prefill_gpus_per_worker, fleet.decode_gpus_per_worker
-        if ground.has_room((sizes[1], workers[1]), (sizes[0], workers[0])):
+        if problem.has_room((sizes[1], workers[1]), (sizes[0], workers[0])):
             yield fleet.model_copy(
                 update={"prefill_workers": workers[0], "decode_workers": workers[1]}
             )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import moeplan
-from moeplan.shown import Shown
+from moeplan.answers.record import Answer
 from tests.samples import changed
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tests.moeplan.conftest import BestOf
 
 
-def shown(space: Space) -> list[Shown]:
+def shown(space: Space) -> list[Answer]:
     return [
         moeplan.best("b200", 75.0, space=space),
         moeplan.best("b200", 5000.0, space=space),
@@ -31,7 +31,7 @@ def test_each_answer_is_one_line_and_a_table(space: Space) -> None:
         assert "\n" not in repr(answer)
         assert len(repr(answer)) < 160
         assert str(answer) == repr(answer)
-        page = answer._repr_html_()
+        page = str(answer._repr_html_())
         assert page.startswith("<pre")
         assert page.endswith("</pre>")
         rows = answer.to_rows()
@@ -51,13 +51,13 @@ def test_rows_say_what_the_answer_says(best_of: BestOf) -> None:
 def test_an_answer_without_a_configuration_says_why(space: Space) -> None:
     answer = moeplan.best("b200", 5000.0, space=space)
     assert repr(answer) == "Best(b200 at 5000 tok/s/user: infeasible)"
-    assert "Infeasible: 5000 tok/s/user is out of reach" in answer._repr_html_()
+    assert "Infeasible: 5000 tok/s/user is out of reach" in str(answer._repr_html_())
 
 
 def test_user_text_is_escaped_in_html(space: Space) -> None:
     cluster = moeplan.ClusterSpec(sku="b200", gpus=72, name="<script>alert(1)</script>")
     answer = moeplan.best(None, 75.0, moeplan.Options(cluster=cluster), space=space)
-    page = answer._repr_html_()
+    page = str(answer._repr_html_())
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
 
@@ -73,4 +73,4 @@ def test_threads_find_what_one_finds(space: Space) -> None:
 
 def test_only_whole_answers_are_shown() -> None:
     with pytest.raises(NotImplementedError):
-        repr(Shown())
+        repr(Answer())

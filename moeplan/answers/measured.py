@@ -10,8 +10,8 @@ from costmodel.frontier import measured_at, why_unmeasured
 from costmodel.intervals import cluster_differs
 from costmodel.results import Configuration, Scenario
 from costmodel.runs import measured_frontends
+from moeplan.answers.best import Measured, MeasuredRow, NearestMeasured
 from moeplan.options import ENGINE, LENGTH, MAX_GPUS, MODEL
-from moeplan.results import Measured, MeasuredRow, NearestMeasured
 from presets import PublishedRow, ServingRow, load_model, published_rows, serving_rows
 
 if TYPE_CHECKING:

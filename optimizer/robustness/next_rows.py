@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,10 +11,12 @@ from costmodel.deployments import deployments_of, run
 from costmodel.draws import draw_constants, drawn
 from costmodel.inputs import FloatArray
 from costmodel.observations import configuration_key
-from costmodel.results import Case, Configuration, Scenario
-from optimizer.robust import SEED, Trials
+from costmodel.results import Case, Configuration
+from optimizer.problem import Problem
+from optimizer.robustness.trials import SEED, Trials
 from optimizer.space import shape_of
-from presets import ClusterSpec, ServingRow
+from presets import ServingRow
+from presets.record import Record
 
 ROWS = 3
 """How many configurations are proposed. [1]"""
@@ -24,40 +25,37 @@ CONSTANT = 1e-9
 """Standard deviation of a logarithm below which a figure says nothing. [1]"""
 
 
-@dataclass(frozen=True)
-class NextRow:
+class NextMeasurement(Record):
     """One configuration to measure, and what that is worth.
 
     Attributes
     ----------
-    configuration : Configuration
-    gain : float
-        Expected rise of the worth of what is then chosen, as a share. [1]
-    changes : float
+    config : Configuration
+    expected_gain : float
+        Rise of what is made best, in what is then chosen, as a share. [1]
+    changes_choice : float
         Share of draws in which its figures lead to another fleet. [1]
     """
 
-    configuration: Configuration
-    gain: float
-    changes: float
+    config: Configuration
+    expected_gain: float
+    changes_choice: float
 
 
 def next_rows(
     trials: Trials,
-    scenario: Scenario,
-    cluster: ClusterSpec,
+    problem: Problem,
     file: CalibrationFile,
     measured: Sequence[ServingRow],
     seed: int = SEED,
-    prefill_cluster: ClusterSpec | None = None,
-) -> tuple[NextRow, ...]:
+) -> tuple[NextMeasurement, ...]:
     """Choose untested configurations of distinct structures, the most informative first.
 
     Parameters
     ----------
     trials : Trials
         Draws and shortlist.
-    scenario, cluster, file, seed, prefill_cluster
+    problem, file, seed
         Those of the trials.
     measured : sequence of ServingRow
         What was measured: none of these is proposed.
@@ -72,16 +70,16 @@ def next_rows(
     itself has wrong are left out.
     """
     # Every row ran prefill and decode on one machine.
-    tested = set() if prefill_cluster else {configuration_key(row) for row in measured}
+    tested = set() if problem.prefill_cluster else {configuration_key(row) for row in measured}
     offered = [
         configuration
         for configuration in trials.answers
-        if configuration_key(row_of(configuration, scenario, cluster)) not in tested
+        if configuration_key(row_of(configuration, problem)) not in tested
     ]
     if not offered or not trials.best.any():
         return ()
     constants = draw_constants(file, len(trials.best), seed)
-    cases = [Case(each, scenario, cluster, prefill_cluster) for each in offered]
+    cases = [Case(each, problem.scenario, *problem.resources) for each in offered]
     result = run(deployments_of(cases), drawn(file, constants))
     shape = len(trials.best), len(offered)
     figures = np.log(
@@ -90,22 +88,23 @@ def next_rows(
             for values in (result.tpot_median, result.ttft_mean, result.total_tok_s_per_gpu)
         ]
     )
-    rows = [
-        NextRow(each, *gain_of(figures[:, :, place].T, trials.retuned))
-        for place, each in enumerate(offered)
-    ]
+    rows = []
+    for place, each in enumerate(offered):
+        gain, changes = gain_of(figures[:, :, place].T, trials.retuned)
+        rows.append(NextMeasurement(config=each, expected_gain=gain, changes_choice=changes))
     # Where none changes the choice, the order of the shortlist stays: the winner first.
-    rows.sort(key=lambda row: (-row.gain, -row.changes))
-    distinct: dict[object, NextRow] = {}
+    rows.sort(key=lambda row: (-row.expected_gain, -row.changes_choice))
+    distinct: dict[object, NextMeasurement] = {}
     for row in rows:
-        distinct.setdefault(shape_of(row.configuration).structure, row)
+        distinct.setdefault(shape_of(row.config).structure, row)
     return tuple(distinct.values())[:ROWS]
 
 
-def row_of(configuration: Configuration, scenario: Scenario, cluster: ClusterSpec) -> ServingRow:
+def row_of(configuration: Configuration, problem: Problem) -> ServingRow:
     """Row of a configuration in the columns of measured rows, with nothing measured."""
+    scenario = problem.scenario
     return ServingRow(
-        sku=cluster.sku,
+        sku=problem.cluster.sku,
         model=scenario.model.name,
         precision=scenario.precision,
         isl=scenario.isl,

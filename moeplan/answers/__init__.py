@@ -1,0 +1,1 @@
+"""Answers as frozen records, and how what the rooms find becomes them."""

@@ -1,0 +1,185 @@
+"""From what the rooms find to the records that the public functions give."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from costmodel.results import Predicted, Scenario
+from moeplan.answers.best import (
+    Best,
+    Billing,
+    Deployment,
+    Links,
+    PredictedDeployment,
+    RunnerUp,
+    ScenarioSummary,
+)
+from moeplan.answers.measured import (
+    above_measured,
+    measured_point,
+    nearest_measured,
+    why_not_measured,
+)
+from moeplan.answers.placement import placement_of
+from moeplan.answers.reasons import explain_infeasibility, lost_by
+from moeplan.question import Question, groups_of, price_of
+from optimizer.objective import UNITS, ObjectiveValue
+from optimizer.resources import Resources
+from presets import ClusterSpec
+from topology import group_table
+
+if TYPE_CHECKING:
+    from optimizer.answer import Answer
+
+
+def summary_of(scenario: Scenario) -> ScenarioSummary:
+    """Name what is served."""
+    return ScenarioSummary(
+        model=scenario.model.name,
+        precision=scenario.precision,
+        isl=scenario.isl,
+        osl=scenario.osl,
+        engine=scenario.engine,
+    )
+
+
+def best_of(answer: Answer, by_gpu: Answer | None, question: Question) -> Best:
+    """Put an answer of the search beside what was measured.
+
+    Parameters
+    ----------
+    answer : optimizer.Answer
+        To one target.
+    by_gpu : optimizer.Answer or None
+        Under billing by domain, what is best where only GPUs that serve are paid.
+    question : Question
+        What was asked.
+    """
+    problem, winner, failed = answer.problem, answer.winner, answer.infeasibility
+    scenario, cluster, target = problem.scenario, problem.cluster, problem.limits.target
+    there, budget = problem.prefill_cluster, problem.limits.max_gpus
+    measured = None if there else measured_point(scenario, cluster, target, budget)
+    nearest = None if there or measured else nearest_measured(scenario, cluster, target, budget)
+    deployment = None
+    if winner is not None:
+        deployment = deployment_of(winner.predicted, problem.resources, _replicas(answer))
+    name = problem.objective.name
+    return Best(
+        status=answer.status,
+        sku=cluster.sku,
+        target_tok_s_per_user=target,
+        scenario=summary_of(scenario),
+        config=winner.configuration if winner else None,
+        prediction=winner.prediction if winner else None,
+        measured=measured,
+        nearest_measured=nearest,
+        search=answer.search,
+        runners_up=tuple(
+            RunnerUp(
+                config=other.configuration,
+                prediction=other.prediction,
+                lost_by=lost_by(winner, other, scenario),
+            )
+            for other in answer.runners_up
+            if winner is not None
+        ),
+        breakdown_ms=winner.predicted.breakdown_ms if winner else None,
+        objective=(
+            winner.value if winner else ObjectiveValue(name=name, amount=None, unit=UNITS[name])
+        ),
+        placement=deployment.placement if deployment else (),
+        prefill_sku=there.sku if there else None,
+        billing=_billing(answer, by_gpu),
+        reason=explain_infeasibility(failed) if failed else None,
+        conflicts=failed.conflicts if failed else (),
+        nearest_target_tok_s_per_user=failed.highest_target if failed else None,
+        question=question,
+        problem=problem,
+        deployment=deployment,
+        not_measured=(
+            "the published rows ran prefill and decode on one machine"
+            if there
+            else why_not_measured(scenario, cluster, target, budget)
+        ),
+        above_measured=not there and above_measured(scenario, cluster, target),
+        title=cluster.hardware().title,
+        price_usd_per_hour=price_of(cluster),
+        prefill_price_usd_per_hour=price_of(problem.resources.prefill_on),
+    )
+
+
+def predicted_of(predicted: Predicted, question: Question) -> PredictedDeployment:
+    """Put the prediction of a given configuration beside what was asked."""
+    return PredictedDeployment(
+        **dict(deployment_of(predicted, Resources(question.cluster, question.prefill_cluster))),
+        sku=question.sku,
+        scenario=summary_of(question.scenario),
+        question=question,
+        title=question.cluster.hardware().title,
+        price_usd_per_hour=price_of(question.cluster),
+    )
+
+
+def _replicas(answer: Answer) -> int:
+    """Count the copies that an answer puts side by side: those of the bill, or of the rate.
+
+    The replicas of a rate are counted by their GPUs alone. Where they find no room side by side
+    they would stand apart: then one is placed.
+    """
+    winner = answer.winner
+    if winner is None:
+        return 1
+    if winner.bill is not None:
+        return winner.bill.replicas
+    copies = winner.value.replicas or 1
+    return copies if answer.problem.has_room(*groups_of(winner.configuration, copies)) else 1
+
+
+def _billing(answer: Answer, by_gpu: Answer | None) -> Billing | None:
+    bill = answer.winner.bill if answer.winner else None
+    if bill is None or by_gpu is None:
+        return None
+    return Billing(
+        replicas=bill.replicas,
+        charged_gpus=bill.charged,
+        used_gpus=bill.used,
+        stranded_gpus=bill.stranded,
+        best_by_gpu=by_gpu.configuration,
+        usd_per_m_total_tokens_by_gpu=(
+            by_gpu.prediction.usd_per_m_total_tokens if by_gpu.prediction else None
+        ),
+    )
+
+
+def deployment_of(predicted: Predicted, resources: Resources, replicas: int = 1) -> Deployment:
+    """Put a prediction beside the links of its decode worker, and where its workers stand.
+
+    Raises
+    ------
+    InputError
+        If they find no room.
+    """
+    return Deployment(
+        config=predicted.configuration,
+        prediction=predicted.prediction,
+        breakdown_ms=predicted.breakdown_ms,
+        batch_in_flight=predicted.batch_in_flight,
+        prefill_load=predicted.prefill_load,
+        links=_links(resources.cluster, predicted.configuration.decode_gpus_per_worker),
+        placement=placement_of(predicted.configuration, resources, replicas),
+        hidden_communication_ms=predicted.hidden_communication_ms,
+        batch_limit=predicted.batch_limit,
+    )
+
+
+def _links(cluster: ClusterSpec, gpus: int) -> Links:
+    path = group_table(cluster, [gpus])[gpus]
+    rate = path.per_gpu_rate
+    return Links(
+        gpus=gpus,
+        domains=path.domains,
+        bottleneck=path.bottleneck,
+        all_to_all_gb_s=rate / 1e9 if math.isfinite(rate) else None,
+        latency_us=1e6 * path.latency,
+    )

@@ -1,0 +1,179 @@
+"""The parameters that commands share; those of a question are made from its table of options.
+
+Numbers come as text: each is checked in one place, by the entry of its option.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from moeplan.options import Option, Options, entries, read_options
+
+if TYPE_CHECKING:
+    from presets import ClusterSpec
+
+FILES = ("model", "cluster", "calibration")
+"""Options that may name a file."""
+
+Typed = Mapping[str, Any]
+"""Options of a question that were typed, by name: text, or True for a switch."""
+
+Sku = Annotated[
+    str | None,
+    typer.Option(
+        "--sku", metavar="NAME", help="Machine, such as gb200; see `moeplan presets list`."
+    ),
+]
+Target = Annotated[
+    str, typer.Option("--target", metavar="TOK/S", help="Interactivity each user sees, tok/s/user.")
+]
+Targets = Annotated[
+    str, typer.Option("--targets", metavar="A,B,...", help="Interactivities, tok/s/user.")
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="MAP.toml",
+        help="Map of the file's columns to those of rows; docs/files.md has its keys.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")]
+
+
+def takes(*names: str, but: Sequence[str] = ()) -> Callable[[Callable[..., None]], Any]:
+    """Give a command options of a question in place of its parameter ``typed``.
+
+    The command takes keywords only.
+
+    Parameters
+    ----------
+    names : str
+        Options; none takes all.
+    but : sequence of str
+        Options that are left out.
+    """
+    table = {name: (option, default) for name, option, default in entries()}
+    chosen = [name for name in names or table if name not in but]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(command, include_extras=True)
+        own = inspect.signature(command).parameters
+        parameters = []
+        for name, parameter in own.items():
+            if name == "typed":
+                parameters += [_parameter(each, *table[each]) for each in chosen]
+            else:
+                parameters.append(parameter.replace(annotation=hints[name]))
+
+        @wraps(command)
+        def run(**given: Any) -> None:
+            typed = {name: given.pop(name) for name in chosen}
+            # Text that is blank was typed: its reader refuses it.
+            said = {name: text for name, text in typed.items() if text not in (None, False)}
+            command(typed=said, **given)
+
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        return run
+
+    return decorate
+
+
+def _parameter(name: str, option: Option, default: Any) -> inspect.Parameter:
+    """Write an option for the command line; what is not typed is None."""
+    if option.metavar:
+        # Click writes a default in brackets of its own where it is not that of the parameter.
+        text = option.help if default is None else f"{option.help} [default: {default}]"
+        info = typer.Option(flag(name), metavar=option.metavar, help=text)
+        annotation: Any = Annotated[str | None, info]
+    else:
+        annotation = Annotated[bool, typer.Option(flag(name), help=option.help)]
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None if option.metavar else False,
+        annotation=annotation,
+    )
+
+
+def flag(name: str) -> str:
+    """Write an option as it is typed.
+
+    >>> flag("max_ttft")
+    '--max-ttft'
+    """
+    return f"--{name.replace('_', '-')}"
+
+
+def options_of(typed: Typed) -> Options:
+    """Check what was typed, and make it options.
+
+    Raises
+    ------
+    InputError
+        Naming the option, its value and what is valid.
+    """
+    return read_options(typed, flag)
+
+
+def files_of(typed: Typed) -> dict[str, str | None]:
+    """Files that were typed, by option: nothing may be written over them."""
+    return {flag(name): typed.get(name) for name in FILES}
+
+
+def options_by_machine(
+    skus: list[str], options: Options, prices: list[str], clusters: list[str]
+) -> dict[str, Options]:
+    """Options of each machine: prices as ``USD`` for all or ``SKU=USD`` for one, clusters by file.
+
+    Raises
+    ------
+    InputError
+        Where a price or a cluster is of no machine that is compared.
+    """
+    from moeplan import numbers  # the checks come with pydantic, which --help does without
+    from presets import InputError, load_cluster
+    from presets.errors import closest_hint, shown
+
+    result = dict.fromkeys(skus, options)
+
+    def check(option: str, value: object, sku: str) -> None:
+        if sku not in result:
+            raise InputError(
+                f"{option}: {shown(value)} is of a machine that is not compared; "
+                f"{closest_hint(sku, skus)}"
+            )
+
+    for text in sorted(prices, key=lambda price: "=" in price):
+        sku, equals, number = text.rpartition("=")
+        price = numbers.noted_price("--price", number)
+        if equals:
+            check("--price", text, sku)
+        for name in [sku] if equals else skus:
+            result[name] = replace(result[name], price=price)
+    for text in clusters:
+        cluster: ClusterSpec = load_cluster(numbers.file_name("--cluster", text))
+        check("--cluster", text, cluster.sku)
+        result[cluster.sku] = replace(result[cluster.sku], cluster=cluster)
+    return result
+
+
+def one_format(as_json: bool, as_csv: bool) -> None:
+    """Refuse two formats at once."""
+    from presets.errors import InputError  # as above
+
+    if as_json and as_csv:
+        raise InputError("--json and --csv: both are given; give one")
+
+
+def examples(*lines: str) -> str:
+    """Epilogue of a command's help."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])

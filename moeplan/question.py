@@ -1,0 +1,293 @@
+"""From options to what the rooms work with: a question, and the problem that it poses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from costmodel.calibration import CalibrationFile, read_calibration, shipped_calibration
+from costmodel.counts import can_multiply
+from costmodel.results import Configuration, Scenario
+from moeplan.options import MAX_GPUS, PRECISIONS, Options, checked, entries, read_options
+from presets import (
+    ClusterSpec,
+    InputError,
+    default_cluster,
+    load_cluster,
+    load_hardware,
+    load_model,
+)
+from presets.errors import shown
+from presets.files import validated
+
+if TYPE_CHECKING:
+    from optimizer.placement import Group
+    from optimizer.problem import Problem
+    from optimizer.space import Space
+    from presets import Hardware, Model
+
+SHIPPED = "shipped"
+"""Name of the calibration that comes with the package."""
+
+
+class Question(NamedTuple):
+    """What is asked of a machine, checked and looked up; every answer keeps it.
+
+    Attributes
+    ----------
+    options : Options
+        As given, checked.
+    scenario : Scenario
+        What is served.
+    cluster : ClusterSpec
+        On what; where prefill has its own cluster, decode alone.
+    prefill_cluster : ClusterSpec or None
+        Where prefill stands, if not on `cluster`.
+    constants : CalibrationFile
+        Of the cost model, with what is uncertain about them.
+    """
+
+    options: Options
+    scenario: Scenario
+    cluster: ClusterSpec
+    prefill_cluster: ClusterSpec | None
+    constants: CalibrationFile
+
+    @property
+    def sku(self) -> str:
+        """The machine, of decode where prefill has its own."""
+        return self.cluster.sku
+
+    def problem(self, target: float, space: Space | None = None) -> Problem:
+        """Pose the question as a problem, at an interactivity [token/s].
+
+        Raises
+        ------
+        InputError
+            Where a limit is not valid, or options do not go together.
+        """
+        # Imported here: predictions need no search.
+        from optimizer.objective import Objective
+        from optimizer.problem import Limits, Problem
+        from optimizer.space import Space
+
+        options = self.options
+        return Problem(
+            self.scenario,
+            self.cluster,
+            Limits(
+                target,
+                options.max_gpus,
+                options.max_ttft,
+                options.concurrency,
+                options.min_confidence,
+                options.within_data,
+            ),
+            self.constants.calibration,
+            space or Space(),
+            Objective(options.objective, options.billing, options.rate),  # type: ignore[arg-type]
+            self.prefill_cluster,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """All that was asked, by the keys of the options; what had no value has the one it got."""
+        options, there = self.options, self.prefill_cluster
+        given = options.cluster
+        resolved = {
+            "precision": self.scenario.precision,
+            "price": price_of(self.cluster),
+            "prefill_price": price_of(there) if there else None,
+            "cluster": given.to_json() if isinstance(given, ClusterSpec) else None,
+            "calibration": str(options.calibration or SHIPPED),
+        }
+        values = {
+            option.key: resolved.get(name, getattr(options, name)) for name, option, _ in entries()
+        }
+        return {"sku": self.sku} | values
+
+
+def ask(sku: str | None, options: Options, needed_gpus: int = 0) -> Question:
+    """Check what is asked, and look up what it names.
+
+    Parameters
+    ----------
+    sku : str or None
+        Machine; None takes that of the cluster in the options.
+    options : Options
+        Model, workload, limits, price and files.
+    needed_gpus : int
+        Least size of a cluster that no file describes. [GPU]
+
+    Raises
+    ------
+    InputError
+        Where something asked for is not valid.
+    """
+    options = checked(options)
+    cluster = cluster_of(sku, options, needed_gpus)
+    prefill_cluster = prefill_cluster_of(cluster, options, needed_gpus)
+    scenario = scenario_of(options, cluster, prefill_cluster)
+    constants = calibration_file(options.calibration)
+    return Question(options, scenario, cluster, prefill_cluster, constants)
+
+
+def question_from_json(content: Mapping[str, Any]) -> Question:
+    """Ask again what an answer's JSON says was asked.
+
+    Raises
+    ------
+    InputError
+        Where a value is not valid, or a file that it names is gone.
+    """
+    if not isinstance(content, Mapping):
+        raise InputError(f"question: {shown(content)} is not valid; give what an answer's JSON has")
+    names = {option.key: name for name, option, _ in entries()}
+    given = {names[key]: value for key, value in content.items() if key in names}
+    if given.get("calibration") == SHIPPED:
+        given["calibration"] = None
+    return ask(content.get("sku"), read_options(given))
+
+
+def price_of(cluster: ClusterSpec) -> float:
+    """Price of one GPU [USD/h]."""
+    return cluster.hardware().price_usd_per_hour.value
+
+
+def cluster_of(sku: str | None, options: Options, needed_gpus: int = 0) -> ClusterSpec:
+    """Find the cluster of a question, at the price of the question.
+
+    Parameters
+    ----------
+    sku : str or None
+        Machine; None takes that of the cluster file.
+    options : Options
+        With the cluster, the price and the GPU budget.
+    needed_gpus : int
+        Least size of a cluster that no file describes. [GPU]
+
+    Raises
+    ------
+    InputError
+        Where no machine is named, or the file describes another one.
+    """
+    if options.cluster is None:
+        if sku is None:
+            raise InputError("--sku: no machine is named; give --sku NAME or --cluster FILE")
+        cluster = default_cluster(sku, max(MAX_GPUS, options.max_gpus, needed_gpus))
+    else:
+        given = options.cluster
+        cluster = given if isinstance(given, ClusterSpec) else load_cluster(given)
+        if sku is not None and load_hardware(sku).name != cluster.sku:
+            raise InputError(
+                f"--sku: {shown(sku)} is not the machine of the cluster, {cluster.sku!r}; "
+                "leave one of the two out"
+            )
+    return _at_price(cluster, options.price)
+
+
+def prefill_cluster_of(
+    cluster: ClusterSpec, options: Options, needed_gpus: int = 0
+) -> ClusterSpec | None:
+    """Find the cluster of the prefill workers where they stand on other machines.
+
+    Raises
+    ------
+    InputError
+        Where the machine is unknown, or a price is given for one that is no other.
+    """
+    name = cluster.sku if options.prefill_sku is None else load_hardware(options.prefill_sku).name
+    if name != cluster.sku:
+        there = default_cluster(name, max(MAX_GPUS, options.max_gpus, needed_gpus))
+        return _at_price(there, options.prefill_price)
+    if options.prefill_price is not None:
+        raise InputError(
+            f"prefill_price {shown(options.prefill_price)} is not valid where prefill stands on "
+            f"the machine of decode, {name}; give price for both, or another machine as prefill_sku"
+        )
+    return None
+
+
+def _at_price(cluster: ClusterSpec, price: float | None) -> ClusterSpec:
+    """Set the price of a cluster's GPUs, if one is given."""
+    if price is None:
+        return cluster
+    content = cluster.model_dump() | {"price_usd_per_hour": price}
+    return validated(ClusterSpec, content)
+
+
+def scenario_of(
+    options: Options, cluster: ClusterSpec, prefill_cluster: ClusterSpec | None = None
+) -> Scenario:
+    """Say what is served; unless named, the precision is the first that machines and model offer.
+
+    Raises
+    ------
+    InputError
+        Where a name is unknown, a length is out of range, or the precision is not offered.
+    """
+    model = load_model(options.model)
+    machines = [each.hardware() for each in (cluster, prefill_cluster) if each is not None]
+    precision = options.precision or preferred_precision(model, *machines)
+    fields = {
+        "model": model,
+        "precision": precision,
+        "isl": options.isl,
+        "osl": options.osl,
+        "engine": options.engine,
+        "frontends": options.frontends,
+    }
+    return validated(Scenario, fields)
+
+
+def preferred_precision(model: Model, *machines: Hardware) -> str:
+    """Choose the first of `PRECISIONS` that model and machines offer.
+
+    Examples
+    --------
+    >>> preferred_precision(load_model("deepseek-r1-0528"), load_hardware("h200"))
+    'fp8'
+    """
+    for name in PRECISIONS:
+        bits = getattr(model.precisions, name)
+        if bits and all(can_multiply(machine, bits) for machine in machines):
+            return name
+    raise InputError(
+        f"model: {model.name!r} is offered at no precision that "
+        f"{' and '.join(machine.name for machine in machines)} has; "
+        "choose another machine"
+    )
+
+
+def calibration_file(path: Path | str | None) -> CalibrationFile:
+    """Read a calibration; None takes the shipped one."""
+    return shipped_calibration() if path is None else read_calibration(Path(path))
+
+
+def groups_of(configuration: Configuration, replicas: int = 1) -> tuple[Group, Group]:
+    """GPUs per worker and workers, of decode and of prefill, over all replicas."""
+    decode_workers = replicas * configuration.decode_workers
+    prefill_workers = replicas * configuration.prefill_workers
+    return (
+        (configuration.decode_gpus_per_worker, decode_workers),
+        (configuration.prefill_gpus_per_worker, prefill_workers),
+    )
+
+
+def gpus_needed(configuration: Configuration, sku: str | None) -> int:
+    """Size a cluster in whose NVLink domains all workers find room [GPU].
+
+    Raises
+    ------
+    InputError
+        Where the machine is unknown, or no cluster that can be described has room.
+    """
+    if sku is None:
+        return configuration.gpus
+    from optimizer.placement import roomy
+
+    decode, prefill = groups_of(configuration)
+    domain = int(load_hardware(sku).gpus_per_domain.value)
+    largest = max(decode[0], prefill[0])
+    least = max(configuration.gpus, -(-largest // domain) * domain)
+    return roomy(default_cluster(sku, least), decode, prefill).gpus

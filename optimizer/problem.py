@@ -1,0 +1,126 @@
+"""The problem of a search: what is served on what, what an answer must meet, what is made best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from costmodel.calibration import Calibration
+from costmodel.results import Scenario
+from optimizer.checks import check_count, check_positive
+from optimizer.objective import Objective
+from optimizer.placement import Group
+from optimizer.resources import Resources
+from optimizer.space import Space
+from presets import ClusterSpec, InputError
+
+HIGHEST_CONFIDENCE = 0.999
+"""Beyond it the tail of the errors was not measured. [1]"""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an answer must meet.
+
+    Attributes
+    ----------
+    target : float
+        Interactivity at or above which every user is served. [token/s]
+    max_gpus : int
+        [GPU]
+    max_ttft : float or None
+        Longest mean time to first token. [s]
+    concurrency : int or None
+        Users that the deployment serves at once; None takes as many as fill its slots. [1]
+    min_confidence : float or None
+        Probability with which the target is met, by the interval of the prediction; None asks the
+        median to meet it. [1]
+
+    within_data : bool
+        Whether only deployments inside the data of the calibration are looked at.
+
+    Examples
+    --------
+    >>> Limits(125, max_ttft=2.0).max_gpus
+    72
+    """
+
+    target: float
+    max_gpus: int = 72
+    max_ttft: float | None = None
+    concurrency: int | None = None
+    min_confidence: float | None = None
+    within_data: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what is no limit."""
+        check_positive("target", self.target, "tok/s/user")
+        if self.max_ttft is not None:
+            check_positive("max_ttft", self.max_ttft, "seconds")
+        check_count("max_gpus", self.max_gpus)
+        if self.concurrency is not None:
+            check_count("concurrency", self.concurrency)
+        if self.min_confidence is not None:
+            check_positive("min_confidence", self.min_confidence, "probability")
+            if not 0.5 <= self.min_confidence <= HIGHEST_CONFIDENCE:
+                raise InputError(
+                    f"min_confidence {self.min_confidence:g} is not valid; "
+                    f"give 0.5 to {HIGHEST_CONFIDENCE}"
+                )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """All that an answer of the search rests on; made once and passed whole.
+
+    Attributes
+    ----------
+    scenario : Scenario
+        What is served.
+    cluster : ClusterSpec
+        Of decode, and of prefill unless that has its own.
+    limits : Limits
+        What an answer must meet.
+    calibration : Calibration
+        Constants of the cost model.
+    space : Space
+        What is searched.
+    objective : Objective
+        What is made best.
+    prefill_cluster : ClusterSpec or None
+        Of prefill where that stands on other machines.
+    """
+
+    scenario: Scenario
+    cluster: ClusterSpec
+    limits: Limits
+    calibration: Calibration
+    space: Space = Space()  # noqa: RUF009 - frozen
+    objective: Objective = Objective()  # noqa: RUF009 - frozen
+    prefill_cluster: ClusterSpec | None = None
+
+    @property
+    def resources(self) -> Resources:
+        """Where deployments stand."""
+        return Resources(self.cluster, self.prefill_cluster)
+
+    @property
+    def budget(self) -> int:
+        """GPUs that may be taken, and are there [GPU]."""
+        return min(self.limits.max_gpus, self.resources.gpus)
+
+    def has_room(self, decode: Group, prefill: Group) -> bool:
+        """Whether workers stand side by side within the GPU budget."""
+        gpus = decode[0] * decode[1] + prefill[0] * prefill[1]
+        return gpus <= self.limits.max_gpus and self.resources.has_room(decode, prefill)
+
+    def at(self, target: float) -> Problem:
+        """Ask for another interactivity [token/s]."""
+        return replace(self, limits=replace(self.limits, target=target))
+
+    def within(self, limits: Limits) -> Problem:
+        """Ask for other limits."""
+        return replace(self, limits=limits)
+
+    def under(self, calibration: Calibration) -> Problem:
+        """Predict by other constants."""
+        return replace(self, calibration=calibration)

@@ -1,0 +1,1 @@
+"""How far an answer holds where constants are uncertain, and what to measure next."""

@@ -1,0 +1,169 @@
+"""Sensitivity of an answer: what one limit a little wider would give, by solving again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from costmodel.results import Configuration, Prediction
+from optimizer.problem import Problem
+from optimizer.search import best
+from presets import ClusterSpec
+from presets.files import validated
+from presets.record import Record
+from topology.cluster import MAX_GPUS
+
+WIDER = 1.1
+"""Factor on a rate, a memory or a limit on TTFT. [1]"""
+
+MORE_GPUS = 4
+"""[GPU]"""
+
+SLOWER = 5.0
+"""By how much a lower target is asked for. [token/s]"""
+
+RESOURCES = {
+    "nic_bandwidth": ("nic_gb_s", "nic_rate"),
+    "nvlink_bandwidth": ("nvlink_gb_s", "nvlink_rate"),
+    "hbm_capacity": ("hbm_gb", "hbm_bytes"),
+}
+"""What a cluster file may widen: its key, and the fact of the machine. It has no rate of memory."""
+
+
+UNITS = {
+    "nic_bandwidth": "GB/s",
+    "nvlink_bandwidth": "GB/s",
+    "hbm_capacity": "GB",
+    "max_gpus": "GPU",
+    "target": "tok/s/user",
+    "max_ttft": "s",
+}
+"""Limits that can be wider, with their units."""
+
+
+class Sensitivity(Record):
+    """The answer with one limit a little wider.
+
+    Attributes
+    ----------
+    limit, unit : str
+        One of `UNITS`.
+    before, after : float
+        Value of the limit, in its unit.
+    config_changes : bool
+        Whether it is another configuration.
+    throughput_change, cost_change : float
+        Relative to the old answer. [1]
+    objective_amount : float
+        What the objective comes to, in its unit.
+    objective_change : float
+        Relative to the old answer. [1]
+    config, prediction
+        The new answer.
+    """
+
+    limit: str
+    unit: str
+    before: float
+    after: float
+    config_changes: bool
+    throughput_change: float
+    cost_change: float
+    objective_amount: float
+    objective_change: float
+    config: Configuration
+    prediction: Prediction
+
+
+@dataclass(frozen=True)
+class Wider:
+    """One limit as it is and as it would be, and the problem that this makes."""
+
+    limit: str
+    before: float
+    after: float
+    problem: Problem
+
+
+def wider_problems(problem: Problem) -> Iterator[Wider]:
+    """Widen each limit that is set, one at a time; what cannot be wider is left out.
+
+    Links and memory are those of decode where prefill stands elsewhere; the budget counts the GPUs
+    of both.
+    """
+    cluster, limits = problem.cluster, problem.limits
+    hardware = cluster.hardware()
+    # Another machine than the measured one is outside the data.
+    resources = {} if limits.within_data else RESOURCES
+    for name, (key, fact) in resources.items():
+        now = float(f"{getattr(hardware, fact).value / 1e9:.9g}")
+        more = float(f"{WIDER * now:.9g}")
+        yield Wider(name, now, more, replace(problem, cluster=_changed(cluster, key, more)))
+    budget, there = problem.budget, problem.prefill_cluster
+    if budget + MORE_GPUS <= MAX_GPUS:
+        gpus = budget + MORE_GPUS
+        elsewhere = 0 if there is None else there.gpus
+        larger = _changed(cluster, "gpus", max(cluster.gpus, gpus - elsewhere))
+        grown = replace(problem, cluster=larger, limits=replace(limits, max_gpus=gpus))
+        yield Wider("max_gpus", budget, gpus, grown)
+    if limits.target > SLOWER:
+        slower = limits.target - SLOWER
+        yield Wider("target", limits.target, slower, problem.at(slower))
+    if limits.max_ttft is not None:
+        longer = float(f"{WIDER * limits.max_ttft:.9g}")
+        relaxed = problem.within(replace(limits, max_ttft=longer))
+        yield Wider("max_ttft", limits.max_ttft, longer, relaxed)
+
+
+def sensitivities(
+    problem: Problem,
+    configuration: Configuration,
+    prediction: Prediction,
+    amount: float,
+    progress: Callable[[], None] | None = None,
+) -> tuple[Sensitivity, ...]:
+    """Solve again with each limit a little wider.
+
+    Parameters
+    ----------
+    problem : Problem
+        What was asked.
+    configuration, prediction, amount
+        The answer, and what the objective comes to.
+    progress : callable, optional
+        Called after each of the `wider_problems`.
+
+    Raises
+    ------
+    InputError
+        As the search does.
+    """
+    found: list[Sensitivity] = []
+    for wider in wider_problems(problem):
+        answer = best(wider.problem)
+        if progress is not None:
+            progress()
+        if answer.winner is None:  # only where rounding made it unreachable
+            continue
+        winner = answer.winner
+        new, value = winner.prediction, winner.amount
+        found.append(
+            Sensitivity(
+                limit=wider.limit,
+                unit=UNITS[wider.limit],
+                before=wider.before,
+                after=wider.after,
+                config_changes=winner.configuration != configuration,
+                throughput_change=new.total_tok_s_per_gpu / prediction.total_tok_s_per_gpu - 1.0,
+                cost_change=new.usd_per_m_total_tokens / prediction.usd_per_m_total_tokens - 1.0,
+                objective_amount=value,
+                objective_change=value / amount - 1.0 if amount else 0.0,
+                config=winner.configuration,
+                prediction=new,
+            )
+        )
+    return tuple(found)
+
+
+def _changed(cluster: ClusterSpec, key: str, value: float) -> ClusterSpec:
+    return validated(ClusterSpec, cluster.model_dump() | {key: value})
