@@ -28,7 +28,7 @@ from costmodel.calibration_file import write_calibration
 from costmodel.coverage import coverage_of, joined_coverage
 from costmodel.deployments import case_of, deployments_of
 from costmodel.drift import DRIFT
-from costmodel.fit import Fit, softened
+from costmodel.fit import Fit, Residuals, softened
 from costmodel.inputs import FloatArray
 from costmodel.observations import (
     clustered_observations,
@@ -318,7 +318,7 @@ def both(tpot: float, throughput: float, ttft: float) -> Validation:
         ((0.05, 0.05, 0.30), False),
         ((0.05, 0.05, 0.50), False),  # (-1 + 0 + 0.67) / 3 spreads
         ((0.05, 0.20, 0.30), True),  # (-1 + 2.1) / 3: a gain of one figure pays for no such loss
-        ((0.11, 0.01, 0.01), True),  # TPOT must not get worse, whatever the others do
+        ((0.1006, 0.01, 0.01), True),  # TPOT must not get worse, whatever the others do
     ],
 )
 def test_a_verdict_weighs_figures_by_the_error_of_a_good_row(
@@ -328,6 +328,36 @@ def test_a_verdict_weighs_figures_by_the_error_of_a_good_row(
     before, end = both(0.10, 0.05, 0.30), both(*after)
     found = Adaptation(SHIPPED, found.fit, found.drifts, before, end, before, end)
     assert found.worse is worse
+
+
+def test_a_change_is_the_mean_over_figures_in_spreads() -> None:
+    found = compared([0.1, 0.1], [0.1, 0.1])
+    before, end = both(0.10, 0.05, 0.30), both(0.05, 0.05, 0.45)
+    found = Adaptation(SHIPPED, found.fit, found.drifts, before, end, before, end)
+    # By hand: a spread of TPOT less, half of one of TTFT more, throughput the same.
+    assert found.change == pytest.approx((-1.0 + 0.0 + 0.5) / 3)
+
+
+def test_residuals_are_in_units_of_the_scatter_of_the_shipped_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[FloatArray] = []
+
+    def linear(
+        start: CalibrationFile, names: Sequence[str], residuals: Residuals
+    ) -> tuple[FloatArray, FloatArray]:
+        seen.append(residuals(start.calibration))
+        return seen[-1], np.zeros((len(seen[-1]), len(names)))
+
+    monkeypatch.setattr(module, "linearised", linear)
+    rows = ROWS[:6]
+    assert fit_to(rows, SHIPPED)[1] == {"step": "none", "wait": "none"}
+    deployments = deployments_of([case_of(row) for row in rows])
+    clustered = clustered_observations(rows)
+    step = step_residuals(deployments, clustered, SHIPPED.calibration)
+    wait = wait_residuals(deployments, clustered, SHIPPED.calibration)
+    np.testing.assert_allclose(seen[0] * STEP_SCATTER, step)
+    np.testing.assert_allclose(seen[1] * WAIT_SCATTER, wait)
 
 
 def inside(errors: Sequence[float], sku: str = "gb200") -> dict[str, float]:

@@ -109,6 +109,26 @@ def test_rows_ask_for_no_more_than_they_give_odds_for() -> None:
     assert asked(0.05, own=0.15) == asked(0.0, own=0.2) == "own"
 
 
+def test_a_drift_of_their_own_takes_the_odds_twice() -> None:
+    # Two constants apart: a shared factor explains nothing, and one step of odds is not enough.
+    file = small(0.0)
+    sure = {n: file.constants[n].model_copy(update={"standard_error": 0.001}) for n in PAIR}
+    file = file._replace(constants=file.constants | sure)
+    slopes = np.kron(np.eye(2), np.full((4, 1), 20.0))
+    own = prior_covariance(file, PAIR, "own", np.ones(2, dtype=bool))
+    found = {}
+    for apart in np.arange(0.0, 0.3, 0.002):
+        residuals = slopes @ np.array([apart, -apart])
+        gain = evidence(residuals, slopes, own) + 0.5 * float(residuals @ residuals)
+        shared = prior_covariance(file, PAIR, "shared", np.ones(2, dtype=bool))
+        better = gain - evidence(residuals, slopes, shared) - 0.5 * float(residuals @ residuals)
+        if better > ASKED:
+            found[float(gain)] = asked_drift(file, PAIR, residuals, slopes)
+    for gain, drift in found.items():
+        assert drift == ("own" if gain > 2 * ASKED else "none")
+    assert set(found.values()) == {"own", "none"}
+
+
 def test_odds_are_twenty_to_one_by_hand() -> None:
     # One row of slope 1 that feels one constant, sure but for the drift: covariance 1 + 0.01 s^2.
     assert pytest.approx(20, rel=0.01) == np.exp(ASKED)
