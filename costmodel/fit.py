@@ -16,6 +16,7 @@ import numpy as np
 from costmodel.calibration import Calibration, CalibrationFile, calibration_of
 from costmodel.correlation import correlation_of
 from costmodel.inputs import FloatArray
+from presets.extras import needed_for
 
 Residuals = Callable[[Calibration], FloatArray]
 """From a calibration to residuals: ``(n,)``, or ``(p, n)`` for constants of shape ``(p, 1)``."""
@@ -72,7 +73,8 @@ def fit_constants(
     of the residuals on a constant add up to how far its logarithm lies from its prior, but for one
     that a bound stops.
     """
-    from scipy.optimize import least_squares  # heavy, and only calibration needs it
+    with needed_for("calibration", "calibrate"):
+        from scipy.optimize import least_squares  # heavy, and only calibration needs it
 
     constants = start.constants
     if covariance is None:

@@ -3,7 +3,8 @@
 MoeplanError
 ├── InputError              bad input (also a ValueError): the command exits 2
 │   ├── UnknownNameError    a name that no preset has
-│   └── DataFileError       a file that does not say what it must
+│   ├── DataFileError       a file that does not say what it must
+│   └── MissingPackageError a library that is not installed (also an ImportError)
 ├── InfeasibleError         nothing meets the limits: the command exits 1
 └── ShadowedError           moeplan's packages are not its own (also an ImportError): exits 2
 """
@@ -70,6 +71,10 @@ class DataFileError(InputError):
         place += [f"column {shortened(column)}"] if column is not None else []
         place += [f"key {shortened(key)}"] if key is not None else []
         super().__init__(f"{', '.join(place)}: {problem}" if place else problem)
+
+
+class MissingPackageError(InputError, ImportError):
+    """What was asked for needs a library that is not installed: the text says how to install it."""
 
 
 class InfeasibleError(MoeplanError):

@@ -83,14 +83,15 @@ def command(
     if path is not None:
         output.check_writable("--output", path, inputs)
     picture = None if plot is None else _page_name(plot, {**inputs, "--output": path})
+    if picture is not None:
+        from moeplan.render.plot import page  # before the work: a library may be missing
+
     validation = api.validate(
         table, chosen, None if columns is None else file_name("--columns", columns)
     )
     if path is not None:
         output.write_file("--output", path, output.csv_text(validation.lines()))
     if picture is not None:
-        from moeplan.render.plot import page
-
         output.write_file("--plot", picture, page(validation))
     if as_json:
         output.emit_json(validation.summary())

@@ -9,6 +9,12 @@ import numpy as np
 
 from costmodel.results import Configuration
 from moeplan.render.common import configuration_label
+from presets.extras import needed_for
+
+with needed_for("--plot", "plot"):
+    from plotly.graph_objects import Scatter
+    from plotly.io import to_html
+    from plotly.subplots import make_subplots
 
 if TYPE_CHECKING:
     from costmodel.inputs import FloatArray
@@ -27,16 +33,11 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 def page(validation: Validation) -> str:
     """Write the page: it needs no network, and its dots say what they are when pointed at."""
-    from plotly.io import to_html
-
     return str(to_html(figure(validation), include_plotlyjs=True, full_html=True))
 
 
 def figure(validation: Validation) -> Any:
     """Draw predicted over measured, both logarithmic, with the line of equality."""
-    from plotly.graph_objects import Scatter
-    from plotly.subplots import make_subplots
-
     titles = [title for title, _ in PANELS.values()]
     result = make_subplots(rows=1, cols=len(PANELS), subplot_titles=titles)
     machines = sorted({row.sku for row in validation.rows})

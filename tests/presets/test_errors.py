@@ -13,13 +13,14 @@ from presets import (
     UnknownNameError,
     unknown_name,
 )
-from presets.errors import LONGEST_MESSAGE, ShadowedError, escaped, shown
+from presets.errors import LONGEST_MESSAGE, MissingPackageError, ShadowedError, escaped, shown
 
 
 def test_the_tree_is_as_drawn() -> None:
     assert InputError.__bases__ == (MoeplanError, ValueError)
     assert UnknownNameError.__bases__ == (InputError,)
     assert DataFileError.__bases__ == (InputError,)
+    assert MissingPackageError.__bases__ == (InputError, ImportError)
     assert InfeasibleError.__bases__ == (MoeplanError,)
     assert ShadowedError.__bases__ == (MoeplanError, ImportError)
     assert not issubclass(InfeasibleError, ValueError)
