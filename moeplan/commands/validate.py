@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,15 +84,14 @@ def command(
     if path is not None:
         output.check_writable("--output", path, inputs)
     picture = None if plot is None else _page_name(plot, {**inputs, "--output": path})
-    if picture is not None:
-        from moeplan.render.plot import page  # before the work: a library may be missing
-
     validation = api.validate(
         table, chosen, None if columns is None else file_name("--columns", columns)
     )
     if path is not None:
         output.write_file("--output", path, output.csv_text(validation.lines()))
     if picture is not None:
+        from moeplan.render.plot import page
+
         output.write_file("--plot", picture, page(validation))
     if as_json:
         output.emit_json(validation.summary())
@@ -113,6 +113,7 @@ def _page_name(text: str, others: Mapping[str, Path | None]) -> Path:
     if path.suffix != ".html":
         raise InputError(f"--plot: {shown(text)} is not valid; give a name that ends in .html")
     output.check_writable("--plot", path, others)
+    import_module("moeplan.render.plot")  # before the work: its library may be missing
     return path
 
 
