@@ -55,7 +55,7 @@ lowest: | $(VENV)/bin/python
 	else set -e; rm -rf build/lowest; $(OLD) -m venv build/lowest; \
 	$(VENV)/bin/python -m tools.floors > build/floors.txt; cat build/floors.txt; \
 	build/lowest/bin/python -m pip -qq --disable-pip-version-check install \
-		--constraint build/floors.txt '.[calibrate,plot]'; \
+		--constraint build/floors.txt '.[plot]'; \
 	$(VENV)/bin/python tools/smoke.py build/lowest/bin/moeplan; fi
 
 # The wheel alone in an environment of its own, without the optional libraries.
@@ -84,7 +84,7 @@ constraints:
 
 # The stamps hold an installation to its pyproject.toml: a second run installs nothing.
 $(VENV)/.installed: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
-	$(INSTALL) --editable '.[calibrate,plot]'
+	$(INSTALL) --editable '.[plot]'
 	touch $@
 
 # An editable installation leaves our own modules to be compiled at start-up, every time where

@@ -16,7 +16,6 @@ import numpy as np
 from costmodel.calibration import Calibration, CalibrationFile, calibration_of
 from costmodel.correlation import correlation_of
 from costmodel.inputs import FloatArray
-from presets.extras import needed_for
 
 Residuals = Callable[[Calibration], FloatArray]
 """From a calibration to residuals: ``(n,)``, or ``(p, n)`` for constants of shape ``(p, 1)``."""
@@ -73,8 +72,7 @@ def fit_constants(
     of the residuals on a constant add up to how far its logarithm lies from its prior, but for one
     that a bound stops.
     """
-    with needed_for("calibration", "calibrate"):
-        from scipy.optimize import least_squares  # heavy, and only calibration needs it
+    from scipy.optimize import least_squares  # heavy, and only calibration needs it
 
     constants = start.constants
     if covariance is None:

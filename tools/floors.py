@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-EXTRAS = ("calibrate", "plot")
+EXTRAS = ("plot",)
 
 
 def floors(requirements: Iterable[str]) -> list[str]:
