@@ -108,10 +108,29 @@ def nic_copies(
     Up to `LARGEST_DISPATCH` low-latency kernels send one per expert; beyond it an all-gather sends
     one to each domain, whose ranks share it over NVLink, where that is less.
     """
-    dispatch = tokens * top_k * input_bytes
     one_per_expert, one_per_domain = copies_sent(ep, top_k), paths.domains / ranks
     fewer = np.minimum(one_per_expert, one_per_domain)
-    return np.where(dispatch <= LARGEST_DISPATCH, one_per_expert, fewer)
+    sent = tokens * top_k * input_bytes <= LARGEST_DISPATCH
+    return np.where(sent, one_per_expert, fewer)
+
+
+def nic_copies_timed(
+    tokens: FloatArray,
+    input_bytes: FloatArray,
+    top_k: FloatArray,
+    ranks: FloatArray,
+    ep: FloatArray,
+    paths: PathArrays,
+) -> FloatArray:
+    """Count the copies to a given rank whose bytes take as long over NICs as the exchange does [1].
+
+    Those of `nic_copies`, but no fewer bytes than low-latency kernels send at `LARGEST_DISPATCH`:
+    where engines change to a gather it is no quicker than what they change from, or they would have
+    changed before. So no larger batch is quicker than a smaller one.
+    """
+    largest = LARGEST_DISPATCH / (tokens * top_k * input_bytes)
+    at_change = copies_sent(ep, top_k) * np.minimum(largest, 1.0)
+    return np.maximum(at_change, nic_copies(tokens, input_bytes, top_k, ranks, ep, paths))
 
 
 def engine_exchange_time(
@@ -128,28 +147,27 @@ def engine_exchange_time(
     """One direction of an MoE all-to-all as it runs in the engine [s].
 
     As `exchange_time` inside a domain, ``exchange_factor`` times. Beyond it NICs carry copies of
-    their own beside NVLink, the slower of the two counts, and the longer path adds to it.
+    their own beside NVLink, the slower of the two counts, and so does the longer path.
     """
     factor = calibration.exchange_factor
     sent = tokens * token_bytes
     wire = factor * sent * copies * (ranks - 1.0) / paths.nvlink_rate / calibration.link_efficiency
-    near = calibration.crossing_rounds * excess_latency(paths.domain_latency, calibration)
-    time = factor * (preparation_time(kernel, tokens, hidden_bytes, ranks) + near)
+    sync = factor * calibration.crossing_rounds * excess_latency(paths.domain_latency, calibration)
     crossing = paths.domains > 1
     if crossing.any():
         nics = sent * copies_over_nics * paths.seconds_per_pair_byte / calibration.nic_efficiency
         nics = np.where(crossing, nics * crossing_slowdown(paths, calibration), 0.0)
         wire = np.maximum(wire, nics)
-        time = time + crossing_latency(paths, calibration)
-    time = time + wire
+        sync = np.maximum(sync, crossing_latency(paths, calibration))
+    time = factor * preparation_time(kernel, tokens, hidden_bytes, ranks) + sync + wire
     return np.where(ranks > 1, time, 0.0)
 
 
 def crossing_latency(paths: PathArrays, calibration: Calibration) -> FloatArray:
-    """Add what the longer path costs a collective that leaves its domain, in the engine [s]."""
-    longer = np.maximum(paths.latency - paths.domain_latency, 0.0)
-    more = calibration.crossing_factor * calibration.crossing_rounds * longer
-    return np.where(paths.domains > 1, more, 0.0)
+    """Synchronise a collective that leaves its domain over its longer path, in the engine [s]."""
+    rounds = calibration.crossing_factor * calibration.crossing_rounds
+    longer = rounds * excess_latency(paths.latency, calibration)
+    return np.where(paths.domains > 1, longer, 0.0)
 
 
 def crossing_slowdown(paths: PathArrays, calibration: Calibration) -> FloatArray:

@@ -16,7 +16,7 @@ from costmodel.collectives import (
     all_reduce_time,
     engine_exchange_time,
     kernel_where,
-    nic_copies,
+    nic_copies_timed,
     preparation_time,
     ranks_hit,
 )
@@ -266,7 +266,7 @@ def moe_exchange_time(
         hidden_bytes=hidden,
         ranks=workers.gpus,
         copies=ranks_hit(workers.ep, model.top_k),
-        copies_over_nics=nic_copies(
+        copies_over_nics=nic_copies_timed(
             tokens, model.expert_input_bytes, model.top_k, workers.gpus, workers.ep, paths
         ),
         paths=paths,

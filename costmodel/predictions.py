@@ -56,6 +56,7 @@ def predict(
         _column(result.total_tok_s_per_gpu, len(cases)),
         _column(result.steady.decode.requests, len(cases)),
         _column(result.steady.prefill_load, len(cases)),
+        _column(result.steady.decode.nic_load, len(cases)),
         parts,
         exposed,
         _column(step.hidden, len(cases)),
@@ -72,10 +73,11 @@ def predict(
             breakdown_ms=part | {"exposed_communication": 1e3 * links},
             batch_in_flight=batch,
             prefill_load=load,
+            decode_nic_load=nics,
             hidden_communication_ms=1e3 * hidden,
             batch_limit=math.floor(limit),
         )
-        for case, tpot, ttft, throughput, batch, load, part, links, hidden, limit in columns
+        for case, tpot, ttft, throughput, batch, load, nics, part, links, hidden, limit in columns
     ]
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.collectives import ranks_hit, wire_efficiency
+from costmodel.collectives import crossing_slowdown, ranks_hit, wire_efficiency
 from costmodel.counts import prompt_tokens_attended, tokens_attended
 from costmodel.decode import attention_reduce_time
 from costmodel.inputs import BoolArray, FloatArray, MachineArrays, ModelArrays, PathArrays
@@ -65,11 +65,12 @@ def prefill_worker(
         paths.nic_rate, paths.nic_rate if receiving_nic_rate is None else receiving_nic_rate
     )
     hand_over = hand_over_bytes(model, workload) / slower
+    nics = hand_over + _nic_seconds(machine, model, gpus, paths, workload, calibration, dp)
     servers = np.where(dp, gpus, 1.0)
     return Prefill(
         seconds_per_token=seconds,
         latency=calibration.first_token_time + alone + hand_over,
-        capacity=servers / np.maximum(alone, hand_over),  # NICs send while ranks compute
+        capacity=servers / np.maximum(alone, nics),  # NICs send while ranks compute
         servers=servers,
     )
 
@@ -94,9 +95,7 @@ def replicated_seconds(
     """
     linear = 2.0 * model.active_params / _flops(machine, calibration)
     attention = _attention_seconds(machine, model, workload, calibration)
-    copies = ranks_hit(gpus, model.top_k) * (model.dispatch_bytes + model.combine_bytes)
-    wire = copies * paths.seconds_per_pair_byte / wire_efficiency(paths, calibration)
-    exchange = np.where(gpus > 1, model.moe_layers * wire, 0.0)
+    exchange = _exchange_seconds(model, gpus, paths) / wire_efficiency(paths, calibration)
     slowest = 1.0 + calibration.prefill_imbalance * _spread(gpus)
     return np.asarray((linear + attention + exchange) * slowest)
 
@@ -122,10 +121,46 @@ def split_seconds(
     params = whole + (model.active_params - whole + routed * (hottest - 1.0)) / gpus
     linear = 2.0 * params / _flops(machine, calibration)
     attention = _attention_seconds(machine, model, workload, calibration) / gpus
-    workers = input_workers(gpus, False, workload)
-    tokens = workload.input_tokens
+    reduce = _reduce_seconds(machine, model, gpus, paths, workload, calibration)
+    return np.asarray(linear + attention + reduce)
+
+
+def _exchange_seconds(model: ModelArrays, gpus: FloatArray, paths: PathArrays) -> FloatArray:
+    """Time of the bytes of one token's all-to-alls at the full rate of the worst link [s]."""
+    copies = ranks_hit(gpus, model.top_k) * (model.dispatch_bytes + model.combine_bytes)
+    return np.where(gpus > 1, model.moe_layers * copies * paths.seconds_per_pair_byte, 0.0)
+
+
+def _reduce_seconds(
+    machine: MachineArrays,
+    model: ModelArrays,
+    gpus: FloatArray,
+    paths: PathArrays,
+    workload: Workload,
+    calibration: Calibration,
+) -> FloatArray:
+    """Time of the all-reduces of one token, of as many as a request has at a time [s]."""
+    workers, tokens = input_workers(gpus, False, workload), workload.input_tokens
     reduce = attention_reduce_time(machine, model, workers, tokens, paths, calibration)
-    return np.asarray(linear + attention + 2.0 * model.layers * reduce / tokens)
+    return 2.0 * model.layers * reduce / tokens
+
+
+def _nic_seconds(
+    machine: MachineArrays,
+    model: ModelArrays,
+    gpus: FloatArray,
+    paths: PathArrays,
+    workload: Workload,
+    calibration: Calibration,
+    dp: BoolArray,
+) -> FloatArray:
+    """Bound how long the collectives of a request would take a NIC at its full rate [s]."""
+    if not np.any(paths.domains > 1):
+        return np.zeros(())
+    reached = calibration.nic_efficiency / crossing_slowdown(paths, calibration)
+    reduce = _reduce_seconds(machine, model, gpus, paths, workload, calibration) * reached
+    each = np.where(dp, _exchange_seconds(model, gpus, paths), reduce)
+    return np.where(paths.domains > 1, workload.input_tokens * each, 0.0)
 
 
 def _flops(machine: MachineArrays, calibration: Calibration) -> FloatArray:

@@ -113,6 +113,7 @@ class Predicted(NamedTuple):
     breakdown_ms: dict[str, float]
     batch_in_flight: float  # per rank (dp) or worker (tp)
     prefill_load: float  # share of the prefill capacity in use
+    decode_nic_load: float  # share of the NICs of decode that KV caches and collectives use
     hidden_communication_ms: float  # of dispatch and combine, behind expert GEMMs; in no part
     batch_limit: int  # requests whose KV cache fits; a larger max_batch is cut to it
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from costmodel.calibration import Calibration
+from costmodel.collectives import crossing_slowdown
 from costmodel.decode import decode_step
 from costmodel.inputs import (
     FloatArray,
@@ -23,16 +24,16 @@ from costmodel.inputs import (
     WorkerArrays,
     take,
 )
-from costmodel.prefill import Prefill
+from costmodel.prefill import Prefill, hand_over_bytes
 from costmodel.root import last_below
 from costmodel.step_time import StepTime
 from costmodel.workload import Workload, acceptance_length, mean_over_median
 
-SMALLEST = 1e-6
+SMALLEST = 1e-18
 """Smallest batch looked at, of the largest. [1]"""
 
 MOST_LOAD = 0.98
-"""Largest share of the prefill capacity that a run keeps in use. [1]
+"""Largest share of the prefill capacity, and of the decode NICs, that a run keeps in use. [1]
 
 The queue of an open network grows without end towards a load of 1; users who wait for their answer
 before they ask again throttle themselves before. Beyond this share more users only wait longer.
@@ -88,6 +89,7 @@ class DecodeRate(NamedTuple):
     tpot: FloatArray  # median over requests [s]
     decode_seconds: FloatArray  # of one request, mean [s]
     request_rate: FloatArray  # of the worker [1/s]
+    nic_load: FloatArray  # share of its NICs' rate that hand-over and collectives use [1]
 
 
 class Steady(NamedTuple):
@@ -98,6 +100,11 @@ class Steady(NamedTuple):
     prefill_load: FloatArray  # share of the prefill capacity in use [1]
     prefill_seconds: FloatArray  # from arrival until a decode slot is asked for [s]
     users: FloatArray  # requests in the system that keep this batch in flight
+
+    @property
+    def load(self) -> FloatArray:
+        """Share in use of what brings requests to decode: prefill or the NICs of decode [1]."""
+        return np.maximum(self.prefill_load, self.decode.nic_load)
 
 
 class Benchmark(NamedTuple):
@@ -139,7 +146,26 @@ def decode_rate(
     mean_tpot = tpot * mean_over_median(workers.mtp_depth, calibration)
     decode_seconds = mean_tpot * (workload.output_tokens - 1.0)
     in_flight = ranks(workers) * requests
-    return DecodeRate(requests, in_flight, step, tpot, decode_seconds, in_flight / decode_seconds)
+    request_rate = in_flight / decode_seconds
+    arriving = request_rate * hand_over_bytes(model, workload) / (workers.gpus * paths.nic_rate)
+    nic_load = arriving + collectives_nic_load(step, paths, calibration)
+    return DecodeRate(requests, in_flight, step, tpot, decode_seconds, request_rate, nic_load)
+
+
+def collectives_nic_load(
+    step: StepTime, paths: PathArrays, calibration: Calibration
+) -> float | FloatArray:
+    """Bound the share of a worker's NICs that its own collectives use; none in a domain [1].
+
+    Bytes over NICs take the kernels' share of the rate, and `crossing_slowdown` times as long in
+    the engine: the rest of the time of collectives and drafts moves none.
+    """
+    crossing = paths.domains > 1
+    if not crossing.any():
+        return 0.0
+    busy = (step.exposed_communication + step.hidden + step.draft) / step.total
+    reached = calibration.nic_efficiency / crossing_slowdown(paths, calibration)
+    return np.where(crossing, busy * reached / calibration.engine_factor, 0.0)
 
 
 def steady_state(network: Network, requests: FloatArray, max_batch: FloatArray) -> Steady:
@@ -247,7 +273,7 @@ def fullest(
     max_tpot: FloatArray | None = None,
     guess: FloatArray | None = None,
 ) -> Steady:
-    """Fill decode until ``max_batch``, the users, prefill, TTFT or TPOT allow no more.
+    """Fill decode until ``max_batch``, the users, prefill, NICs, TTFT or TPOT allow no more.
 
     A fuller batch needs more users and more of prefill, as it takes longer and yields more.
 
@@ -292,7 +318,7 @@ class _Lacking:
                 needs.append(result.ttft_mean / self.max_ttft)
             if self.max_tpot is not None:
                 needs.append(steady.decode.tpot / self.max_tpot)
-        most_needed = steady.prefill_load / MOST_LOAD
+        most_needed = steady.load / MOST_LOAD
         for need in needs:
             most_needed = np.maximum(most_needed, np.where(np.isfinite(need), need, 0.0))
         return np.asarray(np.log(most_needed))

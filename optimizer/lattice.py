@@ -143,6 +143,7 @@ def benchmarks(
         tpot=rate.tpot[:, None],
         decode_seconds=rate.decode_seconds[:, None],
         request_rate=rate.request_rate[:, None],
+        nic_load=rate.nic_load[:, None],
     )
     prefill = Prefill(*(values[pairs.option] for values in options.prefill))
     sizes = options.gpus[pairs.option].astype(np.float64)
@@ -253,7 +254,7 @@ class _Gather:
             self.problem, self.states, block, self.options, pairs
         )
         most = MOST_USERS if asked is None else asked
-        runs = (result.steady.prefill_load <= MOST_LOAD) & (filling <= most)
+        runs = (result.steady.load <= MOST_LOAD) & (filling <= most)
         ttft = np.where(runs, result.ttft_mean, np.inf)
         in_time = runs & (ttft <= self.max_ttft)
         overfull = ~runs

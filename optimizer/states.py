@@ -220,6 +220,7 @@ def take_rate(rate: DecodeRate, index: IntArray | slice) -> DecodeRate:
         tpot=rate.tpot[index],
         decode_seconds=rate.decode_seconds[index],
         request_rate=rate.request_rate[index],
+        nic_load=rate.nic_load[index],
     )
 
 

@@ -150,7 +150,7 @@ def serve_fed(
     endless = np.full_like(slots, np.inf)
     steady = fullest(network, slots, endless, slots, max_ttft, max_tpot, guess)
     in_flight = steady.decode.requests
-    fed = steady.prefill_load >= MOST_LOAD * (1.0 - LOAD_TOLERANCE)
+    fed = steady.load >= MOST_LOAD * (1.0 - LOAD_TOLERANCE)
     users = np.maximum(np.ceil(steady.users), 1.0)
     waiting = benchmark_of(network, steady, slots, users)
     stays = fed | (in_flight >= slots)

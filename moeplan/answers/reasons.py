@@ -33,7 +33,8 @@ GROUPS = {"dispatch": "dispatch and combine", "combine": "dispatch and combine"}
 """Parts of a step that belong together."""
 
 FED_OUT = 0.97 * MOST_LOAD
-"""Share of its capacity from which prefill, and nothing of decode, bounds a deployment [1]."""
+"""Share of its capacity from which prefill, or the NICs of decode, and no step bounds a deployment
+[1]."""
 
 EQUAL = 0.0005
 """Relative difference that prints as 0.0 %. [1]"""
@@ -59,6 +60,9 @@ def lost_by(winner: Ranked, other: Ranked, scenario: Scenario) -> str:
     no_larger = prefill_share(second) <= prefill_share(first)
     if second.prefill_load >= FED_OUT and no_larger:
         return f"{short}: {_fed_out(first, second)}"
+    if second.decode_nic_load >= FED_OUT > first.decode_nic_load:
+        busy = 100.0 * second.decode_nic_load
+        return f"{short}: its decode NICs are {busy:.0f} % busy and take no more KV caches"
     ours, theirs = gpu_time(winner, scenario), gpu_time(other, scenario)
     growth = {name: theirs.get(name, 0.0) - ours.get(name, 0.0) for name in theirs | ours}
     if no_larger:

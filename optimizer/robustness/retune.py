@@ -151,7 +151,7 @@ class Retuning:
         """Whether steps are fast enough, and prefill and the users keep their slots full."""
         slowest = self.promise.share(slots) / self.limits.target
         fast = run.result.tpot_median <= slowest * (1.0 + SAME)
-        fed = run.result.steady.prefill_load <= MOST_LOAD
+        fed = run.result.steady.load <= MOST_LOAD
         return np.asarray(fast & fed & (run.result.steady.users <= run.users))
 
 

@@ -234,7 +234,7 @@ def one_way(worker: Worker, form: Format, name: str, size: float, n: float, at: 
     path, k = worker.path, worker.model.top_k
     factor = at["exchange_factor"]
     near = at["crossing_rounds"] * max(path.domain_latency - at["kernel_path_latency"], 0)
-    seconds = factor * (kernel(name, worker, n, at) + near)
+    seconds = factor * kernel(name, worker, n, at) + max(factor * near, longer_way(worker, at))
     hit = 1 - (1 - 1 / worker.ep) ** k
     wire = factor * n * size * hit * (worker.gpus - 1)
     wire /= at["link_efficiency"] * path.nvlink_rate
@@ -245,17 +245,17 @@ def one_way(worker: Worker, form: Format, name: str, size: float, n: float, at: 
     if form.wire_input < 5:
         as_input = 0.5625 * hidden
     copies = k / worker.ep
-    if n * k * as_input > 8 * 1024 * 1024:
-        copies = min(copies, path.domains / worker.gpus)
+    if (size_sent := n * k * as_input) > (largest := 8 * 1024 * 1024):
+        copies = max(copies * largest / size_sent, min(copies, path.domains / worker.gpus))
     nics = n * size * copies * path.seconds_per_pair_byte / at["nic_efficiency"]
-    return seconds + longer_way(worker, at) + max(wire, nics * slowdown(worker, at))
+    return seconds + max(wire, nics * slowdown(worker, at))
 
 
 def longer_way(worker: Worker, at: Constants) -> float:
-    """What the longer path between domains adds to a collective."""
+    """What the longer path between domains takes of a collective."""
     if worker.path.domains == 1:
         return 0.0
-    beyond = max(worker.path.latency - worker.path.domain_latency, 0)
+    beyond = max(worker.path.latency - at["kernel_path_latency"], 0)
     return at["crossing_factor"] * at["crossing_rounds"] * beyond
 
 

@@ -10,6 +10,7 @@ from costmodel.checks import check_batch, check_memory, check_shape
 from costmodel.deployments import deployments_of, memory_limit, network_of
 from costmodel.predictions import breakdowns, predict
 from costmodel.results import Case, Configuration, Prediction, Scenario
+from costmodel.serving import MOST_LOAD
 from presets import ClusterSpec, InputError, default_cluster, load_model
 
 R1 = load_model("deepseek-r1-0528")
@@ -147,6 +148,16 @@ def test_figures_of_a_prediction_agree_with_each_other(plain: Calibration) -> No
     assert sum(parts.values()) == pytest.approx(1.75 * prediction.tpot_ms)
     assert 0 < result.batch_in_flight <= 16
     assert 0 < result.prefill_load < 1
+
+
+def test_a_prefill_that_hardly_feeds_decode_has_a_throughput() -> None:
+    # A million tokens in, two out: a millionth of the slots is in use.
+    extreme = SCENARIO.model_copy(update={"isl": 1_000_000, "osl": 2})
+    few = USUAL.model_copy(update={"prefill_workers": 1, "decode_workers": 1, "concurrency": 100})
+    b200 = default_cluster("b200", 72)
+    (found,) = predict([few], extreme, b200, load_calibration())
+    assert found.prefill_load == pytest.approx(MOST_LOAD, rel=1e-5)
+    assert found.prediction.total_tok_s_per_gpu > 0.0
 
 
 def test_intervals_contain_their_values(plain: Calibration) -> None:

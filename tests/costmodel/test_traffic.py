@@ -3,6 +3,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from costmodel.calibration import Calibration, load_calibration
 from costmodel.decode import decode_step
@@ -142,3 +144,45 @@ def test_a_shared_request_is_reduced_twice_a_layer(calibration: Calibration) -> 
     assert found.prefill["nic"].moved == pytest.approx(0.9 * 1024 * 61 * 576 / 4)
     sent = 2 * 4 * found.prefill["nic"].in_use
     assert 8 * found.decode["nic"].in_use == pytest.approx(sent, rel=1e-6)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(["gb200", "b200", "h100"]),
+    st.sampled_from(["glm-4.5", "qwen3-235b-a22b", "deepseek-r1-0528"]),
+    st.sampled_from([4, 8, 16, 32]),
+    st.sampled_from([2, 4, 8, 16]),
+    st.tuples(st.sampled_from(["dp", "tp"]), st.sampled_from(["dp", "tp"])),
+    st.tuples(st.integers(1, 200), st.integers(1, 8), st.integers(1, 300), st.integers(0, 3)),
+    st.tuples(st.integers(16, 32_768), st.integers(2, 2048)),
+    st.floats(1.0, 100.0),
+)
+def test_no_nic_carries_more_than_its_rate(
+    sku: str,
+    model: str,
+    decode_gpus: int,
+    prefill_gpus: int,
+    attention: tuple[str, str],
+    sizes: tuple[int, int, int, int],
+    lengths: tuple[int, int],
+    nic_gb_s: float,
+) -> None:
+    scenario = Scenario(model=load_model(model), precision="fp8", isl=lengths[0], osl=lengths[1])
+    given_case = case(
+        sku,
+        4096,
+        prefill_workers=sizes[0],
+        prefill_gpus_per_worker=prefill_gpus,
+        prefill_attention=attention[0],
+        decode_workers=sizes[1],
+        decode_gpus_per_worker=decode_gpus,
+        decode_ep=decode_gpus,
+        decode_attention=attention[1],
+        max_batch=sizes[2],
+        mtp_depth=sizes[3],
+        concurrency=100_000,
+    )
+    cluster = given_case.cluster.model_copy(update={"nic_gb_s": nic_gb_s})
+    found = traffic_of(Case(given_case.configuration, scenario, cluster), load_calibration())
+    for links in (found.decode, found.prefill):
+        assert all(links[link].utilisation <= 1.0 for link in ("nic", "nvlink"))

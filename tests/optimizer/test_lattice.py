@@ -38,13 +38,10 @@ def test_lattice_and_prediction_agree(
     assert [each.configuration.gpus for each in predicted] == front.gpus.tolist()
     loads = np.array([each.prefill_load for each in predicted])
     assert loads[: len(full)].max() <= MOST_LOAD
-    # Across domains engines gather large batches: there the load jumps over what prefill gives.
-    wide = lattice.states.workers.gpus[throttled.state] > cluster.hardware().gpus_per_domain.value
     assert loads[len(full) :].max() <= MOST_LOAD
-    assert loads[len(full) :][~wide] == pytest.approx(MOST_LOAD)
-    # Fewer in flight than slots: faster than with all slots full, unless engines then send copies.
-    full_speed = lattice.states.tok_s_per_user[throttled.state]
-    assert np.all((throttled.speed >= full_speed)[~wide])
+    assert loads[len(full) :] == pytest.approx(MOST_LOAD)
+    # Fewer in flight than slots: faster than with all slots full.
+    assert np.all(throttled.speed >= lattice.states.tok_s_per_user[throttled.state])
 
 
 def test_every_wide_b200_worker_is_there_and_crosses_the_nic(

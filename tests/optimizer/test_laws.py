@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from costmodel.calibration import Calibration
 from costmodel.predictions import predict
-from costmodel.results import Scenario
+from costmodel.results import Case, Scenario
+from costmodel.traffic import traffic_of
 from optimizer import Answer, Limits, Objective, Problem, Shape, Space, best, curve
 from optimizer.objective import ObjectiveName
 from optimizer.states import decode_states
-from presets import ClusterSpec, default_cluster
+from presets import ClusterSpec, default_cluster, load_model
 
 WHOLE_USERS = 1e-4
 """Users are whole: rounding their number up moves a throughput by some 1e-6 of it."""
@@ -268,3 +269,25 @@ def test_nics_as_good_as_nvlink_cost_wide_ep_nothing(
     # Never behind, and ahead by no more than two links at once carry: NVLink inside, NICs between.
     assert all(0.99 <= apart[key] / together[key] <= 1.05 for key in apart)
     assert all(apart[key] > today[key] for key in apart)
+
+
+@few
+@given(
+    model=st.sampled_from(["glm-4.5", "qwen3-235b-a22b", "deepseek-r1-0528"]),
+    lengths=st.tuples(st.sampled_from([512, 8192, 32_768]), st.sampled_from([4, 32, 128, 1024])),
+    rate=st.floats(1.0, 50.0),
+    target=st.floats(5.0, 100.0),
+)
+def test_no_nic_of_an_answer_carries_more_than_its_rate(
+    calibration: Calibration, model: str, lengths: tuple[int, int], rate: float, target: float
+) -> None:
+    scenario = Scenario(model=load_model(model), isl=lengths[0], osl=lengths[1])
+    cluster = ClusterSpec(sku="b200", gpus=72, nic_gb_s=rate)
+    answer = best(Problem(scenario, cluster, Limits(target), calibration, SPACE))
+    if answer.configuration is None or answer.prediction is None:
+        return
+    found = traffic_of(Case(answer.configuration, scenario, cluster), calibration)
+    assert found.decode["nic"].utilisation <= 1.0
+    assert found.prefill["nic"].utilisation <= 1.0
+    again = predict([answer.configuration], scenario, cluster, calibration)[0].prediction
+    assert again.total_tok_s_per_gpu == pytest.approx(answer.prediction.total_tok_s_per_gpu)

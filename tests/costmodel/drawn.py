@@ -1,0 +1,134 @@
+"""Decode workers drawn at random: any machine, model, format, width, attention, drafts, links."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from hypothesis import strategies as st
+
+from costmodel.calibration import calibration_of, constants_of, load_calibration
+from costmodel.counts import can_multiply, machine_arrays, model_arrays, path_arrays
+from costmodel.decode import decode_step
+from costmodel.inputs import FloatArray, WorkerArrays
+from costmodel.step_time import StepTime
+from costmodel.workload import Workload
+from presets import (
+    ClusterSpec,
+    Model,
+    ScaleOut,
+    default_cluster,
+    hardware_names,
+    load_hardware,
+    load_model,
+    model_names,
+)
+from topology import GroupPath, group_table
+
+COVERAGE = load_calibration().coverage
+SHIPPED = constants_of(load_calibration())
+SERVED = [
+    (sku, model, precision)
+    for sku in hardware_names()
+    for model in model_names()
+    for precision in load_model(model).precision_names()
+    if can_multiply(load_hardware(sku), load_model(model).precision(precision))
+]
+GPUS = (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 72, 96, 128)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One decode worker on its cluster, and the constants it is predicted with."""
+
+    cluster: ClusterSpec
+    model: Model
+    precision: str
+    gpus: int
+    ep: int
+    dp: bool
+    drafts: int
+    eplb_slots: int
+    trtllm_kernels: bool
+    isl: int
+    osl: int
+    constants: Mapping[str, float]
+
+    def but(self, **changes: object) -> "Drawn":
+        """Draw of which some things differ; keys of the cluster too."""
+        of_cluster = {name: changes.pop(name) for name in list(changes) if name in LINKS}
+        cluster = self.cluster.model_copy(update=of_cluster)
+        return replace(self, **{"cluster": cluster} | changes)  # type: ignore[arg-type]
+
+    @property
+    def path(self) -> GroupPath:
+        return group_table(self.cluster, [self.gpus])[self.gpus]
+
+    def step(self, batch: FloatArray) -> StepTime:
+        """Step with each of these batches; shape of ``batch``."""
+        workers = WorkerArrays(
+            gpus=np.array(float(self.gpus)),
+            ep=np.array(float(self.ep)),
+            attention_dp=np.array(self.dp),
+            mtp_depth=np.array(float(self.drafts)),
+            eplb_slots=np.array(float(self.eplb_slots)),
+            trtllm_experts=np.array(self.trtllm_kernels),
+            context=Workload(np.array(float(self.isl)), np.array(float(self.osl))).context,
+        )
+        return decode_step(
+            machine_arrays(self.cluster.hardware(), self.model, self.precision),
+            model_arrays(self.model, self.precision),
+            workers,
+            path_arrays(self.path),
+            batch,
+            calibration_of(self.constants, COVERAGE),
+        )
+
+
+LINKS = frozenset(ClusterSpec.model_fields)
+
+
+@st.composite
+def clusters(draw: st.DrawFn, sku: str) -> ClusterSpec:
+    """As the preset has it, or with links of its own."""
+    whole = default_cluster(sku, 144)
+    if draw(st.booleans()):
+        return whole
+    return whole.model_copy(
+        update={
+            "gpus_per_domain": 4 * draw(st.integers(1, 18)),
+            "gpus_per_node": 4,
+            "nvlink_gb_s": draw(st.floats(50.0, 2000.0)),
+            "nic_gb_s": draw(st.floats(5.0, 500.0)),
+            "nvlink_latency_us": draw(st.floats(0.2, 2.0)),
+            "nic_latency_us": draw(st.floats(2.5, 20.0)),
+            "scale_out": ScaleOut(
+                gpus_per_leaf=draw(st.sampled_from([8, 16, 32])),
+                oversubscription=draw(st.floats(1.0, 4.0)),
+            ),
+        }
+    )
+
+
+@st.composite
+def workers(draw: st.DrawFn, spread: float = 1.0) -> Drawn:
+    """Any worker that a machine can run; constants up to ``spread`` times the shipped ones."""
+    sku, name, precision = draw(st.sampled_from(SERVED))
+    model = load_model(name)
+    gpus = draw(st.sampled_from(GPUS))
+    widths = [ep for ep in range(1, gpus + 1) if gpus % ep == 0 and ep <= model.experts]
+    factors = np.random.default_rng(draw(st.integers(0, 999))).uniform(-1.0, 1.0, len(SHIPPED))
+    moved = zip(SHIPPED.items(), (spread**factors).tolist(), strict=True)
+    return Drawn(
+        cluster=draw(clusters(sku)),
+        model=model,
+        precision=precision,
+        gpus=gpus,
+        ep=draw(st.sampled_from(widths)),
+        dp=draw(st.booleans()),
+        drafts=draw(st.integers(0, 3)),
+        eplb_slots=draw(st.sampled_from([0, model.experts])),
+        trtllm_kernels=draw(st.booleans()),
+        isl=draw(st.integers(1, 200_000)),
+        osl=draw(st.integers(2, 50_000)),
+        constants={constant: value * factor for (constant, value), factor in moved},
+    )
