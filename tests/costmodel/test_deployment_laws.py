@@ -9,7 +9,7 @@ from costmodel.predictions import predict
 from costmodel.results import Configuration, Prediction, Scenario
 from presets import InputError, default_cluster, load_model
 
-law = settings(max_examples=40, deadline=None)
+law = settings(max_examples=25, deadline=None)
 SOLVED = 1.0 - 1e-6
 """The batch in flight is solved for to some 1e-7."""
 
@@ -21,10 +21,10 @@ machines = st.sampled_from([("gb200", "fp4"), ("b200", "fp4"), ("h200", "fp8"), 
 def deployments(draw: st.DrawFn) -> Configuration:
     gpus = draw(st.sampled_from([8, 16, 32]))
     return Configuration(
-        prefill_workers=draw(st.integers(1, 20)),
+        prefill_workers=draw(st.integers(1, 6)),
         prefill_gpus_per_worker=draw(st.sampled_from([8, 16])),
         prefill_attention=draw(st.sampled_from(["dp", "tp"])),
-        decode_workers=draw(st.integers(1, 5)),
+        decode_workers=draw(st.integers(1, 3)),
         decode_gpus_per_worker=gpus,
         decode_ep=gpus,
         decode_attention=draw(st.sampled_from(["dp", "tp"])),
@@ -45,7 +45,7 @@ def prediction(
     sku, precision = machine
     model = load_model("deepseek-r1-0528")
     scenario = Scenario(model=model, precision=precision, isl=served[0], osl=served[1])
-    cluster = default_cluster(sku, 480).model_copy(update=links)
+    cluster = default_cluster(sku, 192).model_copy(update=links)
     try:
         return predict([configuration], scenario, cluster, load_calibration())[0].prediction
     except InputError:

@@ -146,14 +146,14 @@ def test_a_shared_request_is_reduced_twice_a_layer(calibration: Calibration) -> 
     assert 8 * found.decode["nic"].in_use == pytest.approx(sent, rel=1e-6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.sampled_from(["gb200", "b200", "h100"]),
     st.sampled_from(["glm-4.5", "qwen3-235b-a22b", "deepseek-r1-0528"]),
     st.sampled_from([4, 8, 16, 32]),
     st.sampled_from([2, 4, 8, 16]),
     st.tuples(st.sampled_from(["dp", "tp"]), st.sampled_from(["dp", "tp"])),
-    st.tuples(st.integers(1, 60), st.integers(1, 2), st.integers(1, 300), st.integers(0, 3)),
+    st.tuples(st.integers(1, 14), st.integers(1, 2), st.integers(1, 300), st.integers(0, 3)),
     st.tuples(st.integers(16, 32_768), st.integers(2, 2048)),
     st.floats(1.0, 100.0),
 )
@@ -170,7 +170,7 @@ def test_no_nic_carries_more_than_its_rate(
     scenario = Scenario(model=load_model(model), precision="fp8", isl=lengths[0], osl=lengths[1])
     given_case = case(
         sku,
-        1024,
+        288,
         prefill_workers=sizes[0],
         prefill_gpus_per_worker=prefill_gpus,
         prefill_attention=attention[0],
