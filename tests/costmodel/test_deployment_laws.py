@@ -86,4 +86,3 @@ def test_a_quicker_link_never_lowers_throughput(
     assert slow is not None
     assert fast is not None
     assert fast.total_tok_s_per_gpu >= slow.total_tok_s_per_gpu * SOLVED
-    assert fast.ttft_ms <= slow.ttft_ms / SOLVED
