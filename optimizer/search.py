@@ -80,6 +80,9 @@ def curve(problem: Problem, targets: Sequence[float]) -> list[Answer]:
 
 def is_met(problem: Problem) -> bool:
     """Whether a search finds a deployment within the limits."""
+    if problem.objective.rate is None and problem.limits.concurrency is None:
+        # One user waits least and is served fastest.
+        problem = replace(problem, limits=replace(problem.limits, concurrency=1))
     lattice = evaluate(problem, problem.limits.target)
     found = _Found(problem, lattice)
     if len(found.fast(lattice.front, lattice.throttled)):
