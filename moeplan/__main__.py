@@ -33,6 +33,7 @@ def run() -> int:
         sys.setdlopenflags(os.RTLD_LAZY)
     take_interruptions()
     try:
+        # what is set above must hold before anything heavy is imported
         from moeplan.cli import main
 
         return _end(main())

@@ -23,7 +23,7 @@ from presets import InputError, load_hardware
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from costmodel.adaptation import Adaptation
+    from costmodel.adaptation import Adaptation  # a search does without these
     from costmodel.fit import Fit
     from costmodel.validation import Validation
     from moeplan.answers.comparison import Comparison
@@ -216,7 +216,7 @@ def read_rows(
     InputError
         Where a file is malformed, or no row is left.
     """
-    from costmodel.row_checks import rows_that_cannot_run
+    from costmodel.row_checks import rows_that_cannot_run  # a search does without these
     from presets import read_measured_rows
 
     found = read_measured_rows(path, columns)
@@ -248,7 +248,7 @@ def validate(
     InputError
         Where a file is malformed, no row could have been run, or none holds a measurement.
     """
-    from costmodel.validation import check_measured
+    from costmodel.validation import check_measured  # a search does without these
     from costmodel.validation import validate as validate_rows
 
     chosen = calibration_file(calibration)
@@ -303,7 +303,7 @@ def rows_to_fit(
     force: bool = False,
 ) -> dict[str, ServingRow]:
     """Read and check the rows of `calibrate`, by where each stands; arguments are those of it."""
-    from costmodel.outliers import check_outliers
+    from costmodel.outliers import check_outliers  # a search does without these
     from costmodel.stages import check_rows
 
     files = rows if isinstance(rows, Sequence) and not isinstance(rows, str) else [rows]
@@ -325,7 +325,7 @@ def fit_rows(
     from_priors: bool = False,
 ) -> Fit | Adaptation:
     """Fit the rows that `rows_to_fit` gives; arguments are those of `calibrate`."""
-    from costmodel.adaptation import adapt
+    from costmodel.adaptation import adapt  # a search does without these
     from costmodel.stages import calibrate as fit
 
     start, measured = calibration_file(calibration), tuple(rows.values())

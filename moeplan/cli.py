@@ -52,7 +52,7 @@ def make_app(asked: Sequence[str] = ()) -> typer.Typer:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from importlib.metadata import version  # only --version asks for it
 
         typer.echo(f"moeplan {version('moeplan')}")
         raise typer.Exit
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _show_notes() -> None:
     """Print what moeplan warns of as one line on standard error, each once."""
-    from presets.errors import InputWarning
+    from presets.errors import InputWarning  # --help does without pydantic
 
     as_before, seen = warnings.showwarning, set[str]()
 

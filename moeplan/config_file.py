@@ -169,9 +169,8 @@ def _brief(value: object) -> str:
 def _content(path: Path) -> object:
     """Content of the file; a recipe of srt-slurm becomes the answer that it deploys."""
     content = _parsed(path)
-    # Recipes take 0.3 s to import, and few files are one.
     if isinstance(content, dict) and "resources" in content:
-        from moeplan.recipes.slurm.reading import answer_of, is_job
+        from moeplan.recipes.slurm.reading import answer_of, is_job  # few files are recipes
 
         if is_job(content):
             try:

@@ -12,6 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
+from presets.errors import DataFileError, InputError, escaped, shown
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
@@ -25,8 +29,6 @@ BROKEN_PIPE = 141
 
 def emit(text: str) -> None:
     """Print text to standard output, escaped; end quietly where its reader has gone."""
-    from presets.errors import escaped
-
     _write(escaped(text))
 
 
@@ -45,10 +47,6 @@ def _guarded() -> Iterator[None]:
     InputError
         Where standard output is closed, or its disk is full.
     """
-    import typer
-
-    from presets.errors import InputError
-
     try:
         yield
     except BrokenPipeError:
@@ -112,9 +110,7 @@ class _Escaped:
         self._part = part
 
     def __rich_console__(self, screen: Console, options: ConsoleOptions) -> Iterator[Segment]:
-        from rich.segment import Segment
-
-        from presets.errors import escaped
+        from rich.segment import Segment  # --json draws nothing
 
         for segment in screen.render(self._part, options):
             text = segment.text if segment.control else escaped(segment.text)
@@ -123,7 +119,7 @@ class _Escaped:
 
 def console(file: Any) -> Console:
     """Open a console on a stream: its own width on a terminal, `PLAIN_WIDTH` elsewhere."""
-    from rich.console import Console
+    from rich.console import Console  # --json draws nothing
 
     terminal = file.isatty()
     return Console(
@@ -144,6 +140,7 @@ def progress(title: str, total: int | None) -> Iterator[Callable[[], None]]:
 
     Gives what to call after each piece of work, or each evaluation where there is no total.
     """
+    # --json draws nothing
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -182,7 +179,7 @@ def write_file(option: str, path: Path, text: str) -> None:
     InputError
         Naming the option and the path.
     """
-    from presets.files import write_whole
+    from presets.files import write_whole  # with pydantic, which a refusal does without
 
     check_writable(option, path)
     try:
@@ -210,7 +207,7 @@ def check_writable(
     InputError
         Naming the option and the path.
     """
-    from presets.files import same_file
+    from presets.files import same_file  # as above
 
     try:
         problem = _problem(path)
@@ -234,7 +231,7 @@ def check_replaceable_rows(option: str, path: Path) -> None:
     InputError
         Naming the option and the path.
     """
-    from presets import DataFileError, read_measured_rows
+    from presets import read_measured_rows  # only rows to measure need it
 
     if not path.is_file() or path.stat().st_size == 0:
         return
@@ -249,7 +246,7 @@ def check_replaceable_rows(option: str, path: Path) -> None:
 
 def _problem(path: Path) -> str | None:
     """Say why a file cannot be written; None where it can."""
-    from presets.files import is_stream, link_target
+    from presets.files import is_stream, link_target  # as above
 
     if path.is_dir():
         return "it is a folder"
@@ -262,6 +259,4 @@ def _problem(path: Path) -> str | None:
 
 
 def _unwritable(option: str, path: Path, problem: str) -> Exception:
-    from presets.errors import InputError, shown
-
     return InputError(f"{option}: {shown(str(path))} cannot be written: {problem}")

@@ -22,7 +22,7 @@ from presets.errors import shown
 from presets.files import validated
 
 if TYPE_CHECKING:
-    from optimizer.placement import Group
+    from optimizer.placement import Group  # predictions on a described cluster need no packing
     from optimizer.problem import Problem
     from optimizer.space import Space
     from presets import Hardware, Model
@@ -284,7 +284,7 @@ def gpus_needed(configuration: Configuration, sku: str | None) -> int:
     """
     if sku is None:
         return configuration.gpus
-    from optimizer.placement import roomy
+    from optimizer.placement import roomy  # predictions on a described cluster need no packing
 
     decode, prefill = groups_of(configuration)
     domain = int(load_hardware(sku).gpus_per_domain.value)

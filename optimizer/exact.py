@@ -182,7 +182,7 @@ def _bindings() -> Any:
     with warnings.catch_warnings():
         # Generated bindings warn of their own types on newer Python versions.
         warnings.simplefilter("ignore", DeprecationWarning)
-        from ortools.linear_solver import pywraplp
+        from ortools.linear_solver import pywraplp  # only a search needs the solver
     return pywraplp
 
 

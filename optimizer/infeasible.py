@@ -17,7 +17,7 @@ from optimizer.fewest import enlarged, fewest_gpus
 from optimizer.lattice import Lattice, evaluate
 from optimizer.objective import Objective
 from optimizer.problem import Limits, Problem
-from optimizer.search import is_met
+from optimizer.ranking import is_met
 from optimizer.slowed import slowed
 from optimizer.value import request_tokens, serves
 

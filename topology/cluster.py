@@ -15,7 +15,7 @@ from presets import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import networkx as nx
+    import networkx as nx  # 0.1 s, and one NVLink domain needs no graph
 
     from presets import ClusterSpec
 
@@ -145,7 +145,7 @@ def build_cluster(spec: ClusterSpec) -> nx.DiGraph[Node]:
     NICs and one leaf; a way over a spine has two hops of `SPINE_HOP_LATENCY` more. A GPU-to-NIC
     link is taken as fast as the NIC.
     """
-    import networkx as nx
+    import networkx as nx  # 0.1 s, and one NVLink domain needs no graph
 
     layout = read_layout(spec)
     graph: nx.DiGraph[Node] = nx.DiGraph()

@@ -61,7 +61,7 @@ def command(
     rows were refused, the others fitted all the same.
     Exits with 2 where values are three times or more from what the calibration predicts.
     """
-    from costmodel.calibration_file import format_calibration
+    from costmodel.calibration_file import format_calibration  # --help does without these
     from costmodel.fit import Fit
     from moeplan import api, output
     from moeplan.numbers import file_name

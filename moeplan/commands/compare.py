@@ -55,7 +55,7 @@ def command(
 
     Exits with 1 where no machine meets any target.
     """
-    from moeplan import api, output
+    from moeplan import api, output  # --help does without these
     from moeplan.numbers import number_list
     from moeplan.render import compare as render
     from presets import InfeasibleError

@@ -23,7 +23,7 @@ def command(
 
     Exits with 1 where nothing meets any of them.
     """
-    from moeplan import api, output
+    from moeplan import api, output  # --help does without these
     from moeplan.numbers import number_list
     from moeplan.render import curve as render
     from presets import InfeasibleError

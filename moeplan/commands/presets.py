@@ -27,7 +27,7 @@ def _group() -> None:
 @app.command("list", epilog=given.examples("moeplan presets list", "moeplan presets list --json"))
 def list_presets(as_json: given.Json = False) -> None:
     """List machines, models and measurement tables by name."""
-    from moeplan import output
+    from moeplan import output  # --help does without these
     from moeplan.catalogue import listing
     from moeplan.render.presets import list_report
 
@@ -57,7 +57,7 @@ def show(
 
     --csv prints all rows of a measurement table; --json prints everything.
     """
-    from moeplan import numbers, output
+    from moeplan import numbers, output  # --help does without these
     from moeplan.catalogue import preset_of
     from moeplan.render.presets import preset_report
 

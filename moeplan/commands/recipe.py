@@ -14,7 +14,7 @@ from moeplan.commands.help import Command
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from moeplan.recipes.recipe import Recipe
+    from moeplan.recipes.recipe import Recipe  # --help does without these
 
 FORMAT_NAMES = "dynamo, sglang, slurm, trtllm or vllm"
 
@@ -205,7 +205,7 @@ def write(
 
 
 def _format(name: str | None) -> str:
-    from moeplan.numbers import one_of
+    from moeplan.numbers import one_of  # --help does without these
     from moeplan.recipes.formats import FORMATS
     from presets import InputError
 
@@ -215,7 +215,7 @@ def _format(name: str | None) -> str:
 
 
 def _folder(destination: str | None) -> str:
-    from presets import InputError
+    from presets import InputError  # --help does without these
 
     if destination is None or not destination.strip():
         raise InputError("--output: no folder is given; give a new or an empty one")
@@ -223,7 +223,7 @@ def _folder(destination: str | None) -> str:
 
 
 def _check_one(target: str | None, config: str | None) -> None:
-    from presets import InputError
+    from presets import InputError  # --help does without these
 
     if (target is None) == (config is None):
         raise InputError("--target and --config: give one of the two, such as --target 125")
@@ -231,7 +231,7 @@ def _check_one(target: str | None, config: str | None) -> None:
 
 def _write(recipe: Recipe, destination: str, force: bool, inputs: Mapping[str, str | None]) -> None:
     """Write a recipe over none of its inputs but a record, which is remade."""
-    from moeplan import output
+    from moeplan import output  # --help does without these
     from moeplan.recipes.directory import write_recipe
     from moeplan.recipes.writing import RECORD, recipe_files
 
@@ -243,7 +243,7 @@ def _write(recipe: Recipe, destination: str, force: bool, inputs: Mapping[str, s
 
 
 def _labels(given_labels: list[str]) -> dict[str, str]:
-    from presets import InputError
+    from presets import InputError  # --help does without these
     from presets.errors import shown
 
     labels = {}
@@ -267,7 +267,7 @@ def check(folder: Folder, as_json: given.Json = False) -> None:
 
     Exits with 1 where a check fails.
     """
-    from moeplan import output
+    from moeplan import output  # --help does without these
     from moeplan.numbers import file_name
     from moeplan.recipes.checks import failures
     from moeplan.recipes.directory import read_any
@@ -290,7 +290,7 @@ def diff(first: First, second: Second, as_json: given.Json = False) -> None:
 
     Names a recipe whose files fail a check: they are not what its configuration says.
     """
-    from moeplan import output
+    from moeplan import output  # --help does without these
     from moeplan.numbers import file_name
     from moeplan.recipes.checks import failures
     from moeplan.recipes.diff import compare_recipes

@@ -40,7 +40,7 @@ def show(
     as_json: given.Json = False,
 ) -> None:
     """Show the NVLink domains, the links, and the all-to-all rate per GPU by EP width."""
-    from moeplan import numbers, output
+    from moeplan import numbers, output  # --help does without these
     from moeplan.options import LARGEST_GPUS, MAX_GPUS
     from moeplan.render.topology import report, summary
     from presets import InputError, default_cluster, load_cluster

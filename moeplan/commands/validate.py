@@ -62,7 +62,7 @@ def command(
     Nothing of what was measured enters a prediction. With --csv the table holds one line per row.
     Exits with 1 where rows were refused; the others are predicted all the same.
     """
-    from moeplan import api, output
+    from moeplan import api, output  # --help does without these
     from moeplan.numbers import file_name
     from moeplan.render.validate import report
     from presets.errors import InputError
@@ -90,7 +90,7 @@ def command(
     if path is not None:
         output.write_file("--output", path, output.csv_text(validation.lines()))
     if picture is not None:
-        from moeplan.render.plot import page
+        from moeplan.render.plot import page  # --help does without these
 
         output.write_file("--plot", picture, page(validation))
     if as_json:
@@ -105,7 +105,7 @@ def command(
 
 def _page_name(text: str, others: Mapping[str, Path | None]) -> Path:
     """Check the name of a page before the work is done."""
-    from moeplan import output
+    from moeplan import output  # --help does without these
     from moeplan.numbers import file_name
     from presets.errors import InputError, shown
 
@@ -119,9 +119,9 @@ def _page_name(text: str, others: Mapping[str, Path | None]) -> Path:
 
 def _cross_validate(as_json: bool) -> None:
     """Measure the accuracy of the shipped model on its own data, with a bar on standard error."""
-    from rich.markdown import Markdown
+    from rich.markdown import Markdown  # --help does without these
 
-    from costmodel.accuracy import count_fits, measure_accuracy
+    from costmodel.accuracy import count_fits, measure_accuracy  # --help does without these
     from costmodel.calibration import shipped_calibration
     from moeplan import output
     from moeplan.render.accuracy import markdown, summary

@@ -14,7 +14,7 @@ from moeplan.render.common import DASH, count, heading, paragraph, percent, tabl
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from costmodel.adaptation import Adaptation, Move
+    from costmodel.adaptation import Adaptation, Move  # other tables do without the fit
     from costmodel.validation import Statistics, Validation
 
 FIGURES = {"tpot": "TPOT", "ttft": "TTFT", "throughput": "tok/s/GPU"}

@@ -13,7 +13,7 @@ from moeplan.render import best, compare, curve, predict
 from moeplan.render.common import heading, paragraph
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import RenderableType  # --json draws nothing
 
 PAGE = (
     '<pre style="white-space: pre; overflow-x: auto; line-height: 1.25; '
@@ -23,7 +23,7 @@ PAGE = (
 
 def html_of(answer: Answer) -> str:
     """Write an answer as it is printed; user text is escaped."""
-    from rich.console import Console
+    from rich.console import Console  # --json draws nothing
 
     screen = Console(
         file=io.StringIO(),

@@ -84,15 +84,15 @@ def test_every_kind_of_an_option_is_known() -> None:
         (lambda: moeplan.compare("b200", [50.0]), "skus: 'b200' is not valid; give a sequence"),
         (
             lambda: moeplan.best("b200", 50.0, Options(isl="8k")),  # type: ignore[arg-type]
-            "isl: '8k' is not valid; give a whole number",
+            "isl: '8k' is not valid; give a number, not text",
         ),
         (
             lambda: moeplan.best("b200", 50.0, Options(rate=10**400)),
-            r"rate: 1000.*\.\.\. is not valid; it is too large",
+            r"rate: 1000.*\.\.\. is not valid; give a finite number above 0",
         ),
         (
             lambda: moeplan.best("b200", 50.0, Options(calibration=3)),  # type: ignore[arg-type]
-            "calibration: 3 is not valid; give a path or text or None",
+            "calibration: 3 is not valid; give the path of a file",
         ),
     ],
 )

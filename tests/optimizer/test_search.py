@@ -18,7 +18,7 @@ from costmodel.serving import MOST_LOAD, Network, steady_state
 from optimizer import Limits, Objective, Problem, Space, allowed_shapes, best, curve
 from optimizer.entries import Entries, joined
 from optimizer.exact import Choice
-from optimizer.search import _bound
+from optimizer.ranking import _bound
 from optimizer.space import batch_grid
 from presets import ClusterSpec, InputError, default_cluster
 from tests.samples import losses, reason_of
