@@ -71,7 +71,7 @@ class Compared:
         return Compared(self.predicted[index], self.measured[index], self.half_width[index])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Validation:
     """Predictions of measured rows beside what was measured."""
 
@@ -82,6 +82,19 @@ class Validation:
     breakdown_ms: tuple[dict[str, float], ...]
     refused: dict[int, str] = field(default_factory=dict)  # what is wrong, by line
     ignored: tuple[str, ...] = ()  # columns that were not read
+
+    def __repr__(self) -> str:
+        """Say how many rows there are, and the errors of each figure that was measured."""
+        refused = f", {len(self.refused)} refused" if self.refused else ""
+        lines = [f"Validation({len(self.rows)} rows{refused})"]
+        for name, each in self.statistics().items():
+            if each["known"]:
+                lines.append(
+                    f"  {name}: {each['known']} measured; error {each['mape']:.1%} mean, "
+                    f"{each['median_ape']:.1%} median, {each['p90_ape']:.1%} of nine in ten; "
+                    f"{each['coverage_90']:.0%} inside the 90 % interval"
+                )
+        return "\n".join(lines)
 
     def of(self, chosen: Sequence[int]) -> Validation:
         """Take the same comparison for some rows."""

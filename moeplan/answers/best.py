@@ -20,7 +20,7 @@ from pydantic import (
 from costmodel.results import Configuration, Prediction
 from moeplan.answers.placement import Domain
 from moeplan.answers.record import Answer
-from moeplan.answers.rows import figures_of
+from moeplan.answers.rows import asked_columns, figures_of, outside
 from moeplan.question import Question, question_from_json
 from optimizer.answer import Conflict, Search
 from optimizer.objective import ObjectiveValue
@@ -234,6 +234,10 @@ class Best(Answer):
         Highest target that the other limits allow. [token/s]
     question : Question
         All that was asked; in JSON by the keys of ``docs/options.md``.
+    gpus : int or None
+        Of one deployment, prefill and decode together. [GPU]
+    version : str or None
+        Of the package that answered.
     problem : Problem
         As the search took it; not in JSON, which the question says in full.
     """
@@ -257,6 +261,8 @@ class Best(Answer):
     conflicts: tuple[Conflict, ...] = ()
     nearest_target_tok_s_per_user: float | None = None
     question: Asked
+    gpus: int | None = None
+    version: str | None = None
     problem: Annotated[InstanceOf[Problem] | None, Field(exclude=True)] = None
     deployment: Annotated[Deployment | None, Field(exclude=True)] = None
     not_measured: Annotated[str | None, Field(exclude=True)] = None
@@ -280,7 +286,16 @@ class Best(Answer):
         }
         for name in ("total_tok_s_per_gpu", "usd_per_m_total_tokens"):
             row[f"measured_{name}"] = getattr(self.measured, name, None)
-        return [row]
+        row |= {
+            "extrapolated_in": outside(self.prediction),
+            "measured_origin": getattr(self.measured, "origin", None),
+            "gpus": self.gpus,
+            "replicas": self.billing.replicas if self.billing else self.objective.replicas,
+            "charged_gpus": self.billing.charged_gpus if self.billing else None,
+            "reason": self.reason,
+            "version": self.version,
+        }
+        return [row | asked_columns(self.question)]
 
     def _gist(self) -> str:
         asked = f"{self.sku} at {self.target_tok_s_per_user:g} tok/s/user"
@@ -316,17 +331,28 @@ class Curve(Answer):
 
 
 class PredictedDeployment(Deployment, Answer):
-    """One given configuration as predicted, with what was asked and where it stands."""
+    """One given configuration as predicted, with what was asked and where it stands.
+
+    `gpus` and `version` are those of `Best`.
+    """
 
     sku: str
     scenario: ScenarioSummary
     question: Asked
+    gpus: int
+    version: str | None = None
     title: Annotated[str, Field(exclude=True)] = ""
     price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0
 
     def to_rows(self) -> list[dict[str, Any]]:
         """One row."""
-        return [{"sku": self.sku} | figures_of(self.config, self.prediction)]
+        row = {"sku": self.sku} | figures_of(self.config, self.prediction)
+        row |= {
+            "extrapolated_in": outside(self.prediction),
+            "gpus": self.gpus,
+            "version": self.version,
+        }
+        return [row | asked_columns(self.question)]
 
     def _gist(self) -> str:
         return f"{self.sku}: {self.config.label}, {_figures(self.prediction)}"

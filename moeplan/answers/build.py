@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import cache
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from costmodel.results import Predicted, Scenario
@@ -31,6 +33,12 @@ from topology import group_table
 
 if TYPE_CHECKING:
     from optimizer.answer import Answer
+
+
+@cache
+def version() -> str:
+    """Version of the package that answers."""
+    return metadata.version("moeplan")
 
 
 def summary_of(scenario: Scenario) -> ScenarioSummary:
@@ -95,6 +103,8 @@ def best_of(answer: Answer, by_gpu: Answer | None, question: Question) -> Best:
         conflicts=failed.conflicts if failed else (),
         nearest_target_tok_s_per_user=failed.highest_target if failed else None,
         question=question,
+        gpus=winner.configuration.gpus if winner else None,
+        version=version(),
         problem=problem,
         deployment=deployment,
         not_measured=(
@@ -116,6 +126,8 @@ def predicted_of(predicted: Predicted, question: Question) -> PredictedDeploymen
         sku=question.sku,
         scenario=summary_of(question.scenario),
         question=question,
+        gpus=predicted.configuration.gpus,
+        version=version(),
         title=question.cluster.hardware().title,
         price_usd_per_hour=price_of(question.cluster),
     )

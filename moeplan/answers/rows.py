@@ -1,10 +1,12 @@
-"""Flat rows: a configuration and its figures by column."""
+"""Flat rows: a configuration, its figures and what was asked, by column."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from costmodel.results import Configuration, Prediction
+from moeplan.question import Question
 
 FIGURES = ("tok_s_per_user", "tpot_ms", "ttft_ms", "total_tok_s_per_gpu", "usd_per_m_total_tokens")
 
@@ -19,3 +21,20 @@ def figures_of(config: Configuration | None, prediction: Prediction | None) -> d
         value = getattr(prediction, name, None)
         result |= {name: value, f"{name}_low": low, f"{name}_high": high}
     return result | {"origin": getattr(prediction, "origin", None)}
+
+
+def outside(prediction: Prediction | None) -> str | None:
+    """Say in what a prediction lies outside the data, as one cell; None where there is none."""
+    return "; ".join(prediction.extrapolated_in) if prediction else None
+
+
+def asked_columns(question: Question) -> dict[str, Any]:
+    """Write all that was asked as flat columns, by the keys of the options; a cluster is its JSON.
+
+    Users and frontends that were asked for are named apart from those of a configuration.
+    """
+    columns: dict[str, Any] = {}
+    for key, value in question.to_json().items():
+        name = f"asked_{key}" if key in Configuration.model_fields else key
+        columns[name] = json.dumps(value) if isinstance(value, dict) else value
+    return columns

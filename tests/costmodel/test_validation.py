@@ -53,6 +53,15 @@ def test_errors_by_hand() -> None:
     assert found["mean_half_width"] == pytest.approx(math.exp(0.15) - 1)
 
 
+def test_a_validation_is_short_in_print() -> None:
+    validation = validate(PUBLISHED, load_calibration())
+    first, *lines = repr(validation).splitlines()
+    assert first == "Validation(20 rows)"
+    assert len(lines) <= 4
+    mape = validation.statistics()["tpot"]["mape"]
+    assert f"tpot: 20 measured; error {mape:.1%} mean" in lines[0]
+
+
 def test_nothing_measured_gives_no_statistics() -> None:
     found = statistics(figure([1.0, 2.0], [math.nan, math.nan]))
     assert found.pop("known") == 0

@@ -51,6 +51,8 @@ BEST = [
     "objective",
     "placement",
     "question",
+    "gpus",
+    "version",
 ]
 SEARCH = ["candidates", "status", "gap", "seconds", "feasible", "pruned", "bound"]
 
@@ -127,7 +129,7 @@ def test_infeasible(command: Command) -> None:
     run = command("best", "--sku", "b200", "--target", "1000", "--json")
     assert run.status == 1
     beside = ["nearest_measured", "reason", "conflicts", "nearest_target_tok_s_per_user"]
-    assert list(run.json) == [*BEST[:-1], *beside, BEST[-1]]
+    assert list(run.json) == [*BEST[:-3], *beside, *BEST[-3:]]
     (conflict,) = run.json["conflicts"]
     assert (conflict["limit"], conflict["asked"]) == ("target", 1000.0)
     assert conflict["needed"] == run.json["nearest_target_tok_s_per_user"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import pytest
@@ -46,6 +48,32 @@ def test_rows_say_what_the_answer_says(best_of: BestOf) -> None:
     assert row["tpot_ms"] == answer.prediction.tpot_ms
     assert row["status"] == "optimal"
     assert f"{answer.prediction.total_tok_s_per_gpu:,.0f} tok/s/GPU" in repr(answer)
+
+
+def test_a_row_can_be_read_alone(best_of: BestOf) -> None:
+    found = best_of("gb200", 75.0)
+    config, question = found.config, found.to_json()["question"]
+    assert config is not None
+    (row,) = found.to_rows()
+    columns = list(row)
+    assert columns.index("measured_usd_per_m_total_tokens") < columns.index("gpus")
+    assert (row["gpus"], found.to_json()["gpus"]) == (config.gpus, config.gpus)
+    assert row["version"] == found.to_json()["version"] == version("moeplan")
+    assert row["concurrency"] == config.concurrency
+    for key, value in question.items():
+        assert row[f"asked_{key}" if key in ("concurrency", "frontends") else key] == value
+    assert found.prediction is not None
+    assert row["extrapolated_in"] == "; ".join(found.prediction.extrapolated_in)
+
+
+def test_a_row_of_a_prediction_can_be_read_alone() -> None:
+    cluster = moeplan.ClusterSpec(sku="b200", gpus=72, nic_gb_s=100.0)
+    options = moeplan.Options(isl=2048, price=3.0, cluster=cluster)
+    answer = moeplan.predict(None, changed(), options)
+    (row,) = answer.to_rows()
+    assert (row["model"], row["isl"], row["price_usd_per_hour"]) == ("deepseek-r1-0528", 2048, 3.0)
+    assert (row["gpus"], answer.to_json()["gpus"]) == (answer.config.gpus, answer.config.gpus)
+    assert json.loads(row["cluster"]) == answer.to_json()["question"]["cluster"]
 
 
 def test_an_answer_without_a_configuration_says_why(space: Space) -> None:
