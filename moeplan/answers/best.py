@@ -224,6 +224,9 @@ class Best(Answer):
         Machine of the prefill workers where it is another; in JSON only then.
     billing : Billing or None
         Under billing by domain; in JSON only then.
+    chance_to_meet : dict or None
+        Probability to meet the "target", and the "max_ttft" where one is set, by the 90 % interval
+        of each; None without a configuration. [1]
     nearest_measured : NearestMeasured or None
         The nearest shipped measurement, at any lengths; in JSON only where `measured` has no value.
     reason : str or None
@@ -253,6 +256,7 @@ class Best(Answer):
     runners_up: tuple[RunnerUp, ...]
     breakdown_ms: Frozen[str, float] | None
     objective: ObjectiveValue
+    chance_to_meet: Frozen[Literal["target", "max_ttft"], float] | None = None
     placement: tuple[Domain, ...] = ()
     prefill_sku: str | None = None
     billing: Billing | None = None
@@ -284,6 +288,8 @@ class Best(Answer):
             "objective_amount": self.objective.amount,
             "objective_unit": self.objective.unit,
         }
+        for limit in ("target", "max_ttft"):
+            row[f"chance_to_meet_{limit}"] = (self.chance_to_meet or {}).get(limit)
         for name in ("total_tok_s_per_gpu", "usd_per_m_total_tokens"):
             row[f"measured_{name}"] = getattr(self.measured, name, None)
         row |= {

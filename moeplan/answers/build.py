@@ -26,6 +26,7 @@ from moeplan.answers.measured import (
 from moeplan.answers.placement import placement_of
 from moeplan.answers.reasons import explain_infeasibility, lost_by
 from moeplan.question import Question, groups_of, price_of
+from optimizer.confidence import chance_to_meet
 from optimizer.objective import UNITS, ObjectiveValue
 from optimizer.resources import Resources
 from presets import ClusterSpec
@@ -96,6 +97,7 @@ def best_of(answer: Answer, by_gpu: Answer | None, question: Question) -> Best:
         objective=(
             winner.value if winner else ObjectiveValue(name=name, amount=None, unit=UNITS[name])
         ),
+        chance_to_meet=chance_to_meet(winner.prediction, problem.limits) if winner else None,
         placement=deployment.placement if deployment else (),
         prefill_sku=there.sku if there else None,
         billing=_billing(answer, by_gpu),

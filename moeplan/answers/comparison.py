@@ -17,9 +17,10 @@ KINDS: tuple[Kind, ...] = ("measured", "modelled")
 
 
 class Modelled(Prediction):
-    """A prediction with the configuration that it is of."""
+    """A prediction with the configuration that it is of, and its chance to meet each limit [1]."""
 
     config: Configuration
+    chance_to_meet: Frozen[Literal["target", "max_ttft"], float]
 
 
 class Pair(Record):
@@ -102,6 +103,10 @@ class Comparison(Answer):
             line[f"ratio_{kind}_throughput"] = getattr(row.ratio, f"{kind}_throughput")
             line[f"ratio_{kind}_cost"] = getattr(row.ratio, f"{kind}_cost")
             line[f"winner_{kind}"] = row.winner(kind)
+        for sku in self.skus:
+            for limit in ("target", "max_ttft"):
+                chances = row.answers[sku].chance_to_meet or {}
+                line[f"{sku}_chance_to_meet_{limit}"] = chances.get(limit)
         return line
 
     def _gist(self) -> str:
@@ -129,9 +134,13 @@ def comparison_row(target: float, answers: dict[str, Best]) -> ComparisonRow:
 
 
 def _modelled(answer: Best) -> Modelled | None:
-    if answer.prediction is None or answer.config is None:
+    if answer.prediction is None or answer.config is None or answer.chance_to_meet is None:
         return None
-    return Modelled(**answer.prediction.model_dump(), config=answer.config)
+    return Modelled(
+        **answer.prediction.model_dump(),
+        config=answer.config,
+        chance_to_meet=answer.chance_to_meet,
+    )
 
 
 def _over(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from moeplan.answers.best import Best
 from moeplan.answers.measured import hole_of
 from moeplan.render.common import (
+    chance,
     configuration_label,
     configuration_rows,
     count,
@@ -63,6 +64,7 @@ def report(answer: Best) -> list[RenderableType]:
         "",
         figures_table(deployment.prediction, answer.target_tok_s_per_user, answer.measured),
         origin_sentence(deployment.prediction, " See --within-data."),
+        paragraph(f"Chance to meet {chances(answer)}."),
         *measured_part(answer),
         "",
         *breakdown(deployment),
@@ -71,6 +73,13 @@ def report(answer: Best) -> list[RenderableType]:
         paragraph(search_sentence(answer.search)),
         *[paragraph(note) for note in budget_notes(answer)],
     ]
+
+
+def chances(answer: Best) -> str:
+    """Write how likely each limit is met."""
+    words = {"target": "the target", "max_ttft": "the limit on TTFT"}
+    met = answer.chance_to_meet or {}
+    return ", ".join(f"{words[limit]}: {chance(value)}" for limit, value in met.items())
 
 
 def objective_rows(answer: Best) -> list[tuple[str, str]]:

@@ -79,6 +79,21 @@ def percent(value: float | None) -> str:
     return DASH if value is None else f"{100 * value:.1f} %"
 
 
+def chance(value: float | None) -> str:
+    """Write a probability; none is certain.
+
+    Examples
+    --------
+    >>> chance(0.5132), chance(0.9983), chance(0.0004)
+    ('51 %', 'over 99 %', 'below 1 %')
+    """
+    if value is None:
+        return DASH
+    if 0.01 <= value <= 0.99:
+        return f"{100 * value:.0f} %"
+    return "over 99 %" if value > 0.5 else "below 1 %"
+
+
 def span(bounds: tuple[float, float], digits: str = "") -> str:
     """Write an interval.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from moeplan.answers.best import Best, Curve
 from moeplan.answers.measured import hole_of
-from moeplan.render.best import BEST, budget_notes
+from moeplan.render.best import BEST, budget_notes, chances
 from moeplan.render.common import (
     DASH,
     configuration_label,
@@ -48,10 +48,11 @@ def report(curve: Curve) -> list[RenderableType]:
 
 
 def notes(rows: Sequence[Best]) -> list[str]:
-    """Say, once each, why a target is out of reach, what is extrapolated, and where holes are."""
+    """Say, once each, why a target is out of reach, what is sure, and where holes are."""
     found = [
         f"{row.sku} at {row.target_tok_s_per_user:g}: {row.reason}." for row in rows if row.reason
     ]
+    found += _chance_notes(rows)
     if any(row.prediction and row.prediction.origin == "extrapolated" for row in rows):
         found.append(f"{EXTRAPOLATED} extrapolated: outside the range of the calibration data.")
     holes: dict[str, list[str]] = {}
@@ -65,6 +66,21 @@ def notes(rows: Sequence[Best]) -> list[str]:
             "around the hole, not what the machine can do in it."
         )
     return found
+
+
+def _chance_notes(rows: Sequence[Best]) -> list[str]:
+    """Say how likely each machine meets its limits, targets of equal chance together."""
+    at: dict[str, dict[str, list[str]]] = {}
+    for row in rows:
+        if row.chance_to_meet:
+            same = at.setdefault(row.sku, {})
+            same.setdefault(chances(row), []).append(f"{row.target_tok_s_per_user:g}")
+    return [
+        f"Chance that {sku} as modelled meets "
+        + "; ".join(f"{text} (at {', '.join(targets)})" for text, targets in same.items())
+        + "."
+        for sku, same in at.items()
+    ]
 
 
 def _cells(row: Best) -> list[str]:

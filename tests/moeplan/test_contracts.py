@@ -49,6 +49,7 @@ BEST = [
     "runners_up",
     "breakdown_ms",
     "objective",
+    "chance_to_meet",
     "placement",
     "question",
     "gpus",
@@ -163,7 +164,7 @@ def test_compare(space: Space) -> None:
     ]
     for sku in ("gb200", "b200"):
         assert set(row[sku]) == {"measured", "modelled"}
-        assert set(row[sku]["modelled"]) == {*PREDICTION, "config"}
+        assert set(row[sku]["modelled"]) == {*PREDICTION, "config", "chance_to_meet"}
         assert list(row[sku]["modelled"]["config"]) == CONFIG
     throughput = [row[sku]["modelled"]["total_tok_s_per_gpu"] for sku in ("gb200", "b200")]
     assert row["ratio"]["modelled_throughput"] == pytest.approx(throughput[0] / throughput[1])

@@ -13,6 +13,7 @@ from costmodel.predictions import predict
 from costmodel.results import Configuration, Predicted, Scenario
 from optimizer import Answer, Limits, Objective, Problem, Space, allowed_shapes, best, curve
 from optimizer.billing import whole_domains
+from optimizer.confidence import chance_to_meet
 from optimizer.space import Attention, batch_grid
 from presets import InputError, default_cluster
 from tests.samples import losses
@@ -231,6 +232,24 @@ def test_confidence_asks_more_of_the_median(scenario: Scenario, calibration: Cal
     assert sure.prediction.interval_90["tok_s_per_user"][0] >= target
     assert median.prediction.interval_90["tok_s_per_user"][0] < target
     assert sure.prediction.usd_per_m_total_tokens > median.prediction.usd_per_m_total_tokens
+
+
+def test_the_chance_to_meet_a_target_is_the_confidence_it_was_asked_with(
+    scenario: Scenario, calibration: Calibration
+) -> None:
+    """A promise with a confidence, and the chance that is printed, are one and the same law."""
+    usual = answer_of(scenario, calibration, 80.0).prediction
+    assert usual is not None
+    just = chance_to_meet(usual, Limits(usual.tok_s_per_user, max_ttft=usual.ttft_ms / 1e3))
+    assert just == pytest.approx({"target": 0.5, "max_ttft": 0.5})
+    low, ttft = usual.interval_90["tok_s_per_user"][0], usual.interval_90["ttft_ms"][1] / 1e3
+    ends = chance_to_meet(usual, Limits(low, max_ttft=ttft))
+    assert ends == pytest.approx({"target": 0.95, "max_ttft": 0.95})
+    assert list(chance_to_meet(usual, Limits(80.0))) == ["target"]
+    for confidence in (0.6, 0.9, 0.99):
+        sure = answer_of(scenario, calibration, 80.0, min_confidence=confidence)
+        assert sure.prediction is not None
+        assert chance_to_meet(sure.prediction, sure.problem.limits)["target"] >= confidence - 1e-9
 
 
 def test_a_lattice_batch_outside_the_data_promises_less(
