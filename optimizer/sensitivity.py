@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from costmodel.results import Configuration, Prediction
 from optimizer.problem import Problem
@@ -14,7 +15,7 @@ from presets.record import Record
 from topology.cluster import MAX_GPUS
 
 WIDER = 1.1
-"""Factor on a rate, a memory or a limit on TTFT. [1]"""
+"""Factor on a rate, a memory or a limit on TTFT; a latency is divided by it. [1]"""
 
 MORE_GPUS = 4
 """[GPU]"""
@@ -22,17 +23,31 @@ MORE_GPUS = 4
 SLOWER = 5.0
 """By how much a lower target is asked for. [token/s]"""
 
+
+class Resource(NamedTuple):
+    """What a cluster file may better: its key, the fact of the machine, and SI units of the key."""
+
+    key: str
+    fact: str
+    unit: float
+    factor: float = WIDER
+
+
 RESOURCES = {
-    "nic_bandwidth": ("nic_gb_s", "nic_rate"),
-    "nvlink_bandwidth": ("nvlink_gb_s", "nvlink_rate"),
-    "hbm_capacity": ("hbm_gb", "hbm_bytes"),
+    "nic_bandwidth": Resource("nic_gb_s", "nic_rate", 1e9),
+    "nic_latency": Resource("nic_latency_us", "nic_latency", 1e-6, 1.0 / WIDER),
+    "nvlink_bandwidth": Resource("nvlink_gb_s", "nvlink_rate", 1e9),
+    "nvlink_latency": Resource("nvlink_latency_us", "nvlink_latency", 1e-6, 1.0 / WIDER),
+    "hbm_capacity": Resource("hbm_gb", "hbm_bytes", 1e9),
 }
-"""What a cluster file may widen: its key, and the fact of the machine. It has no rate of memory."""
+"""Links and memory, each latency beside its rate. A cluster file has no rate of memory."""
 
 
 UNITS = {
     "nic_bandwidth": "GB/s",
+    "nic_latency": "us",
     "nvlink_bandwidth": "GB/s",
+    "nvlink_latency": "us",
     "hbm_capacity": "GB",
     "max_gpus": "GPU",
     "target": "tok/s/user",
@@ -95,9 +110,9 @@ def wider_problems(problem: Problem) -> Iterator[Wider]:
     hardware = cluster.hardware()
     # Another machine than the measured one is outside the data.
     resources = {} if limits.within_data else RESOURCES
-    for name, (key, fact) in resources.items():
-        now = float(f"{getattr(hardware, fact).value / 1e9:.9g}")
-        more = float(f"{WIDER * now:.9g}")
+    for name, (key, fact, unit, factor) in resources.items():
+        now = float(f"{getattr(hardware, fact).value / unit:.9g}")
+        more = float(f"{factor * now:.9g}")
         yield Wider(name, now, more, replace(problem, cluster=_changed(cluster, key, more)))
     budget, there = problem.budget, problem.prefill_cluster
     if budget + MORE_GPUS <= MAX_GPUS:

@@ -27,7 +27,9 @@ LINKS = {"nvlink": "NVLink", "nic": "NIC", "hbm": "HBM"}
 
 LIMITS = {
     "nic_bandwidth": "NIC bandwidth",
+    "nic_latency": "NIC latency",
     "nvlink_bandwidth": "NVLink bandwidth",
+    "nvlink_latency": "NVLink latency",
     "hbm_capacity": "HBM capacity",
     "max_gpus": "GPU budget",
     "target": "target",

@@ -86,7 +86,7 @@ def test_explain_adds_a_key(command: Command) -> None:
     for load in (*found["links"]["decode"].values(), *found["links"]["prefill"].values()):
         assert load["utilisation"] == pytest.approx(load["in_use_gb_s"] / load["rate_gb_s"])
     prices = {price["limit"]: price for price in found["shadow_prices"]}
-    assert list(prices) == [*list(prices)[:3], "max_gpus", "target", "max_ttft"]
+    assert list(prices) == [*list(prices)[:5], "max_gpus", "target", "max_ttft"]
     assert (prices["max_gpus"]["before"], prices["max_gpus"]["after"]) == (24, 28)
     assert prices["max_ttft"]["after"] == 2.2
     again = command("best", "--sku", "b200", "--target", "120", "--max-gpus", "24", "--json",
@@ -172,7 +172,7 @@ def test_a_calibration_without_correlations_says_so(space: Space, tmp_path: Path
 def test_explain_of_the_library(best_of: BestOf) -> None:
     answer = best_of("gb200", 75.0)
     found = explain(answer)
-    assert len(found.shadow_prices) == explain_steps(answer) == 5
+    assert len(found.shadow_prices) == explain_steps(answer) == 7
     json.dumps(found.to_json(), allow_nan=False)
     text = printed(render_explain.report(found, answer))
     assert "tok/s/user" in text

@@ -28,7 +28,9 @@ def test_prices_are_new_answers(
     prices = found(answer)
     assert list(prices) == [
         "nic_bandwidth",
+        "nic_latency",
         "nvlink_bandwidth",
+        "nvlink_latency",
         "hbm_capacity",
         "max_gpus",
         "target",
@@ -64,6 +66,13 @@ def test_links_of_the_new_question_are_a_tenth_faster(
         "nvlink_bandwidth"
     ].problem.cluster.hardware().nvlink_rate.value == pytest.approx(990e9)
     assert nvlink.nic_gb_s == 100.0
+    latency = questions["nic_latency"]
+    assert (latency.before, latency.after) == pytest.approx((5.0, 5.0 / 1.1))
+    hardware = latency.problem.cluster.hardware()
+    assert hardware.nic_latency.value == pytest.approx(5e-6 / 1.1)
+    assert hardware.nic_rate.value == pytest.approx(100e9)
+    quick = questions["nvlink_latency"].problem.cluster.hardware()
+    assert quick.nvlink_latency.value == pytest.approx(1e-6 / 1.1)
     # The cluster, not the budget, is what is scarce.
     assert (questions["max_gpus"].before, questions["max_gpus"].after) == (64, 68)
     assert questions["max_gpus"].problem.cluster.gpus == 68
