@@ -37,6 +37,9 @@ BEST = {
 }
 """What is best under each objective, in words."""
 
+CHANCES = {"target": "the target", "max_ttft": "the limit on TTFT"}
+"""What is met with some chance, in words."""
+
 
 def report(answer: Best) -> list[RenderableType]:
     """Lay out an answer that has a configuration."""
@@ -77,9 +80,8 @@ def report(answer: Best) -> list[RenderableType]:
 
 def chances(answer: Best) -> str:
     """Write how likely each limit is met."""
-    words = {"target": "the target", "max_ttft": "the limit on TTFT"}
     met = answer.chance_to_meet or {}
-    return ", ".join(f"{words[limit]}: {chance(value)}" for limit, value in met.items())
+    return ", ".join(f"{CHANCES[limit]}: {chance(value)}" for limit, value in met.items())
 
 
 def objective_rows(answer: Best) -> list[tuple[str, str]]:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from moeplan.answers.best import Best, Curve
 from moeplan.answers.measured import hole_of
-from moeplan.render.best import BEST, budget_notes, chances
+from moeplan.render.best import BEST, CHANCES, budget_notes
 from moeplan.render.common import (
     DASH,
+    chance,
     configuration_label,
     dollars,
     figure,
@@ -69,17 +70,17 @@ def notes(rows: Sequence[Best]) -> list[str]:
 
 
 def _chance_notes(rows: Sequence[Best]) -> list[str]:
-    """Say how likely each machine meets its limits, targets of equal chance together."""
-    at: dict[str, dict[str, list[str]]] = {}
+    """Say how likely each machine meets each limit, targets of equal chance together."""
+    at: dict[tuple[str, str], dict[str, list[str]]] = {}
     for row in rows:
-        if row.chance_to_meet:
-            same = at.setdefault(row.sku, {})
-            same.setdefault(chances(row), []).append(f"{row.target_tok_s_per_user:g}")
+        for limit, value in (row.chance_to_meet or {}).items():
+            same = at.setdefault((row.sku, CHANCES[limit]), {})
+            same.setdefault(chance(value), []).append(f"{row.target_tok_s_per_user:g}")
     return [
-        f"Chance that {sku} as modelled meets "
+        f"Chance that {sku} as modelled meets {what}: "
         + "; ".join(f"{text} (at {', '.join(targets)})" for text, targets in same.items())
         + "."
-        for sku, same in at.items()
+        for (sku, what), same in at.items()
     ]
 
 

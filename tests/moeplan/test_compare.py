@@ -104,6 +104,23 @@ def test_csv(command: Command) -> None:
     assert second["gb200_measured_total_tok_s_per_gpu"] == ""
 
 
+def test_the_chance_to_meet_each_limit_is_printed(command: Command) -> None:
+    asked = ("b200", "--target", "75", "--max-ttft", "1", "--max-gpus", "24")
+    best = command("best", "--sku", *asked, "--json").json["chance_to_meet"]
+    assert 0.5 <= best["target"] < 0.6
+    assert best["max_ttft"] >= 0.5
+    table = command("best", "--sku", *asked).out
+    assert f"Chance to meet the target: {100 * best['target']:.0f} %, the limit on TTFT: " in table
+    limits = ("--targets", "75", "--max-ttft", "1", "--max-gpus", "24")
+    lines = command("compare", "gb200", "b200", *limits).out
+    for what in ("the target", "the limit on TTFT"):
+        assert f"Chance that b200 as modelled meets {what}: " in lines
+        assert what in command("curve", "--sku", "b200", *limits).out
+    (row,) = csv.DictReader(command("compare", "gb200", "b200", *limits, "--csv").out.splitlines())
+    assert float(row["b200_chance_to_meet_target"]) == best["target"]
+    assert float(row["b200_chance_to_meet_max_ttft"]) == best["max_ttft"]
+
+
 def test_nothing_reachable_exits_1(command: Command) -> None:
     run = command("compare", "gb200", "b200", "--targets", "5000", "--json")
     assert run.status == 1
