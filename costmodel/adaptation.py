@@ -232,7 +232,7 @@ def supported_intervals(file: CalibrationFile, checked: Validation) -> dict[str,
     for name in INTERVALS:
         figure, kind = name.replace("_half_width", "").split(".")
         constant, compared = file.constants[name], checked.figures[figure]
-        errors = np.abs(np.log(compared.predicted / compared.measured))
+        errors = compared.distance
         # An error counts as much less as its row's interval is wider for what lies outside.
         base = errors * constant.value / widths[figure]
         known = np.sort(base[(kinds == kind) & ~np.isnan(base)])

@@ -129,6 +129,8 @@ class Calibration(NamedTuple):
     touch_spread: float
     expert_spread: float
     eplb_gain: float
+    # experts whose matrices are split over GPUs [s]
+    split_tile_time: float
     # fixed time [s], factors [1]
     layer_time: float
     layer_time_hopper: float
@@ -179,6 +181,7 @@ class Calibration(NamedTuple):
     cache_share: float
     # benchmark
     rounds: float
+    draft_spread: float
     # half-widths of the 90 % intervals, of the logarithm
     tpot_half_width: HalfWidths
     ttft_half_width: HalfWidths

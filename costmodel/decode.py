@@ -31,6 +31,9 @@ from costmodel.inputs import (
 )
 from costmodel.step_time import LayerTime, StepTime
 
+TILE_COLUMNS = 128.0
+"""Columns of the output that one tile of a grouped GEMM computes. [1]"""
+
 NO_TIME = 1e-30
 """Stands for an exchange that does not happen, in quotients [s]."""
 
@@ -213,7 +216,9 @@ def expert_time(
     tokens touch ``E (1 - (1 + s^2 k n / E)^(-1 / s^2))`` distinct experts, which goes to
     ``E (1 - exp(-k n / E))`` as s goes to zero; their weights are read once per step. The rank with
     most tokens and most distinct experts sets the pace; EPLB slots lower the first. Work of a
-    nearly empty expert is bounded below by one GEMM tile.
+    nearly empty expert is bounded below by one GEMM tile. Where EP is below the worker's GPUs each
+    rank has a slice of its experts: their bytes and products shrink, but not the tiles of the
+    output, ``hidden / 128`` for each distinct expert, whose fixed time then shows in FP4.
     """
     load = model.top_k * worker_tokens / model.experts
     variance = calibration.expert_spread**2
@@ -241,6 +246,11 @@ def expert_time(
     work = 2.0 * rows * model.expert_params / shards / rate
     power = calibration.roofline_exponent
     routed = (read**power + work**power) ** (1.0 / power)
+    tiles = distinct * model.hidden / TILE_COLUMNS
+    split = machine.fp4 & (shards > 1.0)
+    routed = routed + np.where(
+        split, calibration.split_tile_time * tiles * (1.0 - 1.0 / shards), 0.0
+    )
     shared = (model.shared_bytes / bandwidth + 2.0 * tokens * model.shared_params / rate) / _tp(
         workers
     )

@@ -55,8 +55,11 @@ def case_of(row: ServingRow) -> Case:
     InputError
         If the row is outside what the model covers, such as a deeper draft.
     """
-    names = Configuration.model_fields
-    configuration = validated(Configuration, {name: getattr(row, name) for name in names})
+    values = {name: getattr(row, name) for name in Configuration.model_fields}
+    at_its_date = measured_frontends(row.sku, row.precision, row.date)
+    if row.frontends is None and at_its_date != measured_frontends(row.sku, row.precision):
+        values["frontends"] = at_its_date
+    configuration = validated(Configuration, values)
     served = {
         "model": load_model(row.model),
         "precision": row.precision,

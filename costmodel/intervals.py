@@ -66,10 +66,12 @@ def interval_widths(
         one.weight for one in outside if one.decode
     )
     tpot = getattr(calibration.tpot_half_width, kind) * of_decode
+    ttft = getattr(calibration.ttft_half_width, kind) * widening
     widths = {
         "tpot": tpot,
         "iteration": tpot,
-        "ttft": getattr(calibration.ttft_half_width, kind) * widening,
+        "ttft": ttft,
+        "ttft_median": ttft,
         "throughput": getattr(calibration.throughput_half_width, kind) * widening,
     }
     return {name: min(width, WIDEST) for name, width in widths.items()}

@@ -143,7 +143,10 @@ def _weighted(parts: Sequence[FloatArray], seen: Observations) -> FloatArray:
 
 
 def compared(predicted: Benchmark, seen: Observations) -> dict[str, tuple[FloatArray, FloatArray]]:
-    """Pair predicted and measured values by figure: mean with mean, median with median."""
+    """Pair predicted and measured values by figure: mean with mean, median with median.
+
+    ``tpot`` and ``ttft`` are the mean of a row, and its median where no mean is known.
+    """
     tpot_known = ~np.isnan(seen.tpot_mean)
     ttft_known = ~np.isnan(seen.ttft_mean)
     return {
@@ -155,8 +158,18 @@ def compared(predicted: Benchmark, seen: Observations) -> dict[str, tuple[FloatA
             np.where(ttft_known, predicted.ttft_mean, predicted.ttft_median),
             np.where(ttft_known, seen.ttft_mean, seen.ttft_median),
         ),
+        "ttft_median": (predicted.ttft_median, seen.ttft_median),
         "throughput": (predicted.total_tok_s_per_gpu, seen.tok_s_per_gpu),
         "iteration": (predicted.steady.decode.step.total, seen.iteration),
+    }
+
+
+def other_modes(predicted: Benchmark, seen: Observations) -> dict[str, FloatArray]:
+    """Where another run may have a figure of two modes, as `compared` names it [s]."""
+    other = predicted.ttft_other_median
+    return {
+        "ttft": np.where(np.isnan(seen.ttft_mean), other, predicted.ttft_mean),
+        "ttft_median": other,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,16 @@ from costmodel.engine_rules import check_engine_rules
 from costmodel.inputs import FloatArray
 from costmodel.intervals import extrapolations, interval_class, interval_widths
 from costmodel.results import Case, Configuration, Predicted, Prediction, Scenario
+from costmodel.serving import Benchmark
 from presets import ClusterSpec
+
+
+class Ttft(NamedTuple):
+    """Time to first token over the requests of one deployment [s]."""
+
+    mean: float
+    median: float
+    other_median: float  # that another run may show; equal where there is one mode
 
 
 def predict(
@@ -52,7 +62,7 @@ def predict(
     columns = zip(
         cases,
         _column(result.tpot_median, len(cases)),
-        _column(result.ttft_mean, len(cases)),
+        _ttfts(result, len(cases)),
         _column(result.total_tok_s_per_gpu, len(cases)),
         _column(result.steady.decode.requests, len(cases)),
         _column(result.steady.prefill_load, len(cases)),
@@ -91,7 +101,7 @@ def prediction_of(
     case: Case,
     calibration: Calibration,
     tpot: float,
-    ttft: float,
+    ttft: Ttft,
     throughput: float,
     price: float,
 ) -> Prediction:
@@ -102,13 +112,15 @@ def prediction_of(
         "tok_s_per_user": widths["tpot"],
         "tpot_ms": widths["tpot"],
         "ttft_ms": widths["ttft"],
+        "ttft_median_ms": widths["ttft_median"],
         "total_tok_s_per_gpu": widths["throughput"],
         "usd_per_m_total_tokens": widths["throughput"],
     }
     values = {
         "tok_s_per_user": 1.0 / tpot,
         "tpot_ms": 1e3 * tpot,
-        "ttft_ms": 1e3 * ttft,
+        "ttft_ms": 1e3 * ttft.mean,
+        "ttft_median_ms": 1e3 * ttft.median,
         "total_tok_s_per_gpu": throughput,
         "usd_per_m_total_tokens": usd_per_m_tokens(price, throughput),
     }
@@ -116,6 +128,12 @@ def prediction_of(
         name: (value * math.exp(-wide[name]), value * math.exp(wide[name]))
         for name, value in values.items()
     }
+    other, wide_median = 1e3 * ttft.other_median, wide["ttft_median_ms"]
+    low, high = intervals["ttft_median_ms"]
+    intervals["ttft_median_ms"] = (
+        min(low, other * math.exp(-wide_median)),
+        max(high, other * math.exp(wide_median)),
+    )
     return Prediction(
         **values,
         origin="extrapolated" if outside else "modelled",
@@ -128,6 +146,11 @@ def breakdowns(parts: dict[str, FloatArray], count: int) -> list[dict[str, float
     """Milliseconds of each part, one dictionary per deployment."""
     columns = {name: 1e3 * np.broadcast_to(values, count) for name, values in parts.items()}
     return [{name: float(values[i]) for name, values in columns.items()} for i in range(count)]
+
+
+def _ttfts(result: Benchmark, count: int) -> list[Ttft]:
+    columns = (result.ttft_mean, result.ttft_median, result.ttft_other_median)
+    return [Ttft(*each) for each in zip(*(_column(c, count) for c in columns), strict=True)]
 
 
 def _column(values: FloatArray, count: int) -> list[float]:

@@ -90,7 +90,8 @@ class Configuration(BaseModel):
 class Prediction(BaseModel):
     """What a benchmark of a configuration would print, with 90 % intervals.
 
-    `tok_s_per_user` and `tpot_ms` are medians over requests, `ttft_ms` is a mean.
+    `tok_s_per_user` and `tpot_ms` are medians over requests, `ttft_ms` is a mean. Where the median
+    TTFT has two modes, the interval of `ttft_median_ms` holds both.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -98,6 +99,7 @@ class Prediction(BaseModel):
     tok_s_per_user: float
     tpot_ms: float
     ttft_ms: float
+    ttft_median_ms: float
     total_tok_s_per_gpu: float
     usd_per_m_total_tokens: float
     origin: Literal["modelled", "extrapolated"]

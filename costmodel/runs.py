@@ -6,6 +6,7 @@ and how many frontends route requests.
 
 from __future__ import annotations
 
+import datetime
 import math
 
 from presets import run_settings
@@ -14,13 +15,17 @@ MEASURED_LENGTHS = (1024, 8192)
 """Input lengths of the measured runs. [token]"""
 
 
-def measured_frontends(sku: str, precision: str) -> int:
+def measured_frontends(sku: str, precision: str, date: datetime.date | None = None) -> int:
     """Count the frontends that routed requests in runs on a machine; 1 where none are known.
+
+    Of the latest runs, or of those of a date.
 
     >>> measured_frontends("gb200", "fp4"), measured_frontends("b300", "fp4")
     (10, 1)
+    >>> measured_frontends("gb200", "fp4", datetime.date(2025, 12, 9))
+    1
     """
-    settings = run_settings(sku, precision, None, "tp", None)
+    settings = run_settings(sku, precision, None, "tp", None, date)
     return 1 if settings is None else settings.frontends
 
 

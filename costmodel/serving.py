@@ -27,6 +27,7 @@ from costmodel.inputs import (
 from costmodel.prefill import Prefill, hand_over_bytes
 from costmodel.root import last_below
 from costmodel.step_time import StepTime
+from costmodel.waiting import median_wait, normal_probability, wave_width
 from costmodel.workload import Workload, acceptance_length, mean_over_median
 
 SMALLEST = 1e-18
@@ -38,6 +39,9 @@ MOST_LOAD = 0.98
 The queue of an open network grows without end towards a load of 1; users who wait for their answer
 before they ask again throttle themselves before. Beyond this share more users only wait longer.
 """
+
+MOST_AT_RANDOM = 8
+"""Slots of a worker up to which users at random are counted, not taken as normal. [1]"""
 
 
 class Fleet(NamedTuple):
@@ -114,6 +118,7 @@ class Benchmark(NamedTuple):
     tpot_median: FloatArray  # [s]
     tpot_mean: FloatArray  # [s]
     ttft_median: FloatArray  # [s]
+    ttft_other_median: FloatArray  # that another run may show; equal where there is one mode [s]
     ttft_mean: FloatArray  # [s]
     request_rate: FloatArray  # ramp-up and ramp-down included [1/s]
     total_tok_s_per_gpu: FloatArray  # [token/s]
@@ -380,21 +385,28 @@ def benchmark(
 ) -> Benchmark:
     """Print what a run of ``rounds`` requests per user would, around a steady state.
 
-    TTFT follows from Little's law: what is not in decode waits. All users arrive at once at the
-    start, so the first round waits half the time that prefill needs for all of them; at the end the
-    deployment drains over half a round.
+    The mean TTFT follows from Little's law: what is not in decode waits. All users arrive at once
+    at the start, so the first round waits half the time that prefill needs for all of them; at the
+    end the deployment drains over half a round. That burst makes waves, so that few requests wait
+    as long as the mean: the median is that of `median_wait`.
     """
     rounds = calibration.rounds
     busy = np.ones(())
+    decoding = fleet.decode_workers * steady.decode.in_flight
     if np.any(fleet.frontends > 1.0):  # one sends users in turn: no slot is free while any waits
         with np.errstate(invalid="ignore"):
-            past_prefill = np.floor(concurrency - steady.request_rate * steady.prefill_seconds)
-        decoding = fleet.decode_workers * steady.decode.in_flight
+            past_prefill = concurrency - steady.request_rate * steady.prefill_seconds
         busy = share_of_slots(slots, fleet, np.fmax(past_prefill, decoding))
     request_rate = steady.request_rate * busy
     decode_seconds = steady.decode.decode_seconds
-    ttft = np.maximum(concurrency / request_rate - decode_seconds, steady.prefill_seconds)
+    slot_wait = np.maximum(
+        concurrency / request_rate - decode_seconds - steady.prefill_seconds, 0.0
+    )
+    ttft = steady.prefill_seconds + slot_wait
     capacity = fleet.prefill_workers * prefill.capacity
+    width = wave_width(decode_seconds, concurrency / capacity, mtp_depth, calibration)
+    deviation = np.sqrt(routing_variance(decoding / fleet.decode_workers, fleet)) / slots
+    median = median_wait(slot_wait, decode_seconds, width, deviation)
     first_round = np.maximum(concurrency / (2.0 * capacity) - (ttft - prefill.latency), 0.0)
     ttft_mean = ttft + first_round / rounds
     mean = mean_over_median(mtp_depth, calibration)
@@ -405,7 +417,8 @@ def benchmark(
         steady=steady,
         tpot_median=steady.decode.tpot,
         tpot_mean=steady.decode.tpot * mean,
-        ttft_median=ttft,
+        ttft_median=steady.prefill_seconds + median.value,
+        ttft_other_median=steady.prefill_seconds + median.other,
         ttft_mean=ttft_mean,
         request_rate=request_rate,
         total_tok_s_per_gpu=request_rate * tokens / gpus,
@@ -419,12 +432,28 @@ def share_of_slots(slots: FloatArray, fleet: Fleet, users: FloatArray) -> FloatA
 
     Frontends that do not wait for a free slot leave some worker short while another has a queue. A
     worker has about ``n ~ N(N/K, variance)`` of N users, the variance that of `routing_variance`,
-    and ``E[min(n, slots)]`` slots in use.
+    and ``E[min(n, slots)]`` slots in use; with few slots no less than users at random have.
     """
     mean = users / fleet.decode_workers
     deviation = np.sqrt(routing_variance(mean, fleet)) + 1e-9
     above = (mean - slots) / deviation
     density = np.exp(-0.5 * above**2) / np.sqrt(2.0 * np.pi)
-    probability = 1.0 / (1.0 + np.exp(-1.702 * np.clip(above, -40.0, 40.0)))  # normal, within 0.01
-    overflow = deviation * np.maximum(density + above * probability, 0.0)
-    return np.asarray(np.minimum((mean - overflow) / np.minimum(mean, slots), 1.0))
+    overflow = deviation * np.maximum(density + above * normal_probability(above), 0.0)
+    in_use = np.maximum(mean - overflow, _in_use_at_random(slots, fleet, users))
+    return np.asarray(np.minimum(in_use / np.minimum(mean, slots), 1.0))
+
+
+def _in_use_at_random(slots: FloatArray, fleet: Fleet, users: FloatArray) -> FloatArray:
+    """Slots in use of a worker with few that users choose at random; 0 of one with more [1].
+
+    The number of users on a worker is binomial, of which the normal has a poor tail.
+    """
+    chosen = 1.0 / fleet.decode_workers
+    few = (slots <= MOST_AT_RANDOM) & (chosen < 1.0)
+    odds = chosen / np.maximum(1.0 - chosen, 1e-9)
+    probability = (1.0 - np.minimum(chosen, 0.999_999)) ** users
+    idle = np.zeros(())
+    for number in range(MOST_AT_RANDOM):
+        idle = idle + np.maximum(slots - number, 0.0) * probability
+        probability = probability * odds * np.maximum(users - number, 0.0) / (number + 1.0)
+    return np.where(few, np.maximum(slots - idle, 0.0), 0.0)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from costmodel.aggregated import aggregated_residuals
 from costmodel.calibration import KERNELS, AllToAllKernel, Calibration, CalibrationFile, Constant
 from costmodel.coverage import ENOUGH, coverage_of
 from costmodel.deployments import case_of, deployments_of
@@ -25,6 +26,7 @@ from presets import (
     AllToAllRow,
     InputError,
     ServingRow,
+    aggregated_rows,
     allreduce_rows,
     alltoall_rows,
 )
@@ -48,6 +50,7 @@ INTERVALS = tuple(
     for figure in ("tpot", "ttft", "throughput")
     for kind in ("fp4", "fp8", "crossing")
 )
+SPLIT = ("split_tile_time",)
 ENGINE = ("engine_factor",)  # only a user's rows set it: the shipped ones define it as 1
 NOT_FITTED = (
     *ENGINE,
@@ -58,6 +61,7 @@ NOT_FITTED = (
     "reserved_bytes",
     "cache_share",
     "rounds",
+    "draft_spread",
     "extrapolation_widening",
     *INTERVALS,
 )
@@ -70,7 +74,7 @@ ROUNDS = 2  # step time and prefill in turn: each sets how many requests the oth
 
 def step_names(start: CalibrationFile) -> tuple[str, ...]:
     """Constants that serving rows set through step time and acceptance."""
-    others = {*PREFILL, *ALL_REDUCE, *ALL_TO_ALL, *NOT_FITTED}
+    others = {*PREFILL, *ALL_REDUCE, *ALL_TO_ALL, *SPLIT, *NOT_FITTED}
     return tuple(name for name in start.constants if name not in others)
 
 
@@ -91,17 +95,18 @@ def calibrate(
     check_rows(rows)
     collectives = calibrate_collectives(_at_priors(start), progress)
     serving = calibrate_serving(rows, collectives.file, progress)
+    split = fit_split(serving.file, progress)
     checked = cross_validate(
         rows,
         [fold for fold in folds_of(rows, FOLDS) if fold],
         lambda kept: calibrate_serving(kept, serving.file, progress).file.calibration,
     )
-    constants = serving.file.constants | interval_constants(serving.file, checked)
+    constants = split.file.constants | interval_constants(split.file, checked)
     return replace(
         serving,
-        file=CalibrationFile(constants, coverage_of(rows), serving.file.correlations),
-        informed=collectives.informed | serving.informed,
-        evaluations=collectives.evaluations + serving.evaluations,
+        file=CalibrationFile(constants, coverage_of(rows), split.file.correlations),
+        informed=collectives.informed | serving.informed | split.informed,
+        evaluations=collectives.evaluations + serving.evaluations + split.evaluations,
     )
 
 
@@ -139,7 +144,7 @@ def interval_constants(file: CalibrationFile, checked: Validation) -> dict[str, 
     for name in INTERVALS:
         figure, kind = name.replace("_half_width", "").split(".")
         compared = checked.figures[figure]
-        errors = np.abs(np.log(compared.predicted / compared.measured))
+        errors = compared.distance
         known = errors[(kinds == kind) & ~np.isnan(errors)]
         constant = file.constants[name]
         if known.size >= ENOUGH:
@@ -154,6 +159,15 @@ def fit_exchange(
 ) -> Fit:
     """Fit the kernels of the all-to-all on measured latencies."""
     return fit_constants(start, ALL_TO_ALL, exchange_residuals(rows), progress=progress)
+
+
+def fit_split(start: CalibrationFile, progress: Progress | None = None) -> Fit:
+    """Fit what splitting FP4 experts costs on workers that prefill and decode, the rest given.
+
+    The rows that set the rest have no such worker.
+    """
+    rows = [row for row in aggregated_rows() if row.precision == "fp4" and row.ep < row.gpus]
+    return fit_constants(start, SPLIT, aggregated_residuals(rows), progress=progress)
 
 
 def calibrate_collectives(start: CalibrationFile, progress: Progress | None = None) -> Fit:

@@ -12,13 +12,18 @@ from costmodel.calibration import Calibration
 from costmodel.deployments import case_of, deployments_of, run
 from costmodel.inputs import FloatArray
 from costmodel.intervals import half_widths
-from costmodel.observations import compared, configuration_key, observations_of
+from costmodel.observations import (
+    compared,
+    configuration_key,
+    observations_of,
+    other_modes,
+)
 from costmodel.predictions import breakdowns
 from costmodel.results import Case, Configuration
 from costmodel.serving import Benchmark
 from presets import InputError, PublishedRow, ServingRow
 
-FIGURES = ("tpot", "ttft", "throughput", "iteration")
+FIGURES = ("tpot", "ttft", "ttft_median", "throughput", "iteration")
 GROUPS: dict[str, Callable[[ServingRow], str]] = {
     "sku": lambda row: row.sku,
     "precision": lambda row: row.precision,
@@ -39,7 +44,7 @@ FIGURE_OF = {
     "tpot_ms": "tpot",
     "tpot_median_ms": "tpot",
     "ttft_ms": "ttft",
-    "ttft_median_ms": "ttft",
+    "ttft_median_ms": "ttft_median",
     "total_tok_s_per_gpu": "throughput",
     "iteration_ms": "iteration",
 }
@@ -53,6 +58,26 @@ class Compared:
     predicted: FloatArray
     measured: FloatArray
     half_width: FloatArray  # of the 90 % interval, of the logarithm
+    other: FloatArray | None = None  # another mode of it, where there is one, else as predicted
+
+    @property
+    def modes(self) -> tuple[FloatArray, FloatArray]:
+        """The lower and the upper of its modes; the same where it has one."""
+        other = self.predicted if self.other is None else self.other
+        return np.minimum(self.predicted, other), np.maximum(self.predicted, other)
+
+    @property
+    def interval(self) -> tuple[FloatArray, FloatArray]:
+        """Both ends of the 90 % interval."""
+        low, high = self.modes
+        return low * np.exp(-self.half_width), high * np.exp(self.half_width)
+
+    @property
+    def distance(self) -> FloatArray:
+        """Logarithm of the measured value beyond what was predicted, either way [1]."""
+        low, high = self.modes
+        beyond = np.maximum(np.log(low / self.measured), np.log(self.measured / high))
+        return np.asarray(np.maximum(beyond, 0.0))
 
     @property
     def error(self) -> FloatArray:
@@ -62,13 +87,14 @@ class Compared:
     @property
     def covered(self) -> FloatArray:
         """1 where the measured value lies in the 90 % interval, else 0; NaN where unknown."""
-        inside = np.abs(np.log(self.predicted / self.measured)) <= self.half_width
+        inside = self.distance <= self.half_width
         return np.where(np.isnan(self.measured), np.nan, inside.astype(float))
 
     def where(self, chosen: Sequence[int]) -> Compared:
         """Take the same figure for some rows."""
         index = np.asarray(chosen, dtype=np.intp)
-        return Compared(self.predicted[index], self.measured[index], self.half_width[index])
+        other = None if self.other is None else self.other[index]
+        return Compared(self.predicted[index], self.measured[index], self.half_width[index], other)
 
 
 @dataclass(frozen=True, repr=False)
@@ -141,25 +167,33 @@ class Validation:
         Predicted means and medians stand side by side; an error compares like with like.
         """
         lines = []
+        seen = observations_of(self.rows)
+        means = {"tpot": seen.tpot_mean, "ttft": seen.ttft_mean}
+        intervals = {name: self._interval(name) for name in self.predictions}
         for index, row in enumerate(self.rows):
             line: dict[str, object] = {
                 name: getattr(row, name)
                 for name in ("sku", "model", "precision", "isl", "osl", *Configuration.model_fields)
             }
             for column, values in self.predictions.items():
-                width = self.figures[FIGURE_OF[column]].half_width[index]
-                predicted = float(values[index])
-                line[f"predicted_{column}"] = predicted
-                line[f"predicted_{column}_low"] = predicted * float(np.exp(-width))
-                line[f"predicted_{column}_high"] = predicted * float(np.exp(width))
+                line[f"predicted_{column}"] = float(values[index])
+                low, high = intervals[column]
+                line[f"predicted_{column}_low"] = float(low[index])
+                line[f"predicted_{column}_high"] = float(high[index])
             for name, figure in self.figures.items():
                 line |= _measured_columns(name, figure, index)
-            for name in ("tpot", "ttft"):
-                mean = 1e-3 * self.predictions[f"{name}_ms"][index]
-                is_mean = np.isclose(self.figures[name].predicted[index], mean, rtol=1e-12)
-                line[f"measured_{name}_is"] = "mean" if is_mean else "median"
+            for name, mean in means.items():
+                line[f"measured_{name}_is"] = "median" if np.isnan(mean[index]) else "mean"
             lines.append(line)
         return lines
+
+    def _interval(self, column: str) -> tuple[FloatArray, FloatArray]:
+        """Both ends of the 90 % interval of a predicted column."""
+        figure, predicted = self.figures[FIGURE_OF[column]], self.predictions[column]
+        if column == "ttft_median_ms":  # the figure is the column, and has its modes
+            low, high = figure.interval
+            return 1e3 * low, 1e3 * high
+        return Compared(predicted, figure.measured, figure.half_width).interval
 
     def worst(self, count: int = 10) -> list[int]:
         """Numbers of the rows with the largest TPOT error, worst first."""
@@ -207,6 +241,7 @@ def validation_of(
     widths = [half_widths(cases, calibration) for calibration in calibrations]
     runs = [run(deployments, calibration) for calibration in calibrations]
     tables = [compared(result, seen) for result in runs]
+    others = [other_modes(result, seen) for result in runs]
     order = np.arange(len(rows))
 
     def chosen(values: Sequence[FloatArray]) -> FloatArray:
@@ -218,6 +253,7 @@ def validation_of(
             chosen([table[name][0] for table in tables]),
             tables[0][name][1],
             chosen([width[name] for width in widths]),
+            chosen([other[name] for other in others]) if name in others[0] else None,
         )
         for name in FIGURES
     }

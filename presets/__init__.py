@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from presets.hardware import Hardware, hardware_names, load_hardware
     from presets.measured_rows import MeasuredRows, read_measured_rows
     from presets.measurements import (
+        aggregated_rows,
         allreduce_rows,
         alltoall_rows,
         engine_settings_rows,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from presets.model import GqaAttention, MlaAttention, Model, Precision, Precisions
     from presets.parameters import attention_parameters, total_parameters
     from presets.rows import (
+        AggregatedRow,
         AllReduceRow,
         AllToAllRow,
         EngineSettingsRow,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     )
 
 _MODULE_OF = {
+    "AggregatedRow": "presets.rows",
     "AllReduceRow": "presets.rows",
     "AllToAllRow": "presets.rows",
     "Alternative": "presets.facts",
@@ -71,6 +74,7 @@ _MODULE_OF = {
     "ScaleOut": "presets.cluster",
     "ServingRow": "presets.rows",
     "UnknownNameError": "presets.errors",
+    "aggregated_rows": "presets.measurements",
     "allreduce_rows": "presets.measurements",
     "alltoall_rows": "presets.measurements",
     "attention_parameters": "presets.parameters",
@@ -93,6 +97,7 @@ _MODULE_OF = {
 }
 
 __all__ = [
+    "AggregatedRow",
     "AllReduceRow",
     "AllToAllRow",
     "Alternative",
@@ -118,6 +123,7 @@ __all__ = [
     "ScaleOut",
     "ServingRow",
     "UnknownNameError",
+    "aggregated_rows",
     "allreduce_rows",
     "alltoall_rows",
     "attention_parameters",

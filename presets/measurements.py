@@ -1,5 +1,6 @@
 """Measurements: the shipped tables."""
 
+import datetime
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from presets.facts import Provenance
 from presets.files import DATA, explained, read_preset
 from presets.record import Record
 from presets.rows import (
+    AggregatedRow,
     AllReduceRow,
     AllToAllRow,
     EngineSettingsRow,
@@ -77,6 +79,12 @@ def allreduce_rows() -> tuple[AllReduceRow, ...]:
 
 
 @lru_cache
+def aggregated_rows() -> tuple[AggregatedRow, ...]:
+    """Load the measured TPOT of workers that prefill and decode."""
+    return read_rows(FOLDER / "aggregated_serving.csv", AggregatedRow)
+
+
+@lru_cache
 def engine_settings_rows() -> tuple[EngineSettingsRow, ...]:
     """Load the engine settings behind the FP4 rows on B200 and GB200."""
     return read_rows(FOLDER / "engine_settings.csv", EngineSettingsRow)
@@ -90,11 +98,16 @@ def run_settings_rows() -> tuple[RunSettingsRow, ...]:
 
 @lru_cache
 def run_settings(
-    sku: str, precision: str, isl: int | None, decode_attention: str, mtp_depth: int | None
+    sku: str,
+    precision: str,
+    isl: int | None,
+    decode_attention: str,
+    mtp_depth: int | None,
+    date: datetime.date | None = None,
 ) -> RunSettingsRow | None:
     """How measured runs of a kind were set up; None where there are none.
 
-    An `isl` or `mtp_depth` of None asks for what holds for all.
+    An `isl` or `mtp_depth` of None asks for what holds for all, a `date` of None for the latest.
 
     Examples
     --------
@@ -107,12 +120,14 @@ def run_settings(
     asked_or_any = {"isl": isl, "mtp_depth": mtp_depth}
     for row in run_settings_rows():
         same = all(getattr(row, key) == value for key, value in asked.items())
+        same = same and (row.before is None or (date is not None and date < row.before))
         if same and all(getattr(row, key) in (None, value) for key, value in asked_or_any.items()):
             return row
     return None
 
 
 _TABLES = {
+    "aggregated_serving": aggregated_rows,
     "allreduce_latency": allreduce_rows,
     "alltoall_latency": alltoall_rows,
     "inferencex_2026-05-22": published_rows,

@@ -165,6 +165,8 @@ class RunSettingsRow(_MachineRow):
         What computes the experts of decode; None where recipes differ.
     frontends : int
         That route requests, each for itself. [1]
+    before : date or None
+        Day from which on the row holds no more; None where it holds at any time.
     """
 
     precision: PrecisionName
@@ -173,6 +175,43 @@ class RunSettingsRow(_MachineRow):
     decode_attention: Literal["tp", "dp"]
     moe_backend: Text | None = None
     frontends: Count
+    before: datetime.date | None = None
+
+
+class AggregatedRow(_MachineRow):
+    """TPOT of one worker that prefills and decodes, under attention tp.
+
+    Attributes
+    ----------
+    sku, model, precision : str
+    framework, framework_version, date : str, str or None, date or None
+    isl, osl : int
+        [token]
+    mtp_depth : int
+        [1]
+    gpus : int
+        Of the worker. [GPU]
+    ep : int
+        GPUs that share one copy of the routed experts; 1 where experts are split by tp. [GPU]
+    requests_in_decode : float
+        Output tokens per second times TPOT, the number of users where that is not known. [request]
+    tpot_ms, tpot_median_ms : float or None
+        Mean and median. [ms]
+    """
+
+    model: Text
+    precision: PrecisionName
+    framework: Text
+    framework_version: Text | None = None
+    date: datetime.date | None = None
+    isl: Count
+    osl: Count
+    mtp_depth: CountOrZero
+    gpus: Count
+    ep: Count
+    requests_in_decode: Amount
+    tpot_ms: Amount | None = None
+    tpot_median_ms: Amount | None = None
 
 
 class IsoRow(Record):

@@ -145,5 +145,5 @@ def _row(row: PublishedRow, price: float) -> MeasuredRow:
 
 def _configuration(row: PublishedRow | ServingRow) -> Configuration:
     values = {name: getattr(row, name) for name in Configuration.model_fields}
-    frontends = row.frontends or measured_frontends(row.sku, row.precision)
+    frontends = row.frontends or measured_frontends(row.sku, row.precision, row.date)
     return Configuration(**values | {"frontends": frontends})

@@ -13,6 +13,7 @@ FIGURES = (
     "tok_s_per_user",
     "tpot_ms",
     "ttft_ms",
+    "ttft_median_ms",
     "total_tok_s_per_gpu",
     "usd_per_m_total_tokens",
     "origin",

@@ -19,6 +19,7 @@ TITLES = {
     "usd_per_m_total_tokens": ("Cost, $ per million tokens", ".4f"),
     "tpot_ms": ("TPOT, ms", ",.2f"),
     "ttft_ms": ("TTFT, ms", ",.0f"),
+    "ttft_median_ms": ("Median TTFT, ms", ",.0f"),
 }
 
 

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     from costmodel.accuracy import Accuracy
     from costmodel.validation import Statistics, Validation
 
-FIGURES = {"tpot": "TPOT", "iteration": "iteration", "throughput": "tok/s/GPU", "ttft": "TTFT"}
+FIGURES = {
+    "tpot": "TPOT",
+    "iteration": "iteration",
+    "throughput": "tok/s/GPU",
+    "ttft": "TTFT",
+    "ttft_median": "median TTFT",
+}
 ERRORS = ("mape", "median_ape", "p90_ape", "max_ape", "bias", "coverage_90", "mean_half_width")
 HEADER = (
     "rows", "mean", "median", "90th percentile", "worst", "bias", "inside 90 %", "half-width",

@@ -32,6 +32,7 @@ FIGURES = {
     "usd_per_m_total_tokens": "Cost, $ per million tokens",
     "tpot_ms": "TPOT, ms",
     "ttft_ms": "TTFT, ms",
+    "ttft_median_ms": "Median TTFT, ms",
 }
 EXPOSED = "exposed_communication"
 PARTS = {

@@ -54,7 +54,9 @@ def _figures(summary: dict[str, Any]) -> RenderableType:
     names = ("mape", "median_ape", "p90_ape", "max_ape", "bias", "coverage_90")
     rows = [
         [label, str(summary[name]["known"]), *(_percent(summary[name][key]) for key in names)]
-        for name, label in (FIGURES | {"iteration": "Iteration"}).items()
+        for name, label in (
+            FIGURES | {"ttft_median": "Median TTFT", "iteration": "Iteration"}
+        ).items()
     ]
     columns = ("", "Rows", "Mean", "Median", "90th", "Largest", "Bias", "Inside")
     return table(*columns, rows=rows)

@@ -31,6 +31,7 @@ ROUND = {
     "touch_spread": 1.0,
     "expert_spread": 0.5,
     "eplb_gain": 0.5,
+    "split_tile_time": 1e-9,
     "layer_time": 10e-6,
     "layer_time_hopper": 20e-6,
     "fp8_layer_factor": 1.5,

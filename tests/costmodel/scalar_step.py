@@ -208,7 +208,10 @@ def expert_time(worker: Worker, form: Format, n: float, at: Constants) -> float:
     router = experts * model.hidden
     shared = (always * form.shared + router * form.router) / 8 / hbm(worker, at)
     shared += 2 * n * (always + router) / rate
-    return float((read**p + work**p) ** (1 / p)) + shared / tp(worker)
+    shards = worker.gpus / ep
+    fixed = at["split_tile_time"] * distinct * model.hidden / 128 * (1 - 1 / shards)
+    split = fixed if form.arithmetic < 5 else 0.0
+    return float((read**p + work**p) ** (1 / p)) + split + shared / tp(worker)
 
 
 def exchange(worker: Worker, form: Format, n: float, at: Constants) -> tuple[float, float]:

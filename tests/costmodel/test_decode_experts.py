@@ -110,8 +110,25 @@ def test_ep_below_the_worker_splits_every_expert(
 ) -> None:
     alone = dp_workers._replace(gpus=array(1), ep=array(1))
     whole = expert_time(machine, model, alone, array(9), array(9), plain)
-    split = expert_time(machine, model, tp_workers, array(9), array(9), plain)
+    ideal = plain._replace(split_tile_time=1e-30)
+    split = expert_time(machine, model, tp_workers, array(9), array(9), ideal)
     assert split == pytest.approx(whole / 4)
+
+
+def test_split_experts_keep_the_tiles_of_their_output(
+    machine: MachineArrays, model: ModelArrays, tp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    # So many tokens touch every expert; each has hidden / 128 tiles of 1 ns on each of 4 GPUs, and
+    # a quarter of that was there before it was split.
+    many = array(1e9)
+    twice = plain._replace(split_tile_time=2e-9)
+    of_tiles = float(model.experts * model.hidden) / 128 * 1e-9 * 0.75
+    for ep, fp4, more in ((1, True, 1), (2, True, 1 / 3), (4, True, 0), (1, False, 0)):
+        workers = tp_workers._replace(ep=array(ep))
+        case = machine._replace(fp4=np.asarray(fp4))
+        once = expert_time(case, model, workers, many, many, plain)
+        longer = expert_time(case, model, workers, many, many, twice)
+        assert float(longer - once) == pytest.approx(more * of_tiles, abs=1e-6 * of_tiles), ep
 
 
 def test_expert_constants_follow_generation_and_precision(

@@ -27,7 +27,14 @@ USUAL = Configuration(
     mtp_depth=1,
     concurrency=200,
 )
-KEYS = {"tok_s_per_user", "tpot_ms", "ttft_ms", "total_tok_s_per_gpu", "usd_per_m_total_tokens"}
+KEYS = {
+    "tok_s_per_user",
+    "tpot_ms",
+    "ttft_ms",
+    "ttft_median_ms",
+    "total_tok_s_per_gpu",
+    "usd_per_m_total_tokens",
+}
 
 
 def changed(**values: object) -> Configuration:
@@ -162,7 +169,7 @@ def test_a_prefill_that_hardly_feeds_decode_has_a_throughput() -> None:
 
 def test_intervals_contain_their_values(plain: Calibration) -> None:
     prediction = predicted(plain)
-    widths = {"tok_s_per_user": 0.1, "tpot_ms": 0.1, "ttft_ms": 0.5}
+    widths = {"tok_s_per_user": 0.1, "tpot_ms": 0.1, "ttft_ms": 0.5, "ttft_median_ms": 0.5}
     for key in KEYS:
         low, high = prediction.interval_90[key]
         value = getattr(prediction, key)

@@ -18,6 +18,7 @@ from costmodel.stages import (
     INTERVALS,
     NOT_FITTED,
     PREFILL,
+    SPLIT,
     _at_priors,
     calibrate,
     calibrate_collectives,
@@ -33,7 +34,7 @@ ROWS = serving_rows()
 
 
 def test_every_constant_is_set_by_one_data_set_or_none() -> None:
-    parts = [step_names(SHIPPED), PREFILL, ALL_REDUCE, ALL_TO_ALL, NOT_FITTED]
+    parts = [step_names(SHIPPED), PREFILL, ALL_REDUCE, ALL_TO_ALL, SPLIT, NOT_FITTED]
     names = [name for part in parts for name in part]
     assert len(names) == len(set(names))
     assert set(names) == set(SHIPPED.constants)
@@ -42,7 +43,7 @@ def test_every_constant_is_set_by_one_data_set_or_none() -> None:
 def test_constants_that_are_not_fitted_say_so() -> None:
     for name in NOT_FITTED:
         assert SHIPPED.constants[name].standard_error is None, name
-    for name in (*step_names(SHIPPED), *PREFILL, *ALL_REDUCE, *ALL_TO_ALL):
+    for name in (*step_names(SHIPPED), *PREFILL, *ALL_REDUCE, *ALL_TO_ALL, *SPLIT):
         assert SHIPPED.constants[name].standard_error is not None, name
 
 
@@ -139,7 +140,7 @@ def test_a_whole_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
     fit = calibrate(rows, SHIPPED, progress=lambda: calls.append(1))
     assert len(calls) >= fit.evaluations > 0
     assert fit.file.coverage == coverage_of(rows)
-    fitted = {"layer_time", "acceptance_1", "first_token_time", *ALL_TO_ALL, *ALL_REDUCE}
+    fitted = {"layer_time", "acceptance_1", "first_token_time", *ALL_TO_ALL, *ALL_REDUCE, *SPLIT}
     assert set(fit.informed) == fitted
     for name, constant in fit.file.constants.items():
         if name not in fitted | set(INTERVALS):

@@ -171,7 +171,8 @@ def test_lines_hold_finite_numbers_and_their_intervals(plain: Calibration) -> No
             assert isinstance(value, float)
             assert isinstance(high, float)
             assert low < value < high
-            assert value == pytest.approx(math.sqrt(low * high))
+            if name != "ttft_median":  # its interval holds both modes, where there are two
+                assert value == pytest.approx(math.sqrt(low * high))
             error = line[f"error_{name}"]
             if measured is None:
                 assert error is None
@@ -190,6 +191,37 @@ def test_lines_say_what_was_run_and_measured(plain: Calibration) -> None:
     assert line["measured_tpot_ms"] == pytest.approx(1e3 / PUBLISHED[3].tok_s_per_user, rel=1e-3)
     assert line["measured_total_tok_s_per_gpu"] == PUBLISHED[3].total_tok_s_per_gpu
     assert line["measured_ttft_ms"] is None
+
+
+def test_each_statistic_is_compared_with_its_own(plain: Calibration) -> None:
+    both = next(
+        row for row in ROWS if row.ttft_ms and row.ttft_median_ms not in (None, row.ttft_ms)
+    )
+    median = both.model_copy(update={"ttft_ms": None})
+    found = validate([both, median], plain)
+    line, only = found.lines()
+    assert (line["measured_ttft_is"], only["measured_ttft_is"]) == ("mean", "median")
+    assert found.figures["ttft"].measured.tolist() == pytest.approx(
+        [1e-3 * (both.ttft_ms or 0.0), 1e-3 * (both.ttft_median_ms or 0.0)]
+    )
+    for each in (line, only):
+        assert each["measured_ttft_median_ms"] == pytest.approx(both.ttft_median_ms)
+        predicted = each["predicted_ttft_median_ms"]
+        assert isinstance(predicted, float)
+        assert each["error_ttft_median"] == pytest.approx(
+            predicted / (both.ttft_median_ms or 1.0) - 1
+        )
+    assert only["error_ttft"] == only["error_ttft_median"]
+
+
+def test_an_interval_holds_both_modes() -> None:
+    # Predicted 1 with another mode at 4, and e^0.1 around each: 0.91 to 4.42.
+    measured = np.array([0.9, 0.91, 2.0, 4.4, 4.5])
+    found = Compared(np.ones(5), measured, np.full(5, 0.1), np.full(5, 4.0))
+    assert found.covered.tolist() == [0, 1, 1, 1, 0]
+    assert found.distance[[1, 2, 4]] == pytest.approx([-math.log(0.91), 0.0, math.log(4.5 / 4.0)])
+    low, high = found.where([0]).interval
+    assert (low[0], high[0]) == pytest.approx((math.exp(-0.1), 4.0 * math.exp(0.1)))
 
 
 def test_worst_rows_come_first(plain: Calibration) -> None:

@@ -54,7 +54,7 @@ def predictions() -> Iterator[Row]:
             "batch_in_flight": one.batch_in_flight,
         }
         line |= {name: float(values[index]) for name, values in benchmarks.items()}
-        for name in ("tpot_ms", "ttft_ms", "total_tok_s_per_gpu"):
+        for name in ("tpot_ms", "ttft_ms", "ttft_median_ms", "total_tok_s_per_gpu"):
             low, high = figures.interval_90[name]
             line |= {f"{name}_low": low, f"{name}_high": high}
         yield line

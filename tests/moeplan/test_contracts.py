@@ -35,7 +35,14 @@ CONFIG = [
     "concurrency",
     "frontends",
 ]
-FIGURES = ["tok_s_per_user", "tpot_ms", "ttft_ms", "total_tok_s_per_gpu", "usd_per_m_total_tokens"]
+FIGURES = [
+    "tok_s_per_user",
+    "tpot_ms",
+    "ttft_ms",
+    "ttft_median_ms",
+    "total_tok_s_per_gpu",
+    "usd_per_m_total_tokens",
+]
 PREDICTION = {*FIGURES, "origin", "extrapolated_in", "interval_90"}
 BEST = [
     "status",
