@@ -8,7 +8,14 @@ from typing import Any
 from costmodel.results import Configuration, Prediction
 from moeplan.question import Question
 
-FIGURES = ("tok_s_per_user", "tpot_ms", "ttft_ms", "total_tok_s_per_gpu", "usd_per_m_total_tokens")
+FIGURES = (
+    "tok_s_per_user",
+    "tpot_ms",
+    "ttft_ms",
+    "ttft_median_ms",
+    "total_tok_s_per_gpu",
+    "usd_per_m_total_tokens",
+)
 
 
 def figures_of(config: Configuration | None, prediction: Prediction | None) -> dict[str, Any]:
