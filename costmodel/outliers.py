@@ -14,12 +14,22 @@ from costmodel.inputs import FloatArray
 from costmodel.validation import FIGURE_OF, validate
 from presets import InputError, ServingRow
 
-FACTORS = {"tpot": 2.7, "iteration": 2.7, "throughput": 2.7, "ttft": math.sqrt(1000.0)}
+TTFT_FACTOR = math.sqrt(1000.0)
+FACTORS = {
+    "tpot": 2.7,
+    "iteration": 2.7,
+    "throughput": 2.7,
+    "ttft": TTFT_FACTOR,
+    "ttft_median": TTFT_FACTOR,
+}
 """How many times too much or too little a value is at least, by figure, to be out of place. [1]
 
 Three, less the error of a good row. TTFT varies tenfold by how requests wait: there only what is
 nearer to a thousand than to one, in the logarithm, is sure to be a unit mistaken.
 """
+
+TWICE = 2.0
+"""How much slower or faster than predicted a cluster may be without a mistake. [1]"""
 
 ALIKE = 1.5
 """Factor within which a value looks like another column's. [1]"""
@@ -71,7 +81,7 @@ def check_outliers(rows: Mapping[str, ServingRow], calibration: Calibration) -> 
 def outliers(rows: Mapping[str, ServingRow], calibration: Calibration) -> list[Outliers]:
     """Find values that are `FACTORS` or more from what the calibration predicts.
 
-    A value inside a wide interval is none, however far.
+    Where the interval is wide, a value counts from `TWICE` beyond it.
     """
     places = list(rows)
     checked = validate(list(rows.values()), calibration)
@@ -80,7 +90,8 @@ def outliers(rows: Mapping[str, ServingRow], calibration: Calibration) -> list[O
     for column, predicted in expected.items():
         figure = "tpot" if column == PER_USER else FIGURE_OF[column]
         measured = np.array([getattr(row, column) or np.nan for row in checked.rows], dtype=float)
-        limits = np.maximum(math.log(FACTORS[figure]), checked.figures[figure].half_width)
+        wide = math.log(TWICE) + checked.figures[figure].half_width
+        limits = np.maximum(math.log(FACTORS[figure]), wide)
         out = np.flatnonzero(np.abs(np.log(measured / predicted)) >= limits)
         if out.size:
             cause = likely_cause(

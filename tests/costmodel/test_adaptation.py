@@ -45,6 +45,7 @@ from costmodel.stages import (
     INTERVALS,
     NOT_FITTED,
     PREFILL,
+    SPLIT,
     step_names,
 )
 from costmodel.validation import Compared, Validation, validate
@@ -236,7 +237,7 @@ def test_an_adapted_calibration_can_be_written_and_read(
     # Collectives and waiting keep how their errors go together; what was fitted has it anew.
     assert again.correlations == adapted.fit.file.correlations
     kept = set(again.correlations) & set(SHIPPED.correlations)
-    assert {one.constants for one in kept} == {ALL_TO_ALL, ALL_REDUCE, PREFILL}
+    assert {one.constants for one in kept} == {ALL_TO_ALL, ALL_REDUCE, PREFILL, SPLIT}
     fitted = {name for one in again.correlations for name in one.constants}
     assert fitted == {name for one in SHIPPED.correlations for name in one.constants} | set(ENGINE)
     assert constants_of(again.calibration) == pytest.approx(
@@ -370,7 +371,7 @@ def inside(errors: Sequence[float], sku: str = "gb200") -> dict[str, float]:
 def test_rows_left_out_widen_an_interval_to_hold_nine_of_ten() -> None:
     name = "tpot_half_width.fp8"
     shipped = SHIPPED.constants[name].value
-    assert 0.11 < shipped < 0.12
+    assert 0.10 < shipped < 0.12
     # Ten rows: nine are inside the ninth largest, one may be outside.
     ten = [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.2, 0.9]
     assert inside(ten)[name] == pytest.approx(0.2)
@@ -412,8 +413,11 @@ def test_what_lies_outside_the_data_is_wider_already() -> None:
 
 def test_scatter_is_that_of_the_shipped_rows() -> None:
     # Squares of a row's clocks add up to one row's; of TTFT both mean and median count.
-    deployments = deployments_of([case_of(row) for row in ROWS])
-    seen = clustered_observations(ROWS)
+    errors = validate(ROWS, SHIPPED.calibration).figures["tpot"].error
+    kept = [row for row, error in zip(ROWS, errors, strict=True) if not abs(error) > 1 / 3]
+    assert len(ROWS) - len(kept) < 0.03 * len(ROWS)
+    deployments = deployments_of([case_of(row) for row in kept])
+    seen = clustered_observations(kept)
 
     def squares(residuals: FloatArray, parts: int) -> FloatArray:
         return np.asarray((softened(residuals).reshape(parts, -1) ** 2).sum(axis=1))

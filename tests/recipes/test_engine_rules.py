@@ -12,6 +12,7 @@ import pytest
 import moeplan
 from costmodel.results import Configuration
 from moeplan.options import Options
+from moeplan.question import ask
 from moeplan.recipes.checks import failures
 from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.question import Request, recipe_for_configuration
@@ -53,7 +54,7 @@ def test_no_question_takes_parts_of_blocks(
     with pytest.raises(InputError, match=problem):
         recipe_for_configuration(sku, configuration, options, Request(format_name))
     gpus = configuration.decode_gpus_per_worker
-    scenario = moeplan.scenario.scenario_of(options, default_cluster(sku, 72))
+    scenario = ask(sku, options).scenario
     broken = broken_rule(Shape(gpus, 1, "tp", 0, 0), scenario, default_cluster(sku, 72))
     assert broken is not None
     assert broken.name == "engine"
