@@ -62,12 +62,9 @@ def trials(factor: float = 1.0, draws: int = 40) -> Trials:
 def test_without_uncertainty_the_winner_always_stays_best() -> None:
     found = holdings(trials(0.0, 4))
     for held in (found.as_configured, found.retuned, found.structure):
-        assert (
-            held.stays_best,
-            held.within_1_percent,
-            held.meets_limits,
-            held.expected_regret,
-        ) == (1.0, 1.0, 1.0, 0.0)
+        assert (held.stays_best, held.within_1_percent, held.meets_limits) == (1.0, 1.0, 1.0)
+        # Fleets that retuning finds equal, to what counts as equal.
+        assert held.expected_regret == pytest.approx(0.0, abs=1e-6)
     assert found.challengers == ()
     assert found.on_average is None
     rows = next_rows(trials(0.0, 4), PROBLEM, scaled(0.0), ())
