@@ -106,7 +106,8 @@ def chance_to_meet(
     >>> interval_90 = {"tok_s_per_user": (100.0, 144.0), "ttft_ms": (500.0, 2000.0)}
     >>> prediction = Prediction(
     ...     tok_s_per_user=120.0, tpot_ms=1e3 / 120.0, ttft_ms=1000.0, ttft_median_ms=900.0,
-    ...     total_tok_s_per_gpu=1.0, usd_per_m_total_tokens=1.0, origin="modelled", interval_90=interval_90,
+    ...     total_tok_s_per_gpu=1.0, usd_per_m_total_tokens=1.0, origin="modelled",
+    ...     interval_90=interval_90,
     ... )
     >>> chance_to_meet(prediction, Limits(120.0))
     {'target': 0.5}
