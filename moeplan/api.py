@@ -11,7 +11,7 @@ from costmodel.predictions import predict as predict_configurations
 from costmodel.results import Configuration
 from costmodel.runs import measured_frontends
 from moeplan.answers.best import Best, Curve, Measured, PredictedDeployment
-from moeplan.answers.build import best_of, predicted_of
+from moeplan.answers.build import best_of, predicted_of, version
 from moeplan.answers.measured import measured_point
 from moeplan.answers.record import Answer, show_answers
 from moeplan.arguments import checked_arguments
@@ -104,10 +104,12 @@ def compare(
 ) -> Comparison:
     """Compare machines at several targets: measured frontier and best as modelled, side by side.
 
+    A machine that refuses the options stands in `refused` with the reason; the others are compared.
+
     Parameters
     ----------
     skus : sequence of str
-        Two or more machines; ratios are of the first to the second.
+        Two or more machines; ratios are of the first, of those not refused, to each other.
     targets : sequence of float
         Interactivity. [token/s/user]
     options : Options or mapping
@@ -118,21 +120,26 @@ def compare(
     Raises
     ------
     InputError
-        Where something asked for is not valid.
+        Where a machine is unknown, or something asked for is valid for none of them.
     """
-    from moeplan.answers.comparison import Comparison, comparison_row  # other questions need none
+    from moeplan.answers.comparison import comparison_of  # other questions need none
 
     for sku in skus:
         load_hardware(sku)
     if len(skus) < 2 or len(set(skus)) < len(skus):
         given = ", ".join(skus) or "none"
         raise InputError(f"machines: {given} is not valid; give two or more different machines")
-    curves = {sku: curve(sku, targets, _options_of(sku, options), space=space).rows for sku in skus}
-    rows = [
-        comparison_row(target, {sku: curves[sku][place] for sku in skus})
-        for place, target in enumerate(targets)
-    ]
-    return Comparison(rows=tuple(rows), skus=tuple(skus))
+    curves: dict[str, Sequence[Best]] = {}
+    refused: dict[str, InputError] = {}
+    for sku in skus:
+        try:
+            curves[sku] = curve(sku, targets, _options_of(sku, options), space=space).rows
+        except InputError as error:
+            refused[sku] = error
+    if not curves:
+        raise refused[skus[0]]
+    reasons = {sku: str(error) for sku, error in refused.items()}
+    return comparison_of(targets, curves, reasons, version())
 
 
 @checked_arguments

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from costmodel.results import Configuration, Prediction
-from moeplan.answers.best import Best, Measured
+from moeplan.answers.best import Asked, Best, Measured
+from moeplan.answers.measured import hole_of
 from moeplan.answers.record import Answer
+from moeplan.answers.rows import asked_columns, figures_of, outside
 from presets.frozen import Frozen
 from presets.record import Record
 
 Kind = Literal["measured", "modelled"]
 KINDS: tuple[Kind, ...] = ("measured", "modelled")
+
+TOO_CLOSE = "too close to call"
+"""Stands for a winner where another machine costs the same within what is known."""
+
+MEASURED_NOISE = 0.02
+"""Relative difference of two measured costs that says nothing: repeats of one configuration among
+the shipped rows differ by less in 14 of 19 cases, by 14 % at most. [1]"""
 
 
 class Modelled(Prediction):
@@ -24,14 +35,19 @@ class Modelled(Prediction):
 
 
 class Pair(Record):
-    """One machine at one target as measured and as modelled; None where there is no value."""
+    """One machine at one target as measured and as modelled; None where there is no value.
+
+    `gpus` are of the deployment as modelled [GPU]; `notes` say what a reader has to know of both.
+    """
 
     measured: Measured | None
     modelled: Modelled | None
+    gpus: int | None = None
+    notes: tuple[str, ...] = ()
 
 
 class Ratio(Record):
-    """The first machine over the second: how many times the throughput, and how many times cheaper.
+    """The first machine over another: how many times the throughput, and how many times cheaper.
 
     None where one of the two has no value.
     """
@@ -49,6 +65,10 @@ class ComparisonRow(Record):
     ----------
     pairs : dict
         By machine; in JSON each stands at the top of the row.
+    ratio : Ratio
+        Of the first machine to the second.
+    ratios : dict
+        Of the first machine to each other, by the other.
     answers : dict
         The whole answers behind them.
     """
@@ -56,6 +76,7 @@ class ComparisonRow(Record):
     target_tok_s_per_user: float
     pairs: Frozen[str, Pair]
     ratio: Ratio
+    ratios: Frozen[str, Ratio]
     answers: Annotated[Frozen[str, Best], Field(exclude=True)]
 
     @model_serializer(mode="wrap")
@@ -63,30 +84,57 @@ class ComparisonRow(Record):
         content: dict[str, Any] = handler(self)
         ratio: dict[str, Any] = content.pop("ratio")
         pairs: dict[str, Any] = content.pop("pairs")
-        return content | pairs | {"ratio": ratio}
+        ratios: dict[str, Any] = content.pop("ratios")
+        winner = {kind: self.winner(kind) for kind in KINDS}
+        return content | pairs | {"ratio": ratio, "ratios": ratios, "winner": winner}
 
     def winner(self, kind: Kind) -> str | None:
-        """Machine with the lowest cost; None where no machine has a value.
+        """Machine with the lowest cost among those with a value; `TOO_CLOSE` where none stands out.
 
-        A machine that cannot reach the target loses; one that was not measured is no loser.
+        As modelled, two costs are too close where the 90 % interval of their ratio holds 1, their
+        errors taken as independent; as measured, where they differ by less than `MEASURED_NOISE`.
+        A machine that cannot reach the target loses; one that was not measured does not count.
+        None where no machine has a value, or fewer than two count.
         """
-        if kind == "measured" and any(
-            pair.measured is None and not self.answers[sku].above_measured
-            for sku, pair in self.pairs.items()
-        ):
-            return None
-        costs = {
-            sku: value.usd_per_m_total_tokens
+        values = {
+            sku: value
             for sku, pair in self.pairs.items()
             if (value := getattr(pair, kind)) is not None
         }
-        return min(costs, key=lambda sku: costs[sku]) if costs else None
+        known = [
+            sku
+            for sku in self.pairs
+            if sku in values or kind == "modelled" or self.answers[sku].above_measured
+        ]
+        if not values or len(known) < 2:
+            return None
+        first, *others = sorted(values.values(), key=lambda value: value.usd_per_m_total_tokens)
+        if any(_too_close(first, other) for other in others):
+            return TOO_CLOSE
+        return next(sku for sku, value in values.items() if value is first)
 
 
 class Comparison(Answer):
-    """Two or more machines at several targets."""
+    """Two or more machines at several targets.
+
+    Attributes
+    ----------
+    rows : tuple of ComparisonRow
+        By target.
+    questions : dict
+        What was asked of each machine.
+    refused : dict
+        Why a machine could not be asked, by machine; the others are compared all the same.
+    version : str
+        Of the package that answered.
+    skus : tuple of str
+        Machines that are compared, in order.
+    """
 
     rows: tuple[ComparisonRow, ...]
+    questions: Frozen[str, Asked]
+    refused: Frozen[str, str]
+    version: str
     skus: Annotated[tuple[str, ...], Field(exclude=True)]
 
     def to_rows(self) -> list[dict[str, Any]]:
@@ -107,30 +155,104 @@ class Comparison(Answer):
             for limit in ("target", "max_ttft"):
                 chances = row.answers[sku].chance_to_meet or {}
                 line[f"{sku}_chance_to_meet_{limit}"] = chances.get(limit)
-        return line
+        for sku, ratio in row.ratios.items():
+            line |= {f"{self.skus[0]}_over_{sku}_{k}": v for k, v in ratio.to_json().items()}
+        for sku in self.skus:
+            line |= {f"{sku}_{key}": v for key, v in self._machine(row.pairs[sku], sku).items()}
+        refused = "; ".join(f"{sku}: {reason}" for sku, reason in self.refused.items())
+        return line | {"refused": refused or None, "version": self.version}
+
+    def _machine(self, pair: Pair, sku: str) -> dict[str, Any]:
+        """Write what stands beside the figures of a machine, and what was asked of it."""
+        modelled = pair.modelled
+        columns = {
+            f"modelled_{key}": value
+            for key, value in figures_of(modelled.config if modelled else None, modelled).items()
+        }
+        columns |= {
+            "modelled_extrapolated_in": outside(modelled),
+            "modelled_gpus": pair.gpus,
+            "measured_origin": getattr(pair.measured, "origin", None),
+            "notes": "; ".join(pair.notes) or None,
+        }
+        return columns | asked_columns(self.questions[sku])
 
     def _gist(self) -> str:
-        return f"{' and '.join(self.skus)} at {len(self.rows)} targets"
+        refused = f", {' and '.join(self.refused)} refused" if self.refused else ""
+        return f"{' and '.join(self.skus)} at {len(self.rows)} targets{refused}"
 
 
-def comparison_row(target: float, answers: dict[str, Best]) -> ComparisonRow:
-    """Put the answers of several machines at one target side by side."""
-    pairs = {
-        sku: Pair(measured=answer.measured, modelled=_modelled(answer))
-        for sku, answer in answers.items()
-    }
-    first, second = list(pairs.values())[:2]
+def comparison_row(target: float, answers: Mapping[str, Best]) -> ComparisonRow:
+    """Put the answers of one or more machines at one target side by side."""
+    pairs = {sku: _pair(answer) for sku, answer in answers.items()}
+    first, *others = pairs
+    ratios = {sku: _ratio(pairs[first], pairs[sku]) for sku in others}
+    none = Pair(measured=None, modelled=None)
     return ComparisonRow(
         target_tok_s_per_user=target,
         pairs=pairs,
-        ratio=Ratio(
-            measured_throughput=_over(first.measured, second.measured, "total_tok_s_per_gpu"),
-            measured_cost=_over(second.measured, first.measured, "usd_per_m_total_tokens"),
-            modelled_throughput=_over(first.modelled, second.modelled, "total_tok_s_per_gpu"),
-            modelled_cost=_over(second.modelled, first.modelled, "usd_per_m_total_tokens"),
-        ),
+        ratio=ratios[others[0]] if others else _ratio(pairs[first], none),
+        ratios=ratios,
         answers=answers,
     )
+
+
+def comparison_of(
+    targets: Sequence[float],
+    curves: Mapping[str, Sequence[Best]],
+    refused: Mapping[str, str],
+    version: str,
+) -> Comparison:
+    """Put the curves of machines side by side, beside why others have none."""
+    rows = [
+        comparison_row(target, {sku: curve[place] for sku, curve in curves.items()})
+        for place, target in enumerate(targets)
+    ]
+    return Comparison(
+        rows=tuple(rows),
+        questions={sku: curve[0].question for sku, curve in curves.items()},
+        refused=refused,
+        version=version,
+        skus=tuple(curves),
+    )
+
+
+def _pair(answer: Best) -> Pair:
+    hole = hole_of(answer.measured)
+    notes = (
+        answer.reason,
+        answer.not_measured,
+        hole and f"measured around a hole: no row is published for {hole}",
+    )
+    return Pair(
+        measured=answer.measured,
+        modelled=_modelled(answer),
+        gpus=answer.gpus,
+        notes=tuple(note for note in notes if note),
+    )
+
+
+def _ratio(first: Pair, second: Pair) -> Ratio:
+    return Ratio(
+        measured_throughput=_over(first.measured, second.measured, "total_tok_s_per_gpu"),
+        measured_cost=_over(second.measured, first.measured, "usd_per_m_total_tokens"),
+        modelled_throughput=_over(first.modelled, second.modelled, "total_tok_s_per_gpu"),
+        modelled_cost=_over(second.modelled, first.modelled, "usd_per_m_total_tokens"),
+    )
+
+
+def _too_close(one: Measured | Modelled, other: Measured | Modelled) -> bool:
+    """Whether two costs differ by no more than is known of them."""
+    apart = abs(math.log(one.usd_per_m_total_tokens / other.usd_per_m_total_tokens))
+    if isinstance(one, Modelled) and isinstance(other, Modelled):
+        return apart <= math.hypot(_half_width(one), _half_width(other))
+    return apart <= math.log1p(MEASURED_NOISE)
+
+
+def _half_width(modelled: Modelled) -> float:
+    """Half of the 90 % interval of a cost, of its logarithm [1]."""
+    low, high = modelled.interval_90["usd_per_m_total_tokens"]
+    return math.log(high / low) / 2.0
 
 
 def _modelled(answer: Best) -> Modelled | None:

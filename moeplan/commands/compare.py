@@ -16,7 +16,7 @@ EXAMPLES = given.examples(
 
 Skus = Annotated[
     list[str],
-    typer.Argument(metavar="SKU SKU...", help="Machines; ratios are of the first to the second."),
+    typer.Argument(metavar="SKU SKU...", help="Machines; ratios are of the first to each other."),
 ]
 Prices = Annotated[
     list[str] | None,
@@ -53,7 +53,8 @@ def command(
 ) -> None:
     """Compare machines at several targets: the measured frontier beside the best as modelled.
 
-    Exits with 1 where no machine meets any target.
+    A machine that refuses an option is named, and the others are compared. Exits with 1 where no
+    machine meets any target.
     """
     from moeplan import api, output  # --help does without these
     from moeplan.numbers import number_list
@@ -65,6 +66,7 @@ def command(
     options = given.options_of(typed)
     by_machine = given.options_by_machine(skus, options, price or [], cluster or [])
     answer = api.compare(skus, wanted, by_machine)
+    output.note(*(f"{sku} is not compared: {reason}" for sku, reason in answer.refused.items()))
     if as_json:
         output.emit_json(answer.to_json())
     elif as_csv:
@@ -72,4 +74,4 @@ def command(
     else:
         output.emit_report(render.report(answer))
     if all(pair.modelled is None for row in answer.rows for pair in row.pairs.values()):
-        raise InfeasibleError(str(answer.rows[0].answers[skus[0]].reason))
+        raise InfeasibleError(str(answer.rows[0].answers[answer.skus[0]].reason))

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from moeplan.answers.comparison import KINDS, Comparison, ComparisonRow, Kind
+from moeplan.answers.comparison import (
+    KINDS,
+    MEASURED_NOISE,
+    TOO_CLOSE,
+    Comparison,
+    ComparisonRow,
+    Kind,
+)
 from moeplan.render.common import DASH, dollars, figure, heading, paragraph, served, table, times
 from moeplan.render.curve import EXTRAPOLATED, notes
 
@@ -36,7 +43,7 @@ def report(comparison: Comparison) -> list[RenderableType]:
         heading(" against ".join(answers[sku].title for sku in comparison.skus)),
         paragraph(f"{subtitle}; {prices}"),
         "",
-        heading("Throughput, tok/s/GPU (ratio: first machine over second)"),
+        heading(f"Throughput, tok/s/GPU (ratio: first machine over {_others(comparison)})"),
         *_tables(comparison, "throughput", "total_tok_s_per_gpu", figure),
         "",
         heading("Cost, $ per million tokens (ratio: how many times cheaper the first machine is)"),
@@ -50,12 +57,22 @@ def report(comparison: Comparison) -> list[RenderableType]:
     ]
 
 
+def _others(comparison: Comparison) -> str:
+    return "second" if len(comparison.skus) <= SIDE_BY_SIDE else "each other"
+
+
 def _legend(comparison: Comparison) -> list[RenderableType]:
-    """Say what the words in the tables mean, where they stand there."""
+    """Say what the words in the tables mean, where they stand there, and who is missing."""
+    lines = [f"{sku} is not compared: {reason}." for sku, reason in comparison.refused.items()]
+    if any(row.winner(kind) == TOO_CLOSE for row in comparison.rows for kind in KINDS):
+        lines.append(
+            f"{TOO_CLOSE}: measured costs differ by less than {100 * MEASURED_NOISE:g} %, or 1 "
+            "lies in the 90 % interval of the ratio of modelled ones."
+        )
     pairs = [(row, sku) for row in comparison.rows for sku in comparison.skus]
-    if not any(_is_beyond(row, sku, kind) for row, sku in pairs for kind in KINDS):
-        return []
-    return [paragraph(f"{BEYOND}: no deployment, or no published row, meets the target.")]
+    if any(_is_beyond(row, sku, kind) for row, sku in pairs for kind in KINDS):
+        lines.append(f"{BEYOND}: no deployment, or no published row, meets the target.")
+    return [paragraph(line) for line in lines]
 
 
 def _tables(
@@ -65,7 +82,25 @@ def _tables(
     if len(comparison.skus) <= SIDE_BY_SIDE:
         return [_table(comparison, ratio, field, write, KINDS)]
     first, second = (_table(comparison, ratio, field, write, (kind,)) for kind in KINDS)
-    return [first, "", second]
+    return [first, "", second, "", _ratios(comparison, ratio)]
+
+
+def _ratios(comparison: Comparison, ratio: str) -> RenderableType:
+    """Lay out the ratios of the first machine to each other."""
+    first, *others = comparison.skus
+    columns = [f"{first}/{sku}\n{kind}" for kind in KINDS for sku in others]
+    rows = [
+        [
+            f"{row.target_tok_s_per_user:g}",
+            *(
+                times(getattr(row.ratios[sku], f"{kind}_{ratio}"))
+                for kind in KINDS
+                for sku in others
+            ),
+        ]
+        for row in comparison.rows
+    ]
+    return table("Target", *columns, wrap=range(len(columns) + 1), rows=rows)
 
 
 def _table(
@@ -76,16 +111,18 @@ def _table(
     kinds: tuple[Kind, ...],
 ) -> RenderableType:
     winners = ratio == "cost"
+    beside = len(comparison.skus) <= SIDE_BY_SIDE
     columns = ["Target"]
     for kind in kinds:
-        columns += [f"{sku}\n{kind}" for sku in comparison.skus] + [f"ratio\n{kind}"]
+        columns += [f"{sku}\n{kind}" for sku in comparison.skus]
+        columns += [f"ratio\n{kind}"] if beside else []
         columns += [f"winner\n{kind}"] if winners else []
     rows = []
     for row in comparison.rows:
         cells = [f"{row.target_tok_s_per_user:g}"]
         for kind in kinds:
             cells += [_cell(row, sku, kind, field, write) for sku in comparison.skus]
-            cells.append(times(getattr(row.ratio, f"{kind}_{ratio}")))
+            cells += [times(getattr(row.ratio, f"{kind}_{ratio}"))] if beside else []
             cells += [row.winner(kind) or DASH] if winners else []
         rows.append(cells)
     return table(*columns, wrap=range(len(columns)), rows=rows)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import pytest
 
 import moeplan
 from moeplan import output
+from moeplan.answers.comparison import MEASURED_NOISE, TOO_CLOSE, ComparisonRow, comparison_row
 from moeplan.render.compare import BEYOND
 from optimizer import Space
-from presets import iso_rows
+from presets import iso_rows, serving_rows
 
 if TYPE_CHECKING:
     from tests.samples import Command
@@ -75,7 +77,7 @@ def test_winner_is_the_cheapest(comparison: moeplan.Comparison) -> None:
 def test_lines_have_equal_keys(comparison: moeplan.Comparison) -> None:
     table = comparison.to_rows()
     assert len({tuple(line) for line in table}) == 1
-    assert table[0]["winner_measured"] == "gb200"
+    assert table[0]["winner_measured"] == TOO_CLOSE
     assert table[-1]["gb200_measured_total_tok_s_per_gpu"] is None
 
 
@@ -124,7 +126,9 @@ def test_the_chance_to_meet_each_limit_is_printed(command: Command) -> None:
 def test_nothing_reachable_exits_1(command: Command) -> None:
     run = command("compare", "gb200", "b200", "--targets", "5000", "--json")
     assert run.status == 1
-    assert run.json["rows"][0]["gb200"] == {"measured": None, "modelled": None}
+    found = run.json["rows"][0]["gb200"]
+    assert (found["measured"], found["modelled"], found["gpus"]) == (None, None, None)
+    assert "5000 tok/s/user is out of reach" in found["notes"][0]
 
 
 def test_a_machine_that_was_not_measured_loses_to_none() -> None:
@@ -134,3 +138,94 @@ def test_a_machine_that_was_not_measured_loses_to_none() -> None:
     assert row.pairs["b200"].measured is not None
     assert row.winner("measured") is None
     assert row.winner("modelled") is not None
+
+
+def with_costs(row: ComparisonRow, measured: float, modelled: float) -> ComparisonRow:
+    """The second machine at so many times the cost of the first."""
+    answers = dict(row.answers)
+    first, second = (answers[sku] for sku in SKUS)
+    assert first.measured is not None
+    assert second.measured is not None
+    assert first.prediction is not None
+    cost = "usd_per_m_total_tokens"
+    price = {cost: first.measured.usd_per_m_total_tokens * measured}
+    factor = first.prediction.usd_per_m_total_tokens * modelled
+    interval = dict(first.prediction.interval_90)
+    low, high = interval[cost]
+    interval[cost] = (low * modelled, high * modelled)
+    predicted = first.prediction.model_copy(update={cost: factor, "interval_90": interval})
+    answers["b200"] = second.model_copy(
+        update={
+            "measured": second.measured.model_copy(update=price),
+            "prediction": predicted,
+        }
+    )
+    return comparison_row(row.target_tok_s_per_user, answers)
+
+
+def test_a_winner_within_what_is_known_is_too_close(comparison: moeplan.Comparison) -> None:
+    row = comparison.rows[4]
+    prediction = row.answers["gb200"].prediction
+    assert prediction is not None
+    low, high = prediction.interval_90["usd_per_m_total_tokens"]
+    width = (high / low) ** 0.5**0.5  # of two equal errors, that are independent
+    for sign in (1, -1):
+        inside = with_costs(row, 1.019**sign, width ** (0.99 * sign))
+        outside = with_costs(row, 1.021**sign, width ** (1.01 * sign))
+        winner = "gb200" if sign > 0 else "b200"
+        for kind in ("measured", "modelled"):
+            assert inside.winner(kind) == TOO_CLOSE
+            assert outside.winner(kind) == winner
+
+
+def test_noise_is_that_of_repeats() -> None:
+    """Runs of one configuration among the shipped rows, but those that are one run twice."""
+    runs: dict[tuple[object, ...], set[float]] = defaultdict(set)
+    for row in serving_rows():
+        config = [getattr(row, name) for name in moeplan.Configuration.model_fields]
+        scenario = (row.sku, row.model, row.precision, row.isl, row.osl, row.framework)
+        if row.total_tok_s_per_gpu is not None:
+            runs[(*scenario, *config)].add(row.total_tok_s_per_gpu)
+    spreads = [max(each) / min(each) - 1 for each in runs.values() if len(each) > 1]
+    within = sum(spread <= MEASURED_NOISE for spread in spreads) / len(spreads)
+    assert len(spreads) >= 15
+    assert 0.7 < within < 0.9
+
+
+def test_csv_can_be_read_alone(comparison: moeplan.Comparison) -> None:
+    line = comparison.to_rows()[6]
+    assert line["target_tok_s_per_user"] == 125.0
+    for sku, price in (("gb200", 2.21), ("b200", 1.95)):
+        assert line[f"{sku}_price_usd_per_hour"] == price
+        assert (line[f"{sku}_model"], line[f"{sku}_isl"]) == ("deepseek-r1-0528", 1024)
+        assert line[f"{sku}_modelled_ttft_ms_low"] < line[f"{sku}_modelled_ttft_ms"]
+        assert line[f"{sku}_measured_origin"] == "interpolated"
+        assert line[f"{sku}_modelled_gpus"] >= 12
+        assert "measured around a hole" in line[f"{sku}_notes"]
+    assert line["gb200_over_b200_measured_cost"] == line["ratio_measured_cost"]
+    names = list(line)
+    assert names.index("winner_modelled") < names.index("gb200_over_b200_measured_throughput")
+
+
+def test_a_machine_that_refuses_is_named_and_the_others_compared(command: Command) -> None:
+    run = command(
+        *("compare", "h200", "gb200", "b200", "h100", "b300", "--targets", "5000"),
+        *("--precision", "fp4", "--json"),
+    )
+    assert run.status == 1
+    assert list(run.json["refused"]) == ["h200", "h100"]
+    assert "fp4" in run.json["refused"]["h200"]
+    assert "h200 is not compared: " in run.err
+    assert list(run.json["questions"]) == ["gb200", "b200", "b300"]
+    assert list(run.json["rows"][0]["ratios"]) == ["b200", "b300"]
+    none = command("compare", "h200", "h100", "--targets", "50", "--precision", "fp4", "--json")
+    assert (none.status, none.out) == (2, "")
+
+
+def test_five_machines_fit_the_page(command: Command) -> None:
+    skus = ("gb200", "b200", "h200", "b300", "gb300")
+    run = command("compare", *skus, "--targets", "1500", "--price", "2")
+    assert run.status == 1
+    run = command("compare", *skus, "--targets", "60,1500", "--max-gpus", "16")
+    assert max(map(len, run.out.splitlines())) <= output.PLAIN_WIDTH
+    assert all(f"gb200/{sku}" in run.out for sku in skus[1:])

@@ -160,9 +160,14 @@ def test_infeasible_in_words(command: Command) -> None:
 
 def test_compare(space: Space) -> None:
     content = moeplan.compare(["gb200", "b200"], [75.0, 300.0], space=space).to_json()
-    assert list(content) == ["rows"]
+    assert list(content) == ["rows", "questions", "refused", "version"]
+    assert content["questions"]["b200"]["price_usd_per_hour"] == 1.95
+    assert content["questions"]["gb200"]["sku"] == "gb200"
+    assert content["refused"] == {}
     row, unreachable = content["rows"]
-    assert list(row) == ["target_tok_s_per_user", "gb200", "b200", "ratio"]
+    assert list(row) == ["target_tok_s_per_user", "gb200", "b200", "ratio", "ratios", "winner"]
+    assert row["ratios"] == {"b200": row["ratio"]}
+    assert row["winner"] == {"measured": "gb200", "modelled": "too close to call"}
     assert list(row["ratio"]) == [
         "measured_throughput",
         "measured_cost",
@@ -170,7 +175,9 @@ def test_compare(space: Space) -> None:
         "modelled_cost",
     ]
     for sku in ("gb200", "b200"):
-        assert set(row[sku]) == {"measured", "modelled"}
+        assert list(row[sku]) == ["measured", "modelled", "gpus", "notes"]
+        config = moeplan.Configuration(**row[sku]["modelled"]["config"])
+        assert row[sku]["gpus"] == config.gpus
         assert set(row[sku]["modelled"]) == {*PREDICTION, "config", "chance_to_meet"}
         assert list(row[sku]["modelled"]["config"]) == CONFIG
     throughput = [row[sku]["modelled"]["total_tok_s_per_gpu"] for sku in ("gb200", "b200")]
