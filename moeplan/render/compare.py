@@ -82,21 +82,22 @@ def _tables(
     if len(comparison.skus) <= SIDE_BY_SIDE:
         return [_table(comparison, ratio, field, write, KINDS)]
     first, second = (_table(comparison, ratio, field, write, (kind,)) for kind in KINDS)
-    return [first, "", second, "", _ratios(comparison, ratio)]
+    return [
+        first,
+        "",
+        second,
+        *(part for k in KINDS for part in ("", _ratios(comparison, ratio, k))),
+    ]
 
 
-def _ratios(comparison: Comparison, ratio: str) -> RenderableType:
+def _ratios(comparison: Comparison, ratio: str, kind: Kind) -> RenderableType:
     """Lay out the ratios of the first machine to each other."""
     first, *others = comparison.skus
-    columns = [f"{first}/{sku}\n{kind}" for kind in KINDS for sku in others]
+    columns = [f"{first}/{sku}\n{kind}" for sku in others]
     rows = [
         [
             f"{row.target_tok_s_per_user:g}",
-            *(
-                times(getattr(row.ratios[sku], f"{kind}_{ratio}"))
-                for kind in KINDS
-                for sku in others
-            ),
+            *(times(getattr(row.ratios[sku], f"{kind}_{ratio}")) for sku in others),
         ]
         for row in comparison.rows
     ]
