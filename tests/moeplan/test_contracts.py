@@ -167,7 +167,12 @@ def test_compare(space: Space) -> None:
     row, unreachable = content["rows"]
     assert list(row) == ["target_tok_s_per_user", "gb200", "b200", "ratio", "ratios", "winner"]
     assert row["ratios"] == {"b200": row["ratio"]}
-    assert row["winner"] == {"measured": "gb200", "modelled": "too close to call"}
+    modelled = [row[sku]["modelled"] for sku in ("gb200", "b200")]
+    cost = "usd_per_m_total_tokens"
+    apart = math.log(modelled[1][cost] / modelled[0][cost])
+    widths = [math.log(high / low) / 2 for low, high in (m["interval_90"][cost] for m in modelled)]
+    winner = "gb200" if apart > math.hypot(*widths) else "too close to call"
+    assert row["winner"] == {"measured": "gb200", "modelled": winner}
     assert list(row["ratio"]) == [
         "measured_throughput",
         "measured_cost",
