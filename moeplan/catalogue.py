@@ -1,4 +1,4 @@
-"""All presets by name: machines, models and measurement tables."""
+"""All presets by name: machines, prices, models and measurement tables."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from presets import (
     Hardware,
     Model,
     Precision,
+    PriceSet,
     Provenance,
     allreduce_rows,
     alltoall_rows,
@@ -19,8 +20,10 @@ from presets import (
     iso_rows,
     load_hardware,
     load_model,
+    load_prices,
     measurement_sources,
     model_names,
+    price_set_names,
     published_rows,
     serving_rows,
     unknown_name,
@@ -58,6 +61,33 @@ class HardwarePreset:
     def lines(self) -> list[Line]:
         """One line per fact, alternatives left out."""
         return [{"name": name} | fact_line(fact) for name, fact in self.facts.items()]
+
+
+@dataclass(frozen=True)
+class PricePreset:
+    """A set of prices, by machine."""
+
+    prices: PriceSet
+
+    @property
+    def facts(self) -> dict[str, Fact]:
+        """Price by machine."""
+        return dict(self.prices.prices)
+
+    def content(self) -> Line:
+        """Everything, for JSON."""
+        return self.prices.model_dump(mode="json")
+
+    def lines(self) -> list[Line]:
+        """One line per machine and buyer."""
+        lines = []
+        for name, fact in self.facts.items():
+            others = [
+                fact.model_copy(update=dict(each) | {"alternatives": ()})
+                for each in fact.alternatives
+            ]
+            lines += [{"name": name} | fact_line(each) for each in (fact, *others)]
+        return lines
 
 
 @dataclass(frozen=True)
@@ -132,7 +162,7 @@ class TablePreset:
         ]
 
 
-Preset = HardwarePreset | ModelPreset | TablePreset
+Preset = HardwarePreset | PricePreset | ModelPreset | TablePreset
 
 
 def preset_of(name: str) -> Preset:
@@ -145,11 +175,14 @@ def preset_of(name: str) -> Preset:
     """
     if name in hardware_names():
         return HardwarePreset(load_hardware(name))
+    if name in price_set_names():
+        return PricePreset(load_prices(name))
     if name in model_names():
         return ModelPreset(load_model(name))
     if name in TABLES:
         return TablePreset(name, measurement_sources()[name], tuple(TABLES[name]()))
-    raise unknown_name("preset", name, [*hardware_names(), *model_names(), *TABLES])
+    valid = [*hardware_names(), *price_set_names(), *model_names(), *TABLES]
+    raise unknown_name("preset", name, valid)
 
 
 def listing() -> dict[str, list[dict[str, str]]]:
@@ -164,6 +197,9 @@ def listing() -> dict[str, list[dict[str, str]]]:
                 "what": f"{machine.title}, {machine.gpus_per_domain.value:.0f} GPUs by NVLink",
             }
             for machine in hardware
+        ],
+        "prices": [
+            {"name": each.name, "what": each.title} for each in map(load_prices, price_set_names())
         ],
         "models": [
             {

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from costmodel.results import Configuration
 from moeplan.json_text import parse_json
 from moeplan.options import DEFAULTS, Options, entries, read_options
-from moeplan.question import SHIPPED
+from moeplan.question import SHIPPED, without_set_prices
 from presets import ClusterSpec, DataFileError, InputError
 from presets.errors import shown
 from presets.files import read_text, validated
@@ -102,7 +102,8 @@ def _asked(answer: dict[str, Any], path: Path) -> tuple[str | None, dict[str, An
                 path,
                 key=key if key == "sku" else f"scenario.{key}",
             )
-    every = elsewhere | {key: value for key, value in question.items() if value is not None}
+    said = {key: value for key, value in question.items() if value is not None}
+    every = without_set_prices(elsewhere | said)
     sku = every.get("sku")
     if sku is not None and not isinstance(sku, str):
         raise DataFileError(f"{shown(sku)} is not valid; it must be text", path, key="sku")
@@ -150,6 +151,8 @@ def merged(
     dropped: set[str] = {"cluster", "price"} if cluster or machine != stored.sku else set()
     if there != stored.options.get("prefill_sku"):
         dropped.add("prefill_price")
+    if "prices" in given:
+        dropped |= {"price", "prefill_price"} - given.keys()
     if there == machine:
         dropped |= {"prefill_sku", "prefill_price"}
     kept = {name: value for name, value in stored.options.items() if name not in dropped}
@@ -159,6 +162,12 @@ def merged(
         for name, value in ({"sku": machine} | given).items()
         if said.get(name) not in (None, value)
     ]
+    if "prices" in given:
+        notes += [
+            f"prices {given['prices']} was given and wins over {name} {said[name]} of the file"
+            for name in ("price", "prefill_price")
+            if name in said and name not in given
+        ]
     return machine if sku is None else sku, replace(DEFAULTS, **kept | given), notes
 
 

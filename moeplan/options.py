@@ -103,6 +103,13 @@ def _price(name: str, value: Any) -> Any:
     return numbers.noted_price(name, value)
 
 
+def _price_set(name: str, value: Any) -> Any:
+    from moeplan import numbers  # as above
+    from presets import price_set_names
+
+    return numbers.one_of(name, value, price_set_names())
+
+
 def _switch(name: str, value: Any) -> Any:
     from moeplan import numbers  # as above
 
@@ -258,6 +265,16 @@ class Options:
             "USD",
             _price,
             "Price per GPU-hour. [default: that of the machine]",
+        ),
+    )
+    prices: str | None = field(
+        default=None,
+        metadata=_entry(
+            "prices",
+            "SET",
+            _price_set,
+            "Dated set of prices, such as 2026-04, for machines without a price of your own. "
+            "[default: the newest]",
         ),
     )
     cluster: ClusterSpec | Path | str | None = field(

@@ -17,6 +17,8 @@ from presets import (
     load_cluster,
     load_hardware,
     load_model,
+    load_prices,
+    price_set_names,
 )
 from presets.errors import shown
 from presets.files import validated
@@ -59,6 +61,17 @@ class Question(NamedTuple):
         """The machine, of decode where prefill has its own."""
         return self.cluster.sku
 
+    @property
+    def price_set(self) -> str | None:
+        """Name of the set that the price is of; None for a price of one's own."""
+        return _set_of(self.cluster.sku, price_of(self.cluster), self.options.prices)
+
+    @property
+    def prefill_price_set(self) -> str | None:
+        """The same of the machine of prefill."""
+        there = self.prefill_cluster
+        return _set_of(there.sku, price_of(there), self.options.prices) if there else self.price_set
+
     def problem(self, target: float, space: Space | None = None) -> Problem:
         """Pose the question as a problem, at an interactivity [token/s].
 
@@ -98,6 +111,7 @@ class Question(NamedTuple):
             "precision": self.scenario.precision,
             "price": price_of(self.cluster),
             "prefill_price": price_of(there) if there else None,
+            "prices": self.price_set or self.prefill_price_set,
             "cluster": given.to_json() if isinstance(given, ClusterSpec) else None,
             "calibration": str(options.calibration or SHIPPED),
         }
@@ -143,10 +157,43 @@ def question_from_json(content: Mapping[str, Any]) -> Question:
     if not isinstance(content, Mapping):
         raise InputError(f"question: {shown(content)} is not valid; give what an answer's JSON has")
     names = {option.key: name for name, option, _ in entries()}
-    given = {names[key]: value for key, value in content.items() if key in names}
+    own = without_set_prices(content)
+    given = {names[key]: value for key, value in own.items() if key in names}
     if given.get("calibration") == SHIPPED:
         given["calibration"] = None
     return ask(content.get("sku"), read_options(given))
+
+
+def without_set_prices(question: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a question's JSON the prices that its set of prices gives: the set says them.
+
+    Examples
+    --------
+    >>> asked = {"sku": "gb200", "prices": "2026-04", "price_usd_per_hour": 2.21}
+    >>> without_set_prices(asked)
+    {'sku': 'gb200', 'prices': '2026-04'}
+    >>> without_set_prices(asked | {"price_usd_per_hour": 3.0})["price_usd_per_hour"]
+    3.0
+    """
+    name = question.get("prices")
+    if name not in price_set_names():  # None, or refused where it is read
+        return dict(question)
+    of_set = {
+        key
+        for sku, key in (
+            ("sku", "price_usd_per_hour"),
+            ("prefill_sku", "prefill_price_usd_per_hour"),
+        )
+        if _set_of(question.get(sku), question.get(key), name)
+    }
+    return {key: value for key, value in question.items() if key not in of_set}
+
+
+def _set_of(sku: str | None, price: float | None, prices: str | None) -> str | None:
+    """Name the set of prices, None where it has another price of the machine, or none."""
+    known = load_prices(prices)
+    fact = known.prices.get(sku) if isinstance(sku, str) else None
+    return known.name if fact is not None and fact.value == price else None
 
 
 def price_of(cluster: ClusterSpec) -> float:
@@ -183,7 +230,7 @@ def cluster_of(sku: str | None, options: Options, needed_gpus: int = 0) -> Clust
                 f"--sku: {shown(sku)} is not the machine of the cluster, {cluster.sku!r}; "
                 "leave one of the two out"
             )
-    return _at_price(cluster, options.price)
+    return _at_price(cluster, options.price, options.prices)
 
 
 def prefill_cluster_of(
@@ -199,7 +246,7 @@ def prefill_cluster_of(
     name = cluster.sku if options.prefill_sku is None else load_hardware(options.prefill_sku).name
     if name != cluster.sku:
         there = default_cluster(name, max(MAX_GPUS, options.max_gpus, needed_gpus))
-        return _at_price(there, options.prefill_price)
+        return _at_price(there, options.prefill_price, options.prices)
     if options.prefill_price is not None:
         raise InputError(
             f"prefill_price {shown(options.prefill_price)} is not valid where prefill stands on "
@@ -208,8 +255,11 @@ def prefill_cluster_of(
     return None
 
 
-def _at_price(cluster: ClusterSpec, price: float | None) -> ClusterSpec:
-    """Set the price of a cluster's GPUs, if one is given."""
+def _at_price(cluster: ClusterSpec, price: float | None, prices: str | None) -> ClusterSpec:
+    """Set the price of a cluster's GPUs if one is given, else that of a set if it has no own."""
+    if price is None and prices is not None and cluster.price_usd_per_hour is None:
+        fact = load_prices(prices).prices.get(cluster.sku)
+        price = None if fact is None else fact.value
     if price is None:
         return cluster
     content = cluster.model_dump() | {"price_usd_per_hour": price}

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from presets.model import GqaAttention, MlaAttention, Model, Precision, Precisions
     from presets.parameters import attention_parameters, total_parameters
+    from presets.prices import PriceSet, load_prices, price_set_names
     from presets.rows import (
         AggregatedRow,
         AllReduceRow,
@@ -70,6 +71,7 @@ _MODULE_OF = {
     "Precision": "presets.model",
     "Precisions": "presets.model",
     "Provenance": "presets.facts",
+    "PriceSet": "presets.prices",
     "PublishedRow": "presets.rows",
     "ScaleOut": "presets.cluster",
     "ServingRow": "presets.rows",
@@ -87,8 +89,10 @@ _MODULE_OF = {
     "load_columns": "presets.measurements",
     "load_hardware": "presets.hardware",
     "load_model": "presets.catalogue",
+    "load_prices": "presets.prices",
     "measurement_sources": "presets.measurements",
     "model_names": "presets.catalogue",
+    "price_set_names": "presets.prices",
     "published_rows": "presets.measurements",
     "read_measured_rows": "presets.measured_rows",
     "serving_rows": "presets.measurements",
@@ -117,6 +121,7 @@ __all__ = [
     "MoeplanError",
     "Precision",
     "Precisions",
+    "PriceSet",
     "Provenance",
     "PublishedRow",
     "RunSettingsRow",
@@ -135,8 +140,10 @@ __all__ = [
     "load_columns",
     "load_hardware",
     "load_model",
+    "load_prices",
     "measurement_sources",
     "model_names",
+    "price_set_names",
     "published_rows",
     "read_measured_rows",
     "run_settings",

@@ -5,7 +5,9 @@ import os
 import re
 import stat
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -80,7 +82,12 @@ def read_toml(path: Path, limit: int) -> dict[str, Any]:
         raise DataFileError(f"is not TOML: {reason}", path) from None
 
 
-def read_preset(path: Path, record: type[RecordT], facts_key: str | None = None) -> RecordT:
+def read_preset(
+    path: Path,
+    record: type[RecordT],
+    facts_key: str | None = None,
+    defaults: Mapping[str, object] = MappingProxyType({}),
+) -> RecordT:
     """Read a shipped TOML file into a record.
 
     Parameters
@@ -91,11 +98,13 @@ def read_preset(path: Path, record: type[RecordT], facts_key: str | None = None)
         What it holds.
     facts_key : str, optional
         Name of the table whose entries stand at the top of the record.
+    defaults : mapping
+        What stands at the top of the record where the file does not say it.
     """
     content = read_toml(path, 1_000_000)
     if facts_key is not None:
         content |= content.pop(facts_key, {})
-    return validated(record, content, path)
+    return validated(record, {**defaults, **content}, path)
 
 
 def validated(

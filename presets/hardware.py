@@ -6,6 +6,7 @@ from typing import Literal
 from presets.errors import unknown_name
 from presets.facts import Fact, Text
 from presets.files import DATA, data_names, read_preset
+from presets.prices import load_prices
 from presets.record import Record
 
 
@@ -37,7 +38,7 @@ class Hardware(Record):
     flops_bf16, flops_fp8, flops_fp4 : Fact
         Dense tensor rate; `flops_fp4` is None where the GPU has no FP4. [FLOP/s]
     price_usd_per_hour : Fact
-        [USD/h]
+        That of the file; where it gives none, that of the newest set of prices. [USD/h]
     power_watts : Fact
         All-in provisioned. [W]
     """
@@ -93,4 +94,10 @@ def load_hardware(name: str) -> Hardware:
     """
     if name not in hardware_names():
         raise unknown_name("hardware", name, hardware_names())
-    return read_preset(DATA / "hardware" / f"{name}.toml", Hardware, facts_key="facts")
+    price = load_prices().prices.get(name)
+    return read_preset(
+        DATA / "hardware" / f"{name}.toml",
+        Hardware,
+        facts_key="facts",
+        defaults={} if price is None else {"price_usd_per_hour": price},
+    )

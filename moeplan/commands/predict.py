@@ -34,6 +34,7 @@ Config = Annotated[
     "prefill_sku",
     "prefill_price",
     "price",
+    "prices",
     "cluster",
     "calibration",
 )

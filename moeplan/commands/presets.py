@@ -10,7 +10,7 @@ from moeplan.commands import parameters as given
 from moeplan.commands.help import Command
 
 app = typer.Typer(
-    name="presets", help="Show machines, models and measurements.", rich_markup_mode=None
+    name="presets", help="Show machines, prices, models and measurements.", rich_markup_mode=None
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="One of `moeplan presets list`.")]
@@ -26,7 +26,7 @@ def _group() -> None:
 
 @app.command("list", epilog=given.examples("moeplan presets list", "moeplan presets list --json"))
 def list_presets(as_json: given.Json = False) -> None:
-    """List machines, models and measurement tables by name."""
+    """List machines, sets of prices, models and measurement tables by name."""
     from moeplan import output  # --help does without these
     from moeplan.catalogue import listing
     from moeplan.render.presets import list_report
@@ -42,6 +42,7 @@ def list_presets(as_json: given.Json = False) -> None:
     cls=Command,
     epilog=given.examples(
         "moeplan presets show gb200",
+        "moeplan presets show 2026-07",
         "moeplan presets show deepseek-r1-0528",
         "moeplan presets show measured_serving --rows 5",
         "moeplan presets show alltoall_latency --csv",
@@ -53,7 +54,7 @@ def show(
     as_json: given.Json = False,
     as_csv: given.Csv = False,
 ) -> None:
-    """Show one machine, model or measurement table with its sources.
+    """Show one machine, set of prices, model or measurement table with its sources.
 
     --csv prints all rows of a measurement table; --json prints everything.
     """

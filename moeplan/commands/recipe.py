@@ -126,6 +126,7 @@ Second = Annotated[str, typer.Argument(metavar="B", help="Folder of another.")]
     "max_gpus",
     "max_ttft",
     "price",
+    "prices",
     "cluster",
     "calibration",
 )

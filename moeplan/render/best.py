@@ -17,6 +17,7 @@ from moeplan.render.common import (
     pairs,
     paragraph,
     percent,
+    priced,
     served,
     table,
 )
@@ -41,16 +42,21 @@ CHANCES = {"target": "the target", "max_ttft": "the limit on TTFT"}
 """What is met with some chance, in words."""
 
 
+def price_of(answer: Best) -> str:
+    """Say what GPUs cost, and by which set of prices."""
+    prices = [(f"${answer.price_usd_per_hour:.2f} per GPU-hour", answer.question.price_set)]
+    if answer.prefill_sku:
+        there = f"prefill on {answer.prefill_sku} at ${answer.prefill_price_usd_per_hour:.2f}"
+        prices.append((there, answer.question.prefill_price_set))
+    return priced(prices)
+
+
 def report(answer: Best) -> list[RenderableType]:
     """Lay out an answer that has a configuration."""
     deployment = answer.deployment
     assert deployment is not None  # the caller prints the reason instead
     target = f"{answer.target_tok_s_per_user:g} tok/s/user"
     gpus = count(deployment.config.gpus, "GPU")
-    prefill_price = ""
-    if answer.prefill_sku:
-        prefill_price = f", prefill on {answer.prefill_sku} at "
-        prefill_price += f"${answer.prefill_price_usd_per_hour:.2f}"
     return [
         heading(f"{answer.title}: {BEST[answer.objective.name]} at {target} or more"),
         paragraph(served(answer.scenario)),
@@ -58,7 +64,7 @@ def report(answer: Best) -> list[RenderableType]:
         pairs(
             [
                 *configuration_rows(deployment.config),
-                ("GPUs", f"{gpus} at ${answer.price_usd_per_hour:.2f} per GPU-hour{prefill_price}"),
+                ("GPUs", f"{gpus} at {price_of(answer)}"),
                 *objective_rows(answer),
                 *placement_rows(answer.placement),
             ]

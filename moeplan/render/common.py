@@ -57,6 +57,22 @@ def dollars(value: float | None) -> str:
     return DASH if value is None else f"{value:.4f}"
 
 
+def priced(prices: Sequence[tuple[str, str | None]]) -> str:
+    """Join prices with the set that each is of; one set of all is named once.
+
+    Examples
+    --------
+    >>> priced([("b200 at $1.73", "2026-07"), ("gb200 at $1.86", "2026-07")])
+    'b200 at $1.73, gb200 at $1.86 (prices of 2026-07)'
+    >>> priced([("b200 at $1.73", "2026-07"), ("gb200 at $9.00", None)])
+    'b200 at $1.73 (prices of 2026-07), gb200 at $9.00'
+    """
+    ends = [f" (prices of {name})" if name else "" for _, name in prices]
+    if len(set(ends)) == 1:
+        return ", ".join(text for text, _ in prices) + ends[0]
+    return ", ".join(text + end for (text, _), end in zip(prices, ends, strict=True))
+
+
 def times(value: float | None) -> str:
     """Write a ratio.
 

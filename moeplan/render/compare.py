@@ -13,7 +13,17 @@ from moeplan.answers.comparison import (
     ComparisonRow,
     Kind,
 )
-from moeplan.render.common import DASH, dollars, figure, heading, paragraph, served, table, times
+from moeplan.render.common import (
+    DASH,
+    dollars,
+    figure,
+    heading,
+    paragraph,
+    priced,
+    served,
+    table,
+    times,
+)
 from moeplan.render.curve import EXTRAPOLATED, notes
 
 if TYPE_CHECKING:
@@ -36,8 +46,14 @@ def report(comparison: Comparison) -> list[RenderableType]:
         if len(scenarios) == 1
         else "; ".join(f"{sku}: {text}" for sku, text in zip(comparison.skus, what, strict=True))
     )
-    prices = ", ".join(
-        f"{sku} at ${answers[sku].price_usd_per_hour:.2f} per GPU-hour" for sku in comparison.skus
+    prices = priced(
+        [
+            (
+                f"{sku} at ${answers[sku].price_usd_per_hour:.2f} per GPU-hour",
+                answers[sku].question.price_set,
+            )
+            for sku in comparison.skus
+        ]
     )
     return [
         heading(" against ".join(answers[sku].title for sku in comparison.skus)),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from moeplan.answers.best import Best, Curve
 from moeplan.answers.measured import hole_of
-from moeplan.render.best import BEST, CHANCES, budget_notes
+from moeplan.render.best import BEST, CHANCES, budget_notes, price_of
 from moeplan.render.common import (
     DASH,
     chance,
@@ -41,7 +41,7 @@ def report(curve: Curve) -> list[RenderableType]:
     )
     return [
         heading(f"{curve.rows[0].title}: {BEST[curve.rows[0].objective.name]} by tok/s/user"),
-        paragraph(served(curve.scenario)),
+        paragraph(f"{served(curve.scenario)}; at {price_of(curve.rows[0])}"),
         "",
         table(*columns, left=2, wrap=(1,), rows=[_cells(row) for row in curve.rows]),
         *[paragraph(note) for note in [*notes(curve.rows), *budget_notes(curve.rows[0])]],

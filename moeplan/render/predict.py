@@ -17,6 +17,7 @@ from moeplan.render.common import (
     paragraph,
     percent,
     plain,
+    priced,
     served,
     span,
     table,
@@ -53,12 +54,13 @@ PARTS = {
 def report(answer: PredictedDeployment) -> list[RenderableType]:
     """Lay out the prediction of one given configuration."""
     gpus = count(answer.config.gpus, "GPU")
+    price = f"{gpus} at ${answer.price_usd_per_hour:.2f} per GPU-hour"
     return [
         heading(f"{answer.title}: {served(answer.scenario)}"),
         pairs(
             [
                 *configuration_rows(answer.config),
-                ("GPUs", f"{gpus} at ${answer.price_usd_per_hour:.2f} per GPU-hour"),
+                ("GPUs", priced([(price, answer.question.price_set)])),
                 *placement_rows(answer.placement),
             ]
         ),

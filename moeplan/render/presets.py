@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from moeplan.catalogue import HardwarePreset, ModelPreset, Preset, TablePreset, bits_of
+from moeplan.catalogue import (
+    HardwarePreset,
+    ModelPreset,
+    Preset,
+    PricePreset,
+    TablePreset,
+    bits_of,
+)
 from moeplan.render.common import (
     configuration_label,
     count,
@@ -42,22 +49,26 @@ def list_report(entries: dict[str, list[dict[str, str]]]) -> list[RenderableType
 def preset_report(found: Preset, rows: int) -> list[RenderableType]:
     """Lay out one preset with its sources."""
     if isinstance(found, HardwarePreset):
-        return _hardware(found)
+        hardware = found.hardware
+        title = f"{hardware.name}: {hardware.title}, {hardware.generation}"
+        return _facts(title, "Per GPU; rates of links are one way.", found.facts)
+    if isinstance(found, PricePreset):
+        title = f"{found.prices.name}: {found.prices.title}"
+        return _facts(title, "Per GPU; assumptions, not quotes.", found.facts)
     if isinstance(found, ModelPreset):
         return _model(found)
     return _table(found, rows)
 
 
-def _hardware(found: HardwarePreset) -> list[RenderableType]:
+def _facts(title: str, note: str, facts: dict[str, Fact]) -> list[RenderableType]:
     """Figures in one table, sources below it: a source is longer than a column."""
-    hardware, facts = found.hardware, found.facts
     rows = [
         [name, _value(fact.value), fact.unit, fact.kind, fact.date.isoformat()]
         for name, fact in facts.items()
     ]
     parts: list[RenderableType] = [
-        heading(f"{hardware.name}: {hardware.title}, {hardware.generation}"),
-        paragraph("Per GPU; rates of links are one way."),
+        heading(title),
+        paragraph(note),
         table("Fact", "Value", "Unit", "Kind", "Date", rows=rows),
         "",
         heading("Sources"),

@@ -13,10 +13,11 @@ from costmodel.frontier import (
     steffen_slopes,
     why_unmeasured,
 )
-from presets import InputError, PublishedRow, published_rows
+from presets import InputError, PublishedRow, load_prices, published_rows
 from presets.files import DATA
 
-PRICES = {"gb200": 2.21, "b200": 1.95}
+PUBLISHED_AT = load_prices("2026-04").prices
+PRICES = {sku: PUBLISHED_AT[sku].value for sku in ("gb200", "b200")}
 
 
 def rows_of(sku: str) -> list[PublishedRow]:

@@ -292,7 +292,7 @@ def test_prefill_on_another_machine(plain: Calibration) -> None:
     assert "prefill on b200 before decode on gb200" in there.prediction.extrapolated_in
     assert on_b200.prediction.tpot_ms != pytest.approx(there.prediction.tpot_ms, rel=1e-3)
     gpus = USUAL.prefill_gpus, USUAL.decode_gpus
-    price = (1.95 * gpus[0] + 2.21 * gpus[1]) / sum(gpus)
+    price = (1.73 * gpus[0] + 1.86 * gpus[1]) / sum(gpus)
     assert there.prediction.usd_per_m_total_tokens == pytest.approx(
         price / (3600 * there.prediction.total_tok_s_per_gpu / 1e6)
     )

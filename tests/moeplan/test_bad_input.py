@@ -42,6 +42,8 @@ BAD = {
     "max-ttft": ([*BEST, "--max-ttft", "nan"], "--max-ttft"),
     "price": ([*BEST, "--price", "-1"], "--price"),
     "price too low": ([*BEST, "--price", "1e-9"], "--price"),
+    "prices of no set": ([*BEST, "--prices", "2026-05"], "--prices '2026-05'"),
+    "prices of an empty set": ([*BEST, "--prices", ""], "valid: 2026-04, 2026-07"),
     "price too high": ([*BEST, "--price", "1e12"], "--price"),
     "cluster": ([*BEST, "--cluster", "/none"], "/none: cannot be read"),
     "isl of no text": ([*BEST, "--isl", ""], "--isl: '' is not valid"),

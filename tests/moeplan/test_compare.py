@@ -32,7 +32,10 @@ def comparison() -> moeplan.Comparison:
         largest_batch=64,
         batch_ratio=2.0,
     )
-    return moeplan.compare(SKUS, [row.tok_s_per_user for row in iso_rows()], space=tiny)
+    published_at = moeplan.Options(prices="2026-04")
+    return moeplan.compare(
+        SKUS, [row.tok_s_per_user for row in iso_rows()], published_at, space=tiny
+    )
 
 
 @pytest.mark.parametrize("sku", SKUS)
@@ -74,6 +77,19 @@ def test_winner_is_the_cheapest(comparison: moeplan.Comparison) -> None:
     assert by_target[125.0].ratio.measured_cost == pytest.approx(3.87, abs=0.005)
 
 
+def test_published_costs_are_at_the_prices_of_april(command: Command) -> None:
+    """At 25 the published table has 0.0435 and 0.0441, at 125 it has 0.1486 and 0.5755."""
+    asked = ("compare", "gb200", "b200", "--targets", "25,125", "--prices", "2026-04")
+    low, high = command(*asked, "--json").json["rows"]
+    for row, gb200, b200 in ((low, 0.0435, 0.0441), (high, 0.1486, 0.5755)):
+        for sku, cost in (("gb200", gb200), ("b200", b200)):
+            found = row[sku]["measured"]["usd_per_m_total_tokens"]
+            assert found == pytest.approx(cost, abs=max(0.5e-4, 2e-4 * cost))
+    assert high["ratio"]["measured_cost"] == pytest.approx(3.87, abs=0.005)
+    header = " ".join(command(*asked).out.split())
+    assert "gb200 at $2.21 per GPU-hour, b200 at $1.95 per GPU-hour (prices of 2026-04)" in header
+
+
 def test_lines_have_equal_keys(comparison: moeplan.Comparison) -> None:
     table = comparison.to_rows()
     assert len({tuple(line) for line in table}) == 1
@@ -82,7 +98,7 @@ def test_lines_have_equal_keys(comparison: moeplan.Comparison) -> None:
 
 
 def test_a_price_of_one_machine_changes_that_machine_only(space: Space) -> None:
-    options = {"gb200": moeplan.Options(price=4.42), "b200": moeplan.Options()}
+    options = {"gb200": moeplan.Options(price=3.72), "b200": moeplan.Options()}
     row = moeplan.compare(SKUS, [75.0], options, space=space).rows[0]
     plain = moeplan.compare(SKUS, [75.0], space=space).rows[0]
     dear, cheap = (row.to_json()["gb200"]["measured"] for row in (row, plain))

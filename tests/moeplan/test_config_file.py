@@ -93,6 +93,34 @@ def test_another_machine_of_prefill_drops_its_price(command: Command, file: Path
     assert run.json["question"]["price_usd_per_hour"] == 3.0
 
 
+def test_a_set_of_prices_comes_from_the_file_and_goes_with_another_machine(
+    command: Command, tmp_path: Path
+) -> None:
+    april = moeplan.predict("gb200", changed(), moeplan.Options(prices="2026-04"))
+    file = saved(tmp_path / "april.json", april.to_json())
+    asked = ("predict", "--config", str(file))
+    assert "at $2.21 per GPU-hour (prices of 2026-04)" in command(*asked).out
+    question = command(*asked, "--sku", "gb300", "--json").json["question"]
+    assert (question["prices"], question["price_usd_per_hour"]) == ("2026-04", 2.652)
+    run = command(*asked, "--prices", "2026-07", "--json")
+    assert run.err == "Note: prices 2026-07 was given and wins over 2026-04 of the file.\n"
+    assert run.json["question"]["price_usd_per_hour"] == 1.86
+    again = moeplan.PredictedDeployment.model_validate(april.to_json())
+    assert again.question.to_json() == april.question.to_json()
+
+
+def test_a_set_of_prices_wins_over_prices_of_the_file(command: Command, file: Path) -> None:
+    assert json.loads(file.read_text())["question"]["prices"] is None
+    run = command("predict", "--config", str(file), "--prices", "2026-04", "--json")
+    assert run.err.splitlines() == [
+        "Note: prices 2026-04 was given and wins over price 3.0 of the file.",
+        "Note: prices 2026-04 was given and wins over prefill_price 1.5 of the file.",
+    ]
+    question = run.json["question"]
+    assert question["price_usd_per_hour"] == 2.21
+    assert question["prefill_price_usd_per_hour"] == 1.95
+
+
 def test_another_cluster_is_named_and_wins(command: Command, tmp_path: Path) -> None:
     options = moeplan.Options(cluster=moeplan.ClusterSpec(sku="gb200", gpus=36), price=3.0)
     file = saved(tmp_path / "a.json", moeplan.predict(None, changed(), options).to_json())

@@ -129,7 +129,8 @@ def test_an_answer_says_all_that_was_asked(best_of: BestOf) -> None:
     keys = [option.key for _, option, _ in entries()]
     assert list(question) == ["sku", *keys]
     usual = {option.key: default for _, option, default in entries()}
-    asked = {"precision": "fp4", "price_usd_per_hour": 2.21, "calibration": "shipped"}
+    asked = {"precision": "fp4", "price_usd_per_hour": 1.86, "calibration": "shipped"}
+    asked["prices"] = "2026-07"
     assert question == usual | asked | {"sku": "gb200"}
 
 
@@ -159,7 +160,8 @@ def test_infeasible_in_words(command: Command) -> None:
 
 
 def test_compare(space: Space) -> None:
-    content = moeplan.compare(["gb200", "b200"], [75.0, 300.0], space=space).to_json()
+    published_at = moeplan.Options(prices="2026-04")
+    content = moeplan.compare(["gb200", "b200"], [75.0, 300.0], published_at, space=space).to_json()
     assert list(content) == ["rows", "questions", "refused", "version"]
     assert content["questions"]["b200"]["price_usd_per_hour"] == 1.95
     assert content["questions"]["gb200"]["sku"] == "gb200"

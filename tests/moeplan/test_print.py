@@ -135,7 +135,8 @@ def test_best(best_of: BestOf, capsys: pytest.CaptureFixture[str]) -> None:
         "Runners-up",
         "Search: OPTIMAL, gap 0.0 %",
         "941.1",
-        "0.5755",
+        "0.5106",
+        "at $1.73 per GPU-hour (prices of 2026-07)",
     ):
         assert part in text
 

@@ -172,7 +172,7 @@ def test_whole_domains_are_charged(scenario: Scenario, calibration: Calibration)
     assert bill.charged == 72
     assert free.prediction is not None
     assert owned.prediction is not None
-    charged = 72 / bill.replicas * 2.21
+    charged = 72 / bill.replicas * 1.86
     throughput = owned.prediction.total_tok_s_per_gpu * owned.configuration.gpus
     assert owned.prediction.usd_per_m_total_tokens == pytest.approx(
         charged / (3600 * throughput / 1e6)

@@ -62,12 +62,12 @@ def test_the_name_is_that_of_the_file(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "domain", "node", "nvlink", "nic", "hbm", "hbm_rate", "price", "power"),
     [
-        ("h100", 8, 8, 450, 50, 80, 3350, 1.30, 1730),
-        ("h200", 8, 8, 450, 50, 141, 4800, 1.41, 1730),
-        ("b200", 8, 8, 900, 50, 180, 8000, 1.95, 2170),
-        ("b300", 8, 8, 900, 100, 268, 8000, 2.34, 2170),
-        ("gb200", 72, 4, 900, 50, 192, 8000, 2.21, 2100),
-        ("gb300", 72, 4, 900, 100, 288, 8000, 2.652, 2100),
+        ("h100", 8, 8, 450, 50, 80, 3350, 1.17, 1730),
+        ("h200", 8, 8, 450, 50, 141, 4800, 1.22, 1730),
+        ("b200", 8, 8, 900, 50, 180, 8000, 1.73, 2170),
+        ("b300", 8, 8, 900, 100, 268, 8000, 2.26, 2170),
+        ("gb200", 72, 4, 900, 50, 192, 8000, 1.86, 2100),
+        ("gb300", 72, 4, 900, 100, 288, 8000, 2.31, 2100),
     ],
 )
 def test_figures_are_those_of_the_sources(
@@ -124,7 +124,7 @@ def test_b200_records_what_other_sources_say() -> None:
     assert [other.value for other in machine.hbm_rate.alternatives] == [7.7e12]
     assert [other.value for other in machine.hbm_bytes.alternatives] == [180 * 2**30]
     prices = [other.value for other in machine.price_usd_per_hour.alternatives]
-    assert prices == [2.34, 2.90, 1.73, 2.07, 2.60]
+    assert prices == [2.07, 3.70]
 
 
 def test_an_unknown_machine_is_named_with_the_closest() -> None:

@@ -16,6 +16,7 @@ from presets import (
     engine_settings_rows,
     iso_rows,
     load_columns,
+    load_prices,
     measurement_sources,
     published_rows,
     read_measured_rows,
@@ -90,7 +91,7 @@ def test_published_interactivity_is_that_of_the_tpot() -> None:
 
 
 def test_published_cost_is_that_of_the_price() -> None:
-    price = {"gb200": 2.21, "b200": 1.95}
+    price = {sku: fact.value for sku, fact in load_prices("2026-04").prices.items()}
     for row in published_rows():
         cost = price[row.sku] / (3600 * row.total_tok_s_per_gpu / 1e6)
         assert row.usd_per_m_total_tokens == pytest.approx(cost, rel=0.01, abs=0.0051)
