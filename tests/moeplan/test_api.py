@@ -34,7 +34,8 @@ def test_the_same_question_has_the_same_answer(best_of: BestOf, space: Space) ->
 
 def test_a_dearer_gpu_changes_the_cost_alone(best_of: BestOf, space: Space) -> None:
     plain = best_of("b200", 75.0)
-    dear = moeplan.best("b200", 75.0, moeplan.Options(price=3.90), space=space)
+    price = 2 * plain.price_usd_per_hour
+    dear = moeplan.best("b200", 75.0, moeplan.Options(price=price), space=space)
     assert dear.config == plain.config
     assert dear.prediction is not None
     assert plain.prediction is not None
