@@ -20,10 +20,11 @@ from costmodel.inputs import (
     stack,
 )
 from costmodel.memory import batch_limit, prefill_limit
+from costmodel.network import Benchmark, Fleet, Network
 from costmodel.prefill import prefill_worker
 from costmodel.results import Case, Configuration, Scenario
 from costmodel.runs import has_trtllm_experts, measured_frontends
-from costmodel.serving import Benchmark, Fleet, Network, serve
+from costmodel.serving import serve
 from costmodel.workload import Workload
 from presets import ClusterSpec, Model, ServingRow, default_cluster, load_hardware, load_model
 from presets.files import validated

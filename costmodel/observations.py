@@ -11,7 +11,7 @@ import numpy as np
 from costmodel.calibration import Calibration
 from costmodel.deployments import Deployments, run
 from costmodel.inputs import FloatArray
-from costmodel.serving import Benchmark
+from costmodel.network import Benchmark
 from costmodel.workload import acceptance_length
 from presets import ServingRow
 

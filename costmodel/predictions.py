@@ -15,8 +15,8 @@ from costmodel.economics import usd_per_m_tokens
 from costmodel.engine_rules import check_engine_rules
 from costmodel.inputs import FloatArray
 from costmodel.intervals import extrapolations, interval_class, interval_widths
+from costmodel.network import Benchmark
 from costmodel.results import Case, Configuration, Predicted, Prediction, Scenario
-from costmodel.serving import Benchmark
 from presets import ClusterSpec
 
 

@@ -16,9 +16,10 @@ from costmodel.collectives import all_reduce_time, nic_copies, ranks_hit
 from costmodel.decode import decode_step
 from costmodel.deployments import deployments_of, memory_limit, network_of, run
 from costmodel.inputs import FloatArray, PathArrays
+from costmodel.network import Network, Steady, ranks
 from costmodel.prefill import hand_over_bytes
 from costmodel.results import Case
-from costmodel.serving import Network, Steady, batch_met, ranks
+from costmodel.serving import batch_met
 from presets import ClusterSpec
 from topology import group_table
 

@@ -12,6 +12,7 @@ from costmodel.calibration import Calibration
 from costmodel.deployments import case_of, deployments_of, run
 from costmodel.inputs import FloatArray
 from costmodel.intervals import half_widths
+from costmodel.network import Benchmark
 from costmodel.observations import (
     compared,
     configuration_key,
@@ -20,7 +21,6 @@ from costmodel.observations import (
 )
 from costmodel.predictions import breakdowns
 from costmodel.results import Case, Configuration
-from costmodel.serving import Benchmark
 from presets import InputError, PublishedRow, ServingRow
 
 FIGURES = ("tpot", "ttft", "ttft_median", "throughput", "iteration")

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from costmodel.inputs import BoolArray, FloatArray, IntArray
+from costmodel.network import Benchmark, Fleet
 from costmodel.prefill import Prefill
 from costmodel.results import Configuration
-from costmodel.serving import MOST_LOAD, Benchmark, Fleet, benchmark, join_prefill
+from costmodel.serving import MOST_LOAD, benchmark, join_prefill
 from optimizer.columns import (
     Columns,
     all_columns,

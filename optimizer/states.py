@@ -24,9 +24,10 @@ from costmodel.inputs import (
     take,
 )
 from costmodel.memory import batch_limit
+from costmodel.network import DecodeRate
 from costmodel.results import Scenario
 from costmodel.runs import has_trtllm_experts
-from costmodel.serving import DecodeRate, decode_rate
+from costmodel.serving import decode_rate
 from costmodel.step_time import StepTime
 from costmodel.workload import Workload
 from optimizer.confidence import promise_of

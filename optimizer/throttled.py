@@ -15,17 +15,9 @@ import numpy as np
 
 from costmodel.calibration import Calibration
 from costmodel.inputs import BoolArray, FloatArray, IntArray, take
+from costmodel.network import Benchmark, Fleet, Network
 from costmodel.root import WIDTH
-from costmodel.serving import (
-    MOST_LOAD,
-    SMALLEST,
-    Benchmark,
-    Fleet,
-    Network,
-    benchmark_of,
-    fullest,
-    serve,
-)
+from costmodel.serving import MOST_LOAD, SMALLEST, benchmark_of, fullest, serve
 from costmodel.workload import Workload
 from optimizer.columns import Columns, join_columns, take_columns
 from optimizer.prefill import PrefillOptions

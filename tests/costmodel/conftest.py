@@ -10,8 +10,8 @@ import pytest
 from costmodel.calibration import Calibration, calibration_of, constants_of, load_calibration
 from costmodel.deployments import case_of, deployments_of, run
 from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
+from costmodel.network import Fleet, Network
 from costmodel.prefill import Prefill
-from costmodel.serving import Fleet, Network
 from costmodel.workload import Workload
 from presets import ServingRow
 

@@ -9,16 +9,13 @@ from hypothesis import strategies as st
 
 from costmodel.calibration import Calibration
 from costmodel.inputs import FloatArray, WorkerArrays
+from costmodel.network import Benchmark, Fleet, Network, ranks
 from costmodel.root import WIDTH
 from costmodel.serving import (
     MOST_LOAD,
-    Benchmark,
-    Fleet,
-    Network,
     batch_met,
     decode_rate,
     prefill_wait,
-    ranks,
     serve,
     share_of_slots,
     steady_state,

@@ -12,9 +12,10 @@ import optimizer.search
 from costmodel.calibration import Calibration
 from costmodel.deployments import deployments_of, network_of
 from costmodel.inputs import FloatArray, IntArray
+from costmodel.network import Network
 from costmodel.predictions import predict
 from costmodel.results import Case, Configuration, Predicted, Scenario
-from costmodel.serving import MOST_LOAD, Network, steady_state
+from costmodel.serving import MOST_LOAD, steady_state
 from optimizer import Limits, Objective, Problem, Space, allowed_shapes, best, curve
 from optimizer.entries import Entries, joined
 from optimizer.exact import Choice

@@ -1,0 +1,106 @@
+"""What a closed queueing network is made of: a fleet, its workers, and what they do."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from costmodel.calibration import Calibration
+from costmodel.inputs import (
+    FloatArray,
+    IntArray,
+    MachineArrays,
+    ModelArrays,
+    PathArrays,
+    WorkerArrays,
+    take,
+)
+from costmodel.prefill import Prefill
+from costmodel.step_time import StepTime
+from costmodel.workload import Workload
+
+
+class Fleet(NamedTuple):
+    """How many workers of each role; arrays broadcast."""
+
+    prefill_workers: FloatArray
+    prefill_gpus_per_worker: FloatArray
+    decode_workers: FloatArray
+    frontends: FloatArray  # that route requests, each for itself
+
+    def gpus(self, workers: WorkerArrays) -> FloatArray:
+        """All GPUs of the deployment."""
+        decode = self.decode_workers * workers.gpus
+        return np.asarray(self.prefill_workers * self.prefill_gpus_per_worker + decode)
+
+
+class Network(NamedTuple):
+    """All that the closed network needs to know of some deployments."""
+
+    machine: MachineArrays
+    model: ModelArrays
+    workers: WorkerArrays
+    paths: PathArrays
+    prefill: Prefill
+    fleet: Fleet
+    workload: Workload
+    calibration: Calibration
+
+    def take(self, index: IntArray) -> Network:
+        """Keep the chosen deployments."""
+        return Network(
+            take(self.machine, index),
+            take(self.model, index),
+            take(self.workers, index),
+            take(self.paths, index),
+            take(self.prefill, index),
+            take(self.fleet, index),
+            take(self.workload, index),
+            self.calibration,
+        )
+
+
+class DecodeRate(NamedTuple):
+    """What one decode worker does with a given batch in flight; shapes broadcast."""
+
+    requests: FloatArray  # in flight, per rank (dp) or worker (tp)
+    in_flight: FloatArray  # on the whole worker
+    step: StepTime
+    tpot: FloatArray  # median over requests [s]
+    decode_seconds: FloatArray  # of one request, mean [s]
+    request_rate: FloatArray  # of the worker [1/s]
+    nic_load: FloatArray  # share of its NICs' rate that hand-over and collectives use [1]
+
+
+class Steady(NamedTuple):
+    """The network in steady state with a given batch in flight; shapes broadcast."""
+
+    decode: DecodeRate
+    request_rate: FloatArray  # of the deployment [1/s]
+    prefill_load: FloatArray  # share of the prefill capacity in use [1]
+    prefill_seconds: FloatArray  # from arrival until a decode slot is asked for [s]
+    users: FloatArray  # requests in the system that keep this batch in flight
+
+    @property
+    def load(self) -> FloatArray:
+        """Share in use of what brings requests to decode: prefill or the NICs of decode [1]."""
+        return np.maximum(self.prefill_load, self.decode.nic_load)
+
+
+class Benchmark(NamedTuple):
+    """What a benchmark of the deployment would print; shapes broadcast."""
+
+    steady: Steady
+    tpot_median: FloatArray  # [s]
+    tpot_mean: FloatArray  # [s]
+    ttft_median: FloatArray  # [s]
+    ttft_other_median: FloatArray  # that another run may show; equal where there is one mode [s]
+    ttft_mean: FloatArray  # [s]
+    request_rate: FloatArray  # ramp-up and ramp-down included [1/s]
+    total_tok_s_per_gpu: FloatArray  # [token/s]
+
+
+def ranks(workers: WorkerArrays) -> FloatArray:
+    """Ranks that batch requests of their own: all GPUs under dp, one group under tp."""
+    return np.where(workers.attention_dp, workers.gpus, 1.0)
