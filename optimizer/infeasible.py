@@ -41,7 +41,18 @@ def find_infeasibility(problem: Problem) -> Infeasibility:
     problem : Problem
         Whose limits nothing in the space meets.
     """
-    relaxed = _Relaxed(problem)
+    return find_infeasibilities(problem, [problem.limits.target])[0]
+
+
+def find_infeasibilities(problem: Problem, targets: Sequence[float]) -> list[Infeasibility]:
+    """Find as `find_infeasibility` does for each of several targets that nothing meets."""
+    seen: dict[tuple[Limits, float], Lattice] = {}
+    met: dict[Limits, bool] = {}
+    return [_infeasibility(_Relaxed(problem.at(target), seen, met)) for target in targets]
+
+
+def _infeasibility(relaxed: _Relaxed) -> Infeasibility:
+    problem = relaxed.problem
     asked = relaxed.asked()
     sets = (chosen for size in range(1, len(asked)) for chosen in combinations(asked, size))
     # That all together are not met is what the search has found.
@@ -73,11 +84,16 @@ def find_infeasibility(problem: Problem) -> Infeasibility:
 
 
 class _Relaxed:
-    """The problem with some of its limits; what was evaluated once is kept."""
+    """The problem with some of its limits; what was evaluated once is kept, for any target."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        seen: dict[tuple[Limits, float], Lattice],
+        met: dict[Limits, bool],
+    ) -> None:
         self.problem, self.limits = problem, problem.limits
-        self.seen: dict[tuple[Limits, float], Lattice] = {}
+        self.seen, self.met = seen, met
 
     def asked(self) -> dict[LimitName, float]:
         """Limits that are set, with their values."""
@@ -91,14 +107,15 @@ class _Relaxed:
         return {name: float(value) for name, value in values.items() if value is not None}
 
     def lattice(
-        self, kept: Sequence[LimitName], users: int | None = None, ttft: float | None = None
+        self, kept: Sequence[LimitName], users: int | None = None, slowest: float = 0.0
     ) -> Lattice:
-        """Evaluate the space with the kept limits alone; `users` and `ttft` replace theirs."""
+        """Evaluate the space with the kept limits alone; `users` replace theirs."""
         limits = self.kept_limits(kept)
-        users, ttft = users or limits.concurrency, ttft or limits.max_ttft
-        key = replace(limits, concurrency=users, max_ttft=ttft), self.slowest(kept)
+        users = users or limits.concurrency
+        # Its target is not looked at.
+        key = replace(limits, concurrency=users, target=SLOWEST), slowest
         if key not in self.seen:
-            self.seen[key] = evaluate(self.problem.within(key[0]), key[1])
+            self.seen[key] = evaluate(self.problem.within(key[0]), slowest)
         return self.seen[key]
 
     def kept_limits(self, kept: Sequence[LimitName]) -> Limits:
@@ -122,15 +139,13 @@ class _Relaxed:
         """Users that wait least and are served fastest: those asked for, else one alone [1]."""
         return None if "concurrency" in kept else 1
 
-    def meeting(
-        self, kept: Sequence[LimitName], users: int | None = None, ttft: float | None = None
-    ) -> Entries:
+    def meeting(self, kept: Sequence[LimitName], users: int | None = None) -> Entries:
         """Deployments that meet the kept limits, as far as they can be best.
 
         Without users those with full slots and those that prefill throttles. Without a budget there
         are always enough replicas to serve a rate.
         """
-        lattice = self.lattice(kept, users, ttft)
+        lattice = self.lattice(kept, users)
         entries = joined([lattice.front, lattice.throttled])
         if "target" in kept:
             entries = entries.take(entries.speed >= self.limits.target)
@@ -149,6 +164,8 @@ class _Relaxed:
     def works(self, name: LimitName, value: float) -> bool:
         """Try what a limit would have to be, with all others kept: whether a search finds any."""
         problem, limits = self.problem, self.limits
+        if name == "target":
+            return self.reaches(value)
         if name == "rate":
             problem = replace(problem, objective=replace(problem.objective, rate=value))
         elif name == "max_gpus":
@@ -156,11 +173,16 @@ class _Relaxed:
             problem = enlarged(problem, int(value))
         elif name == "concurrency":
             limits = replace(limits, concurrency=int(value))
-        elif name == "max_ttft":
-            limits = replace(limits, max_ttft=value)
         else:
-            limits = replace(limits, target=value)
+            limits = replace(limits, max_ttft=value)
         return is_met(problem.within(limits))
+
+    def reaches(self, target: float) -> bool:
+        """Whether a search finds anything at another target [token/s]."""
+        limits = replace(self.limits, target=target)
+        if limits not in self.met:
+            self.met[limits] = is_met(self.problem.within(limits))
+        return self.met[limits]
 
     def needed(self, name: LimitName) -> float | None:
         """Find what a limit would have to be, all others kept; None: nothing does."""
@@ -184,8 +206,7 @@ class _Relaxed:
             entries = self.meeting(others, self.fewest_users(others))
             return float(entries.speed.max()) if len(entries) else None
         full = float(self.meeting(others).speed.max(initial=SLOWEST))
-        works = partial(self.works, "target")
-        return self.nearest(works, full * (1.0 - EXACT), self.limits.target, TARGET_STEP)
+        return self.nearest(self.reaches, full * (1.0 - EXACT), self.limits.target, TARGET_STEP)
 
     def highest_rate(self, others: Sequence[LimitName]) -> float | None:
         """Highest rate that replicas within the budget serve [1/s]."""
@@ -207,7 +228,7 @@ class _Relaxed:
         if rate is not None:
             kept = self.problem.within(self.kept_limits(others))
             return fewest_gpus(kept, rate, self.slowest(others))
-        free = _Relaxed(replace(self.problem, objective=Objective("throughput")))
+        free = _Relaxed(replace(self.problem, objective=Objective("throughput")), {}, {})
         gpus = free.meeting(others, self.fewest_users(others)).gpus
         return float(gpus.min()) if len(gpus) else None
 
@@ -220,7 +241,7 @@ class _Relaxed:
         if "rate" in others:
             works = partial(self.works, "max_ttft")
             return self.nearest(works, LONGEST, asked, TTFT_STEP)
-        lattice = self.lattice(others, self.fewest_users(others))
+        lattice = self.lattice(others, self.fewest_users(others), self.slowest(others))
         shortest = float(lattice.shortest_ttft.min(initial=math.inf))
         return shortest if math.isfinite(shortest) else None
 

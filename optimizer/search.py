@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from costmodel.predictions import predict
 from optimizer.answer import Answer
-from optimizer.infeasible import find_infeasibility
+from optimizer.infeasible import find_infeasibilities
 from optimizer.lattice import configuration_of, evaluate
 from optimizer.problem import Problem
 from optimizer.ranking import ranking_of
@@ -57,8 +57,8 @@ def curve(problem: Problem, targets: Sequence[float]) -> list[Answer]:
     )
     predicted = dict(zip(keys, predictions, strict=True))
     answers = [each.answer([predicted[key] for key in each.keys], started) for each in found]
-    return [each if each.winner else _with_reason(each) for each in answers]
-
-
-def _with_reason(answer: Answer) -> Answer:
-    return replace(answer, infeasibility=find_infeasibility(answer.problem))
+    missed = [place for place, each in enumerate(answers) if not each.winner]
+    reasons = find_infeasibilities(problem, [targets[place] for place in missed])
+    for place, reason in zip(missed, reasons, strict=True):
+        answers[place] = replace(answers[place], infeasibility=reason)
+    return answers
