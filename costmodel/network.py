@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +21,7 @@ from costmodel.inputs import (
 )
 from costmodel.prefill import Prefill
 from costmodel.step_time import StepTime
+from costmodel.waiting import Median
 from costmodel.workload import Workload
 
 
@@ -88,17 +92,31 @@ class Steady(NamedTuple):
         return np.maximum(self.prefill_load, self.decode.nic_load)
 
 
-class Benchmark(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Benchmark:
     """What a benchmark of the deployment would print; shapes broadcast."""
 
     steady: Steady
     tpot_median: FloatArray  # [s]
     tpot_mean: FloatArray  # [s]
-    ttft_median: FloatArray  # [s]
-    ttft_other_median: FloatArray  # that another run may show; equal where there is one mode [s]
     ttft_mean: FloatArray  # [s]
     request_rate: FloatArray  # ramp-up and ramp-down included [1/s]
     total_tok_s_per_gpu: FloatArray  # [token/s]
+    median_wait: Callable[[], Median]  # for a slot; a search never asks, so it is not at hand
+
+    @cached_property
+    def _wait(self) -> Median:
+        return self.median_wait()
+
+    @property
+    def ttft_median(self) -> FloatArray:
+        """Median time to first token [s]."""
+        return self.steady.prefill_seconds + self._wait.value
+
+    @property
+    def ttft_other_median(self) -> FloatArray:
+        """Median that another run may show; equal where there is one mode [s]."""
+        return self.steady.prefill_seconds + self._wait.other
 
 
 def ranks(workers: WorkerArrays) -> FloatArray:

@@ -26,7 +26,7 @@ from costmodel.network import Benchmark, DecodeRate, Fleet, Network, Steady, ran
 from costmodel.prefill import Prefill, hand_over_bytes
 from costmodel.root import last_below
 from costmodel.step_time import StepTime
-from costmodel.waiting import median_wait, normal_probability, wave_width
+from costmodel.waiting import Median, median_wait, normal_probability, wave_width
 from costmodel.workload import Workload, acceptance_length, mean_over_median
 
 SMALLEST = 1e-18
@@ -318,24 +318,26 @@ def benchmark(
     )
     ttft = steady.prefill_seconds + slot_wait
     capacity = fleet.prefill_workers * prefill.capacity
-    width = wave_width(decode_seconds, concurrency / capacity, mtp_depth, calibration)
-    deviation = np.sqrt(routing_variance(decoding / fleet.decode_workers, fleet)) / slots
-    median = median_wait(slot_wait, decode_seconds, width, deviation)
     first_round = np.maximum(concurrency / (2.0 * capacity) - (ttft - prefill.latency), 0.0)
     ttft_mean = ttft + first_round / rounds
     mean = mean_over_median(mtp_depth, calibration)
     cycle = ttft_mean + decode_seconds
     request_rate = (1.0 - 1.0 / (2.0 * rounds)) * concurrency / cycle
     tokens = workload.input_tokens + workload.output_tokens
+
+    def median() -> Median:
+        width = wave_width(decode_seconds, concurrency / capacity, mtp_depth, calibration)
+        deviation = np.sqrt(routing_variance(decoding / fleet.decode_workers, fleet)) / slots
+        return median_wait(slot_wait, decode_seconds, width, deviation)
+
     return Benchmark(
         steady=steady,
         tpot_median=steady.decode.tpot,
         tpot_mean=steady.decode.tpot * mean,
-        ttft_median=steady.prefill_seconds + median.value,
-        ttft_other_median=steady.prefill_seconds + median.other,
         ttft_mean=ttft_mean,
         request_rate=request_rate,
         total_tok_s_per_gpu=request_rate * tokens / gpus,
+        median_wait=median,
     )
 
 
