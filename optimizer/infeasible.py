@@ -19,6 +19,7 @@ from optimizer.objective import Objective
 from optimizer.problem import Limits, Problem
 from optimizer.ranking import is_met
 from optimizer.slowed import slowed
+from optimizer.states import decode_states
 from optimizer.value import request_tokens, serves
 
 TTFT_STEP, TARGET_STEP = 1.005, 1.005
@@ -66,7 +67,7 @@ def _infeasibility(relaxed: _Relaxed) -> Infeasibility:
         )
         for name in names
     )
-    states = relaxed.lattice(()).states
+    states = decode_states(problem.within(relaxed.kept_limits(())))
     fastest = int(np.argmax(states.speed))
     step_parts = states.step_of(fastest, problem.calibration).parts
     parts = {name: float(seconds) for name, seconds in step_parts.items()}
@@ -106,16 +107,14 @@ class _Relaxed:
         }
         return {name: float(value) for name, value in values.items() if value is not None}
 
-    def lattice(
-        self, kept: Sequence[LimitName], users: int | None = None, slowest: float = 0.0
-    ) -> Lattice:
+    def lattice(self, kept: Sequence[LimitName], users: int | None = None) -> Lattice:
         """Evaluate the space with the kept limits alone; `users` replace theirs."""
         limits = self.kept_limits(kept)
         users = users or limits.concurrency
-        # Its target is not looked at.
-        key = replace(limits, concurrency=users, target=SLOWEST), slowest
+        # Of the target no more is looked at than whether it is kept.
+        key = replace(limits, concurrency=users, target=SLOWEST), self.slowest(kept)
         if key not in self.seen:
-            self.seen[key] = evaluate(self.problem.within(key[0]), slowest)
+            self.seen[key] = evaluate(self.problem.within(key[0]), key[1])
         return self.seen[key]
 
     def kept_limits(self, kept: Sequence[LimitName]) -> Limits:
@@ -241,7 +240,7 @@ class _Relaxed:
         if "rate" in others:
             works = partial(self.works, "max_ttft")
             return self.nearest(works, LONGEST, asked, TTFT_STEP)
-        lattice = self.lattice(others, self.fewest_users(others), self.slowest(others))
+        lattice = self.lattice(others, self.fewest_users(others))
         shortest = float(lattice.shortest_ttft.min(initial=math.inf))
         return shortest if math.isfinite(shortest) else None
 

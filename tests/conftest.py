@@ -2,9 +2,22 @@
 
 Hypothesis draws the same cases in every run, so that a check is green or red for the code and not
 for the draw. `pytest --hypothesis-profile=default` draws new ones.
+
+Tests marked `many_cases` run lines that other tests run too, over and over: to count them would
+make these tests take half as long again. Where it is asked which test runs which line
+(`--cov-context`), they are counted as all others are.
 """
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--cov-context", default=None):
+        return
+    for item in items:
+        if item.get_closest_marker("many_cases"):
+            item.add_marker("no_cover")

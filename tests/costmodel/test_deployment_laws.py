@@ -9,6 +9,8 @@ from costmodel.predictions import predict
 from costmodel.results import Configuration, Prediction, Scenario
 from presets import InputError, default_cluster, load_model
 
+pytestmark = pytest.mark.many_cases
+
 law = settings(max_examples=25, deadline=None)
 SOLVED = 1.0 - 1e-6
 """The batch in flight is solved for to some 1e-7."""

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from tests.costmodel.drawn import Drawn, workers
 from tests.costmodel.scalar_step import Worker, step
 
+pytestmark = pytest.mark.many_cases
+
 
 @settings(max_examples=400, deadline=None)
 @given(workers(spread=1.25), st.floats(0.0, 3.3))

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from tests.costmodel.drawn import Drawn, workers
 
+pytestmark = pytest.mark.many_cases
+
 ROUNDING = 1.0 - 1e-12
 BATCHES = np.unique(np.geomspace(1, 4096, 600).round())
 """Every small batch, and large ones closely. [1]"""

@@ -10,6 +10,8 @@ import pytest
 
 from tests.golden.figures import ANSWERS, PREDICTIONS, Row, answers, predictions, text
 
+pytestmark = pytest.mark.many_cases
+
 ROUNDING = 6e-6
 """Relative difference that writing six digits alone can make. [1]"""
 

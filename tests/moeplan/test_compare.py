@@ -240,7 +240,7 @@ def test_a_machine_that_refuses_is_named_and_the_others_compared(command: Comman
 
 def test_five_machines_fit_the_page(command: Command) -> None:
     skus = ("gb200", "b200", "h200", "b300", "gb300")
-    run = command("compare", *skus, "--targets", "1500", "--price", "2")
+    run = command("compare", *skus, "--targets", "1500", "--price", "2", "--max-gpus", "16")
     assert run.status == 1
     run = command("compare", *skus, "--targets", "60,1500", "--max-gpus", "16")
     assert max(map(len, run.out.splitlines())) <= output.PLAIN_WIDTH

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 import optimizer.exact
 from optimizer.exact import LARGEST, Candidates, _solve, choose, undominated
 
+pytestmark = pytest.mark.many_cases
+
 Row = tuple[int, int, int]
 
 

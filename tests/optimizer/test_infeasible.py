@@ -15,6 +15,8 @@ from optimizer.answer import rounded
 from presets import default_cluster
 from tests.samples import reason_of
 
+pytestmark = pytest.mark.many_cases
+
 
 @pytest.mark.parametrize("sku", ["gb200", "b200"])
 def test_a_target_out_of_reach_names_the_step_and_its_largest_part(

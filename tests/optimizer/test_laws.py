@@ -18,6 +18,8 @@ from optimizer.objective import ObjectiveName
 from optimizer.states import decode_states
 from presets import ClusterSpec, default_cluster, load_model
 
+pytestmark = pytest.mark.many_cases
+
 WHOLE_USERS = 1e-4
 """Users are whole: rounding their number up moves a throughput by some 1e-6 of it."""
 

@@ -22,6 +22,8 @@ from optimizer.robustness.retune import fleet_of, retuning_of, with_settings
 from optimizer.space import batch_grid
 from presets import default_cluster
 
+pytestmark = pytest.mark.many_cases
+
 GB200 = default_cluster("gb200", 72)
 SMALL = Space(
     prefill_workers=(1, 2, 4),

@@ -13,6 +13,8 @@ from optimizer import Limits, Problem, Space, best
 from optimizer.robustness.retune import fleet_of, retuning_of, with_settings
 from presets import default_cluster
 
+pytestmark = pytest.mark.many_cases
+
 GB200 = default_cluster("gb200", 72)
 SHAPES: list[tuple[int, int, int, int, Literal["tp", "dp"], int, int]] = [
     (2, 1, 32, 32, "dp", 2, 0),

@@ -20,6 +20,8 @@ from optimizer.space import shape_of
 from optimizer.worth import worth_of
 from presets import InputError, default_cluster, load_model, serving_rows
 
+pytestmark = pytest.mark.many_cases
+
 SCENARIO = Scenario(model=load_model("deepseek-r1-0528"))
 SPACE = Space(
     prefill_workers=(1, 2, 3),

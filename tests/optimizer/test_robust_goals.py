@@ -18,6 +18,8 @@ from optimizer.robustness.trials import Trials, try_draws
 from optimizer.worth import worth_of
 from presets import ClusterSpec, InputError, default_cluster, load_model
 
+pytestmark = pytest.mark.many_cases
+
 SCENARIO = Scenario(model=load_model("deepseek-r1-0528"))
 SPACE = Space(
     prefill_workers=(1, 2, 3),

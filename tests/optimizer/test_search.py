@@ -24,6 +24,8 @@ from optimizer.space import batch_grid
 from presets import ClusterSpec, InputError, default_cluster
 from tests.samples import losses, reason_of
 
+pytestmark = pytest.mark.many_cases
+
 TARGETS = (20.0, 60.0, 90.0, 125.0, 180.0)
 
 

@@ -14,6 +14,8 @@ from moeplan.recipes.writing import check_files
 from moeplan.recipes.yaml_text import yaml_text
 from tests.recipes.samples import good
 
+pytestmark = pytest.mark.many_cases
+
 Files = dict[str, str]
 Place = tuple[str | int, ...]
 DECODE, PREFILL = ("spec", "components", 2), ("spec", "components", 1)

@@ -28,6 +28,8 @@ from tests.recipes.samples import good
 from tests.recipes.test_engine_rules import QWEN3_30B
 from tests.samples import changed
 
+pytestmark = pytest.mark.many_cases
+
 NASTY = (
     "a: b",
     "x\n- y",

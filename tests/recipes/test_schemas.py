@@ -21,6 +21,8 @@ from tests.recipes.strict import (
     sglang_errors,
 )
 
+pytestmark = pytest.mark.many_cases
+
 GRAPH = "nvidia.com_dynamographdeployments_v1beta1.json"
 DOMAIN = "resource.nvidia.com_computedomains_v1beta1.json"
 BINDING = "grove.io_clustertopologybindings_v1alpha1.json"

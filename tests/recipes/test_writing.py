@@ -28,6 +28,8 @@ from moeplan.render.placement import placement_lines
 from tests.recipes.samples import answers, every_recipe, good, searched
 from tests.samples import changed
 
+pytestmark = pytest.mark.many_cases
+
 AIPERF = {
     "time_to_first_token": {"unit": "ms", "avg": 300.0, "p50": 250.5, "p90": 400.0},
     "inter_token_latency": {"unit": "ms", "avg": 9.0, "p50": 8.0, "p90": 11.0},
