@@ -108,7 +108,7 @@ def test_a_price_of_one_machine_changes_that_machine_only(space: Space) -> None:
 
 
 def test_three_machines_fit_the_page(command: Command) -> None:
-    run = command("compare", "gb200", "b200", "h200", "--targets", "40,2000", "--price", "2")
+    run = command("compare", "gb200", "b200", "h200", "--targets", "40,2000", "--price", "2", "--max-gpus", "24")
     assert run.status == 0
     assert max(map(len, run.out.splitlines())) <= output.PLAIN_WIDTH
     assert "h200: deepseek-r1-0528 in fp8" in run.out
@@ -140,7 +140,7 @@ def test_the_chance_to_meet_each_limit_is_printed(command: Command) -> None:
 
 
 def test_nothing_reachable_exits_1(command: Command) -> None:
-    run = command("compare", "gb200", "b200", "--targets", "5000", "--json")
+    run = command("compare", "gb200", "b200", "--targets", "5000", "--max-gpus", "16", "--json")
     assert run.status == 1
     found = run.json["rows"][0]["gb200"]
     assert (found["measured"], found["modelled"], found["gpus"]) == (None, None, None)
@@ -226,7 +226,7 @@ def test_csv_can_be_read_alone(comparison: moeplan.Comparison) -> None:
 def test_a_machine_that_refuses_is_named_and_the_others_compared(command: Command) -> None:
     run = command(
         *("compare", "h200", "gb200", "b200", "h100", "b300", "--targets", "5000"),
-        *("--precision", "fp4", "--json"),
+        *("--precision", "fp4", "--max-gpus", "16", "--json"),
     )
     assert run.status == 1
     assert list(run.json["refused"]) == ["h200", "h100"]
