@@ -213,7 +213,7 @@ def test_qwen_with_dense_layers_in_between_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"a": 1,\n}', "config.json, line 2: is not JSON"),
+        ('{"a": 1,\n"b" 2}', "config.json, line 2: is not JSON"),
         ("", "is not JSON"),
         ("[1]", "must hold one JSON object"),
         ('{"hidden_size": NaN}', "NaN is not a JSON number"),
