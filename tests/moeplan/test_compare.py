@@ -108,7 +108,8 @@ def test_a_price_of_one_machine_changes_that_machine_only(space: Space) -> None:
 
 
 def test_three_machines_fit_the_page(command: Command) -> None:
-    run = command("compare", "gb200", "b200", "h200", "--targets", "40,2000", "--price", "2", "--max-gpus", "24")
+    asked = ("--targets", "40,2000", "--price", "2", "--max-gpus", "24")
+    run = command("compare", "gb200", "b200", "h200", *asked)
     assert run.status == 0
     assert max(map(len, run.out.splitlines())) <= output.PLAIN_WIDTH
     assert "h200: deepseek-r1-0528 in fp8" in run.out
