@@ -43,10 +43,15 @@ IntervalClass = Literal["fp4", "fp8", "crossing"]
 
 def interval_class(case: Case) -> IntervalClass:
     """Tell which half-widths a case has."""
-    domain = case.cluster.hardware().gpus_per_domain.value
-    if case.configuration.decode_gpus_per_worker > domain:
+    gpus = case.configuration.decode_gpus_per_worker
+    return worker_class(gpus, case.cluster, case.scenario.precision)
+
+
+def worker_class(gpus: int, cluster: ClusterSpec, precision: str) -> IntervalClass:
+    """Tell which half-widths decode workers of a size have [GPU]."""
+    if gpus > cluster.hardware().gpus_per_domain.value:
         return "crossing"
-    return "fp4" if case.scenario.precision == "fp4" else "fp8"
+    return "fp4" if precision == "fp4" else "fp8"
 
 
 class Outside(NamedTuple):

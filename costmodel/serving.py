@@ -188,7 +188,7 @@ def fullest(
     max_batch: FloatArray,
     users: FloatArray,
     slots: FloatArray,
-    max_ttft: float | None = None,
+    max_ttft: FloatArray | None = None,
     max_tpot: FloatArray | None = None,
     guess: FloatArray | None = None,
 ) -> Steady:
@@ -225,7 +225,7 @@ class _Lacking:
     network: Network
     users: FloatArray
     slots: FloatArray
-    max_ttft: float | None
+    max_ttft: FloatArray | None
     max_tpot: FloatArray | None
 
     def __call__(self, log_batch: FloatArray) -> FloatArray:
@@ -244,10 +244,10 @@ class _Lacking:
 
     def part(self, index: IntArray) -> _Lacking:
         """Chosen deployments alone."""
+        max_ttft = None if self.max_ttft is None else self.max_ttft[index]
         max_tpot = None if self.max_tpot is None else self.max_tpot[index]
-        return _Lacking(
-            self.network.take(index), self.users[index], self.slots[index], self.max_ttft, max_tpot
-        )
+        network = self.network.take(index)
+        return _Lacking(network, self.users[index], self.slots[index], max_ttft, max_tpot)
 
 
 def serve(

@@ -1,4 +1,4 @@
-"""How far below its median an interactivity is promised, for a target to be met with confidence."""
+"""How much better than its limits a median must be, for them to be met with confidence."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from costmodel.calibration import Coverage
 from costmodel.inputs import FloatArray
-from costmodel.intervals import half_widths, largest_batch_sent
-from costmodel.results import Prediction, Scenario
-from optimizer.inside import case_of_workers
+from costmodel.intervals import WIDEST, Outside, largest_batch_sent, worker_class
+from costmodel.results import Prediction
+from optimizer.inside import decode_outside, prefill_outside
 from optimizer.problem import Limits, Problem
 from optimizer.space import Shape
 
@@ -22,74 +21,128 @@ ONE_SIDED = 1.6448536269514722
 
 
 class Promise(NamedTuple):
-    """Share of the median interactivity that counts against a target, by shape and batch.
+    """Half-widths of the intervals of decode workers, of the logarithm, and what is asked of them.
+
+    A half-width is taken as 1.645 standard deviations of a normal distribution: a confidence of
+    0.95 asks for the end of the 90 % interval, 0.5 for the median.
 
     Attributes
     ----------
     edges : array of float
         Batches of each shape, rising, at which it changes what lies outside the data of the
-        calibration: the share holds up to an edge. Shape ``(shapes, edges)``. [1]
-    shares : array of float
-        Between them. Shape ``(shapes, edges + 1)``. [1]
+        calibration: half-widths hold up to an edge. Shape ``(shapes, edges)``. [1]
+    tpot, ttft : array of float
+        Between them; that of TTFT without what lies outside the data in prefill. Shape
+        ``(shapes, edges + 1)``. [1]
+    margin : float
+        How many of them a confidence asks for; 0 without one. [1]
     """
 
     edges: FloatArray
-    shares: FloatArray
+    tpot: FloatArray
+    ttft: FloatArray
+    margin: float
 
-    def share(self, batch: FloatArray | NDArray[np.int64]) -> FloatArray:
-        """Share at a batch of each shape; ``batch`` has the shape ``(..., shapes)`` [1]."""
-        passed = (np.asarray(batch)[..., None] > self.edges).sum(axis=-1)
-        shape = np.arange(len(self.shares))
-        return np.asarray(self.shares[shape, passed])
+    def speed(self, batch: FloatArray | NDArray[np.int64]) -> FloatArray:
+        """Share of the median interactivity that counts against a target [1].
+
+        `batch` is one of each shape, ``(..., shapes)``.
+        """
+        return np.asarray(np.exp(-self.margin * self._at(batch, self.tpot)))
+
+    def ttft_factor(
+        self, batch: FloatArray | NDArray[np.int64], widening: FloatArray
+    ) -> FloatArray:
+        """Factor by which the mean TTFT counts against its limit [1].
+
+        Arguments are those of `speed`, and `prefill_widening`.
+        """
+        return ttft_factor(self.margin, self.half_width(batch) * widening)
+
+    def half_width(self, batch: FloatArray | NDArray[np.int64]) -> FloatArray:
+        """Half-width of the interval of TTFT without what lies outside the data in prefill."""
+        return self._at(batch, self.ttft)
 
     def take(self, index: NDArray[np.int64]) -> Promise:
         """Keep the chosen shapes."""
-        return Promise(self.edges[index], self.shares[index])
+        return Promise(self.edges[index], self.tpot[index], self.ttft[index], self.margin)
+
+    def _at(self, batch: FloatArray | NDArray[np.int64], half_widths: FloatArray) -> FloatArray:
+        passed = (np.asarray(batch)[..., None] > self.edges).sum(axis=-1)
+        return np.asarray(half_widths[np.arange(len(half_widths)), passed])
 
 
-def promise_of(shapes: Sequence[Shape], problem: Problem) -> Promise:
-    """Promise of each shape: the whole median without a confidence."""
-    confidence = problem.limits.min_confidence
-    if confidence is None:
-        return Promise(np.zeros((len(shapes), 0)), np.ones((len(shapes), 1)))
-    edges = np.array(
-        [_edges(shape, problem.scenario, problem.calibration.coverage) for shape in shapes]
-    )
-    inside = np.maximum(np.column_stack([edges, edges[:, -1] + 1]), 1)
-    shares = [
-        promised_share(list(zip(shapes, batches.tolist(), strict=True)), problem, confidence)
-        for batches in inside.T
-    ]
-    return Promise(edges.astype(np.float64), np.column_stack(shares))
+def promise_of(shapes: Sequence[Shape], problem: Problem, *, inside: bool = False) -> Promise:
+    """Promise of each shape: of the median without a confidence.
 
-
-def _edges(shape: Shape, scenario: Scenario, coverage: Coverage) -> list[int]:
-    """Largest batches of a shape before another lies outside the data, rising [1]."""
-    least, most = coverage.max_batch_dp if shape.attention == "dp" else coverage.max_batch_tp
-    return sorted([least - 1, most, math.floor(largest_batch_sent(scenario, shape.mtp_depth))])
-
-
-def promised_share(
-    workers: Sequence[tuple[Shape, int]], problem: Problem, confidence: float
-) -> FloatArray:
-    """Share of the median interactivity that decode workers exceed with `confidence` [1].
-
-    The half-width of the interval, of the logarithm, is taken as 1.645 standard deviations of a
-    normal distribution: 0.95 gives the low end of the 90 % interval, 0.5 the median.
-
-    Parameters
-    ----------
-    workers
-        Shapes with their batch.
+    `inside` says that only batches inside the data are asked about: nothing is looked up for them.
     """
+    margin, count = margin_of(problem.limits), len(shapes)
+    if not margin:
+        return Promise(np.zeros((count, 0)), np.zeros((count, 1)), np.zeros((count, 1)), 0.0)
+    if inside:
+        edges, widening = np.zeros((count, 0)), np.ones((count, 1))
+    else:
+        edges = np.array([_edges(shape, problem) for shape in shapes], dtype=np.float64)
+        probes = np.maximum(np.column_stack([edges, edges[:, -1] + 1]), 1).astype(np.int64)
+        workers = [
+            (shape, batch)
+            for shape, batches in zip(shapes, probes.tolist(), strict=True)
+            for batch in batches
+        ]
+        widening = _widening(decode_outside(workers, problem), problem).reshape(count, -1)
+    cluster, precision = problem.cluster, problem.scenario.precision
+    kinds = [worker_class(shape.gpus, cluster, precision) for shape in shapes]
+    tpot, ttft = (
+        np.array([[getattr(widths, kind)] for kind in kinds]) * widening
+        for widths in (problem.calibration.tpot_half_width, problem.calibration.ttft_half_width)
+    )
+    return Promise(edges, np.minimum(tpot, WIDEST), ttft, margin)
+
+
+def ttft_factor(margin: float, half_width: FloatArray) -> FloatArray:
+    """Factor by which the mean TTFT counts against its limit, by half-width of its interval [1]."""
+    if margin == 0.0:
+        return np.ones(())
+    return np.asarray(np.exp(margin * np.minimum(half_width, WIDEST)))
+
+
+def prefill_widening(shapes: Sequence[Shape], problem: Problem) -> FloatArray:
+    """Factor by which prefill workers outside the data widen the interval of TTFT [1]."""
+    if not margin_of(problem.limits):
+        return np.ones(len(shapes))
+    return _widening(prefill_outside(shapes, problem), problem)
+
+
+def margin_of(limits: Limits) -> float:
+    """Half-widths of its interval by which a figure has to be better than its limit [1].
+
+    Examples
+    --------
+    >>> round(margin_of(Limits(100.0, min_confidence=0.95)), 6), margin_of(Limits(100.0))
+    (1.0, 0.0)
+    """
+    if limits.min_confidence is None:
+        return 0.0
     from statistics import NormalDist  # only a confidence needs it
 
-    cases = [
-        case_of_workers(shape, batch, problem.scenario, problem.resources)
-        for shape, batch in workers
-    ]
-    deviations = NormalDist().inv_cdf(confidence) / ONE_SIDED
-    return np.asarray(np.exp(-half_widths(cases, problem.calibration)["tpot"] * deviations))
+    return NormalDist().inv_cdf(limits.min_confidence) / ONE_SIDED
+
+
+def _edges(shape: Shape, problem: Problem) -> list[int]:
+    """Largest batches of a shape before another lies outside the data, rising [1]."""
+    coverage = problem.calibration.coverage
+    least, most = coverage.max_batch_dp if shape.attention == "dp" else coverage.max_batch_tp
+    sent = most
+    if shape.attention == "dp" and shape.gpus > problem.cluster.hardware().gpus_per_domain.value:
+        sent = math.floor(largest_batch_sent(problem.scenario, shape.mtp_depth))
+    return sorted([least - 1, most, sent])
+
+
+def _widening(found: Sequence[Sequence[Outside]], problem: Problem) -> FloatArray:
+    """Factor by which what lies outside the data widens an interval [1]."""
+    weights = np.array([sum(one.weight for one in outside) for outside in found])
+    return np.asarray(problem.calibration.extrapolation_widening**weights)
 
 
 def chance_to_meet(
@@ -97,7 +150,7 @@ def chance_to_meet(
 ) -> dict[Literal["target", "max_ttft"], float]:
     """Probability with which a prediction meets its target and its limit on TTFT, if there is one.
 
-    The inverse of `promised_share`, by the interval of each figure for itself. [1]
+    The inverse of `Promise`, by the interval of each figure for itself. [1]
 
     Examples
     --------

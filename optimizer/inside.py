@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from costmodel.intervals import extrapolations, largest_batch_sent
+from costmodel.intervals import Outside, extrapolations, largest_batch_sent
 from costmodel.results import Case, Configuration, Scenario
 from optimizer.problem import Problem
 from optimizer.resources import Resources
@@ -39,6 +39,40 @@ def case_of_workers(
     )
 
 
+def decode_outside(
+    workers: Sequence[tuple[Shape, int]], problem: Problem
+) -> list[tuple[Outside, ...]]:
+    """In what decode workers with a batch lie outside the data of the calibration.
+
+    Drafts count only where attention dp crosses NVLink domains, as far fewer tokens are then sent
+    than gathered; so other workers that differ in their depth alone are looked up once.
+    """
+    domain = problem.cluster.hardware().gpus_per_domain.value
+    coverage = problem.calibration.coverage
+    known: dict[tuple[Shape, int], tuple[Outside, ...]] = {}
+
+    def found(shape: Shape, batch: int) -> tuple[Outside, ...]:
+        if shape.attention != "dp" or shape.gpus <= domain:
+            shape = shape._replace(mtp_depth=0)
+        if (shape, batch) not in known:
+            case = case_of_workers(shape, batch, problem.scenario, problem.resources)
+            every = extrapolations(case, coverage)
+            known[shape, batch] = tuple(one for one in every if one.decode)
+        return known[shape, batch]
+
+    return [found(*worker) for worker in workers]
+
+
+def prefill_outside(shapes: Sequence[Shape], problem: Problem) -> list[tuple[Outside, ...]]:
+    """In what prefill workers lie outside the data of the calibration, of which decode is free."""
+    found = []
+    for shape in shapes:
+        case = case_of_workers(ONE_GPU, 1, problem.scenario, problem.resources, shape)
+        every = extrapolations(case, problem.calibration.coverage)
+        found.append(tuple(one for one in every if not one.decode))
+    return found
+
+
 def inside_batches(shapes: Sequence[Shape], problem: Problem) -> list[tuple[int, int]]:
     """Smallest and largest batch of each decode worker inside the data; (1, 0) where none is [1].
 
@@ -49,17 +83,18 @@ def inside_batches(shapes: Sequence[Shape], problem: Problem) -> list[tuple[int,
     """
     scenario, coverage = problem.scenario, problem.calibration.coverage
     domain = problem.cluster.hardware().gpus_per_domain.value
-    found, outside = [], []
+    spans = []
     for shape in shapes:
         least, most = coverage.max_batch_dp if shape.attention == "dp" else coverage.max_batch_tp
         if shape.attention == "dp" and shape.gpus > domain:
             most = min(most, math.floor(largest_batch_sent(scenario, shape.mtp_depth)))
-        case = case_of_workers(shape, max(least, 1), scenario, problem.resources)
-        reasons = {one.reason for one in extrapolations(case, coverage) if one.decode}
-        found.append((1, 0) if reasons else (least, most))
-        outside.append(reasons)
+        spans.append((least, most))
+    smallest = [max(least, 1) for least, _ in spans]
+    outside = decode_outside(list(zip(shapes, smallest, strict=True)), problem)
+    found = [(1, 0) if some else span for some, span in zip(outside, spans, strict=True)]
     if all(most < least for least, most in found):
-        common = set.intersection(*outside) or min(outside, key=lambda reasons: len(reasons))
+        reasons = [{one.reason for one in some} for some in outside]
+        common = set.intersection(*reasons) or min(reasons, key=len)
         raise _nothing_inside("no decode worker", common)
     return found
 
@@ -72,21 +107,10 @@ def inside_prefill(shapes: Sequence[Shape], problem: Problem) -> list[Shape]:
     InputError
         If none is, saying in what they lie outside.
     """
-    outside = {
-        shape: {
-            one.reason
-            for one in extrapolations(
-                case_of_workers(ONE_GPU, 1, problem.scenario, problem.resources, shape),
-                problem.calibration.coverage,
-            )
-            if not one.decode
-        }
-        for shape in shapes
-    }
-    inside = [shape for shape in shapes if not outside[shape]]
+    outside = prefill_outside(shapes, problem)
+    inside = [shape for shape, some in zip(shapes, outside, strict=True) if not some]
     if not inside:
-        fewest = min(outside.values(), key=lambda reasons: len(reasons))
-        raise _nothing_inside("no prefill worker", fewest)
+        raise _nothing_inside("no prefill worker", {one.reason for one in min(outside, key=len)})
     return inside
 
 

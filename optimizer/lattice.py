@@ -71,7 +71,8 @@ class Lattice(NamedTuple):
     throttled : Entries
         Deployments with fewer requests in flight than slots.
     shortest_ttft : array of float
-        Of each state over its columns, where it is fast enough; infinite where none is. [s]
+        That counts against a limit: of each state over its columns, where it is fast enough;
+        infinite where none is. [s]
     """
 
     states: DecodeStates
@@ -256,14 +257,15 @@ class _Gather:
         )
         most = MOST_USERS if asked is None else asked
         runs = (result.steady.load <= MOST_LOAD) & (filling <= most)
-        ttft = np.where(runs, result.ttft_mean, np.inf)
+        factor = self.states.ttft_factor(block[:, None], self.options.widening[pairs.option])
+        ttft = np.where(runs, result.ttft_mean * factor, np.inf)
         in_time = runs & (ttft <= self.max_ttft)
         overfull = ~runs
         # With a given number of users more slots shorten their wait; else they bring more users.
         # The user that rounding adds waits longest, the longer the slower a fleet is. Without that
         # one it is in time, as may be one with another slot; a shape's most slots have no other.
         if asked is None:
-            overfull |= ~(shortest <= self.max_ttft)
+            overfull |= ~(shortest * factor <= self.max_ttft)
             overfull |= ~in_time & self.states.is_last[block][:, None]
         fast = (self.states.speed[block] >= self.slowest)[:, None]
         good = in_time & fast
@@ -309,8 +311,10 @@ class _Gather:
             users=users,
         )
         good = (found.speed >= self.slowest) & (users <= MOST_USERS)
-        np.minimum.at(self.shortest_ttft, state[good], result.ttft_mean[good])
-        return found.take(good & (result.ttft_mean <= self.max_ttft))
+        factor = self.states.ttft_factor(state, self.options.widening[fleet.option])
+        ttft = result.ttft_mean * factor
+        np.minimum.at(self.shortest_ttft, state[good], ttft[good])
+        return found.take(good & (ttft <= self.max_ttft))
 
     def _keep_front(
         self,

@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.inputs import BoolArray, IntArray, take
+from costmodel.inputs import BoolArray, FloatArray, IntArray, take
 from costmodel.memory import prefill_limit
 from costmodel.prefill import Prefill, prefill_worker
 from costmodel.results import Scenario
+from optimizer.confidence import prefill_widening
 from optimizer.inside import inside_prefill
 from optimizer.problem import Problem
 from optimizer.space import Shape, Space, prefill_shapes
@@ -30,11 +31,14 @@ class PrefillOptions(NamedTuple):
         Whether each rank takes requests of its own.
     prefill : Prefill
         What one worker does.
+    widening : array of float
+        Factor by which it widens the interval of TTFT, outside the data. [1]
     """
 
     gpus: IntArray
     attention_dp: BoolArray
     prefill: Prefill
+    widening: FloatArray
 
 
 def prefill_options(problem: Problem) -> PrefillOptions:
@@ -78,8 +82,9 @@ def prefill_options(problem: Problem) -> PrefillOptions:
         np.asarray(problem.cluster.hardware().nic_rate.value),
         attention_dp,
     )
-    kept = ~_needless(gpus, attention_dp, prefill)
-    return PrefillOptions(gpus[kept], attention_dp[kept], take(prefill, kept))
+    widening = prefill_widening(shapes, problem)
+    kept = ~_needless(gpus, attention_dp, prefill, widening)
+    return PrefillOptions(gpus[kept], attention_dp[kept], take(prefill, kept), widening[kept])
 
 
 def fitting_shapes(
@@ -103,12 +108,16 @@ def fitting_shapes(
     return [shape for shape, limit in zip(shapes, limits, strict=True) if limit >= 1.0]
 
 
-def _needless(gpus: IntArray, attention_dp: BoolArray, prefill: Prefill) -> BoolArray:
+def _needless(
+    gpus: IntArray, attention_dp: BoolArray, prefill: Prefill, widening: FloatArray
+) -> BoolArray:
     """Tell tp workers that dp ones of their size match in all that counts.
 
-    A dp worker that takes at least as many requests, and no longer for one, lets none wait longer.
+    A dp worker that takes at least as many requests, and no longer for one, lets none wait longer;
+    its TTFT is to be known as well.
     """
     other = attention_dp[:, None] & (gpus[:, None] == gpus)
     other = other & (prefill.capacity[:, None] >= prefill.capacity)
     other = other & (prefill.latency[:, None] <= prefill.latency)
+    other = other & (widening[:, None] <= widening)
     return np.asarray(~attention_dp & other.any(axis=0))

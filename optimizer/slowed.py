@@ -93,7 +93,9 @@ def slowed(
         users=users,
     )
     if limits.max_ttft is not None:
-        good &= result.ttft_mean <= limits.max_ttft
+        widening = lattice.options.widening[every.fleet.option]
+        factor = states.ttft_factor(every.state, widening)
+        good &= result.ttft_mean * factor <= limits.max_ttft
     return [found.take(good & (place_of == place)) for place in range(len(targets))]
 
 

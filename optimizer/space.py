@@ -120,6 +120,12 @@ def shape_of(configuration: Configuration) -> Shape:
     )
 
 
+def prefill_shape_of(configuration: Configuration) -> Shape:
+    """Shape of the prefill workers of a configuration."""
+    gpus = configuration.prefill_gpus_per_worker
+    return Shape(gpus, gpus, configuration.prefill_attention, 0, 0)
+
+
 class Rule(NamedTuple):
     """One engine rule: what it demands, and whether a shape meets it."""
 

@@ -30,7 +30,7 @@ from costmodel.runs import has_trtllm_experts
 from costmodel.serving import decode_rate
 from costmodel.step_time import StepTime
 from costmodel.workload import Workload
-from optimizer.confidence import promise_of
+from optimizer.confidence import promise_of, ttft_factor
 from optimizer.inside import inside_batches
 from optimizer.problem import Problem
 from optimizer.space import Shape, allowed_shapes, batch_grid
@@ -74,6 +74,10 @@ class DecodeStates:
         What one worker does, without the parts of its step.
     promised : array of float
         Share of the median interactivity that counts against a target. [1]
+    ttft_half_width : array of float
+        Half-width of the interval of TTFT, without what lies outside the data in prefill.
+    margin : float
+        Half-widths by which a limit is to be kept. [1]
     """
 
     shapes: tuple[Shape, ...]
@@ -84,6 +88,8 @@ class DecodeStates:
     facts: Facts
     rate: DecodeRate
     promised: FloatArray
+    ttft_half_width: FloatArray
+    margin: float
 
     def __len__(self) -> int:
         """Count the states."""
@@ -130,6 +136,15 @@ class DecodeStates:
         of_shape = [numbers.setdefault(shape.structure, len(numbers)) for shape in self.shapes]
         return np.array(of_shape)[self.shape]
 
+    def ttft_factor(self, states: IntArray, widening: FloatArray) -> FloatArray:
+        """Factor by which the mean TTFT of states counts against its limit [1].
+
+        `widening` is that of the prefill workers.
+        """
+        if not self.margin:
+            return np.ones(())
+        return ttft_factor(self.margin, self.ttft_half_width[states] * widening)
+
     def step_of(self, state: int, calibration: Calibration) -> StepTime:
         """Parts of the step of one state [s]."""
         return decode_step(
@@ -158,7 +173,7 @@ def facts_of(scenario: Scenario, cluster: ClusterSpec) -> Facts:
 def decode_states(problem: Problem) -> DecodeStates:
     """Rate every allowed decode worker with every batch that fits its memory.
 
-    A state promises its interactivity with the confidence of the limits, and within the data only
+    A state promises interactivity and TTFT with the confidence of the limits; within the data only
     states inside the data of the calibration are kept.
 
     Raises
@@ -196,8 +211,8 @@ def decode_states(problem: Problem) -> DecodeStates:
     batch = np.concatenate(batches)
     paths = paths_of(cluster, [entry.gpus for entry in shapes])
     rate = _rate(facts, workers, paths, workload, shape, batch, calibration)
-    promise = promise_of(shapes, problem)
-    promised = promise.take(shape).share(batch)
+    promise = promise_of(shapes, problem, inside=problem.limits.within_data).take(shape)
+    promised = promise.speed(batch)
     # Sorting is stable: of equals the first shape comes first, and its smaller batch.
     order = np.lexsort((rate.tpot / promised, workers.gpus[shape]))
     return DecodeStates(
@@ -209,6 +224,8 @@ def decode_states(problem: Problem) -> DecodeStates:
         facts=facts,
         rate=take_rate(rate, order),
         promised=promised[order],
+        ttft_half_width=promise.half_width(batch)[order],
+        margin=promise.margin,
     )
 
 

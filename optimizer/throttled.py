@@ -120,16 +120,20 @@ def throttle(
         users = np.full(len(slots), float(limits.concurrency))
         return serve(network, slots, users), users
     slowest = None if targets is None else states.promised[cells.state] / targets
+    longest = None
+    if limits.max_ttft is not None:
+        factor = states.ttft_factor(cells.state, options.widening[option])
+        longest = np.broadcast_to(limits.max_ttft / factor, slots.shape)
     # The next smaller batch is mostly one that can be kept in flight.
     before = states.before[cells.state]
     guess = np.where(before < 0, SMALLEST * slots, states.batch[before])
-    return serve_fed(network, slots, limits.max_ttft, slowest, guess)
+    return serve_fed(network, slots, longest, slowest, guess)
 
 
 def serve_fed(
     network: Network,
     slots: FloatArray,
-    max_ttft: float | None,
+    max_ttft: FloatArray | None,
     max_tpot: FloatArray | None = None,
     guess: FloatArray | None = None,
 ) -> tuple[Benchmark, FloatArray]:

@@ -18,9 +18,9 @@ from costmodel.inputs import BoolArray, FloatArray
 from costmodel.network import Benchmark, Network
 from costmodel.results import Case, Configuration
 from costmodel.serving import MOST_LOAD, benchmark_of, decode_rate, join_prefill, serve
-from optimizer.confidence import Promise, promise_of
+from optimizer.confidence import Promise, prefill_widening, promise_of
 from optimizer.problem import Limits, Problem
-from optimizer.space import shape_of
+from optimizer.space import prefill_shape_of, shape_of
 from optimizer.throttled import SAME, serve_fed
 
 SETTINGS = {"max_batch": 1, "concurrency": 1}
@@ -79,6 +79,7 @@ class Retuning:
     limits: Limits
     largest_batch: int
     promise: Promise
+    widening: FloatArray  # of the interval of TTFT, by prefill workers outside the data
 
     def under(self, calibration: Calibration) -> Retuned:
         """Retune under a calibration, or under many: constants of shape ``(draws, 1)``.
@@ -128,8 +129,9 @@ class Retuning:
         """Fill as many slots as prefill and the target allow, or as the given users take."""
         one, asked = np.maximum(slots, 1.0), self.limits.concurrency
         if asked is None:
-            slowest = self.promise.share(one) / self.limits.target
-            run = _Run(*serve_fed(network, one, self.limits.max_ttft, slowest))
+            slowest = self.promise.speed(one) / self.limits.target
+            longest = None if self.limits.max_ttft is None else self._longest_ttft(one)
+            run = _Run(*serve_fed(network, one, longest, slowest))
         else:
             users = np.full_like(one, float(asked))
             run = _Run(serve(network, one, users), users)
@@ -137,12 +139,18 @@ class Retuning:
 
     def _meets(self, run: _Run, slots: FloatArray) -> BoolArray:
         """Whether every limit is met."""
+        in_time = run.result.ttft_mean <= self._longest_ttft(slots)
+        return np.asarray(self._keeps_up(run, slots) & in_time)
+
+    def _longest_ttft(self, slots: FloatArray) -> FloatArray:
+        """Longest mean TTFT that keeps the limit with its confidence; infinite without one [s]."""
         longest = math.inf if self.limits.max_ttft is None else self.limits.max_ttft
-        return np.asarray(self._keeps_up(run, slots) & (run.result.ttft_mean <= longest))
+        factor = self.promise.ttft_factor(slots, self.widening)
+        return np.broadcast_to(longest / factor, slots.shape)
 
     def _keeps_up(self, run: _Run, slots: FloatArray) -> BoolArray:
         """Whether steps are fast enough, and prefill and the users keep their slots full."""
-        slowest = self.promise.share(slots) / self.limits.target
+        slowest = self.promise.speed(slots) / self.limits.target
         fast = run.result.tpot_median <= slowest * (1.0 + SAME)
         fed = run.result.steady.load <= MOST_LOAD
         return np.asarray(fast & fed & (run.result.steady.users <= run.users))
@@ -159,8 +167,8 @@ class _Run:
 def retuning_of(fleets: Sequence[Configuration], problem: Problem) -> Retuning:
     """Look up the facts of fleets; GPU budget and placement are taken to hold.
 
-    The calibration of the problem is that of the intervals by which a target is met with
-    confidence.
+    The calibration of the problem is that of the intervals by which a target and a TTFT are met
+    with confidence.
 
     Raises
     ------
@@ -168,8 +176,13 @@ def retuning_of(fleets: Sequence[Configuration], problem: Problem) -> Retuning:
         If a worker does not fit the cluster, or the model is not offered at the precision.
     """
     cases = [Case(fleet, problem.scenario, *problem.resources) for fleet in fleets]
-    promise = promise_of([shape_of(fleet) for fleet in fleets], problem)
-    return Retuning(deployments_of(cases), problem.limits, problem.space.largest_batch, promise)
+    return Retuning(
+        deployments_of(cases),
+        problem.limits,
+        problem.space.largest_batch,
+        promise_of([shape_of(fleet) for fleet in fleets], problem),
+        prefill_widening([prefill_shape_of(fleet) for fleet in fleets], problem),
+    )
 
 
 def _full(

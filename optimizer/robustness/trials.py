@@ -162,6 +162,8 @@ class _AsItIs:
     limits : Limits
     promised : array of float
         Share of its median interactivity that counts against the target. [1]
+    ttft_factor : array of float
+        Factor by which its mean TTFT counts against the limit. [1]
     replicas : array of int
         That serve a rate under the values of the fit; 1 without a rate. [1]
     """
@@ -170,6 +172,7 @@ class _AsItIs:
     worth: Worth
     limits: Limits
     promised: FloatArray
+    ttft_factor: FloatArray
     replicas: IntArray
 
     def under(self, calibration: Calibration) -> tuple[FloatArray, BoolArray, BoolArray]:
@@ -182,18 +185,20 @@ class _AsItIs:
         longest = math.inf if self.limits.max_ttft is None else self.limits.max_ttft
         reaches = result.tpot_median <= 1.0 / self.limits.target
         promises = result.tpot_median <= self.promised / self.limits.target
-        meets = promises & (result.ttft_mean <= longest) & (worth > 0.0)
+        meets = promises & (result.ttft_mean * self.ttft_factor <= longest) & (worth > 0.0)
         return worth, np.asarray(meets), np.asarray(reaches)
 
 
 def _as_it_is(winner: Configuration, problem: Problem, retuning: Retuning) -> _AsItIs:
     case = Case(winner, problem.scenario, *problem.resources)
     alone, own = deployments_of([case]), worth_of([winner], problem)
+    promise, batch = retuning.promise.take(np.array([0])), np.array([winner.max_batch])
     return _AsItIs(
         alone,
         own,
         problem.limits,
-        retuning.promise.take(np.array([0])).share(np.array([winner.max_batch])),
+        promise.speed(batch),
+        promise.ttft_factor(batch, retuning.widening[:1]),
         own.replicas(run(alone, problem.calibration).total_tok_s_per_gpu),
     )
 
