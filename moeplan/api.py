@@ -75,14 +75,15 @@ def curve(
     space: Space | None = None,
 ) -> Curve:
     """Find the best deployment for each of several targets; arguments are those of `best`."""
-    from optimizer.search import curve as search  # predictions need no solver
+    from optimizer.safe import curve_with_safe  # predictions need no solver
+    from optimizer.search import curve as search
 
     checked = [positive_number("target", target, UNIT) for target in targets]
     question = ask(sku, options)
     if not checked:
         raise InputError("targets: none is given; give at least one")
     problem = question.problem(checked[0], space)
-    answers = search(problem, checked)
+    answers = curve_with_safe(problem, checked)
     # What would be best if only GPUs that serve were paid, to say what the bill changes.
     by_gpu: list[Found | None] = [None] * len(answers)
     if problem.objective.billing == "domain":

@@ -229,7 +229,8 @@ class Options:
             "min_confidence",
             "P",
             _positive("probability"),
-            "Probability with which the target is met; 0.95 is the low end of the interval.",
+            "Probability with which the target and a limit on TTFT are met, each for itself; 0.95 "
+            "is the end of the interval.",
         ),
     )
     within_data: bool = field(

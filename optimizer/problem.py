@@ -32,9 +32,8 @@ class Limits:
     concurrency : int or None
         Users that the deployment serves at once; None takes as many as fill its slots. [1]
     min_confidence : float or None
-        Probability with which the target is met, by the interval of the prediction; None asks the
-        median to meet it. [1]
-
+        Probability with which the target, and a limit on TTFT, are met, each by the interval of its
+        prediction; None asks the prediction itself to meet them. [1]
     within_data : bool
         Whether only deployments inside the data of the calibration are looked at.
 

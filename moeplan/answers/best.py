@@ -21,6 +21,7 @@ from costmodel.results import Configuration, Prediction
 from moeplan.answers.placement import Domain
 from moeplan.answers.record import Answer
 from moeplan.answers.rows import asked_columns, figures_of, outside
+from moeplan.answers.safe import SafeChoice, safe_columns
 from moeplan.question import Question, question_from_json
 from optimizer.answer import Conflict, Search
 from optimizer.objective import ObjectiveValue
@@ -227,6 +228,9 @@ class Best(Answer):
     chance_to_meet : dict or None
         Probability to meet the "target", and the "max_ttft" where one is set, by the 90 % interval
         of each; None without a configuration. [1]
+    safe_choice : SafeChoice or None
+        The best inside the data that meets each limit with a chance of 90 %; None without a
+        configuration.
     nearest_measured : NearestMeasured or None
         The nearest shipped measurement, at any lengths; in JSON only where `measured` has no value.
     reason : str or None
@@ -257,6 +261,7 @@ class Best(Answer):
     breakdown_ms: Frozen[str, float] | None
     objective: ObjectiveValue
     chance_to_meet: Frozen[Literal["target", "max_ttft"], float] | None = None
+    safe_choice: SafeChoice | None = None
     placement: tuple[Domain, ...] = ()
     prefill_sku: str | None = None
     billing: Billing | None = None
@@ -290,6 +295,7 @@ class Best(Answer):
         }
         for limit in ("target", "max_ttft"):
             row[f"chance_to_meet_{limit}"] = (self.chance_to_meet or {}).get(limit)
+        row |= safe_columns(self.safe_choice)
         for name in ("total_tok_s_per_gpu", "usd_per_m_total_tokens"):
             row[f"measured_{name}"] = getattr(self.measured, name, None)
         row |= {

@@ -24,16 +24,19 @@ from moeplan.answers.measured import (
     why_not_measured,
 )
 from moeplan.answers.placement import placement_of
-from moeplan.answers.reasons import explain_infeasibility, lost_by
+from moeplan.answers.reasons import behind, explain_infeasibility, lost_by
+from moeplan.answers.safe import SafeChoice
 from moeplan.question import Question, groups_of, price_of
 from optimizer.confidence import chance_to_meet
 from optimizer.objective import UNITS, ObjectiveValue
 from optimizer.resources import Resources
+from optimizer.safe import SAFE, safe_problem
 from presets import ClusterSpec
 from topology import group_table
 
 if TYPE_CHECKING:
     from optimizer.answer import Answer
+    from optimizer.safe import WithSafe
 
 
 @cache
@@ -53,18 +56,19 @@ def summary_of(scenario: Scenario) -> ScenarioSummary:
     )
 
 
-def best_of(answer: Answer, by_gpu: Answer | None, question: Question) -> Best:
+def best_of(found: WithSafe, by_gpu: Answer | None, question: Question) -> Best:
     """Put an answer of the search beside what was measured.
 
     Parameters
     ----------
-    answer : optimizer.Answer
-        To one target.
+    found : optimizer.safe.WithSafe
+        Answer to one target, and the safe choice.
     by_gpu : optimizer.Answer or None
         Under billing by domain, what is best where only GPUs that serve are paid.
     question : Question
         What was asked.
     """
+    answer = found.answer
     problem, winner, failed = answer.problem, answer.winner, answer.infeasibility
     scenario, cluster, target = problem.scenario, problem.cluster, problem.limits.target
     there, budget = problem.prefill_cluster, problem.limits.max_gpus
@@ -98,6 +102,7 @@ def best_of(answer: Answer, by_gpu: Answer | None, question: Question) -> Best:
             winner.value if winner else ObjectiveValue(name=name, amount=None, unit=UNITS[name])
         ),
         chance_to_meet=chance_to_meet(winner.prediction, problem.limits) if winner else None,
+        safe_choice=_safe_choice(found),
         placement=deployment.placement if deployment else (),
         prefill_sku=there.sku if there else None,
         billing=_billing(answer, by_gpu),
@@ -148,6 +153,29 @@ def _replicas(answer: Answer) -> int:
         return winner.bill.replicas
     copies = winner.value.replicas or 1
     return copies if answer.problem.has_room(*groups_of(winner.configuration, copies)) else 1
+
+
+def _safe_choice(found: WithSafe) -> SafeChoice | None:
+    answer, safe = found.answer, found.safe
+    if answer.winner is None:
+        return None
+    confidence = safe_problem(answer.problem).limits.min_confidence or SAFE
+    if safe is None:
+        return SafeChoice(confidence=confidence, reason=found.outside)
+    if safe.winner is None:
+        assert safe.infeasibility is not None  # as every answer without a winner
+        reason = f"inside the data {explain_infeasibility(safe.infeasibility)}"
+        return SafeChoice(confidence=confidence, reason=reason)
+    return SafeChoice(
+        confidence=confidence,
+        is_best=safe is answer,
+        config=safe.winner.configuration,
+        prediction=safe.winner.prediction,
+        objective=safe.winner.value,
+        chance_to_meet=chance_to_meet(safe.winner.prediction, answer.problem.limits),
+        gpus=safe.winner.configuration.gpus,
+        behind=behind(answer.winner, safe.winner),
+    )
 
 
 def _billing(answer: Answer, by_gpu: Answer | None) -> Billing | None:

@@ -13,6 +13,7 @@ from moeplan.answers.best import Asked, Best, Measured
 from moeplan.answers.measured import hole_of
 from moeplan.answers.record import Answer
 from moeplan.answers.rows import asked_columns, figures_of, outside
+from moeplan.answers.safe import SafeChoice, safe_columns
 from presets.frozen import Frozen
 from presets.record import Record
 
@@ -28,10 +29,14 @@ the shipped rows differ by less in 14 of 19 cases, by 14 % at most. [1]"""
 
 
 class Modelled(Prediction):
-    """A prediction with the configuration that it is of, and its chance to meet each limit [1]."""
+    """A prediction with its configuration, its chance to meet each limit [1], and the safe choice.
+
+    Attributes are those of `Best`.
+    """
 
     config: Configuration
     chance_to_meet: Frozen[Literal["target", "max_ttft"], float]
+    safe_choice: SafeChoice | None
 
 
 class Pair(Record):
@@ -174,6 +179,7 @@ class Comparison(Answer):
             "modelled_gpus": pair.gpus,
             "measured_origin": getattr(pair.measured, "origin", None),
             "notes": "; ".join(pair.notes) or None,
+            **safe_columns(modelled.safe_choice if modelled else None),
         }
         return columns | asked_columns(self.questions[sku])
 
@@ -262,6 +268,7 @@ def _modelled(answer: Best) -> Modelled | None:
         **answer.prediction.model_dump(),
         config=answer.config,
         chance_to_meet=answer.chance_to_meet,
+        safe_choice=answer.safe_choice,
     )
 
 

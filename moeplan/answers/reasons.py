@@ -213,7 +213,7 @@ def _said(conflict: Conflict, limits: Limits) -> str:
     value = f"{conflict.asked:g}"
     return {
         "target": f"{value} tok/s/user{_promise(limits)}",
-        "max_ttft": f"TTFT {value} s",
+        "max_ttft": f"TTFT {value} s{_promise(limits)}",
         "concurrency": f"concurrency {value}",
         "rate": f"{value} requests/s",
         "max_gpus": (

@@ -27,6 +27,7 @@ app = typer.Typer(
 
 EXAMPLES = given.examples(
     "moeplan recipe --sku gb200 --target 125 --format dynamo --output gb200-125",
+    "moeplan recipe --sku b200 --target 60 --safe --format slurm --output b200-60",
     "moeplan recipe --sku gb200 --config answer.json --format slurm --output run",
     "moeplan recipe check gb200-125",
     "moeplan recipe diff gb200-125 gb200-60",
@@ -43,6 +44,14 @@ Config = Annotated[
         metavar="FILE",
         help="Configuration in JSON or YAML, or an answer of `best --json` with machine and "
         "workload, instead of --target.",
+    ),
+]
+Safe = Annotated[
+    bool,
+    typer.Option(
+        "--safe",
+        help="Deploy the safe choice of --target: the best inside the data of the calibration "
+        "that meets each limit with a chance of 90 %.",
     ),
 ]
 Format = Annotated[str | None, typer.Option("--format", metavar="NAME", help=f"{FORMAT_NAMES}.")]
@@ -136,6 +145,7 @@ def write(
     sku: given.Sku = None,
     target: Target = None,
     config: Config = None,
+    safe: Safe = False,
     format_name: Format = None,
     destination: Output = None,
     force: Force = False,
@@ -152,7 +162,7 @@ def write(
     typed: given.Typed,
     as_json: given.Json = False,
 ) -> None:
-    """Write files that deploy the best configuration of a target, or a given one.
+    """Write files that deploy the best configuration of a target, the safe choice, or a given one.
 
     A recipe that fails a check is not written.
     """
@@ -168,10 +178,13 @@ def write(
         recipe_for_target,
     )
     from moeplan.render.recipe import summary, written
+    from presets import InputError
 
     chosen = _format(format_name)
     folder = _folder(destination)
     _check_one(target, config)
+    if safe and config is not None:
+        raise InputError("--safe goes with --target; leave it or --config out")
     request = Request(
         format=chosen,
         engine_release=engine_version,
@@ -194,7 +207,7 @@ def write(
         output.note(*notes)
     if configuration is None:
         wanted = positive_number("--target", target, "tok/s/user")
-        recipe = recipe_for_target(sku, wanted, options, request)
+        recipe = recipe_for_target(sku, wanted, options, request, safe=safe)
     else:
         recipe = recipe_for_configuration(sku, configuration, options, request)
     inputs = {"--config": config} | given.files_of(typed)

@@ -49,8 +49,8 @@ class Layout:
     pack: Literal["deployment", "worker"] | None
 
 
-def machine_of(cluster: ClusterSpec) -> Machine:
-    """Describe the machine of a cluster, as recipes need it."""
+def machine_of(cluster: ClusterSpec, prices: str | None = None) -> Machine:
+    """Describe the machine of a cluster as recipes need it; `prices` is the set of its price."""
     hardware = cluster.hardware()
     content = {
         "sku": cluster.sku,
@@ -60,6 +60,7 @@ def machine_of(cluster: ClusterSpec) -> Machine:
         "gpus_per_node": int(hardware.gpus_per_node.value),
         "gpus_per_domain": int(hardware.gpus_per_domain.value),
         "usd_per_hour": float(hardware.price_usd_per_hour.value),
+        "prices": prices,
     }
     return validated(Machine, content, key="machine")
 

@@ -15,7 +15,7 @@ from moeplan.options import Options
 from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.names import named_after
 from moeplan.recipes.placement import machine_of
-from moeplan.recipes.recipe import Recipe, Served, Settings
+from moeplan.recipes.recipe import Recipe, Safe, Served, Settings
 from presets import InfeasibleError, InputError, Model
 from presets.engines import load_dynamo, load_engine
 from presets.errors import shown
@@ -51,13 +51,15 @@ class Request:
     token_secret: str | None = None
 
 
-def recipe_for_target(sku: str | None, target: float, options: Options, request: Request) -> Recipe:
-    """Search for the best configuration of a target, and make it a recipe.
+def recipe_for_target(
+    sku: str | None, target: float, options: Options, request: Request, *, safe: bool = False
+) -> Recipe:
+    """Search for the best configuration of a target, or the safe choice, and make it a recipe.
 
     Raises
     ------
     InfeasibleError
-        Where nothing meets the target.
+        Where nothing meets the target, or nothing is safe.
     InputError
         Where something asked for is not valid.
     """
@@ -65,7 +67,21 @@ def recipe_for_target(sku: str | None, target: float, options: Options, request:
     answer = api.best(sku, target, options)
     if answer.config is None or answer.prediction is None:
         raise InfeasibleError(answer.reason or "nothing meets the target")
-    return recipe_of(answer, request)
+    if not safe:
+        return recipe_of(answer, request)
+    choice = answer.safe_choice
+    assert choice is not None  # as every answer that has a configuration
+    if choice.config is None:
+        raise InfeasibleError(f"there is no safe choice: {choice.reason}")
+    chosen = answer.model_copy(update={"config": choice.config, "prediction": choice.prediction})
+    recipe = recipe_of(chosen, request)
+    kept = Safe(
+        confidence=choice.confidence,
+        target_tok_s_per_user=target,
+        max_ttft_s=options.max_ttft,
+        chance_to_meet=dict(choice.chance_to_meet or {}),
+    )
+    return recipe.model_copy(update={"safe": kept})
 
 
 def recipe_for_configuration(
@@ -137,7 +153,7 @@ def recipe_of(answer: Best | PredictedDeployment, request: Request) -> Recipe:
     content = {
         "format": request.format,
         "engine_release": engine_release,
-        "machine": machine_of(question.cluster).model_dump(),
+        "machine": machine_of(question.cluster, question.price_set).model_dump(),
         "served": validated(Served, served, key="served").model_dump(),
         "config": configuration.model_dump(),
         "prediction": prediction.model_dump(),

@@ -9,7 +9,7 @@ from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.markdown import block, code, prose, rows
 from moeplan.recipes.placement import lay_out, place_recipe
 from moeplan.recipes.recipe import ROLES, Recipe
-from moeplan.render.common import count
+from moeplan.render.common import chance, count, priced
 from moeplan.render.placement import placement_lines
 from presets.engines import load_engine
 
@@ -44,7 +44,22 @@ def _head(recipe: Recipe) -> str:
         f"{code(recipe.settings.served_name)} in {served.precision} on {machine}, "
         f"{served.isl} tokens in, {served.osl} out, with {engine.title} {recipe.engine_release}. "
         f"Written by `moeplan recipe --format {recipe.format}`; `moeplan recipe check` judges this "
-        "folder, also after it was edited by hand."
+        "folder, also after it was edited by hand." + _safe_note(recipe)
+    )
+
+
+def _safe_note(recipe: Recipe) -> str:
+    """Say what a safe choice keeps, and how surely."""
+    safe = recipe.safe
+    if safe is None:
+        return ""
+    limits = {"target": f"{safe.target_tok_s_per_user:g} tok/s/user", "max_ttft": ""}
+    if safe.max_ttft_s is not None:
+        limits["max_ttft"] = f"a mean TTFT of {safe.max_ttft_s:g} s"
+    met = [f"{limits[name]}: {chance(value)}" for name, value in safe.chance_to_meet.items()]
+    return (
+        "\n\nThis is the safe choice: the best inside the data of the calibration whose chance to "
+        f"meet each limit is {chance(safe.confidence)} or more ({'; '.join(met)})."
     )
 
 
@@ -106,7 +121,8 @@ def _prediction(recipe: Recipe) -> str:
     if engine != "trtllm":
         title = load_engine(engine).title
         origin += f" Calibrated on TensorRT-LLM and not on {title}: measure before relying on it."
-    price = f"at ${recipe.machine.usd_per_hour:.2f} per GPU-hour"
+    machine = recipe.machine
+    price = priced([(f"at ${machine.usd_per_hour:.2f} per GPU-hour", machine.prices)])
     return f"## Prediction\n\n{rows(*table)}\n\n{origin} Cost {price}."
 
 

@@ -20,6 +20,7 @@ from moeplan.recipes.names import (
 )
 
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Chance = Annotated[float, Field(ge=0, le=1)]
 RoleName = Literal["prefill", "decode"]
 ROLES: tuple[RoleName, ...] = ("prefill", "decode")
 
@@ -44,6 +45,8 @@ class Machine(Part):
         Of a server, and of an NVLink domain. [GPU]
     usd_per_hour : float
         Price of a GPU. [USD/h]
+    prices : str or None
+        Set that the price is of; None for another price, and in records that do not say.
     """
 
     sku: Plain
@@ -53,6 +56,7 @@ class Machine(Part):
     gpus_per_node: Count
     gpus_per_domain: Count
     usd_per_hour: Annotated[float, Field(gt=0)]
+    prices: Plain | None = None
 
     @property
     def nodes_per_domain(self) -> int:
@@ -119,6 +123,27 @@ class Settings(Part):
     token_secret: ClaimName | None = None
 
 
+class Safe(Part):
+    """What a safe choice keeps, and how surely.
+
+    Attributes
+    ----------
+    confidence : float
+        The least chance. [1]
+    target_tok_s_per_user : float
+        [token/s]
+    max_ttft_s : float or None
+        Longest mean TTFT, where that is limited. [s]
+    chance_to_meet : dict
+        Probability to meet the "target" and, where it is limited, the "max_ttft". [1]
+    """
+
+    confidence: Chance
+    target_tok_s_per_user: Annotated[float, Field(gt=0)]
+    max_ttft_s: Annotated[float, Field(gt=0)] | None = None
+    chance_to_meet: dict[Literal["target", "max_ttft"], Chance]
+
+
 class Recipe(Part):
     """All that the files of a recipe are built from; `recipe.json` holds it.
 
@@ -132,6 +157,8 @@ class Recipe(Part):
         Release of the engine that the options are for.
     machine, served, config, settings
     prediction : Prediction or None
+    safe : Safe or None
+        Where the configuration is the safe choice.
     batch_limit : int or None
         Requests whose KV cache fits, per rank (dp) or worker (tp) of decode. [1]
     """
@@ -143,6 +170,7 @@ class Recipe(Part):
     served: Served
     config: Configuration
     prediction: Prediction | None = None
+    safe: Safe | None = None
     settings: Settings
     batch_limit: Count | None = None
 

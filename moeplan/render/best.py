@@ -25,8 +25,12 @@ from moeplan.render.placement import placement_rows
 from moeplan.render.predict import breakdown, figures_table, origin_sentence
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Literal
+
     from rich.console import RenderableType
 
+    from moeplan.answers.safe import SafeChoice
     from optimizer.answer import Search
 
 BEST = {
@@ -73,7 +77,8 @@ def report(answer: Best) -> list[RenderableType]:
         "",
         figures_table(deployment.prediction, answer.target_tok_s_per_user, answer.measured),
         origin_sentence(deployment.prediction, " See --within-data."),
-        paragraph(f"Chance to meet {chances(answer)}."),
+        paragraph(f"Chance to meet {chances(answer.chance_to_meet)}."),
+        *safe_part(answer.safe_choice),
         *measured_part(answer),
         "",
         *breakdown(deployment),
@@ -84,10 +89,37 @@ def report(answer: Best) -> list[RenderableType]:
     ]
 
 
-def chances(answer: Best) -> str:
+def chances(met: Mapping[Literal["target", "max_ttft"], float] | None) -> str:
     """Write how likely each limit is met."""
-    met = answer.chance_to_meet or {}
-    return ", ".join(f"{CHANCES[limit]}: {chance(value)}" for limit, value in met.items())
+    return ", ".join(f"{CHANCES[limit]}: {chance(value)}" for limit, value in (met or {}).items())
+
+
+def safe_part(choice: SafeChoice | None) -> list[RenderableType]:
+    """Lay out the best inside the data that meets each limit with confidence, or why none does."""
+    if choice is None:
+        return []
+    if choice.is_best:
+        return [paragraph(f"This is the safe choice too: {what_is_safe(choice)}.")]
+    if choice.config is None or choice.prediction is None:
+        return [paragraph(f"No safe choice ({what_is_safe(choice)}): {choice.reason}.")]
+    row = [
+        configuration_label(choice.config),
+        figure(choice.prediction.tok_s_per_user),
+        figure(choice.prediction.total_tok_s_per_gpu),
+        dollars(choice.prediction.usd_per_m_total_tokens),
+    ]
+    met = f"Chance to meet {chances(choice.chance_to_meet)}."
+    return [
+        "",
+        heading(f"Safe choice: {what_is_safe(choice)}"),
+        table("Configuration", "tok/s/user", "tok/s/GPU", "$/M tokens", wrap=(0,), rows=[row]),
+        paragraph(f"{met} Against the best: {choice.behind}. `moeplan recipe --safe` deploys it."),
+    ]
+
+
+def what_is_safe(choice: SafeChoice) -> str:
+    """Say what makes a choice safe."""
+    return f"inside the data, each limit met with {chance(choice.confidence)} or more"
 
 
 def objective_rows(answer: Best) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from moeplan.answers.best import Best, Curve
 from moeplan.answers.measured import hole_of
-from moeplan.render.best import BEST, CHANCES, budget_notes, price_of
+from moeplan.render.best import BEST, CHANCES, budget_notes, price_of, what_is_safe
 from moeplan.render.common import (
     DASH,
     chance,
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import RenderableType
+
+    from moeplan.answers.safe import SafeChoice
 
 EXTRAPOLATED = "*"
 
@@ -54,6 +56,7 @@ def notes(rows: Sequence[Best]) -> list[str]:
         f"{row.sku} at {row.target_tok_s_per_user:g}: {row.reason}." for row in rows if row.reason
     ]
     found += _chance_notes(rows)
+    found += _safe_notes(rows)
     if any(row.prediction and row.prediction.origin == "extrapolated" for row in rows):
         found.append(f"{EXTRAPOLATED} extrapolated: outside the range of the calibration data.")
     holes: dict[str, list[str]] = {}
@@ -82,6 +85,32 @@ def _chance_notes(rows: Sequence[Best]) -> list[str]:
         + "."
         for (sku, what), same in at.items()
     ]
+
+
+def _safe_notes(rows: Sequence[Best]) -> list[str]:
+    """Say what the safe choices of each machine cost, or why one has none anywhere."""
+    notes = []
+    for sku in dict.fromkeys(row.sku for row in rows):
+        found = [(row, row.safe_choice) for row in rows if row.sku == sku and row.safe_choice]
+        reasons = {choice.reason for _, choice in found}
+        if not found:
+            continue
+        what = f"{sku}, safe choice ({what_is_safe(found[0][1])})"
+        if len(reasons) == 1 and None not in reasons:
+            notes.append(f"{what}: none, as {reasons.pop()}.")
+            continue
+        costs = [
+            f"{_safe_cost(choice)} (at {row.target_tok_s_per_user:g})" for row, choice in found
+        ]
+        notes.append(f"{what}, $/M tokens: {', '.join(costs)}.")
+    return notes
+
+
+def _safe_cost(choice: SafeChoice) -> str:
+    if choice.prediction is None:
+        return "none"
+    cost = dollars(choice.prediction.usd_per_m_total_tokens)
+    return f"{cost}, the best itself" if choice.is_best else cost
 
 
 def _cells(row: Best) -> list[str]:

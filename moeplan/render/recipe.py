@@ -34,6 +34,7 @@ def written(recipe: Recipe, folder: str) -> list[RenderableType]:
             f"{recipe.served.model} in {recipe.served.precision} on {recipe.machine.title}, with "
             f"{engine.title} {recipe.engine_release}; every check passed."
         ),
+        *([paragraph("The configuration is the safe choice.")] if recipe.safe else []),
         *([paragraph(f"Warning: max_batch {recipe.batch_note}.")] if recipe.batch_note else []),
         "",
         pairs([*configuration_rows(recipe.config), ("GPUs", count(recipe.config.gpus, "GPU"))]),

@@ -140,6 +140,55 @@ def test_the_chance_to_meet_each_limit_is_printed(command: Command) -> None:
     assert float(row["b200_chance_to_meet_max_ttft"]) == best["max_ttft"]
 
 
+def test_the_safe_choice_stands_beside_the_answer(command: Command) -> None:
+    asked = ("b200", "--target", "75", "--max-gpus", "24")
+    best = command("best", "--sku", *asked, "--json").json
+    safe = best["safe_choice"]
+    assert (safe["confidence"], safe["is_best"], safe["reason"]) == (0.9, False, None)
+    assert safe["chance_to_meet"]["target"] >= 0.9 - 1e-6
+    assert safe["prediction"]["origin"] == "modelled"
+    cost = safe["prediction"]["usd_per_m_total_tokens"]
+    assert safe["objective"]["amount"] == cost > best["prediction"]["usd_per_m_total_tokens"]
+    more = 100 * (cost / best["prediction"]["usd_per_m_total_tokens"] - 1)
+    assert safe["behind"] == f"{more:.1f} % dearer"
+    table = " ".join(command("best", "--sku", *asked).out.split())
+    assert "Safe choice: inside the data, each limit met with 90 % or more" in table
+    assert f"Against the best: {more:.1f} % dearer. `moeplan recipe --safe` deploys it." in table
+    limits = ("--targets", "75", "--max-gpus", "24")
+    line = f"b200, safe choice (inside the data, each limit met with 90 % or more), $/M: {cost:.4f}"
+    for run in (("curve", "--sku", "b200", *limits), ("compare", "b200", "gb300", *limits)):
+        assert line.replace("$/M", "$/M tokens") in " ".join(command(*run).out.split())
+    both = ("compare", "b200", "gb300", *limits)
+    (row,) = command(*both, "--json").json["rows"]
+    assert row["b200"]["modelled"]["safe_choice"] == safe
+    assert row["gb300"]["modelled"]["safe_choice"]["config"] is None
+    assert "machine gb300" in row["gb300"]["modelled"]["safe_choice"]["reason"]
+    (row,) = csv.DictReader(command(*both, "--csv").out.splitlines())
+    assert float(row["b200_safe_usd_per_m_total_tokens"]) == cost
+    assert row["b200_safe_max_batch"] == str(safe["config"]["max_batch"])
+    assert row["b200_safe_is_best"] == "False"
+    assert row["gb300_safe_max_batch"] == ""
+    assert "machine gb300" in row["gb300_safe_reason"]
+
+
+def test_a_safe_answer_says_so_and_what_is_in_the_way_of_one_is_told(command: Command) -> None:
+    sure = ("--within-data", "--min-confidence", "0.95", "--max-gpus", "24")
+    asked = ("best", "--sku", "b200", "--target", "75", *sure)
+    said = " ".join(command(*asked).out.split())
+    assert "This is the safe choice too: inside the data, each limit met with 95 % or more." in said
+    content = command(*asked, "--json").json
+    assert content["safe_choice"]["is_best"] is True
+    assert content["safe_choice"]["config"] == content["config"]
+    assert content["safe_choice"]["behind"] == "equal"
+    tight = ("best", "--sku", "b200", "--target", "75", "--max-ttft", "0.2", "--max-gpus", "24")
+    said = " ".join(command(*tight).out.split())
+    start = "No safe choice (inside the data, each limit met with 90 % or more): inside the data "
+    assert f"{start}TTFT 0.2 s with confidence 0.9 is out of reach: the TTFT would have" in said
+    assert (
+        command("best", "--sku", "b200", "--target", "5000", "--json").json["safe_choice"] is None
+    )
+
+
 def test_nothing_reachable_exits_1(command: Command) -> None:
     run = command("compare", "gb200", "b200", "--targets", "5000", "--max-gpus", "16", "--json")
     assert run.status == 1

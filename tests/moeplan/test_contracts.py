@@ -57,10 +57,22 @@ BEST = [
     "breakdown_ms",
     "objective",
     "chance_to_meet",
+    "safe_choice",
     "placement",
     "question",
     "gpus",
     "version",
+]
+SAFE_CHOICE = [
+    "confidence",
+    "is_best",
+    "config",
+    "prediction",
+    "objective",
+    "chance_to_meet",
+    "gpus",
+    "behind",
+    "reason",
 ]
 SEARCH = ["candidates", "status", "gap", "seconds", "feasible", "pruned", "bound"]
 
@@ -109,6 +121,9 @@ def test_best(best_of: BestOf, sku: str) -> None:
     assert found["bound"] == pytest.approx(content["prediction"]["usd_per_m_total_tokens"])
     assert content["search"]["status"] == "OPTIMAL"
     assert content["search"]["gap"] == 0.0
+    assert list(content["safe_choice"]) == SAFE_CHOICE
+    assert list(content["safe_choice"]["config"]) == CONFIG
+    assert set(content["safe_choice"]["prediction"]) == PREDICTION
     for other in content["runners_up"]:
         assert list(other) == ["config", "prediction", "lost_by"]
         assert other["lost_by"]
@@ -185,7 +200,12 @@ def test_compare(space: Space) -> None:
         assert list(row[sku]) == ["measured", "modelled", "gpus", "notes"]
         config = moeplan.Configuration(**row[sku]["modelled"]["config"])
         assert row[sku]["gpus"] == config.gpus
-        assert set(row[sku]["modelled"]) == {*PREDICTION, "config", "chance_to_meet"}
+        assert set(row[sku]["modelled"]) == {
+            *PREDICTION,
+            "config",
+            "chance_to_meet",
+            "safe_choice",
+        }
         assert list(row[sku]["modelled"]["config"]) == CONFIG
     throughput = [row[sku]["modelled"]["total_tok_s_per_gpu"] for sku in ("gb200", "b200")]
     assert row["ratio"]["modelled_throughput"] == pytest.approx(throughput[0] / throughput[1])

@@ -76,6 +76,61 @@ def test_an_answer_of_best_names_machine_and_workload(command: Command, tmp_path
     assert json.loads((folder / RECORD).read_text())["served"]["isl"] == 2048
 
 
+def test_the_safe_choice_becomes_a_recipe_that_says_so(command: Command, tmp_path: Path) -> None:
+    folder, asked = tmp_path / "out", ("--sku", "b200", "--target", "75", "--max-ttft", "2")
+    write = ("recipe", *asked, "--safe", "--format", "slurm", "--output", str(folder))
+    done = command(*write)
+    assert done.status == 0, done.err
+    assert "The configuration is the safe choice." in done.out
+    assert command("recipe", "check", str(folder)).status == 0
+    record = json.loads((folder / RECORD).read_text())
+    answer = moeplan.best("b200", 75.0, moeplan.Options(max_ttft=2.0))
+    choice = answer.safe_choice
+    assert choice is not None
+    assert choice.config is not None
+    assert choice.config != answer.config
+    assert record["config"] == choice.config.model_dump()
+    assert record["safe"] == {
+        "confidence": 0.9,
+        "target_tok_s_per_user": 75.0,
+        "max_ttft_s": 2.0,
+        "chance_to_meet": choice.chance_to_meet,
+    }
+    readme = (folder / "README.md").read_text()
+    assert "chance to meet each limit is 90 % or more (75 tok/s/user: 9" in readme
+    assert "; a mean TTFT of 2 s: " in readme
+    assert command(*[word for word in write if word != "--safe"], "--force").status == 0
+    assert json.loads((folder / RECORD).read_text())["safe"] is None
+    assert "safe choice" not in (folder / "README.md").read_text()
+
+
+def test_no_safe_choice_is_no_recipe(command: Command, tmp_path: Path, config: str) -> None:
+    folder = tmp_path / "out"
+    rest = ("--format", "slurm", "--output", str(folder))
+    none = command("recipe", "--sku", "gb300", "--target", "60", "--safe", *rest)
+    assert none.status == 1
+    assert "there is no safe choice: " in none.err
+    assert "machine gb300" in none.err
+    both = command("recipe", "--sku", "b200", "--config", config, "--safe", *rest)
+    assert both.status == 2
+    assert both.err == "Error: --safe goes with --target; leave it or --config out\n"
+    assert not folder.exists()
+
+
+def test_a_recipe_names_the_prices_of_its_cost(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    asked = ("recipe", "--sku", "b200", "--target", "75")
+    write = (*asked, "--format", "vllm", "--output", str(folder), "--force")
+    for more, prices, said in (
+        ((), "2026-07", "Cost at $1.73 per GPU-hour (prices of 2026-07)."),
+        (("--prices", "2026-04"), "2026-04", "Cost at $1.95 per GPU-hour (prices of 2026-04)."),
+        (("--price", "2.5"), None, "Cost at $2.50 per GPU-hour."),
+    ):
+        assert command(*write, *more).status == 0
+        assert json.loads((folder / RECORD).read_text())["machine"]["prices"] == prices
+        assert said in (folder / "README.md").read_text()
+
+
 def test_choices_reach_the_files(command: Command, tmp_path: Path, config: str) -> None:
     folder = tmp_path / "out"
     done = command(
