@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -120,6 +121,8 @@ def test_an_interruption_while_anything_is_imported_is_quiet(module: str, tmp_pa
         capture_output=True,
         text=True,
         check=False,
+        # A shell that runs the tests in the background has it ignored by all that they start.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Error: interrupted\n")
 
