@@ -24,15 +24,15 @@ def check_shape(
     _check_room(configuration, cluster, prefill_cluster)
     _check_experts(configuration, model)
     gpus = configuration.decode_gpus_per_worker
-    if configuration.decode_attention == "tp" and model.attention.heads % gpus:
+    if configuration.decode_attention == "tp" and model.heads % gpus:
         raise InputError(
-            f"decode_gpus_per_worker {gpus} must divide the {model.attention.heads} attention "
+            f"decode_gpus_per_worker {gpus} must divide the {model.heads} attention "
             "heads under decode_attention tp"
         )
     prefill = configuration.prefill_gpus_per_worker
-    if configuration.prefill_attention == "tp" and model.attention.heads % prefill:
+    if configuration.prefill_attention == "tp" and model.heads % prefill:
         raise InputError(
-            f"prefill_gpus_per_worker {prefill} must divide the {model.attention.heads} attention "
+            f"prefill_gpus_per_worker {prefill} must divide the {model.heads} attention "
             "heads under prefill_attention tp"
         )
     if configuration.mtp_depth and not model.draft_layers:
@@ -69,10 +69,10 @@ def _check_experts(configuration: Configuration, model: Model) -> None:
     gpus, ep = configuration.decode_gpus_per_worker, configuration.decode_ep
     if gpus % ep:
         raise InputError(f"decode_ep {ep} must divide decode_gpus_per_worker {gpus}")
-    if model.expert_intermediate % (gpus // ep):
+    if model.moe.intermediate % (gpus // ep):
         raise InputError(
             f"decode_ep {ep} over {gpus} GPUs splits each expert {gpus // ep} ways, which must "
-            f"divide its width {model.expert_intermediate}"
+            f"divide its width {model.moe.intermediate}"
         )
     slots = configuration.eplb_slots or model.experts
     if slots < model.experts:

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays
-from presets import Hardware, InputError, MlaAttention, Model, Precision
+from costmodel.attention import attention_arrays
+from costmodel.inputs import MachineArrays, ModelArrays, PathArrays
+from presets import (
+    Hardware,
+    InputError,
+    Model,
+    Precision,
+    active_parameters,
+    dense_parameters,
+    expert_parameters,
+    shared_parameters,
+)
 from topology import GroupPath
 
 FP4_BITS = 5.0  # precisions with fewer bits per expert weight run FP4 GEMMs
@@ -25,60 +35,51 @@ def model_arrays(model: Model, precision: str) -> ModelArrays:
     """
     bits = model.precision(precision)
     narrow = bits.expert_input or bits.experts  # what experts multiply
-    whole, split, heads, products, prefill_products, kv, kv_split = _attention(model)
-    output = _output_params(model)  # split, and may have bits of its own
-    join = 2.0 * model.hidden**2 if model.draft_layers else 0.0
-    expert = 3.0 * model.hidden * model.expert_intermediate
-    shared = 3.0 * model.hidden * model.shared_experts * model.shared_intermediate
-    dense = 3.0 * model.hidden * model.dense_intermediate
-    head = float(model.vocab * model.hidden)
-    moe_layers = model.layers - model.dense_layers
-    router = float(model.experts * model.hidden)
-    linear = model.layers * (whole + split) + model.dense_layers * dense
-    linear += moe_layers * (model.top_k * expert + shared + router)
+    moe, hidden = model.moe, model.hidden
+    width = moe.latent or hidden  # of what goes into a routed expert
+    expert, shared = expert_parameters(moe, hidden), shared_parameters(moe, hidden)
+    router = moe.experts * hidden
+    dense = dense_parameters(model)
+    head = float(model.vocab * hidden)
     values: dict[str, float] = {
-        "hidden": model.hidden,
-        "layers": model.layers,
-        "moe_layers": moe_layers,
-        "experts": model.experts,
-        "top_k": model.top_k,
+        "hidden": hidden,
+        "layers": model.parts / 2.0,
+        "moe_layers": model.moe_layers,
+        "experts": moe.experts,
+        "top_k": moe.top_k,
+        "expert_width": width,
         "expert_params": expert,
         "expert_bytes": expert * bits.experts / 8.0,
         "shared_params": shared + router,
         "shared_bytes": (shared * bits.shared_expert + router * bits.router) / 8.0,
-        "dense_mlp_params": dense,
-        "dense_mlp_bytes": dense * bits.dense / 8.0,
-        "attention_params_split": split,
-        "attention_params_whole": whole,
-        "attention_bytes_split": (
-            (split - output) * bits.attention + output * bits.attention_output
-        )
-        / 8.0,
-        "attention_bytes_whole": whole * bits.attention / 8.0,
-        "heads": heads,
-        "score_value_dim": products,
-        "prefill_score_value_dim": prefill_products,
-        "kv_bytes": kv * bits.kv_cache / 8.0,
-        "window": _window(model),
-        "windowed_share": _windowed_layers(model) / model.layers,
-        "kv_split": kv_split,
+        "dense_params": dense,
+        "dense_bytes": dense * bits.dense / 8.0,
         "head_params": head,
         "head_bytes": head * bits.lm_head / 8.0,
         "embedding_bytes": 0.0 if model.tied_embeddings else head * bits.embedding / 8.0,
         "draft_layers": model.draft_layers,
         "draft_weight_ratio": bits.draft / bits.experts,
-        "expert_input_bytes": expert_input_bytes(model, narrow),
-        "dispatch_bytes": _dispatch_bytes(model, narrow),
-        "combine_bytes": _combine_bytes(model, narrow),
-        "draft_attention_bytes_split": split * bits.draft / 8.0,
-        "draft_attention_bytes_whole": whole * bits.draft / 8.0,
-        "draft_join_params": join,
-        "draft_expert_input_bytes": expert_input_bytes(model, bits.draft),
-        "draft_dispatch_bytes": _dispatch_bytes(model, bits.draft),
-        "draft_combine_bytes": _combine_bytes(model, bits.draft),
-        "active_params": linear,
+        "expert_input_bytes": expert_input_bytes(width, narrow),
+        "dispatch_bytes": _dispatch_bytes(width, narrow),
+        "combine_bytes": _combine_bytes(width, narrow),
+        "draft_join_params": 2.0 * hidden**2 if model.draft else 0.0,
+        "draft_expert_input_bytes": expert_input_bytes(width, bits.draft),
+        "draft_dispatch_bytes": _dispatch_bytes(width, bits.draft),
+        "draft_combine_bytes": _combine_bytes(width, bits.draft),
+        "active_params": active_parameters(model) - head,
     }
-    return ModelArrays(**{name: np.asarray(float(value)) for name, value in values.items()})
+    counts = {name: np.asarray(float(value)) for name, value in values.items()}
+    drafted = model.draft.attention if model.draft else None
+    return ModelArrays(
+        attention=tuple(
+            attention_arrays(attention, hidden, bits, layers)
+            for attention, layers in model.attention_layers().items()
+        ),
+        draft_attention=attention_arrays(
+            drafted or model.attentions[-1], hidden, bits, 1, draft=True
+        ),
+        **counts,
+    )
 
 
 def machine_arrays(hardware: Hardware, model: Model, precision: str) -> MachineArrays:
@@ -124,29 +125,6 @@ def can_multiply(hardware: Hardware, bits: Precision) -> bool:
     return arithmetic_bits(hardware, bits) >= FP4_BITS or hardware.flops_fp4 is not None
 
 
-def tokens_attended(model: ModelArrays, tokens: FloatArray) -> FloatArray:
-    """Tokens that a layer looks back on at one position, of so many before it, mean of layers [1].
-
-    >>> from presets import load_model
-    >>> gpt_oss = model_arrays(load_model("gpt-oss-120b"), "fp4")  # half of the layers see 128
-    >>> float(tokens_attended(gpt_oss, np.asarray(1000.0)))
-    564.0
-    """
-    share = model.windowed_share
-    return np.asarray((1.0 - share) * tokens + share * np.minimum(tokens, model.window))
-
-
-def prompt_tokens_attended(model: ModelArrays, tokens: FloatArray) -> FloatArray:
-    """Tokens that the last position of a prompt would see if all saw as much as the mean does [1].
-
-    Without a window the mean position sees half of the prompt, and this is all of it; with one it
-    is ``w (2 - w / n)``.
-    """
-    window = np.minimum(model.window, tokens)
-    share = model.windowed_share
-    return np.asarray((1.0 - share) * tokens + share * window * (2.0 - window / tokens))
-
-
 def path_arrays(path: GroupPath) -> PathArrays:
     """Load and latency of one group's links, each field of shape ``()``."""
     return PathArrays(
@@ -163,76 +141,33 @@ def _flops(hardware: Hardware, bits: float, model: Model) -> float:
     """Dense tensor rate for weights of so many bits [FLOP/s]."""
     if bits < FP4_BITS:
         if hardware.flops_fp4 is None:
-            others = ", ".join(name for name in model.precision_names() if name != "fp4")
+            others = ", ".join(
+                name
+                for name in model.precision_names()
+                if can_multiply(hardware, model.precision(name))
+            )
             raise InputError(f"precision 'fp4': {hardware.name} has no FP4 rate; valid: {others}")
         return hardware.flops_fp4.value
     return hardware.flops_fp8.value if bits < FP8_BITS else hardware.flops_bf16.value
 
 
-def _attention(
-    model: Model,
-) -> tuple[float, float, float, float, float, float, float]:
-    """Whole and split projection weights, heads, products at decode and prefill, cache, its split.
-
-    MLA at decode works in the latent space: each head's score takes ``kv_lora_rank + qk_rope_dim``
-    multiply-adds per cached token and its value ``kv_lora_rank``; prefill unfolds the latent first.
-    """
-    attention = model.attention
-    hidden = float(model.hidden)
-    if isinstance(attention, MlaAttention):
-        latent = attention.kv_lora_rank + attention.qk_rope_dim
-        query = attention.heads * (attention.qk_nope_dim + attention.qk_rope_dim)
-        rank = attention.q_lora_rank
-        whole = hidden * (latent + (rank or 0))
-        split = (rank or hidden) * query
-        split += (
-            attention.kv_lora_rank * attention.heads * (attention.qk_nope_dim + attention.v_dim)
-        )
-        split += attention.heads * attention.v_dim * hidden
-        products = attention.kv_lora_rank + latent
-        unfolded = attention.qk_nope_dim + attention.qk_rope_dim + attention.v_dim
-        return whole, split, attention.heads, products, unfolded, latent, 1.0
-    width = attention.head_dim
-    split = 2.0 * hidden * width * (attention.heads + attention.kv_heads)
-    cache = 2.0 * attention.kv_heads * width
-    return 0.0, split, attention.heads, 2.0 * width, 2.0 * width, cache, attention.kv_heads
-
-
-def _windowed_layers(model: Model) -> int:
-    """Layers that attend to a window."""
-    return 0 if isinstance(model.attention, MlaAttention) else model.attention.windowed_layers
-
-
-def _window(model: Model) -> float:
-    """Tokens that windowed layers attend to; infinite without any [token]."""
-    window = None if isinstance(model.attention, MlaAttention) else model.attention.window
-    return np.inf if window is None else float(window)
-
-
-def _output_params(model: Model) -> float:
-    """Weights of the last projection of attention in one layer."""
-    attention = model.attention
-    value = attention.v_dim if isinstance(attention, MlaAttention) else attention.head_dim
-    return float(attention.heads * value * model.hidden)
-
-
-def _dispatch_bytes(model: Model, bits: float) -> float:
-    """One token on its way to an expert rank [B].
+def _dispatch_bytes(width: float, bits: float) -> float:
+    """One token of so many values on its way to an expert rank [B].
 
     FP4 input is quantised before it is sent. The input of experts with FP8 block scales is sent in
     BF16 and quantised where it arrives, by every backend of TensorRT-LLM (`quantize_input` of
     its fused_moe modules, read 2026-11-24).
     """
-    return expert_input_bytes(model, bits) if bits < FP4_BITS else model.hidden * BF16_BYTES
+    return expert_input_bytes(width, bits) if bits < FP4_BITS else width * BF16_BYTES
 
 
-def expert_input_bytes(model: Model, bits: float) -> float:
+def expert_input_bytes(width: float, bits: float) -> float:
     """One token as experts with weights of so many bits multiply it, quantised [B]."""
     if bits < FP4_BITS:
-        return model.hidden * NVFP4_BYTES
-    return model.hidden * (FP8_BYTES if bits < FP8_BITS else BF16_BYTES)
+        return width * NVFP4_BYTES
+    return width * (FP8_BYTES if bits < FP8_BITS else BF16_BYTES)
 
 
-def _combine_bytes(model: Model, bits: float) -> float:
+def _combine_bytes(width: float, bits: float) -> float:
     """One token on its way back: low precision under FP4 weights, else BF16 [B]."""
-    return model.hidden * (NVFP4_BYTES if bits < FP4_BITS else BF16_BYTES)
+    return width * (NVFP4_BYTES if bits < FP4_BITS else BF16_BYTES)

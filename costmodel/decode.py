@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 
+from costmodel.attention import attention_time, matrix_time, projection_time
 from costmodel.calibration import Calibration
 from costmodel.collectives import (
     all_reduce_time,
@@ -20,7 +21,7 @@ from costmodel.collectives import (
     preparation_time,
     ranks_hit,
 )
-from costmodel.counts import BF16_BYTES, tokens_attended
+from costmodel.counts import BF16_BYTES
 from costmodel.inputs import (
     FloatArray,
     MachineArrays,
@@ -29,7 +30,7 @@ from costmodel.inputs import (
     WorkerArrays,
     take_last,
 )
-from costmodel.step_time import LayerTime, StepTime
+from costmodel.step_time import ExpertTime, StepTime
 
 TILE_COLUMNS = 128.0
 """Columns of the output that one tile of a grouped GEMM computes. [1]"""
@@ -65,41 +66,66 @@ def decode_step(
     Seconds by part. [s]
     """
     tokens = requests * (1.0 + workers.mtp_depth)  # handled by attention on one rank
-    layer = layer_time(machine, model, workers, paths, requests, tokens, calibration)
+    moe = expert_layer_time(machine, model, workers, paths, tokens, calibration)
+    projection, attention = attention_of_model(
+        machine, model, workers, requests, tokens, calibration
+    )
+    reduce = attention_reduce_time(machine, model, workers, tokens, paths, calibration)
     head = head_time(machine, model, workers, tokens, calibration)
     if draft is None:
         draft = draft_time(machine, model, workers, paths, requests, calibration)
-    dense_layers = model.layers - model.moe_layers
-    dense = dense_mlp_time(machine, model, workers, tokens, calibration)
+    dense = dense_time(machine, model, workers, tokens, calibration)
     step = StepTime(
-        projection=model.layers * layer.projection,
-        attention=model.layers * layer.attention,
-        experts=model.moe_layers * layer.experts + dense_layers * dense,
-        dispatch=model.moe_layers * layer.dispatch,
-        combine=model.moe_layers * layer.combine,
-        all_reduce=model.layers * layer.all_reduce,
+        projection=projection,
+        attention=attention,
+        experts=model.moe_layers * moe.experts + dense,
+        dispatch=model.moe_layers * moe.dispatch,
+        combine=model.moe_layers * moe.combine,
+        all_reduce=model.layers * 2.0 * reduce,
         draft=workers.mtp_depth * draft,
         head=head,
-        launch=model.layers * layer.launch + calibration.step_time,
+        launch=model.layers * launch_time(machine, calibration) + calibration.step_time,
         host=requests * calibration.request_time,
         wait=np.zeros(()),
-        hidden=model.moe_layers * layer.hidden,
+        hidden=model.moe_layers * moe.hidden,
     )
     together = workers.attention_dp & (workers.gpus > 1)
     wait = np.where(together, calibration.sync_share, 0.0) * step.total
     return step._replace(wait=wait).scaled(calibration.engine_factor)
 
 
-def layer_time(
+def attention_of_model(
+    machine: MachineArrays,
+    model: ModelArrays,
+    workers: WorkerArrays,
+    requests: FloatArray,
+    tokens: FloatArray,
+    calibration: Calibration,
+) -> tuple[FloatArray, FloatArray]:
+    """Projections and attention of all layers, group by group [s]."""
+    projections, attentions = zip(
+        *(
+            (
+                group.layers * projection_time(machine, group, workers, tokens, calibration),
+                group.layers
+                * attention_time(machine, group, workers, requests, tokens, calibration),
+            )
+            for group in model.attention
+        ),
+        strict=True,
+    )
+    return sum(projections), sum(attentions)
+
+
+def expert_layer_time(
     machine: MachineArrays,
     model: ModelArrays,
     workers: WorkerArrays,
     paths: PathArrays,
-    requests: FloatArray,
     tokens: FloatArray,
     calibration: Calibration,
-) -> LayerTime:
-    """Time one MoE layer that handles ``tokens`` of ``requests`` requests, per rank or worker.
+) -> ExpertTime:
+    """Time the experts of one layer that handles ``tokens``, per rank or worker.
 
     Dispatch and combine pass behind a share of the expert GEMMs; what does not fit is exposed.
     """
@@ -109,15 +135,10 @@ def layer_time(
     exchange = dispatch + combine
     hidden = np.minimum(exchange, calibration.overlap * experts)
     exposed = 1.0 - hidden / np.maximum(exchange, NO_TIME)
-    reduce = attention_reduce_time(machine, model, workers, tokens, paths, calibration)
-    return LayerTime(
-        projection=projection_time(machine, model, workers, tokens, calibration),
-        attention=attention_time(machine, model, workers, requests, tokens, calibration),
+    return ExpertTime(
         experts=experts,
         dispatch=dispatch * exposed,
         combine=combine * exposed,
-        all_reduce=2.0 * reduce,
-        launch=launch_time(machine, calibration),
         hidden=hidden,
     )
 
@@ -138,68 +159,29 @@ def draft_time(
     the depth.
     """
     ratio = model.draft_weight_ratio
-    layer_model = model._replace(
+    drafted = model._replace(
         expert_bytes=model.expert_bytes * ratio,
         shared_bytes=model.shared_bytes * ratio,
-        attention_bytes_split=model.draft_attention_bytes_split,
-        attention_bytes_whole=model.draft_attention_bytes_whole,
         expert_input_bytes=model.draft_expert_input_bytes,
         dispatch_bytes=model.draft_dispatch_bytes,
         combine_bytes=model.draft_combine_bytes,
     )
-    layer_machine = machine._replace(
+    slower = machine._replace(
         flops_experts=machine.flops_draft,
         fp4=machine.fp4 & (ratio <= 1.0),
         fp8=machine.fp8 & (ratio <= 1.0),
     )
     tokens = 2.0 * requests
-    layer = layer_time(layer_machine, layer_model, workers, paths, requests, tokens, calibration)
-    params = model.draft_join_params / _tp(workers)
-    join = _matrix_time(machine, BF16_BYTES * params, params, tokens, calibration)
+    attention = model.draft_attention
+    moe = expert_layer_time(slower, drafted, workers, paths, tokens, calibration)
+    layer = projection_time(slower, attention, workers, tokens, calibration)
+    layer = layer + attention_time(slower, attention, workers, requests, tokens, calibration)
+    layer = layer + moe.experts + moe.dispatch + moe.combine + launch_time(slower, calibration)
+    reduce = attention_reduce_time(slower, drafted, workers, tokens, paths, calibration)
+    params = model.draft_join_params / workers.tp
+    join = matrix_time(machine, BF16_BYTES * params, params, tokens, calibration)
     head = head_time(machine, model, workers, requests, calibration)
-    return np.asarray((layer.total + join) * calibration.draft_factor + head)
-
-
-def projection_time(
-    machine: MachineArrays,
-    model: ModelArrays,
-    workers: WorkerArrays,
-    tokens: FloatArray,
-    calibration: Calibration,
-) -> FloatArray:
-    """Attention projections of one layer: weights split over ranks by tp, whole under dp [s]."""
-    tp = _tp(workers)
-    held = model.attention_bytes_whole + model.attention_bytes_split / tp
-    params = model.attention_params_whole + model.attention_params_split / tp
-    return _matrix_time(machine, held, params, tokens, calibration)
-
-
-def attention_time(
-    machine: MachineArrays,
-    model: ModelArrays,
-    workers: WorkerArrays,
-    requests: FloatArray,
-    tokens: FloatArray,
-    calibration: Calibration,
-) -> FloatArray:
-    """Score and value products of one layer against the KV cache read, rounded maximum [s].
-
-    Under tp each rank keeps ``heads / tp`` heads but an MLA cache cannot be split, so every rank
-    reads all of it. Few heads to a key leave the tensor-core tile part empty.
-    """
-    tp = _tp(workers)
-    context = tokens_attended(model, workers.context)
-    cache = requests * context * model.kv_bytes / np.minimum(tp, model.kv_split)
-    read = cache / (machine.hbm_rate * calibration.cache_efficiency)
-    groups = np.maximum(model.kv_split / tp, 1.0)  # of query heads that share keys, on a rank
-    rows = groups * np.maximum(
-        model.heads / tp / groups * tokens / requests, calibration.attention_tile
-    )
-    efficiency = _by_generation(
-        machine, calibration.attention_efficiency, calibration.attention_efficiency_hopper
-    )
-    products = 2.0 * requests * rows * context * model.score_value_dim
-    return np.asarray(np.hypot(read, products / (machine.flops_attention * efficiency)))
+    return np.asarray((layer + 2.0 * reduce + join) * calibration.draft_factor + head)
 
 
 def expert_time(
@@ -218,7 +200,7 @@ def expert_time(
     most tokens and most distinct experts sets the pace; EPLB slots lower the first. Work of a
     nearly empty expert is bounded below by one GEMM tile. Where EP is below the worker's GPUs each
     rank has a slice of its experts: their bytes and products shrink, but not the tiles of the
-    output, ``hidden / 128`` for each distinct expert, whose fixed time then shows in FP4.
+    output, ``width / 128`` for each distinct expert, whose fixed time then shows in FP4.
     """
     load = model.top_k * worker_tokens / model.experts
     variance = calibration.expert_spread**2
@@ -246,14 +228,14 @@ def expert_time(
     work = 2.0 * rows * model.expert_params / shards / rate
     power = calibration.roofline_exponent
     routed = (read**power + work**power) ** (1.0 / power)
-    tiles = distinct * model.hidden / TILE_COLUMNS
+    tiles = distinct * model.expert_width / TILE_COLUMNS
     split = machine.fp4 & (shards > 1.0)
     routed = routed + np.where(
         split, calibration.split_tile_time * tiles * (1.0 - 1.0 / shards), 0.0
     )
-    shared = (model.shared_bytes / bandwidth + 2.0 * tokens * model.shared_params / rate) / _tp(
-        workers
-    )
+    shared = (
+        model.shared_bytes / bandwidth + 2.0 * tokens * model.shared_params / rate
+    ) / workers.tp
     return np.asarray(routed + shared)
 
 
@@ -269,11 +251,11 @@ def moe_exchange_time(
 
     An exchange of counts goes before the dispatch.
     """
-    hidden = 2.0 * model.hidden
+    sent = 2.0 * model.expert_width
     exchange = partial(
         engine_exchange_time,
         tokens=tokens,
-        hidden_bytes=hidden,
+        hidden_bytes=sent,
         ranks=workers.gpus,
         copies=ranks_hit(workers.ep, model.top_k),
         copies_over_nics=nic_copies_timed(
@@ -283,7 +265,7 @@ def moe_exchange_time(
         calibration=calibration,
     )
     combine = kernel_where(machine.fp4, calibration.combine_low_precision, calibration.combine)
-    prepare = preparation_time(calibration.prepare, tokens, hidden, workers.gpus)
+    prepare = preparation_time(calibration.prepare, tokens, sent, workers.gpus)
     there = exchange(calibration.dispatch, token_bytes=model.dispatch_bytes)
     there = there + calibration.exchange_factor * prepare
     back = exchange(combine, token_bytes=model.combine_bytes)
@@ -303,8 +285,8 @@ def attention_reduce_time(
 
     Evaluated under tp alone: it costs more than the rest of a layer, and most workers are dp.
     """
-    launch = _by_generation(
-        machine, calibration.all_reduce_launch, calibration.all_reduce_launch_hopper
+    launch = machine.by_generation(
+        calibration.all_reduce_launch, calibration.all_reduce_launch_hopper
     )
     size = tokens * model.hidden * 2.0
     factor = np.asarray(calibration.all_reduce_factor)
@@ -325,17 +307,17 @@ def attention_reduce_time(
     return time
 
 
-def dense_mlp_time(
+def dense_time(
     machine: MachineArrays,
     model: ModelArrays,
     workers: WorkerArrays,
     tokens: FloatArray,
     calibration: Calibration,
 ) -> FloatArray:
-    """MLP of one dense layer [s]."""
-    read = model.dense_mlp_bytes / (machine.hbm_rate * calibration.hbm_efficiency)
-    work = 2.0 * tokens * model.dense_mlp_params / _expert_rate(machine, workers, calibration)
-    return np.asarray((read + work) / _tp(workers))
+    """MLPs of all layers without experts [s]."""
+    read = model.dense_bytes / (machine.hbm_rate * calibration.hbm_efficiency)
+    work = 2.0 * tokens * model.dense_params / _expert_rate(machine, workers, calibration)
+    return np.asarray((read + work) / workers.tp)
 
 
 def head_time(
@@ -348,37 +330,14 @@ def head_time(
     """LM head: its weights are split over all ranks in either mode, its work over tokens [s]."""
     read = model.head_bytes / workers.gpus / (machine.hbm_rate * calibration.hbm_efficiency)
     rate = machine.flops_bf16 * calibration.dense_efficiency
-    return np.asarray(read + 2.0 * tokens * model.head_params / _tp(workers) / rate)
+    return np.asarray(read + 2.0 * tokens * model.head_params / workers.tp / rate)
 
 
 def launch_time(machine: MachineArrays, calibration: Calibration) -> FloatArray:
     """Spend on one layer apart from its data: launches, norms, router, quantisation [s]."""
-    time = _by_generation(machine, calibration.layer_time, calibration.layer_time_hopper)
+    time = machine.by_generation(calibration.layer_time, calibration.layer_time_hopper)
     fp8_on_blackwell = machine.blackwell & machine.fp8
     return np.where(fp8_on_blackwell, time * calibration.fp8_layer_factor, time)
-
-
-def _matrix_time(
-    machine: MachineArrays,
-    held: FloatArray,
-    params: FloatArray,
-    tokens: FloatArray,
-    calibration: Calibration,
-) -> FloatArray:
-    """Weights read once [B] and multiplied by every token [s]."""
-    read = held / (machine.hbm_rate * calibration.hbm_efficiency)
-    return read + 2.0 * tokens * params / (machine.flops_dense * calibration.dense_efficiency)
-
-
-def _tp(workers: WorkerArrays) -> FloatArray:
-    """Ways in which attention is split over heads."""
-    return np.where(workers.attention_dp, 1.0, workers.gpus)
-
-
-def _by_generation(
-    machine: MachineArrays, blackwell: float | FloatArray, hopper: float | FloatArray
-) -> FloatArray:
-    return np.where(machine.blackwell, blackwell, hopper)
 
 
 def _expert_rate(

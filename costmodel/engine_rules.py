@@ -74,7 +74,7 @@ def check_engine_rules(configuration: Configuration, scenario: Scenario) -> None
     found = shape_problem(
         scenario.engine,
         scenario.precision,
-        scenario.model.expert_intermediate,
+        scenario.model.moe.intermediate,
         configuration.decode_gpus_per_worker,
         configuration.decode_ep,
     )

@@ -32,41 +32,62 @@ class MachineArrays(NamedTuple):
     fp4: BoolArray  # experts multiply in FP4
     fp8: BoolArray  # experts multiply in FP8; in BF16 where neither holds
 
+    def by_generation(
+        self, blackwell: float | FloatArray, hopper: float | FloatArray
+    ) -> FloatArray:
+        """Choose between the constants of two generations."""
+        return np.where(self.blackwell, blackwell, hopper)
+
+
+class AttentionArrays(NamedTuple):
+    """Attention of equal layers, per layer: any kind is one of these.
+
+    A layer keeps, of each request, entries of a cache (one for every `ratio` tokens), besides the
+    last tokens as they are, and a state of fixed size; each kind of attention has some of these.
+    """
+
+    layers: FloatArray  # that have it
+    params_split: FloatArray  # projections that tensor parallelism splits
+    params_whole: FloatArray  # projections that every rank repeats
+    bytes_split: FloatArray  # [B] of the first
+    bytes_whole: FloatArray  # [B] of the second
+    heads: FloatArray
+    split: FloatArray  # how many ways tensor parallelism can split cache and state (1 for MLA)
+    score_value_dim: FloatArray  # decode: multiply-adds of one head and entry, score plus value
+    prompt_score_value_dim: FloatArray  # the same at prefill
+    entry_bytes: FloatArray  # cache of one entry [B]
+    ratio: FloatArray  # tokens that an entry stands for
+    kept: FloatArray  # most entries that are kept
+    attended: FloatArray  # most entries that are attended
+    recent: FloatArray  # last tokens kept and attended besides, each an entry
+    index_bytes: FloatArray  # what an indexer keeps of an entry and reads of all [B]
+    index_products: FloatArray  # its multiply-adds of one entry
+    state_bytes: FloatArray  # of one request [B]
+    state_products: FloatArray  # multiply-adds of one token with it
+
 
 class ModelArrays(NamedTuple):
     """Counts of one model at one precision, per layer where nothing else is said."""
 
     hidden: FloatArray
-    layers: FloatArray
+    layers: FloatArray  # of an attention and a feed-forward; one of them alone counts half
+    attention: tuple[AttentionArrays, ...]  # of each group of layers
+    draft_attention: AttentionArrays  # of a draft layer, at its own precision
     moe_layers: FloatArray
     experts: FloatArray
     top_k: FloatArray
+    expert_width: FloatArray  # of what goes into an expert and comes out
     expert_params: FloatArray  # weights of one routed expert
     expert_bytes: FloatArray  # [B] of one routed expert
     shared_params: FloatArray  # shared experts, every token
     shared_bytes: FloatArray  # [B]
-    dense_mlp_params: FloatArray  # MLP of one dense layer
-    dense_mlp_bytes: FloatArray  # [B]
-    attention_params_split: FloatArray  # projections that tensor parallelism splits
-    attention_params_whole: FloatArray  # projections that every rank repeats
-    attention_bytes_split: FloatArray  # [B] of the first
-    attention_bytes_whole: FloatArray  # [B] of the second
-    heads: FloatArray
-    score_value_dim: (
-        FloatArray  # decode: multiply-adds of one head and cached token, score plus value
-    )
-    prefill_score_value_dim: FloatArray  # the same at prefill
-    kv_bytes: FloatArray  # cache of one token in one layer [B]
-    window: FloatArray  # tokens that a windowed layer attends to [token]
-    windowed_share: FloatArray  # of the layers
-    kv_split: FloatArray  # how many ways tensor parallelism can split the cache (1 for MLA)
+    dense_params: FloatArray  # MLPs of all layers without experts
+    dense_bytes: FloatArray  # [B]
     head_params: FloatArray  # LM head
     head_bytes: FloatArray  # [B]
     embedding_bytes: FloatArray  # input embedding [B]
     draft_layers: FloatArray  # in the checkpoint
     draft_weight_ratio: FloatArray  # bits per weight of a draft layer over those of the experts
-    draft_attention_bytes_split: FloatArray  # [B] of a draft layer
-    draft_attention_bytes_whole: FloatArray  # [B]
     draft_join_params: FloatArray  # projection that joins hidden state and embedding before a draft
     draft_expert_input_bytes: FloatArray  # one token as a draft layer's experts multiply it [B]
     draft_dispatch_bytes: FloatArray  # one token of a draft layer on its way to one rank [B]
@@ -88,6 +109,11 @@ class WorkerArrays(NamedTuple):
     trtllm_experts: BoolArray  # FP8 expert GEMMs by kernels of TRTLLM, not of DeepGEMM
     context: FloatArray  # mean tokens in the KV cache of a request in flight
 
+    @property
+    def tp(self) -> FloatArray:
+        """Ways in which attention is split over heads."""
+        return np.where(self.attention_dp, 1.0, self.gpus)
+
 
 class PathArrays(NamedTuple):
     """What the topology says of the group of GPUs that a worker occupies."""
@@ -103,17 +129,42 @@ class PathArrays(NamedTuple):
 def stack(items: Sequence[T]) -> T:
     """Join scalar inputs of one kind into arrays with one entry per item.
 
+    Of nested groups each item has as many as the longest: what it lacks are groups of no layers.
+
     >>> one = PathArrays(*(np.float64(value) for value in range(6)))
     >>> stack([one, one]).latency
     array([1., 1.])
     """
-    return items[0]._make(np.array(column) for column in zip(*items, strict=True))
+    return items[0]._make(_stacked(column) for column in zip(*items, strict=True))
+
+
+def _stacked(column: Sequence[Any]) -> Any:
+    first = column[0]
+    if isinstance(first, AttentionArrays):
+        return stack(column)
+    if not isinstance(first, tuple):
+        return np.array(column)
+    most = max(map(len, column))
+    none = [groups[0]._replace(layers=np.zeros_like(groups[0].layers)) for groups in column]
+    padded = [
+        [*groups, *[empty] * (most - len(groups))]
+        for groups, empty in zip(column, none, strict=True)
+    ]
+    return tuple(map(stack, zip(*padded, strict=True)))
 
 
 def take(items: T, index: Any) -> T:
     """Take the chosen entries of every field; fields of shape ``()`` stay as they are."""
-    columns = map(np.asarray, items)
-    return items._make(column[index] if column.ndim else column for column in columns)
+    return items._make(_taken(column, index) for column in items)
+
+
+def _taken(column: Any, index: Any) -> Any:
+    if isinstance(column, AttentionArrays):
+        return take(column, index)
+    if isinstance(column, tuple):
+        return tuple(take(group, index) for group in column)
+    values = np.asarray(column)
+    return values[index] if values.ndim else values
 
 
 def take_last(values: FloatArray, index: Any, count: int) -> FloatArray:

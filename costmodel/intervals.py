@@ -14,6 +14,7 @@ from costmodel.counts import expert_input_bytes
 from costmodel.inputs import FloatArray
 from costmodel.results import Case, Scenario
 from presets import ClusterSpec, Model, ScaleOut, load_hardware, load_model, model_names
+from presets.attention import Attention
 
 MODEL_WEIGHT = 3.0
 """A model that was never measured counts as so many things outside the data. [1]"""
@@ -34,7 +35,8 @@ WIDEST = math.log(10.0)
 
 ARCHITECTURE = tuple(
     set(Model.model_fields)
-    - {"name", "title", "hf_id", "provenance", "published_parameters", "precisions"}
+    - {"name", "title", "hf_id", "provenance", "published_parameters", "published_active"}
+    - {"checkpoint", "precisions"}
 )
 """Fields of a model that its times rest on, but for the bits of each precision."""
 
@@ -112,6 +114,8 @@ def _served_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
         yield Outside(f"machine {sku}")
     if not _measured_model(scenario.model, coverage):
         yield Outside(f"model {scenario.model.name}", MODEL_WEIGHT)
+        for kind in sorted(attention_kinds(scenario.model) - _measured_kinds(coverage)):
+            yield Outside(f"attention of the kind {kind!r}", KIND_WEIGHT)
     if scenario.precision not in coverage.precisions:
         yield Outside(f"precision {scenario.precision}", KIND_WEIGHT)
     if scenario.engine not in coverage.engines:
@@ -120,6 +124,29 @@ def _served_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
         yield Outside(f"input length {scenario.isl}", far)
     if far := _distance(scenario.osl, coverage.osl):
         yield Outside(f"output length {scenario.osl}", far)
+
+
+def attention_kinds(model: Model) -> set[str]:
+    """Name the kinds of attention of a model.
+
+    >>> sorted(attention_kinds(load_model("gpt-oss-120b")))
+    ['gqa', 'gqa with a window']
+    """
+    return {_kind_of(attention) for attention in model.attentions}
+
+
+def _kind_of(attention: Attention) -> str:
+    if getattr(attention, "index", None) is not None:
+        return f"{attention.kind} with a sparse index"
+    if attention.kind == "gqa" and attention.window is not None:
+        return "gqa with a window"
+    return attention.kind
+
+
+def _measured_kinds(coverage: Coverage) -> set[str]:
+    """Kinds of attention of the models that were measured, as far as they are presets."""
+    known = (load_model(name) for name in coverage.models if name in model_names())
+    return {kind for model in known for kind in attention_kinds(model)}
 
 
 def _measured_model(model: Model, coverage: Coverage) -> bool:
@@ -224,7 +251,9 @@ def largest_batch_sent(scenario: Scenario, mtp_depth: int) -> float:
     """Largest batch per rank whose tokens go to each expert over NICs; above they are gathered."""
     model = scenario.model
     bits = model.precision(scenario.precision).experts
-    tokens = LARGEST_DISPATCH / (model.top_k * expert_input_bytes(model, bits))
+    tokens = LARGEST_DISPATCH / (
+        model.moe.top_k * expert_input_bytes(model.moe.latent or model.hidden, bits)
+    )
     return tokens / (1.0 + mtp_depth)
 
 

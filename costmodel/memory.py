@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from costmodel.attention import request_kept_bytes
 from costmodel.calibration import Calibration
-from costmodel.counts import BF16_BYTES, tokens_attended
-from costmodel.inputs import BoolArray, FloatArray, MachineArrays, ModelArrays, WorkerArrays
+from costmodel.counts import BF16_BYTES
+from costmodel.inputs import (
+    AttentionArrays,
+    BoolArray,
+    FloatArray,
+    MachineArrays,
+    ModelArrays,
+    WorkerArrays,
+)
 from costmodel.workload import Workload
 
 
@@ -16,18 +24,22 @@ def weight_bytes(model: ModelArrays, workers: WorkerArrays) -> FloatArray:
     Redundant EPLB slots hold copies: ``slots / experts`` times the routed experts. Draft layers
     are counted where drafts are used.
     """
-    tp = np.where(workers.attention_dp, 1.0, workers.gpus)
+    tp = workers.tp
     drafts = draft_layers(model, workers)
     copies = np.maximum(workers.eplb_slots, model.experts)
     wider = drafts * model.draft_weight_ratio  # draft layers keep their own precision
     routed = (model.moe_layers + wider) * copies * model.expert_bytes / workers.gpus
-    attention = model.attention_bytes_whole + model.attention_bytes_split / tp
-    drafting = model.draft_attention_bytes_whole + model.draft_attention_bytes_split / tp
+    attention = sum(group.layers * _projection_bytes(group, tp) for group in model.attention)
+    drafting = _projection_bytes(model.draft_attention, tp)
     drafting = drafting + BF16_BYTES * model.draft_join_params / tp
-    dense_layers = model.layers - model.moe_layers
-    rest = (model.moe_layers + wider) * model.shared_bytes + dense_layers * model.dense_mlp_bytes
+    rest = (model.moe_layers + wider) * model.shared_bytes + model.dense_bytes
     ends = model.head_bytes / workers.gpus + model.embedding_bytes / workers.gpus
-    return routed + model.layers * attention + drafts * drafting + rest / tp + ends
+    return routed + attention + drafts * drafting + rest / tp + ends
+
+
+def _projection_bytes(attention: AttentionArrays, tp: FloatArray) -> FloatArray:
+    """Weights of one layer's attention on one rank [B]."""
+    return attention.bytes_whole + attention.bytes_split / tp
 
 
 def draft_layers(model: ModelArrays, workers: WorkerArrays) -> FloatArray:
@@ -36,12 +48,13 @@ def draft_layers(model: ModelArrays, workers: WorkerArrays) -> FloatArray:
 
 
 def request_bytes(model: ModelArrays, workers: WorkerArrays, workload: Workload) -> FloatArray:
-    """KV cache of one request at its full length on one GPU that holds it [B]."""
-    tp = np.where(workers.attention_dp, 1.0, workers.gpus)
+    """Cache and state of one request at its full length on one GPU that holds it [B]."""
     tokens = workload.input_tokens + workload.output_tokens
-    layers = model.layers + draft_layers(model, workers)
-    kept = tokens_attended(model, tokens)
-    return kept * layers * model.kv_bytes / np.minimum(tp, model.kv_split)
+    layers = (
+        group.layers * request_kept_bytes(group, tokens, workers.tp) for group in model.attention
+    )
+    drafted = request_kept_bytes(model.draft_attention, tokens, workers.tp)
+    return np.asarray(sum(layers) + draft_layers(model, workers) * drafted)
 
 
 def batch_limit(

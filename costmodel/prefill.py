@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from costmodel.attention import kept_of_model, prompt_products
 from costmodel.calibration import Calibration
 from costmodel.collectives import crossing_slowdown, ranks_hit, wire_efficiency
-from costmodel.counts import prompt_tokens_attended, tokens_attended
 from costmodel.decode import attention_reduce_time
 from costmodel.inputs import BoolArray, FloatArray, MachineArrays, ModelArrays, PathArrays
 from costmodel.memory import input_workers
@@ -76,8 +76,8 @@ def prefill_worker(
 
 
 def hand_over_bytes(model: ModelArrays, workload: Workload) -> FloatArray:
-    """KV cache of one input [B]."""
-    return tokens_attended(model, workload.input_tokens) * model.layers * model.kv_bytes
+    """Cache and state of one input [B]."""
+    return kept_of_model(model, workload.input_tokens)
 
 
 def replicated_seconds(
@@ -115,7 +115,7 @@ def split_seconds(
     the attention projections some are not split. Two all-reduces per layer join the ranks; a
     request is one message.
     """
-    whole = model.layers * model.attention_params_whole
+    whole = sum(group.layers * group.params_whole for group in model.attention)
     routed = model.moe_layers * model.top_k * model.expert_params
     hottest = 1.0 + calibration.expert_spread * _spread(gpus) * np.sqrt(gpus / model.experts)
     params = whole + (model.active_params - whole + routed * (hottest - 1.0)) / gpus
@@ -172,8 +172,9 @@ def _attention_seconds(
     machine: MachineArrays, model: ModelArrays, workload: Workload, calibration: Calibration
 ) -> FloatArray:
     """Time of the attention products of one token over all heads [s]."""
-    tokens = prompt_tokens_attended(model, workload.input_tokens)
-    products = model.layers * model.heads * model.prefill_score_value_dim * tokens
+    products = sum(
+        group.layers * prompt_products(group, workload.input_tokens) for group in model.attention
+    )
     return np.asarray(
         products / (machine.flops_attention * calibration.prefill_attention_efficiency)
     )

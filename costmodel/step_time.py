@@ -9,22 +9,13 @@ import numpy as np
 from costmodel.inputs import FloatArray
 
 
-class LayerTime(NamedTuple):
-    """Seconds of one MoE layer by part; shapes broadcast."""
+class ExpertTime(NamedTuple):
+    """Seconds of the experts of one layer by part; shapes broadcast."""
 
-    projection: FloatArray
-    attention: FloatArray
     experts: FloatArray
     dispatch: FloatArray
     combine: FloatArray
-    all_reduce: FloatArray
-    launch: FloatArray
     hidden: FloatArray  # of dispatch and combine, behind the experts: no part of the sum
-
-    @property
-    def total(self) -> FloatArray:
-        """Sum of all parts [s]."""
-        return np.asarray(sum(_parts(self).values()))
 
 
 class StepTime(NamedTuple):
@@ -46,7 +37,7 @@ class StepTime(NamedTuple):
     @property
     def parts(self) -> dict[str, FloatArray]:
         """What adds up to a step; of dispatch and combine that is what is exposed [s]."""
-        return _parts(self)
+        return {name: part for name, part in self._asdict().items() if name != "hidden"}
 
     @property
     def total(self) -> FloatArray:
@@ -61,7 +52,3 @@ class StepTime(NamedTuple):
     def exposed_communication(self) -> FloatArray:
         """Time in which links, not GEMMs, hold up the step [s]."""
         return np.asarray(self.dispatch + self.combine + self.all_reduce)
-
-
-def _parts(time: LayerTime | StepTime) -> dict[str, FloatArray]:
-    return {name: part for name, part in time._asdict().items() if name != "hidden"}

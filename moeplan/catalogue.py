@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from costmodel.attention import kept_of_model
+from costmodel.counts import model_arrays
 from presets import (
     Fact,
     Hardware,
@@ -13,6 +17,7 @@ from presets import (
     Precision,
     PriceSet,
     Provenance,
+    active_parameters,
     allreduce_rows,
     alltoall_rows,
     engine_settings_rows,
@@ -26,9 +31,14 @@ from presets import (
     price_set_names,
     published_rows,
     serving_rows,
+    total_parameters,
     unknown_name,
 )
+from presets.catalogue import looks_like_path
 from presets.record import Record
+
+KEPT_AT = (1024, 8192, 131072)
+"""Lengths at which `ModelPreset` says what a request keeps. [token]"""
 
 TABLES: dict[str, Callable[[], Sequence[Record]]] = {
     "allreduce_latency": allreduce_rows,
@@ -98,13 +108,26 @@ class ModelPreset:
 
     @property
     def architecture(self) -> Line:
-        """Counts by name, those of attention by their path."""
+        """Counts by name, those of groups of layers by their path; what is none is left out."""
         values = self.model.model_dump(
-            mode="json",
-            exclude={"provenance", "precisions", "published_parameters", "name", "title", "hf_id"},
+            mode="json", include={"hidden", "vocab", "tied_embeddings", "groups", "draft"}
         )
-        attention = values.pop("attention")
-        return values | {f"attention.{name}": value for name, value in attention.items()}
+        counted = {
+            "parameters": total_parameters(self.model),
+            "active_parameters": active_parameters(self.model),
+        }
+        return dict(_leaves(values)) | counted
+
+    @property
+    def kept(self) -> dict[str, dict[str, float]]:
+        """Cache and state of a request of some tokens, at each precision [B]."""
+        counts = {name: model_arrays(self.model, name) for name in self.precisions}
+        return {
+            name: {
+                str(tokens): float(kept_of_model(each, np.asarray(tokens))) for tokens in KEPT_AT
+            }
+            for name, each in counts.items()
+        }
 
     @property
     def precisions(self) -> dict[str, Precision]:
@@ -114,7 +137,8 @@ class ModelPreset:
 
     def content(self) -> Line:
         """Everything, for JSON."""
-        return self.model.model_dump(mode="json")
+        counted = {name: self.architecture[name] for name in ("parameters", "active_parameters")}
+        return self.model.model_dump(mode="json") | counted | {"kept_bytes": self.kept}
 
     def lines(self) -> list[Line]:
         """One line per count, and per part of each precision."""
@@ -127,6 +151,11 @@ class ModelPreset:
                 {"name": "published_parameters"} | fact_line(self.model.published_parameters)
             )
         for name, precision in self.precisions.items():
+            lines += [
+                {"name": f"{name}.kept_bytes.{tokens}", "value": kept, "unit": "B"}
+                | provenance_line(precision)
+                for tokens, kept in self.kept[name].items()
+            ]
             lines += [
                 {"name": f"{name}.{part}", "value": bits, "unit": "bit"}
                 | provenance_line(precision)
@@ -177,7 +206,7 @@ def preset_of(name: str) -> Preset:
         return HardwarePreset(load_hardware(name))
     if name in price_set_names():
         return PricePreset(load_prices(name))
-    if name in model_names():
+    if name in model_names() or looks_like_path(name):
         return ModelPreset(load_model(name))
     if name in TABLES:
         return TablePreset(name, measurement_sources()[name], tuple(TABLES[name]()))
@@ -214,6 +243,18 @@ def listing() -> dict[str, list[dict[str, str]]]:
             for name in TABLES
         ],
     }
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Name what stands in nested tables and lists by its path, from 1; nothing for none."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from _leaves(each, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for place, each in enumerate(value, start=1):
+            yield from _leaves(each, f"{path}.{place}")
+    elif value is not None:
+        yield path, value
 
 
 def fact_line(fact: Fact) -> Line:

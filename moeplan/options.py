@@ -20,7 +20,7 @@ MODEL = "deepseek-r1-0528"
 LENGTH = 1024
 ENGINE = "trtllm"
 ENGINES = ("sglang", "trtllm", "vllm")
-PRECISIONS = ("fp4", "fp8", "bf16")
+PRECISIONS = ("fp4", "fp8", "int4", "bf16")
 """In the order in which they are preferred."""
 MAX_GPUS = 72
 OBJECTIVES = ("cost", "throughput", "output-cost", "power", "gpus")
@@ -152,7 +152,8 @@ class Options:
             "precision",
             "NAME",
             _one_of(PRECISIONS),
-            "fp4, fp8 or bf16. [default: fp4 where machine and model offer it, else fp8]",
+            "fp4, fp8, int4 or bf16. [default: that of a quantised checkpoint, else the first "
+            "of these that machine and model offer]",
         ),
     )
     isl: int = field(

@@ -291,17 +291,36 @@ def scenario_of(
 
 
 def preferred_precision(model: Model, *machines: Hardware) -> str:
-    """Choose the first of `PRECISIONS` that model and machines offer.
+    """Choose the precision of the checkpoint, else the first of `PRECISIONS` that all offer.
+
+    Raises
+    ------
+    InputError
+        Where a machine cannot multiply it.
 
     Examples
     --------
     >>> preferred_precision(load_model("deepseek-r1-0528"), load_hardware("h200"))
     'fp8'
     """
-    for name in PRECISIONS:
-        bits = getattr(model.precisions, name)
-        if bits and all(can_multiply(machine, bits) for machine in machines):
-            return name
+    offered = [
+        name
+        for name in PRECISIONS
+        if (bits := getattr(model.precisions, name))
+        and all(can_multiply(machine, bits) for machine in machines)
+    ]
+    if model.checkpoint in offered:
+        return model.checkpoint
+    if model.checkpoint:
+        bits = model.precision(model.checkpoint)
+        unable = [machine.name for machine in machines if not can_multiply(machine, bits)]
+        raise InputError(
+            f"model: the checkpoint of {model.name!r} is {model.checkpoint} ({bits.note}), which "
+            f"{' and '.join(unable)} cannot multiply; choose another machine, another checkpoint, "
+            f"or with --precision: {', '.join(offered)}"
+        )
+    if offered:
+        return offered[0]
     raise InputError(
         f"model: {model.name!r} is offered at no precision that "
         f"{' and '.join(machine.name for machine in machines)} has; "

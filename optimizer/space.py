@@ -154,7 +154,7 @@ def experts_divide(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bo
 
 def engine_starts(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
     """Whether the engine's own rules on shapes hold, such as whole blocks of a split expert."""
-    width = scenario.model.expert_intermediate
+    width = scenario.model.moe.intermediate
     problem = shape_problem(scenario.engine, scenario.precision, width, shape.gpus, shape.ep)
     return problem is None
 
@@ -166,7 +166,7 @@ def split_inside(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool
 
 def heads_divide(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
     """Whether attention tp gives every rank as many heads as every other."""
-    return shape.attention == "dp" or scenario.model.attention.heads % shape.gpus == 0
+    return shape.attention == "dp" or scenario.model.heads % shape.gpus == 0
 
 
 def drafts_exist(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:

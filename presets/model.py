@@ -1,126 +1,98 @@
-"""Model architectures, and how many bits each part of a model takes at each precision."""
+"""Model architectures: a list of groups of equal layers, each an attention and a feed-forward."""
 
+from collections.abc import Iterator
+from functools import reduce
+from math import gcd
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from presets.attention import Attention, Count, CountOrZero, GqaAttention
 from presets.errors import InputError, unknown_name
 from presets.facts import Fact, Provenance, Text
+from presets.precision import Precision, Precisions
 from presets.record import Record
 
-Count = Annotated[int, Field(ge=1, le=10_000_000)]
-CountOrZero = Annotated[int, Field(ge=0, le=10_000_000)]
-Bits = Annotated[float, Field(gt=0, le=64)]
+Matrices = Annotated[int, Field(ge=2, le=3)]
 
 
-class MlaAttention(Record):
-    """Multi-head latent attention: the cache holds one latent vector per token and layer.
+class DenseFeedForward(Record):
+    """A feed-forward that every token passes whole.
 
     Attributes
     ----------
-    heads : int
-        Query heads. [1]
-    q_lora_rank : int or None
-        Rank of the query projection; None where it is not factored. [1]
-    kv_lora_rank : int
-        Length of the latent vector. [1]
-    qk_nope_dim, qk_rope_dim : int
-        Parts of a query head without and with rotary position. [1]
-    v_dim : int
-        Length of a value head. [1]
+    intermediate : int
+        Its width. [1]
+    matrices : int
+        3 where a gate multiplies what goes down, else 2. [1]
     """
 
-    kind: Literal["mla"] = "mla"
-    heads: Count
-    q_lora_rank: Count | None = None
-    kv_lora_rank: Count
-    qk_nope_dim: Count
-    qk_rope_dim: Count
-    v_dim: Count
+    kind: Literal["dense"] = "dense"
+    intermediate: Count
+    matrices: Matrices = 3
 
 
-class GqaAttention(Record):
-    """Grouped-query attention.
+class MoeFeedForward(Record):
+    """Routed experts, and shared ones that every token passes.
 
     Attributes
     ----------
-    heads : int
-        Query heads. [1]
-    kv_heads : int
-        Key and value heads; divides `heads`. [1]
-    head_dim : int
-        Length of a head. [1]
-    window : int or None
-        Tokens back that a windowed layer attends to; None where every layer sees all. [token]
-    windowed_layers : int
-        Layers with a window. [1]
+    experts : int
+        Routed experts. [1]
+    top_k : int
+        Routed experts of a token. [1]
+    intermediate : int
+        Width of a routed expert. [1]
+    shared_intermediate : int
+        Width of all shared experts together, or of the dense part beside the experts; 0 without
+        any. [1]
+    latent : int or None
+        Width in which routed experts work, where projections before and after them take the
+        hidden state to another; None where they work in the hidden width. [1]
+    matrices : int
+        Of an expert: 3 where a gate multiplies what goes down, else 2. [1]
     """
 
-    kind: Literal["gqa"] = "gqa"
-    heads: Count
-    kv_heads: Count
-    head_dim: Count
-    window: Count | None = None
-    windowed_layers: CountOrZero = 0
+    kind: Literal["moe"] = "moe"
+    experts: Count
+    top_k: Count
+    intermediate: Count
+    shared_intermediate: CountOrZero = 0
+    latent: Count | None = None
+    matrices: Matrices = 3
 
     @model_validator(mode="after")
-    def _groups_are_whole(self) -> Self:
-        if self.heads % self.kv_heads:
-            raise ValueError(f"kv_heads {self.kv_heads} must divide heads {self.heads}")
-        if (self.window is None) != (self.windowed_layers == 0):
-            raise ValueError("window and windowed_layers must be both there or both not")
+    def _top_k_exists(self) -> Self:
+        if self.top_k > self.experts:
+            raise ValueError(f"top_k {self.top_k} must be at most experts {self.experts}")
         return self
 
 
-class Precision(Provenance):
-    """Bits per weight of each part of a checkpoint, scales included, and of the KV cache.
+FeedForward = Annotated[DenseFeedForward | MoeFeedForward, Field(discriminator="kind")]
 
-    Source, date, kind and note are those of `Provenance`.
+
+class LayerGroup(Record):
+    """Layers that are alike; order among groups does not count.
 
     Attributes
     ----------
-    experts : float
-        Routed experts. [bit]
-    shared_expert : float
-        Shared experts. [bit]
-    dense : float
-        Feed-forward part of the dense layers. [bit]
-    attention : float
-        Attention projections, all but the last. [bit]
-    attention_output : float
-        The last projection of attention. [bit]
-    router : float
-        [bit]
-    embedding, lm_head : float
-        [bit]
-    draft : float
-        All that belongs to the draft layers. [bit]
-    kv_cache : float
-        Per element of the cache. [bit]
-    expert_input : float or None
-        Per element that experts multiply, on machines with FP4 arithmetic; those without multiply
-        in BF16. None where input and arithmetic are as narrow as the experts' weights. [bit]
+    count : int
+        How many. [1]
+    attention : Attention or None
+        None in layers that are a feed-forward alone.
+    feed_forward : FeedForward or None
+        None in layers that are attention alone.
     """
 
-    experts: Bits
-    shared_expert: Bits
-    dense: Bits
-    attention: Bits
-    attention_output: Bits
-    router: Bits
-    embedding: Bits
-    lm_head: Bits
-    draft: Bits
-    kv_cache: Bits
-    expert_input: Bits | None = None
+    count: Count
+    attention: Attention | None = None
+    feed_forward: FeedForward | None = None
 
-
-class Precisions(Record):
-    """The precisions a model can be served at; None where it is not offered."""
-
-    fp4: Precision | None = None
-    fp8: Precision | None = None
-    bf16: Precision | None = None
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.attention is None and self.feed_forward is None:
+            raise ValueError("a layer group needs attention, feed_forward or both")
+        return self
 
 
 class Model(Record):
@@ -134,31 +106,22 @@ class Model(Record):
         Name at Hugging Face.
     provenance : Provenance
         Source of the architecture.
-    layers : int
-        Layers, draft layers not counted. [1]
     hidden : int
         Width. [1]
     vocab : int
         [token]
-    dense_layers : int
-        First layers, whose feed-forward part has no experts. [1]
-    dense_intermediate : int
-        Feed-forward width of the dense layers; 0 without any. [1]
-    experts : int
-        Routed experts of a layer. [1]
-    top_k : int
-        Routed experts of a token. [1]
-    expert_intermediate : int
-        Feed-forward width of a routed expert. [1]
-    shared_experts, shared_intermediate : int
-        Shared experts of a layer and the width of one; both 0 without any. [1]
-    attention : MlaAttention or GqaAttention
-    draft_layers : int
-        Multi-token-prediction layers in the checkpoint. [1]
+    groups : tuple of LayerGroup
+        All layers, draft layers not counted. Those with experts have the same experts.
+    draft : LayerGroup or None
+        Multi-token-prediction layers in the checkpoint.
     tied_embeddings : bool
         Whether the LM head is the embedding.
     published_parameters : Fact or None
         Total as published, draft layers not counted; None for a config.json. [parameter]
+    published_active : Fact or None
+        What a token multiplies, as published. [parameter]
+    checkpoint : str or None
+        Precision that the checkpoint at hand has, where it is known.
     precisions : Precisions
     """
 
@@ -166,36 +129,90 @@ class Model(Record):
     title: Text
     hf_id: Text
     provenance: Provenance
-    layers: Count
     hidden: Count
     vocab: Count
-    dense_layers: CountOrZero
-    dense_intermediate: CountOrZero
-    experts: Count
-    top_k: Count
-    expert_intermediate: Count
-    shared_experts: CountOrZero
-    shared_intermediate: CountOrZero
-    attention: Annotated[MlaAttention | GqaAttention, Field(discriminator="kind")]
-    draft_layers: CountOrZero
+    groups: Annotated[tuple[LayerGroup, ...], Field(min_length=1, max_length=1000)]
+    draft: LayerGroup | None = None
     tied_embeddings: bool
     published_parameters: Fact | None = None
+    published_active: Fact | None = None
+    checkpoint: str | None = None
     precisions: Precisions
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        if self.top_k > self.experts:
-            raise ValueError(f"top_k {self.top_k} must be at most experts {self.experts}")
-        windowed = self.attention.windowed_layers if self.attention.kind == "gqa" else 0
-        if windowed > self.layers:
-            raise ValueError(f"windowed_layers {windowed} must be at most layers {self.layers}")
-        if self.dense_layers >= self.layers:
-            raise ValueError(f"dense_layers {self.dense_layers} must be below layers {self.layers}")
-        if (self.dense_layers > 0) != (self.dense_intermediate > 0):
-            raise ValueError("dense_layers and dense_intermediate must be both zero or both not")
-        if (self.shared_experts > 0) != (self.shared_intermediate > 0):
-            raise ValueError("shared_experts and shared_intermediate must be both zero or both not")
+        experts = {group.feed_forward for group in self._expert_groups()}
+        if not experts:
+            raise ValueError("has no layer with experts; only mixture-of-experts models are read")
+        if len(experts) > 1:
+            raise ValueError(
+                f"has {len(experts)} kinds of experts; all layers with experts must have the same"
+            )
+        if all(group.attention is None for group in self.groups):
+            raise ValueError("groups: none has attention")
         return self
+
+    def _expert_groups(self) -> Iterator[LayerGroup]:
+        return (g for g in self.groups if isinstance(g.feed_forward, MoeFeedForward))
+
+    @property
+    def moe(self) -> MoeFeedForward:
+        """The experts of each layer that has any."""
+        found = next(self._expert_groups()).feed_forward
+        assert isinstance(found, MoeFeedForward)
+        return found
+
+    @property
+    def experts(self) -> int:
+        """Routed experts of a layer. [1]."""
+        return self.moe.experts
+
+    @property
+    def layers(self) -> int:
+        """Layers, draft layers not counted. [1]."""
+        return sum(group.count for group in self.groups)
+
+    @property
+    def moe_layers(self) -> int:
+        """Layers with experts, draft layers not counted. [1]."""
+        return sum(group.count for group in self._expert_groups())
+
+    @property
+    def parts(self) -> int:
+        """Attentions and feed-forwards of all layers, draft layers not counted. [1]."""
+        return sum(
+            group.count * ((group.attention is not None) + (group.feed_forward is not None))
+            for group in self.groups
+        )
+
+    @property
+    def draft_layers(self) -> int:
+        """Multi-token-prediction layers in the checkpoint. [1]."""
+        return self.draft.count if self.draft else 0
+
+    @property
+    def attentions(self) -> tuple[Attention, ...]:
+        """The different attentions, in the order of the groups."""
+        return tuple(self.attention_layers())
+
+    def attention_layers(self) -> dict[Attention, int]:
+        """Count the layers of each attention, whatever their feed-forward."""
+        layers: dict[Attention, int] = {}
+        for group in self.groups:
+            if group.attention is not None:
+                layers[group.attention] = layers.get(group.attention, 0) + group.count
+        return layers
+
+    @property
+    def heads(self) -> int:
+        """Heads that attention tp must divide: of every kind of attention. [1]."""
+        return reduce(gcd, (attention.heads for attention in self.attentions))
+
+    @property
+    def kv_heads(self) -> int | None:
+        """Key and value heads of grouped-query attention; None where no layer has it. [1]."""
+        grouped = (each for each in self.attentions if isinstance(each, GqaAttention))
+        return next((each.kv_heads for each in grouped), None)
 
     def precision_names(self) -> tuple[str, ...]:
         """Names of the precisions that the model is offered at, narrowest first."""

@@ -13,7 +13,7 @@ from presets.record import Record
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 CountOrZero = Annotated[int, Field(ge=0, le=10_000_000)]
 Amount = Annotated[float, Field(gt=0, le=1e12)]
-PrecisionName = Literal["fp4", "fp8", "bf16"]
+PrecisionName = Literal["fp4", "fp8", "int4", "bf16"]
 
 
 class _MachineRow(Record):

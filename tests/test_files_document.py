@@ -1,6 +1,5 @@
 """docs/files.md names every column and key of the files that users write, with its range."""
 
-import inspect
 import json
 import re
 import tomllib
@@ -24,11 +23,11 @@ from moeplan.config_file import read_stored
 from presets import (
     InputError,
     InputWarning,
-    hf_config,
     load_cluster,
     load_model,
     read_measured_rows,
 )
+from presets.architectures import load_architectures
 from presets.cluster import OVERRIDES, ClusterSpec, ScaleOut
 from presets.column_maps import DERIVED, ColumnMap, Source, read_column_map
 from presets.errors import LONGEST_MESSAGE
@@ -107,11 +106,26 @@ def test_keys_of_a_calibration_stand_there() -> None:
         assert f"`{key}`" in SECTIONS["Calibration"]
 
 
+def keys_in(spec: object) -> Iterator[str]:
+    """Keys of a config.json that what is said of a quantity, or a table of such, names."""
+    if isinstance(spec, dict):
+        for name, value in spec.items():
+            yield from () if name in ("kind", "shared") else keys_in(value)
+    elif isinstance(spec, str):
+        factors = (each.partition("?")[0] for each in re.split(r"[|*/]", spec))
+        yield from (part for each in factors if not each.isdigit() for part in each.split("."))
+
+
 def test_keys_of_a_model_stand_there() -> None:
-    read = re.findall(r'(?:count|flag|text|must_be)\(\s*"(\w+)"', inspect.getsource(hf_config))
-    assert set(lines_of("Model")) >= set(read)
-    named = set(re.findall(r"`(\w+)`", SECTIONS["Model"]))
-    assert named >= set(hf_config._FAMILIES)
+    named = set(re.findall(r"`(\w+)`", SECTIONS["Model"])) | set(json.loads(example("Model")))
+    known = load_architectures()
+    read = {key for name, kind in known.kinds.items() if name != "modules" for key in keys_in(kind)}
+    for each in known.architectures.values():
+        rules = (each.dense.first, each.dense.listed, each.dense.step, each.dense.indices)
+        specs = [*each.attention.values(), each.moe, *rules, each.layers.key, each.layers.interval]
+        read |= {*each.model_types} | {part for key in each.only for part in key.split(".")}
+        read |= {key for spec in specs for key in keys_in(spec)}
+    assert read - named == set()
 
 
 def example(section: str) -> str:
@@ -162,7 +176,7 @@ def test_the_example_of_a_model_is_read(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(example("Model"), encoding="utf-8")
     model = read_hf_config(path)
-    assert model.attention == load_model("deepseek-r1-0528").attention
+    assert model.groups == load_model("deepseek-r1-0528").groups
     assert set(json.loads(example("Model"))) - {"model_type"} <= set(lines_of("Model"))
 
 

@@ -145,10 +145,10 @@ def recipe_of(answer: Best | PredictedDeployment, request: Request) -> Recipe:
         "isl": scenario.isl,
         "osl": scenario.osl,
         "experts": model.experts,
-        "heads": model.attention.heads,
+        "heads": model.heads,
         "kv_bits": int(precision.kv_cache),
-        "expert_width": model.expert_intermediate,
-        "kv_heads": getattr(model.attention, "kv_heads", None),
+        "expert_width": model.moe.intermediate,
+        "kv_heads": model.kv_heads,
     }
     content = {
         "format": request.format,
@@ -167,6 +167,8 @@ NVFP4_BITS = 4.5
 
 
 def _expert_format(precision: str, bits: float) -> str:
+    if precision == "int4":
+        raise InputError("--precision: 'int4' has no recipes; valid: fp4, fp8, bf16")
     if precision != "fp4":
         return precision
     return "nvfp4" if bits == NVFP4_BITS else "mxfp4"

@@ -104,9 +104,23 @@ def _model(found: ModelPreset) -> list[RenderableType]:
                 f"({parameters.kind}, {parameters.date}): {_source(parameters)}"
             )
         ]
+    kept = found.kept
+    lengths = next(iter(kept.values()))
+    parts += [
+        "",
+        heading("Cache and state of a request, in bytes"),
+        table(
+            "Tokens",
+            *kept,
+            rows=[
+                [tokens, *(f"{each[tokens]:,.0f}" for each in kept.values())] for tokens in lengths
+            ],
+        ),
+    ]
     bits = {name: bits_of(precision) for name, precision in found.precisions.items()}
     rows = [
-        [part, *(f"{each[part]:g}" for each in bits.values())] for part in next(iter(bits.values()))
+        [part, *(f"{each[part]:g}" if part in each else "" for each in bits.values())]
+        for part in next(iter(bits.values()))
     ]
     parts += ["", heading("Bits per weight, scales included"), table("Part", *bits, rows=rows)]
     return parts + [

@@ -9,7 +9,14 @@ import pytest
 
 from costmodel.calibration import Calibration, calibration_of, constants_of, load_calibration
 from costmodel.deployments import case_of, deployments_of, run
-from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
+from costmodel.inputs import (
+    AttentionArrays,
+    FloatArray,
+    MachineArrays,
+    ModelArrays,
+    PathArrays,
+    WorkerArrays,
+)
 from costmodel.network import Fleet, Network
 from costmodel.prefill import Prefill
 from costmodel.workload import Workload
@@ -156,6 +163,30 @@ def hopper(machine: MachineArrays) -> MachineArrays:
     )
 
 
+def attention(layers: float) -> AttentionArrays:
+    """32 heads over one cache of 50 B a token; 6 M weights that are split and 2 M that are not."""
+    return AttentionArrays(
+        layers=number(layers),
+        params_split=number(6e6),
+        params_whole=number(2e6),
+        bytes_split=number(12e6),
+        bytes_whole=number(4e6),
+        heads=number(32),
+        split=number(1),
+        score_value_dim=number(100),
+        prompt_score_value_dim=number(200),
+        entry_bytes=number(50),
+        ratio=number(1),
+        kept=number(np.inf),
+        attended=number(np.inf),
+        recent=number(0),
+        index_bytes=number(0),
+        index_products=number(0),
+        state_bytes=number(0),
+        state_products=number(0),
+    )
+
+
 @pytest.fixture(scope="session")
 def model() -> ModelArrays:
     return ModelArrays(
@@ -164,23 +195,15 @@ def model() -> ModelArrays:
         moe_layers=number(4),
         experts=number(16),
         top_k=number(2),
+        expert_width=number(1000),
         expert_params=number(1e6),
         expert_bytes=number(5e5),
         shared_params=number(2e6),
         shared_bytes=number(1e6),
-        dense_mlp_params=number(8e6),
-        dense_mlp_bytes=number(4e6),
-        attention_params_split=number(6e6),
-        attention_params_whole=number(2e6),
-        attention_bytes_split=number(12e6),
-        attention_bytes_whole=number(4e6),
-        heads=number(32),
-        score_value_dim=number(100),
-        prefill_score_value_dim=number(200),
-        kv_bytes=number(50),
-        window=number(np.inf),
-        windowed_share=number(0),
-        kv_split=number(1),
+        dense_params=number(8e6),
+        dense_bytes=number(4e6),
+        attention=(attention(5),),
+        draft_attention=attention(1),
         head_params=number(1e7),
         head_bytes=number(2e7),
         embedding_bytes=number(2e7),
@@ -190,8 +213,6 @@ def model() -> ModelArrays:
         expert_input_bytes=number(500),
         dispatch_bytes=number(500),
         combine_bytes=number(1000),
-        draft_attention_bytes_split=number(12e6),
-        draft_attention_bytes_whole=number(4e6),
         draft_join_params=number(1e6),
         draft_expert_input_bytes=number(2000),
         draft_dispatch_bytes=number(2000),

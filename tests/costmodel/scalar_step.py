@@ -9,7 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf, log, log2, sqrt
 
-from presets import Hardware, Model, Precision
+from presets import (
+    CompressedAttention,
+    DeltaAttention,
+    DenseFeedForward,
+    GqaAttention,
+    Hardware,
+    MambaAttention,
+    MlaAttention,
+    Model,
+    Precision,
+    SparseIndex,
+)
+from presets.attention import Attention
 from topology import GroupPath
 
 Constants = Mapping[str, float]
@@ -51,24 +63,32 @@ class Format:
 def step(worker: Worker, b: float, at: Constants) -> dict[str, float]:
     """Seconds of one step by part; ``b`` requests in flight, per rank (dp) or worker (tp)."""
     model, bits = worker.model, worker.precision
-    layers, moe = model.layers, model.layers - model.dense_layers
     n = b * (worker.drafts + 1)
     own = model_format(worker)
-    layer = moe_layer(worker, own, b, n, at)
-    dense_weights = 3.0 * model.hidden * model.dense_intermediate
-    dense = dense_weights * bits.dense / 8 / hbm(worker, at)
-    dense += 2 * n * dense_weights / expert_rate(worker, own, at)
-    dense /= tp(worker)
-    parts = {
-        "projection": layers * layer["projection"],
-        "attention": layers * layer["attention"],
-        "experts": moe * layer["experts"] + model.dense_layers * dense,
-        "dispatch": moe * layer["dispatch"],
-        "combine": moe * layer["combine"],
-        "all_reduce": layers * layer["all_reduce"],
+    experts, dispatch, combine = expert_layer(worker, own, n, at)
+    parts = dict.fromkeys(("projection", "attention", "experts", "dispatch", "combine"), 0.0)
+    layers = 0.0
+    for group in model.groups:
+        if group.attention is not None:
+            layers += group.count / 2
+            parts["projection"] += group.count * projection(worker, group.attention, own, n, at)
+            parts["attention"] += group.count * attention(worker, group.attention, b, n, at)
+        if group.feed_forward is not None:
+            layers += group.count / 2
+        if isinstance(group.feed_forward, DenseFeedForward):
+            weights = group.feed_forward.matrices * model.hidden * group.feed_forward.intermediate
+            dense = weights * bits.dense / 8 / hbm(worker, at)
+            dense += 2 * n * weights / expert_rate(worker, own, at)
+            parts["experts"] += group.count * dense / tp(worker)
+        elif group.feed_forward is not None:
+            parts["experts"] += group.count * experts
+            parts["dispatch"] += group.count * dispatch
+            parts["combine"] += group.count * combine
+    parts |= {
+        "all_reduce": layers * all_reduces(worker, n, at),
         "draft": worker.drafts * draft(worker, b, at) if worker.drafts else 0.0,
         "head": head(worker, n, at),
-        "launch": layers * layer["launch"] + at["step_time"],
+        "launch": layers * launch(worker, own, at) + at["step_time"],
         "host": b * at["request_time"],
     }
     waits = worker.dp and worker.gpus > 1
@@ -110,82 +130,151 @@ def draft_format(worker: Worker) -> Format:
     )
 
 
-def moe_layer(worker: Worker, form: Format, b: float, n: float, at: Constants) -> dict[str, float]:
+def expert_layer(
+    worker: Worker, form: Format, n: float, at: Constants
+) -> tuple[float, float, float]:
+    """Experts of one layer, and what is exposed of its dispatch and combine."""
     experts = expert_time(worker, form, n, at)
     dispatch, combine = exchange(worker, form, n, at) if worker.dp else (0.0, 0.0)
     there_and_back = dispatch + combine
     exposed = 1.0
     if there_and_back > 0:
         exposed -= min(there_and_back, at["overlap"] * experts) / there_and_back
-    blackwell = worker.hardware.generation == "blackwell"
-    launch = at["layer_time"] if blackwell else at["layer_time_hopper"]
-    if blackwell and is_fp8(form.arithmetic):
-        launch *= at["fp8_layer_factor"]
-    return {
-        "projection": projection(worker, form, n, at),
-        "attention": attention(worker, b, n, at),
-        "experts": experts,
-        "dispatch": dispatch * exposed,
-        "combine": combine * exposed,
-        "all_reduce": 0.0 if worker.dp else 2 * all_reduce(worker, n, at),
-        "launch": launch,
-    }
+    return experts, dispatch * exposed, combine * exposed
+
+
+def launch(worker: Worker, form: Format, at: Constants) -> float:
+    if worker.hardware.generation != "blackwell":
+        return at["layer_time_hopper"]
+    return at["layer_time"] * (at["fp8_layer_factor"] if is_fp8(form.arithmetic) else 1.0)
+
+
+def all_reduces(worker: Worker, n: float, at: Constants) -> float:
+    return 0.0 if worker.dp else 2 * all_reduce(worker, n, at)
 
 
 def draft(worker: Worker, b: float, at: Constants) -> float:
-    n = 2 * b
-    layer = sum(moe_layer(worker, draft_format(worker), b, n, at).values())
+    n, form, model = 2 * b, draft_format(worker), worker.model
+    own = model.draft.attention if model.draft else model.attentions[-1]
+    assert own is not None
+    layer = sum(expert_layer(worker, form, n, at))
+    layer += projection(worker, own, form, n, at) + attention(worker, own, b, n, at)
+    layer += launch(worker, form, at) + all_reduces(worker, n, at)
     join = 0.0
-    if worker.model.draft_layers:
-        weights = 2.0 * worker.model.hidden**2 / tp(worker)
+    if model.draft:
+        weights = 2.0 * model.hidden**2 / tp(worker)
         join = 2.0 * weights / hbm(worker, at) + 2 * n * weights / dense_rate(worker, at)
     return at["draft_factor"] * (layer + join) + head(worker, b, at)
 
 
-def projection(worker: Worker, form: Format, n: float, at: Constants) -> float:
-    kind, hidden = worker.model.attention, worker.model.hidden
-    if kind.kind == "mla":
-        whole = hidden * (kind.kv_lora_rank + kind.qk_rope_dim + (kind.q_lora_rank or 0))
-        split = (kind.q_lora_rank or hidden) * kind.heads * (kind.qk_nope_dim + kind.qk_rope_dim)
-        split += kind.kv_lora_rank * kind.heads * (kind.qk_nope_dim + kind.v_dim)
-        last = kind.heads * kind.v_dim * hidden
-    else:
-        whole, split = 0, hidden * kind.head_dim * (kind.heads + 2 * kind.kv_heads)
-        last = kind.heads * kind.head_dim * hidden
+def projection(worker: Worker, kind: Attention, form: Format, n: float, at: Constants) -> float:
+    whole, split, last = weights_of(kind, worker.model.hidden)
     held = whole * form.attention / 8
     held += (split * form.attention + last * form.attention_output) / 8 / tp(worker)
     weights = whole + (split + last) / tp(worker)
     return held / hbm(worker, at) + 2 * n * weights / dense_rate(worker, at)
 
 
-def attention(worker: Worker, b: float, n: float, at: Constants) -> float:
-    kind, bits, machine = worker.model.attention, worker.precision, worker.hardware
+def weights_of(kind: Attention, hidden: int) -> tuple[float, float, float]:
+    """Weights that are not split, that are, and of the last projection."""
+    if isinstance(kind, MlaAttention):
+        whole = hidden * (kind.kv_lora_rank + kind.qk_rope_dim + (kind.q_lora_rank or 0))
+        split = (kind.q_lora_rank or hidden) * kind.heads * (kind.qk_nope_dim + kind.qk_rope_dim)
+        split += kind.kv_lora_rank * kind.heads * (kind.qk_nope_dim + kind.v_dim)
+        last = kind.heads * kind.v_dim * hidden
+        whole += index_weights(kind.index, kind.q_lora_rank or hidden, hidden)
+        return whole, split + last * kind.gate, last
+    if isinstance(kind, GqaAttention):
+        v = kind.v_dim or kind.head_dim
+        split = hidden * (kind.head_dim * (kind.heads + kind.kv_heads) + v * kind.kv_heads)
+        last = kind.heads * v * hidden
+        return index_weights(kind.index, hidden, hidden), split + last * kind.gate, last
+    if isinstance(kind, DeltaAttention):
+        keys, values = kind.key_heads * kind.key_dim, kind.value_heads * kind.value_dim
+        split = hidden * (2 * keys + values + kind.value_heads)
+        rank = kind.decay_rank
+        split += hidden * kind.value_heads if rank is None else rank * (hidden + keys)
+        rank = kind.gate_rank
+        split += hidden * values if rank is None else rank * (hidden + values)
+        return 0.0, split + kind.convolution * (2 * keys + values), values * hidden
+    if isinstance(kind, MambaAttention):
+        inner, shared = kind.heads * kind.head_dim, 2 * kind.groups * kind.state
+        split = hidden * (2 * inner + shared + kind.heads) + kind.convolution * (inner + shared)
+        return 0.0, split, inner * hidden
+    d, inner = kind.head_dim, kind.heads * kind.head_dim
+    whole = hidden * (kind.q_lora_rank + d)
+    if kind.ratio:
+        whole += (4 if kind.index else 2) * hidden * d
+    if kind.index:
+        whole += index_weights(kind.index, kind.q_lora_rank, hidden) + 3 * hidden * kind.index.dim
+    split = kind.q_lora_rank * inner + inner * kind.output_rank
+    return whole, split, kind.output_groups * kind.output_rank * hidden
+
+
+def index_weights(index: SparseIndex | None, query: int, hidden: int) -> int:
+    if index is None or index.shared:
+        return 0
+    return query * index.heads * index.dim + hidden * (index.dim + index.heads)
+
+
+def attention(worker: Worker, kind: Attention, b: float, n: float, at: Constants) -> float:
+    bits, machine = worker.precision, worker.hardware
     blackwell = machine.generation == "blackwell"
     share = 0.8
     context = (1 + share) / 2 * worker.isl
     context += (1 + share + share**2) / 3 / (1 + share) * worker.osl
-    if kind.kind == "mla":
-        keys, elements = 1, kind.kv_lora_rank + kind.qk_rope_dim
-        products = elements + kind.kv_lora_rank
-    else:
-        keys, elements = kind.kv_heads, 2 * kind.kv_heads * kind.head_dim
-        products = 2 * kind.head_dim
-        if kind.window is not None:
-            windowed = kind.windowed_layers / worker.model.layers
-            context = (1 - windowed) * context + windowed * min(context, kind.window)
-    cache = b * context * elements * bits.kv_cache / 8 / min(tp(worker), keys)
-    read = cache / (at["cache_efficiency"] * machine.hbm_rate.value)
-    groups = max(keys / tp(worker), 1)
-    rows = groups * max(kind.heads / tp(worker) / groups * n / b, at["attention_tile"])
     fast = machine.flops_fp8 if blackwell and bits.kv_cache < 9 else machine.flops_bf16
     reached = at["attention_efficiency"] if blackwell else at["attention_efficiency_hopper"]
-    work = 2 * b * rows * context * products / (reached * fast.value)
-    return sqrt(read**2 + work**2)
+    held, flops = work_of(worker, kind, b, n, context, at)
+    read = held / (at["cache_efficiency"] * machine.hbm_rate.value)
+    return sqrt(read**2 + (flops / (reached * fast.value)) ** 2)
+
+
+def work_of(
+    worker: Worker, kind: Attention, b: float, n: float, context: float, at: Constants
+) -> tuple[float, float]:
+    """Bytes that attention reads and writes, and FLOP."""
+    bits = worker.precision
+    if isinstance(kind, DeltaAttention | MambaAttention):
+        if isinstance(kind, DeltaAttention):
+            heads, each = kind.key_heads, 3
+            elements = kind.value_heads * kind.key_dim * kind.value_dim
+            channels = 2 * kind.key_heads * kind.key_dim + kind.value_heads * kind.value_dim
+        else:
+            heads, each = kind.heads, 2
+            elements = kind.heads * kind.head_dim * kind.state
+            channels = kind.heads * kind.head_dim + 2 * kind.groups * kind.state
+        state = elements * kind.state_bits / 8 + channels * (kind.convolution - 1) * 2
+        ways = min(tp(worker), heads)
+        return 2 * b * state / ways, 2 * n * each * elements / ways
+    entries, keys, index = context, 1, kind.index if hasattr(kind, "index") else None
+    if isinstance(kind, MlaAttention):
+        elements = kind.kv_lora_rank + kind.qk_rope_dim
+        products = elements + kind.kv_lora_rank
+    elif isinstance(kind, GqaAttention):
+        keys, products = kind.kv_heads, kind.head_dim + (kind.v_dim or kind.head_dim)
+        elements = keys * products
+        entries = min(context, kind.window or inf)
+    else:
+        elements, products = kind.head_dim, 2 * kind.head_dim
+        entries = context / kind.ratio if kind.ratio else 0.0
+    seen = min(entries, index.tokens) if index else entries
+    if isinstance(kind, CompressedAttention):
+        seen += min(context, kind.window)
+    groups = max(keys / tp(worker), 1)
+    rows = groups * max(kind.heads / tp(worker) / groups * n / b, at["attention_tile"])
+    held = b * seen * elements * bits.kv_cache / 8 / min(tp(worker), keys)
+    flops = 2 * b * rows * seen * products
+    if index and not index.shared:
+        held += b * entries * index.dim * bits.index_cache / 8
+        flops += 2 * n * entries * index.heads * index.dim
+    return held, flops
 
 
 def expert_time(worker: Worker, form: Format, n: float, at: Constants) -> float:
     model, ep, p = worker.model, worker.ep, at["roofline_exponent"]
-    experts, k = model.experts, model.top_k
+    moe = model.moe
+    experts, k, width = moe.experts, moe.top_k, moe.latent or model.hidden
     tokens = n * worker.gpus if worker.dp else n
     s = at["expert_spread"]
     touched = experts * (1 - (1 + s**2 * k * tokens / experts) ** (-1 / s**2))
@@ -200,16 +289,17 @@ def expert_time(worker: Worker, form: Format, n: float, at: Constants) -> float:
     aligned = worker.hardware.generation == "blackwell" and is_fp8(form.arithmetic)
     tile = at["expert_tile_fp8"] if aligned else at["expert_tile"]
     rows = sqrt(pairs**2 + (tile * distinct) ** 2)
-    weights = 3.0 * model.hidden * model.expert_intermediate / (worker.gpus / ep)
+    weights = moe.matrices * width * moe.intermediate / (worker.gpus / ep)
     rate = expert_rate(worker, form, at)
     read = distinct * weights * form.expert / 8 / hbm(worker, at)
     work = 2 * rows * weights / rate
-    always = 3.0 * model.hidden * model.shared_experts * model.shared_intermediate
+    always = moe.matrices * model.hidden * moe.shared_intermediate
+    always += 2 * model.hidden * moe.latent if moe.latent else 0
     router = experts * model.hidden
     shared = (always * form.shared + router * form.router) / 8 / hbm(worker, at)
     shared += 2 * n * (always + router) / rate
     shards = worker.gpus / ep
-    fixed = at["split_tile_time"] * distinct * model.hidden / 128 * (1 - 1 / shards)
+    fixed = at["split_tile_time"] * distinct * width / 128 * (1 - 1 / shards)
     split = fixed if form.arithmetic < 5 else 0.0
     return float((read**p + work**p) ** (1 / p)) + split + shared / tp(worker)
 
@@ -218,7 +308,7 @@ def exchange(worker: Worker, form: Format, n: float, at: Constants) -> tuple[flo
     """Dispatch and combine of one layer under dp."""
     if worker.gpus == 1:
         return 0.0, 0.0
-    hidden = worker.model.hidden
+    hidden = worker.model.moe.latent or worker.model.hidden
     low = form.arithmetic < 5
     there = 0.5625 * hidden if form.wire_input < 5 else 2.0 * hidden
     back = 0.5625 * hidden if form.wire_combine < 5 else 2.0 * hidden
@@ -230,11 +320,14 @@ def exchange(worker: Worker, form: Format, n: float, at: Constants) -> tuple[flo
 
 def kernel(name: str, worker: Worker, n: float, at: Constants) -> float:
     fixed = at[f"{name}.latency"] + at[f"{name}.latency_per_doubling"] * log2(worker.gpus)
-    return fixed + n * 2 * worker.model.hidden * at[f"{name}.seconds_per_byte"]
+    return (
+        fixed
+        + n * 2 * (worker.model.moe.latent or worker.model.hidden) * at[f"{name}.seconds_per_byte"]
+    )
 
 
 def one_way(worker: Worker, form: Format, name: str, size: float, n: float, at: Constants) -> float:
-    path, k = worker.path, worker.model.top_k
+    path, k = worker.path, worker.model.moe.top_k
     factor = at["exchange_factor"]
     near = at["crossing_rounds"] * max(path.domain_latency - at["kernel_path_latency"], 0)
     seconds = factor * kernel(name, worker, n, at) + max(factor * near, longer_way(worker, at))
@@ -243,7 +336,7 @@ def one_way(worker: Worker, form: Format, name: str, size: float, n: float, at: 
     wire /= at["link_efficiency"] * path.nvlink_rate
     if path.domains == 1:
         return seconds + wire
-    hidden = worker.model.hidden
+    hidden = worker.model.moe.latent or worker.model.hidden
     as_input = 2.0 * hidden if form.wire_input >= 9 else (1 + 1 / 32) * hidden
     if form.wire_input < 5:
         as_input = 0.5625 * hidden

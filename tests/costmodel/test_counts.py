@@ -3,19 +3,20 @@ from datetime import date
 import numpy as np
 import pytest
 
+from costmodel.attention import prompt_tokens_attended, tokens_attended
 from costmodel.counts import (
     can_multiply,
     machine_arrays,
     model_arrays,
     path_arrays,
-    prompt_tokens_attended,
-    tokens_attended,
 )
 from costmodel.inputs import FloatArray
 from presets import (
     GqaAttention,
     InputError,
+    LayerGroup,
     Model,
+    MoeFeedForward,
     Precision,
     Precisions,
     UnknownNameError,
@@ -24,6 +25,7 @@ from presets import (
     load_hardware,
     load_model,
 )
+from tests.models import with_attention
 from topology import group_table
 
 R1 = load_model("deepseek-r1-0528")
@@ -53,18 +55,16 @@ def gqa_model() -> Model:
     return R1.model_copy(
         update={
             "name": "made-up",
-            "layers": 4,
             "hidden": 1000,
             "vocab": 2000,
-            "dense_layers": 0,
-            "dense_intermediate": 0,
-            "experts": 8,
-            "top_k": 2,
-            "expert_intermediate": 500,
-            "shared_experts": 0,
-            "shared_intermediate": 0,
-            "draft_layers": 0,
-            "attention": GqaAttention(heads=10, kv_heads=2, head_dim=64),
+            "groups": (
+                LayerGroup(
+                    count=4,
+                    attention=GqaAttention(heads=10, kv_heads=2, head_dim=64),
+                    feed_forward=MoeFeedForward(experts=8, top_k=2, intermediate=500),
+                ),
+            ),
+            "draft": None,
             "precisions": Precisions(bf16=bf16),
         }
     )
@@ -81,29 +81,30 @@ def test_an_expert_of_r1_is_three_matrices() -> None:
 
 def test_attention_projections_of_r1() -> None:
     counts = model_arrays(R1, "fp4")
+    (attention,), draft = counts.attention, counts.draft_attention
     # Down-projections of query (1536) and of latent and rotary key (512 + 64) are on every rank.
-    assert counts.attention_params_whole == 7168 * (1536 + 576)
+    assert attention.params_whole == 7168 * (1536 + 576)
     # Split over heads: query 1536 to 128 x (128 + 64), key and value 512 to 128 x (128 + 128),
     # output 128 x 128 to 7168.
     query, key_value, output = 1536 * 128 * 192, 512 * 128 * 256, 128 * 128 * 7168
-    assert counts.attention_params_split == query + key_value + output
+    assert attention.params_split == query + key_value + output
     # All in BF16 but the output, at 4.5 bits.
-    assert counts.attention_bytes_whole == 2 * counts.attention_params_whole
+    assert attention.bytes_whole == 2 * attention.params_whole
     split = 2 * (query + key_value) + output * 4.5 / 8
-    assert counts.attention_bytes_split == pytest.approx(split)
+    assert attention.bytes_split == pytest.approx(split)
     # In the draft layer the output is in BF16 too; 14336 x 7168 weights join it to the embedding.
-    assert counts.draft_attention_bytes_split == 2 * counts.attention_params_split
-    assert counts.draft_attention_bytes_whole == 2 * counts.attention_params_whole
+    assert draft.bytes_split == 2 * attention.params_split
+    assert draft.bytes_whole == 2 * attention.params_whole
     assert counts.draft_join_params == 2 * 7168 * 7168
 
 
 def test_attention_work_and_cache_of_r1() -> None:
-    counts = model_arrays(R1, "fp4")
-    assert counts.heads == 128
-    assert counts.kv_bytes == 512 + 64  # one byte each in FP8
-    assert counts.kv_split == 1
-    assert counts.score_value_dim == 576 + 512  # in the latent space
-    assert counts.prefill_score_value_dim == 128 + 64 + 128  # unfolded
+    (attention,) = model_arrays(R1, "fp4").attention
+    assert floats(attention.layers, attention.heads) == (61, 128)
+    assert attention.entry_bytes == 512 + 64  # one byte each in FP8
+    assert attention.split == 1
+    assert attention.score_value_dim == 576 + 512  # in the latent space
+    assert attention.prompt_score_value_dim == 128 + 64 + 128  # unfolded
 
 
 def test_layers_ends_and_drafts_of_r1() -> None:
@@ -114,7 +115,7 @@ def test_layers_ends_and_drafts_of_r1() -> None:
         2 * HEAD,
         2 * HEAD,
     )
-    assert counts.dense_mlp_params == 3 * 7168 * 18432
+    assert counts.dense_params == 3 * 3 * 7168 * 18432
     assert counts.shared_params == 3 * 7168 * 2048 + 256 * 7168
     assert counts.draft_weight_ratio == 16 / 4.5
     assert model_arrays(R1, "fp8").draft_weight_ratio == 1
@@ -149,28 +150,29 @@ def test_tied_embeddings_are_kept_once() -> None:
 
 def test_a_model_with_grouped_queries() -> None:
     counts = model_arrays(gqa_model(), "bf16")
+    (attention,) = counts.attention
     # Query and output 1000 x 640 each, key and value 1000 x 128 each; tp splits all of them.
-    assert counts.attention_params_whole == 0
-    assert counts.attention_params_split == 2 * 640e3 + 2 * 128e3
-    assert counts.attention_bytes_split == 2 * counts.attention_params_split
-    assert counts.attention_bytes_whole == counts.draft_join_params == 0
-    assert counts.kv_bytes == 2 * 2 * 64 * 2  # key and value, 2 heads of 64, BF16
-    assert counts.kv_split == 2
-    assert counts.score_value_dim == counts.prefill_score_value_dim == 128
+    assert attention.params_whole == 0
+    assert attention.params_split == 2 * 640e3 + 2 * 128e3
+    assert attention.bytes_split == 2 * attention.params_split
+    assert attention.bytes_whole == counts.draft_join_params == 0
+    assert attention.entry_bytes == 2 * 2 * 64 * 2  # key and value, 2 heads of 64, BF16
+    assert attention.split == 2
+    assert attention.score_value_dim == attention.prompt_score_value_dim == 128
     assert counts.moe_layers == counts.layers == 4
-    assert floats(counts.dense_mlp_params, counts.draft_layers) == (0, 0)
+    assert floats(counts.dense_params, counts.draft_layers) == (0, 0)
     router = 8 * 1000
     assert counts.shared_params == router
-    layer = counts.attention_params_split + 2 * 3 * 1000 * 500 + router
+    layer = attention.params_split + 2 * 3 * 1000 * 500 + router
     assert counts.active_params == 4 * layer
 
 
 def test_query_without_a_latent_takes_one_matrix() -> None:
-    attention = R1.attention.model_copy(update={"q_lora_rank": None})
-    counts = model_arrays(R1.model_copy(update={"attention": attention}), "fp8")
-    assert counts.attention_params_whole == 7168 * 576
+    plain = R1.attentions[0].model_copy(update={"q_lora_rank": None})
+    (attention,) = model_arrays(with_attention(R1, plain), "fp8").attention
+    assert attention.params_whole == 7168 * 576
     query = 7168 * 128 * 192
-    assert counts.attention_params_split == query + 512 * 128 * 256 + 128 * 128 * 7168
+    assert attention.params_split == query + 512 * 128 * 256 + 128 * 128 * 7168
 
 
 def test_tensor_rates_follow_the_precision_of_each_part() -> None:
@@ -241,10 +243,11 @@ def test_mxfp4_experts_multiply_in_what_the_machine_has() -> None:
 
 
 def test_attention_over_a_prompt_averages_over_its_positions() -> None:
-    counts = model_arrays(load_model("gpt-oss-120b"), "fp4")
+    windowed, full = model_arrays(load_model("gpt-oss-120b"), "fp4").attention
     tokens = np.asarray(1000.0)
     positions = np.arange(1, 1001)
-    windowed = 2 * np.minimum(positions, 128).mean()  # what the last would see at this mean
-    assert prompt_tokens_attended(counts, tokens) == pytest.approx(500 + windowed / 2, rel=1e-3)
+    seen = 2 * np.minimum(positions, 128).mean()  # what the last would see at this mean
+    assert prompt_tokens_attended(windowed, tokens) == pytest.approx(seen, rel=5e-3)
+    assert prompt_tokens_attended(full, tokens) == 1000
     short = np.asarray(100.0)
-    assert prompt_tokens_attended(counts, short) == tokens_attended(counts, short) == 100
+    assert prompt_tokens_attended(windowed, short) == tokens_attended(windowed, short) == 100

@@ -5,18 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from costmodel.attention import attention_time, projection_time
 from costmodel.calibration import Calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
 from costmodel.decode import (
-    attention_time,
     decode_step,
-    dense_mlp_time,
+    dense_time,
     draft_time,
+    expert_layer_time,
     expert_time,
     head_time,
     launch_time,
-    layer_time,
-    projection_time,
 )
 from costmodel.inputs import (
     FloatArray,
@@ -40,6 +39,28 @@ def array(value: float) -> FloatArray:
     return np.asarray(float(value))
 
 
+def whole_layer(
+    machine: MachineArrays,
+    model: ModelArrays,
+    workers: WorkerArrays,
+    paths: PathArrays,
+    requests: FloatArray,
+    tokens: FloatArray,
+    plain: Calibration,
+) -> dict[str, FloatArray]:
+    """Parts of one layer with attention and experts under dp."""
+    group = model.attention[0]
+    experts = expert_layer_time(machine, model, workers, paths, tokens, plain)
+    return {
+        "projection": projection_time(machine, group, workers, tokens, plain),
+        "attention": attention_time(machine, group, workers, requests, tokens, plain),
+        "experts": experts.experts,
+        "dispatch": experts.dispatch,
+        "combine": experts.combine,
+        "launch": launch_time(machine, plain),
+    }
+
+
 # Projections: weights at 2 B each over 0.5 TB/s, multiply-adds at 40 TFLOP/s.
 
 
@@ -47,7 +68,7 @@ def test_projections_are_whole_under_dp(
     machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
 ) -> None:
     # 8 M weights: 16 MB in 32 us; 16 tokens x 2 x 8 M FLOP in 6.4 us.
-    time = projection_time(machine, model, dp_workers, array(16), plain)
+    time = projection_time(machine, model.attention[0], dp_workers, array(16), plain)
     assert time == pytest.approx(38.4e-6)
 
 
@@ -55,7 +76,7 @@ def test_projections_are_split_under_tp(
     machine: MachineArrays, model: ModelArrays, tp_workers: WorkerArrays, plain: Calibration
 ) -> None:
     # 2 M weights on every rank and a quarter of 6 M: 14 us and 2.8 us.
-    time = projection_time(machine, model, tp_workers, array(16), plain)
+    time = projection_time(machine, model.attention[0], tp_workers, array(16), plain)
     assert time == pytest.approx(16.8e-6)
 
 
@@ -68,9 +89,9 @@ def test_attention_fills_a_tile_however_few_heads(
     # 8 requests x 1000 tokens x 50 B: 1.6 us. 32 heads and 1 token of each fill half of a tile of
     # 64 rows: 2 x 8 x 64 x 1000 x 100 FLOP in 2.048 us.
     read, products = 1.6e-6, 2.048e-6
-    one = attention_time(machine, model, dp_workers, array(8), array(8), plain)
-    two = attention_time(machine, model, dp_workers, array(8), array(16), plain)
-    four = attention_time(machine, model, dp_workers, array(8), array(32), plain)
+    one = attention_time(machine, model.attention[0], dp_workers, array(8), array(8), plain)
+    two = attention_time(machine, model.attention[0], dp_workers, array(8), array(16), plain)
+    four = attention_time(machine, model.attention[0], dp_workers, array(8), array(32), plain)
     assert one == pytest.approx(math.hypot(read, products))
     assert two == one
     assert four == pytest.approx(math.hypot(read, 2 * products))
@@ -79,10 +100,10 @@ def test_attention_fills_a_tile_however_few_heads(
 def test_tp_splits_heads_but_not_a_latent_cache(
     machine: MachineArrays, model: ModelArrays, tp_workers: WorkerArrays, plain: Calibration
 ) -> None:
-    many = model._replace(heads=array(512))  # 128 on each of 4 ranks: two tiles
+    many = model.attention[0]._replace(heads=array(512))  # 128 on each of 4 ranks: two tiles
     time = attention_time(machine, many, tp_workers, array(8), array(8), plain)
     assert time == pytest.approx(math.hypot(1.6e-6, 2 * 2.048e-6))
-    grouped = many._replace(kv_split=array(2))
+    grouped = many._replace(split=array(2))
     time = attention_time(machine, grouped, tp_workers, array(8), array(8), plain)
     assert time == pytest.approx(math.hypot(0.8e-6, 2 * 2.048e-6))
 
@@ -91,7 +112,7 @@ def test_heads_of_each_key_fill_tiles_of_their_own(
     machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
 ) -> None:
     # 32 heads in 4 groups of 8: a tile of 64 rows for each, 4 times the work of one tile.
-    grouped = model._replace(kv_split=array(4))
+    grouped = model.attention[0]._replace(split=array(4))
     time = attention_time(machine, grouped, dp_workers, array(8), array(8), plain)
     assert time == pytest.approx(math.hypot(1.6e-6, 4 * 2.048e-6))
 
@@ -99,10 +120,47 @@ def test_heads_of_each_key_fill_tiles_of_their_own(
 def test_windowed_layers_look_back_on_their_window(
     machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
 ) -> None:
-    # Half of the layers see 200 of 1000 tokens: 600 on average.
-    windowed = model._replace(window=array(200), windowed_share=array(0.5))
+    # 200 of 1000 tokens.
+    windowed = model.attention[0]._replace(kept=array(200), attended=array(200))
     time = attention_time(machine, windowed, dp_workers, array(8), array(8), plain)
-    assert time == pytest.approx(0.6 * math.hypot(1.6e-6, 2.048e-6))
+    assert time == pytest.approx(0.2 * math.hypot(1.6e-6, 2.048e-6))
+
+
+def test_picked_tokens_are_few_but_the_index_scans_all(
+    machine: MachineArrays, model: ModelArrays, tp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    # 200 of 1000 tokens; every rank reads 10 B of each and multiplies 4 heads of 25 with it.
+    picked = model.attention[0]._replace(
+        attended=array(200), index_bytes=array(10), index_products=array(100)
+    )
+    time = attention_time(machine, picked, tp_workers, array(8), array(8), plain)
+    read = 0.2 * 1.6e-6 + 8 * 1000 * 10 / 0.25e12
+    products = 0.2 * 2.048e-6 + 2 * 8 * 1000 * 100 / 50e12
+    assert time == pytest.approx(math.hypot(read, products))
+
+
+def test_a_state_is_read_and_written_whatever_the_context(
+    machine: MachineArrays, model: ModelArrays, tp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    # 8 requests x 1 MB twice, and 2 x 16 tokens x 3 M products, over 2 of 4 ranks.
+    state = model.attention[0]._replace(
+        split=array(2),
+        score_value_dim=array(0),
+        entry_bytes=array(0),
+        state_bytes=array(1e6),
+        state_products=array(3e6),
+    )
+    time = attention_time(machine, state, tp_workers, array(8), array(16), plain)
+    assert time == pytest.approx(math.hypot(8e6 / 0.25e12, 2 * 16 * 3e6 / 2 / 50e12))
+
+
+def test_a_compressed_past_has_an_entry_for_many_tokens(
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+) -> None:
+    # 1000 tokens in 250 entries, and the last 50 as they are.
+    compressed = model.attention[0]._replace(ratio=array(4), recent=array(50))
+    time = attention_time(machine, compressed, dp_workers, array(8), array(8), plain)
+    assert time == pytest.approx(0.3 * math.hypot(1.6e-6, 2.048e-6))
 
 
 def test_attention_on_hopper_has_its_own_efficiency(
@@ -112,7 +170,7 @@ def test_attention_on_hopper_has_its_own_efficiency(
     dp_workers: WorkerArrays,
     plain: Calibration,
 ) -> None:
-    time = attention_time(hopper, model, dp_workers, array(8), array(8), plain)
+    time = attention_time(hopper, model.attention[0], dp_workers, array(8), array(8), plain)
     assert time == pytest.approx(math.hypot(1.6e-6, 2.048e-6 * 0.5 / 0.8))
 
 
@@ -124,8 +182,8 @@ def test_dense_layer(
     plain: Calibration,
 ) -> None:
     # 4 MB in 8 us; 10 tokens x 2 x 8 M FLOP at 20 TFLOP/s in 8 us.
-    assert dense_mlp_time(machine, model, dp_workers, array(10), plain) == pytest.approx(16e-6)
-    assert dense_mlp_time(machine, model, tp_workers, array(10), plain) == pytest.approx(4e-6)
+    assert dense_time(machine, model, dp_workers, array(10), plain) == pytest.approx(16e-6)
+    assert dense_time(machine, model, tp_workers, array(10), plain) == pytest.approx(4e-6)
 
 
 def test_head_is_split_over_all_ranks_in_either_mode(
@@ -165,12 +223,12 @@ def test_drafts_are_layers_of_their_own_precision(
         combine_bytes=array(3000),
     )
     slow = machine._replace(flops_experts=array(1e13), fp4=np.asarray(False))
-    layer = layer_time(slow, heavy, drafting, inside, array(8), array(16), plain)
+    layer = whole_layer(slow, heavy, drafting, inside, array(8), array(16), plain)
     head = head_time(machine, model, drafting, array(8), plain)
     time = draft_time(machine, model, drafting, inside, array(8), plain)
     # 2 MB over 0.5 TB/s and 16 tokens times 1 M weights at 40 TFLOP/s join it to the embedding.
     join = 4e-6 + 0.8e-6
-    assert time == pytest.approx(float(2 * (layer.total + join) + head))
+    assert time == pytest.approx(float(2 * (sum(layer.values()) + join) + head))
     step = decode_step(machine, model, drafting, inside, array(8), plain)
     assert step.draft == pytest.approx(3 * float(time))
     known = decode_step(machine, model, drafting, inside, array(8), plain, time)
@@ -194,10 +252,10 @@ def test_drafts_in_fp4_are_layers_like_the_others(
         draft_combine_bytes=model.combine_bytes,
     )
     quick = machine._replace(flops_draft=machine.flops_experts)
-    layer = layer_time(machine, model, drafting, inside, array(8), array(16), plain)
+    layer = whole_layer(machine, model, drafting, inside, array(8), array(16), plain)
     head = head_time(machine, model, drafting, array(8), plain)
     time = draft_time(quick, narrow, drafting, inside, array(8), plain)
-    assert time == pytest.approx(float(2 * layer.total + head))
+    assert time == pytest.approx(float(2 * sum(layer.values()) + head))
 
 
 def test_step_is_the_sum_of_its_layers(
@@ -210,14 +268,14 @@ def test_step_is_the_sum_of_its_layers(
     drafting = dp_workers._replace(mtp_depth=array(1))
     step = decode_step(machine, model, drafting, inside, array(8), plain)
     tokens = array(16)
-    layer = layer_time(machine, model, drafting, inside, array(8), tokens, plain)
-    dense = dense_mlp_time(machine, model, drafting, tokens, plain)
+    layer = whole_layer(machine, model, drafting, inside, array(8), tokens, plain)
+    dense = dense_time(machine, model, drafting, tokens, plain)
     parts: dict[str, FloatArray | float] = {
-        "projection": 5 * layer.projection,
-        "attention": 5 * layer.attention,
-        "experts": 4 * layer.experts + dense,
-        "dispatch": 4 * layer.dispatch,
-        "combine": 4 * layer.combine,
+        "projection": 5 * layer["projection"],
+        "attention": 5 * layer["attention"],
+        "experts": 4 * layer["experts"] + dense,
+        "dispatch": 4 * layer["dispatch"],
+        "combine": 4 * layer["combine"],
         "all_reduce": 0,
         "draft": draft_time(machine, model, drafting, inside, array(8), plain),
         "head": head_time(machine, model, drafting, tokens, plain),

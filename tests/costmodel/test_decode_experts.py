@@ -11,7 +11,13 @@ from costmodel.collectives import (
     exchange_time,
     preparation_time,
 )
-from costmodel.decode import attention_reduce_time, expert_time, layer_time, moe_exchange_time
+from costmodel.decode import (
+    attention_reduce_time,
+    decode_step,
+    expert_layer_time,
+    expert_time,
+    moe_exchange_time,
+)
 from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
 
 
@@ -221,8 +227,8 @@ def test_tp_reduces_and_dp_exchanges(
     once = all_reduce_time(array(20e3), array(4), inside, plain, array(5e-6))
     time = attention_reduce_time(machine, model, tp_workers, tokens, inside, plain)
     assert time == pytest.approx(float(2 * once))
-    layer = layer_time(machine, model, tp_workers, inside, tokens, tokens, plain)
-    assert layer.all_reduce == 2 * time  # after attention and after the experts
+    step = decode_step(machine, model, tp_workers, inside, tokens, plain)
+    assert step.all_reduce == 5 * 2 * time  # after attention and after the experts
 
 
 # Overlap: dispatch and combine pass behind a quarter of the expert GEMMs.
@@ -238,12 +244,10 @@ def test_experts_hide_a_share_of_the_exchange(
 ) -> None:
     tokens = array(10)
     exchange = sum(moe_exchange_time(machine, model, dp_workers, tokens, inside, plain))
-    layer = layer_time(machine, model, dp_workers, inside, tokens, tokens, plain)
+    layer = expert_layer_time(machine, model, dp_workers, inside, tokens, plain)
     assert layer.hidden == pytest.approx(float(layer.experts / 4))
     assert layer.dispatch + layer.combine + layer.hidden == pytest.approx(float(exchange))
-    parts = [part for name, part in layer._asdict().items() if name != "hidden"]
-    assert layer.total == pytest.approx(float(sum(parts)))
-    split = layer_time(machine, model, tp_workers, inside, tokens, tokens, plain)
+    split = expert_layer_time(machine, model, tp_workers, inside, tokens, plain)
     assert [float(part) for part in (split.hidden, split.dispatch, split.combine)] == [0, 0, 0]
 
 
@@ -256,7 +260,7 @@ def test_no_more_is_hidden_than_there_is(
 ) -> None:
     slow = machine._replace(hbm_rate=machine.hbm_rate / 1e3)
     tokens = array(10)
-    layer = layer_time(slow, model, dp_workers, inside, tokens, tokens, plain)
+    layer = expert_layer_time(slow, model, dp_workers, inside, tokens, plain)
     exchange = sum(moe_exchange_time(slow, model, dp_workers, tokens, inside, plain))
     assert layer.hidden == exchange
     assert [float(part) for part in (layer.dispatch, layer.combine)] == [0, 0]
@@ -272,7 +276,7 @@ def test_across_domains_less_of_the_exchange_is_hidden(
 ) -> None:
     tokens = array(10)
     near, far = (
-        layer_time(machine, model, dp_workers, paths, tokens, tokens, plain)
+        expert_layer_time(machine, model, dp_workers, paths, tokens, plain)
         for paths in (inside, across)
     )
     assert near.hidden == far.hidden

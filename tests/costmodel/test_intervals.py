@@ -268,7 +268,7 @@ def test_links_and_memory_are_physics(physical: dict[str, object]) -> None:
 
 
 def test_a_model_of_a_measured_name_must_be_the_measured_one(plain: Calibration) -> None:
-    other = R1.model_copy(update={"layers": 27})
+    other = R1.model_copy(update={"groups": R1.groups[1:]})
     scenario = SCENARIO.model_copy(update={"model": other})
     assert reasons(Case(USUAL, scenario, GB200), plain.coverage) == (f"model {R1.name}",)
     own = R1.model_copy(update={"name": "ours"})

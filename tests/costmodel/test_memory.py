@@ -80,7 +80,7 @@ def test_cache_of_a_request(
     # 1800 tokens x 5 layers x 50 B; an MLA cache cannot be split, one of 2 KV heads in two.
     assert request_bytes(model, dp_workers, workload) == 450e3
     assert request_bytes(model, tp_workers, workload) == 450e3
-    gqa = model._replace(kv_split=np.asarray(2.0))
+    gqa = model._replace(attention=(model.attention[0]._replace(split=np.asarray(2.0)),))
     assert request_bytes(gqa, dp_workers, workload) == 450e3
     assert request_bytes(gqa, tp_workers, workload) == 225e3
 

@@ -299,7 +299,7 @@ def test_prefill_on_another_machine(plain: Calibration) -> None:
 
 
 def test_drafts_need_draft_layers() -> None:
-    bare = R1.model_copy(update={"draft_layers": 0, "name": "bare"})
+    bare = R1.model_copy(update={"draft": None, "name": "bare"})
     check_shape(changed(mtp_depth=0), bare, GB200)
     with pytest.raises(InputError, match="mtp_depth 1 needs draft layers; bare has none, use 0"):
         check_shape(USUAL, bare, GB200)

@@ -56,9 +56,10 @@ def test_bytes_from_memory_redone_by_hand(calibration: Calibration) -> None:
     load = 8 * 16 * 8 / 256
     variance = calibration.expert_spread**2
     touched = 256 * (1.0 - (1.0 + variance * load) ** (-1.0 / variance))
-    weights = 61 * (model.attention_bytes_whole + model.attention_bytes_split)
+    (attention,) = model.attention
+    weights = 61 * (attention.bytes_whole + attention.bytes_split)
     weights += 58 * (touched / 8 * model.expert_bytes + model.shared_bytes)
-    weights += 3 * model.dense_mlp_bytes + model.head_bytes / 8
+    weights += model.dense_bytes + model.head_bytes / 8
     context = 0.9 * 1024 + (1 + 0.8 + 0.64) / 3 / 1.8 * 1024
     assert found == pytest.approx(float(weights[0]) + 16 * context * 576 * 61, rel=1e-6)
 

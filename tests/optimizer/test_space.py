@@ -10,6 +10,7 @@ from optimizer.prefill import prefill_options
 from optimizer.space import all_shapes, batch_grid, engine_starts, prefill_shapes, servers_whole
 from optimizer.states import decode_states
 from presets import ClusterSpec, InputError, default_cluster
+from tests.models import with_attention
 
 RACK = default_cluster("gb200", 72)
 HURRIED = Limits(1.0, max_ttft=1.0)
@@ -124,9 +125,7 @@ def test_narrow_ep_is_tried_besides_that_of_all_gpus(scenario: Scenario) -> None
 
 
 def test_drafts_need_draft_layers(scenario: Scenario) -> None:
-    plain = scenario.model_copy(
-        update={"model": scenario.model.model_copy(update={"draft_layers": 0})}
-    )
+    plain = scenario.model_copy(update={"model": scenario.model.model_copy(update={"draft": None})})
     broken = broken_rule(Shape(8, 8, "dp", 1, 0), plain, RACK)
     assert broken is not None
     assert broken.name == "drafts"
@@ -223,10 +222,8 @@ def test_shared_prefill_needs_company_and_heads_that_divide(scenario: Scenario) 
     found = prefill_shapes(Space(), (8, 1, 2), scenario, RACK)
     named = [(shape.gpus, shape.attention) for shape in found]
     assert named == [(1, "dp"), (2, "dp"), (2, "tp"), (8, "dp"), (8, "tp")]
-    odd = scenario.model.attention.model_copy(update={"heads": 12})
-    few = scenario.model_copy(
-        update={"model": scenario.model.model_copy(update={"attention": odd})}
-    )
+    odd = scenario.model.attentions[0].model_copy(update={"heads": 12})
+    few = scenario.model_copy(update={"model": with_attention(scenario.model, odd)})
     named = [(s.gpus, s.attention) for s in prefill_shapes(Space(), (4, 8), few, RACK)]
     assert named == [(4, "dp"), (4, "tp"), (8, "dp")]
     only = Space(prefill_attention=("tp",))

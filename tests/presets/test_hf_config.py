@@ -98,6 +98,8 @@ SAME_AS_PRESET = set(Model.model_fields) - {
     "hf_id",
     "provenance",
     "published_parameters",
+    "published_active",
+    "checkpoint",
     "precisions",
 }
 
@@ -142,15 +144,16 @@ def test_a_config_is_offered_at_all_precisions_as_assumed(tmp_path: Path) -> Non
 def test_a_folder_and_a_missing_rank_and_head_length(tmp_path: Path) -> None:
     write(tmp_path, DEEPSEEK | {"q_lora_rank": None, "n_shared_experts": None})
     model = load_model(tmp_path)
-    assert isinstance(model.attention, MlaAttention)
-    assert model.attention.q_lora_rank is None
-    assert (model.shared_experts, model.shared_intermediate) == (0, 0)
+    (attention,) = model.attentions
+    assert isinstance(attention, MlaAttention)
+    assert attention.q_lora_rank is None
+    assert model.moe.shared_intermediate == 0
     assert model.name == tmp_path.name
     mixtral = {key: value for key, value in GPT_OSS.items() if key != "head_dim"}
     write(tmp_path, mixtral | {"model_type": "mixtral", "_name_or_path": "mine"})
     model = load_model(tmp_path)
-    assert isinstance(model.attention, GqaAttention)
-    assert model.attention.head_dim == 2880 // 64
+    assert isinstance(model.attentions[0], GqaAttention)
+    assert model.attentions[0].head_dim == 2880 // 64
     assert model.name == "mine"
 
 
@@ -187,12 +190,13 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
         ({"q_lora_rank": []}, r"key q_lora_rank: is \[\]; "),
         ({"num_nextn_predict_layers": -1}, "key num_nextn_predict_layers: is -1; .* from 0 to"),
         ({"tie_word_embeddings": "no"}, "key tie_word_embeddings: is 'no'; .* true or false"),
-        ({"moe_layer_freq": 2}, "key moe_layer_freq: is 2; only 1 is modelled: "),
+        ({"moe_layer_freq": 2}, "key moe_layer_freq: is 2; only 1 is modelled"),
         (
-            {"model_type": "deepseek_v4"},
-            "key model_type: is 'deepseek_v4'; did you mean 'deepseek_v",
+            {"model_type": "deepseek_v9"},
+            "key model_type: is 'deepseek_v9', which is not modelled; valid: deepseek_ref, ",
         ),
-        ({"model_type": 3}, "key model_type: is 3; valid: deepseek_v2, deepseek_v3, glm4_moe"),
+        ({"model_type": 3}, "key model_type: is 3, which is not modelled; valid: deepseek_ref, "),
+        ({"num_hidden_layers": 100_000}, "key num_hidden_layers: is 100000; .* from 1 to 1000"),
         ({"num_experts_per_tok": 300}, "top_k 300 must be at most experts 256"),
     ],
 )
@@ -201,13 +205,11 @@ def test_a_bad_key_is_named(tmp_path: Path, change: dict[str, Any], message: str
         load_model(write(tmp_path, DEEPSEEK | change))
 
 
-def test_qwen_with_dense_layers_in_between_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataFileError, match=r"key mlp_only_layers: is \[5\]; only \[\] is modelled"
-    ):
-        load_model(write(tmp_path, QWEN | {"mlp_only_layers": [5]}))
-    with pytest.raises(DataFileError, match="key decoder_sparse_step: is 2"):
-        load_model(write(tmp_path, QWEN | {"decoder_sparse_step": 2}))
+def test_dense_layers_in_between_are_found(tmp_path: Path) -> None:
+    assert load_model(write(tmp_path, QWEN | {"mlp_only_layers": [5, 7]})).moe_layers == 92
+    assert load_model(write(tmp_path, QWEN | {"decoder_sparse_step": 2})).moe_layers == 47
+    with pytest.raises(DataFileError, match=r"key mlp_only_layers: holds 'x'; it must hold layers"):
+        load_model(write(tmp_path, QWEN | {"mlp_only_layers": ["x"]}))
 
 
 @pytest.mark.parametrize(
@@ -217,15 +219,48 @@ def test_qwen_with_dense_layers_in_between_is_refused(tmp_path: Path) -> None:
         ("", "is not JSON"),
         ("[1]", "must hold one JSON object"),
         ('{"hidden_size": NaN}', "NaN is not a JSON number"),
-        ('{"hidden_size": -Infinity}', "-Infinity is not a JSON number"),
+        ('{"hidden_size": -Infinity}', "key model_type: is missing; valid: "),
         ('{"hidden_size": ' + "9" * 5000 + "}", "is not JSON"),
         ("[" * 200_000, "is not JSON"),
-        (" " * (MAX_BYTES + 1), f"is longer than {MAX_BYTES} bytes"),
     ],
 )
 def test_a_malformed_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(DataFileError, match=message):
         load_model(write(tmp_path, text))
+
+
+def test_a_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
+    many = [f"model.layers.{index % 61}.part.{index}.proj" for index in range(50_000)]
+    scheme = {"quant_method": "fp8", "modules_to_not_convert": many}
+    path = write(tmp_path, DEEPSEEK | {"quantization_config": scheme})
+    assert path.stat().st_size > 1_500_000
+    assert load_model(path).checkpoint == "fp8"
+    path.write_text(" " * (MAX_BYTES + 1))
+    with pytest.raises(DataFileError, match=f"is longer than {MAX_BYTES} bytes"):
+        load_model(path)
+
+
+def test_infinity_is_a_number_of_keys_that_are_not_read(tmp_path: Path) -> None:
+    text = json.dumps(DEEPSEEK | {"time_step_limit": [0.0, float("inf")]})
+    assert "Infinity" in text
+    assert load_model(write(tmp_path, text)).layers == 61
+    text = json.dumps(DEEPSEEK | {"hidden_size": float("inf")})
+    with pytest.raises(DataFileError, match="key hidden_size: is inf; it must be a whole number"):
+        load_model(write(tmp_path, text))
+
+
+def test_a_language_model_stands_in_a_table_of_its_own(tmp_path: Path) -> None:
+    nested = {"model_type": "kimi_k25", "text_config": KIMI, "tie_word_embeddings": False}
+    assert load_model(write(tmp_path, nested)).groups == load_model("kimi-k2").groups
+    nested["text_config"] = KIMI | {"model_type": "unheard_of"}
+    with pytest.raises(DataFileError, match="key model_type: is 'kimi_k25', which is not modelled"):
+        load_model(write(tmp_path, nested))
+
+
+def test_no_refusal_hints_at_another_architecture(tmp_path: Path) -> None:
+    with pytest.raises(DataFileError) as caught:
+        load_model(write(tmp_path, DEEPSEEK | {"model_type": "deepseek_v33"}))
+    assert "did you mean" not in str(caught.value)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -280,22 +315,29 @@ def test_mxfp4_checkpoints_are_laid_out_as_the_preset(tmp_path: Path) -> None:
 def test_windowed_layers_are_counted(
     tmp_path: Path, changes: dict[str, object], windowed: int
 ) -> None:
-    attention = load_model(write(tmp_path, GPT_OSS | changes)).attention
-    assert isinstance(attention, GqaAttention)
-    assert attention.windowed_layers == windowed
-    assert (attention.window is None) == (windowed == 0)
+    layers = load_model(write(tmp_path, GPT_OSS | changes)).attention_layers()
+    with_window = (
+        count
+        for each, count in layers.items()
+        if isinstance(each, GqaAttention) and each.window is not None
+    )
+    assert sum(with_window) == windowed
 
 
 @pytest.mark.parametrize(
-    ("content", "key"),
+    ("content", "message"),
     [
-        (GPT_OSS | {"layer_types": "sliding_attention"}, "layer_types"),
-        (GPT_OSS | {"layer_types": [1]}, "layer_types"),
-        (GPT_OSS | {"sliding_window": -1}, "sliding_window"),
-        (QWEN | {"use_sliding_window": True}, "use_sliding_window"),
+        (GPT_OSS | {"layer_types": 3}, "key layer_types: is 3; it must be a list"),
+        (
+            GPT_OSS | {"layer_types": "sliding_attention"},
+            "key layer_types: has 17 entries for 36 layers",
+        ),
+        (GPT_OSS | {"layer_types": [1] * 36}, "key layer_types: holds 1; only sliding_attention"),
+        (GPT_OSS | {"sliding_window": -1}, "key sliding_window: is -1; "),
+        (QWEN | {"use_sliding_window": True}, "key use_sliding_window: is True; only False is"),
     ],
 )
-def test_bad_windows_are_named(tmp_path: Path, content: dict[str, Any], key: str) -> None:
-    with pytest.raises(DataFileError, match=f"key {key}: ") as caught:
+def test_bad_windows_are_named(tmp_path: Path, content: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataFileError, match=message) as caught:
         load_model(write(tmp_path, content))
     assert "\n" not in str(caught.value)

@@ -220,7 +220,7 @@ def test_a_blank_cell_of_the_configuration_is_named(tmp_path: Path, column: str)
         (
             "precision",
             "fp16",
-            "column precision: 'fp16' is not valid; it must be 'fp4', 'fp8' or 'bf",
+            "column precision: 'fp16' is not valid; it must be 'fp4', 'fp8', 'int4'",
         ),
         (
             "decode_attention",

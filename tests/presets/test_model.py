@@ -8,7 +8,6 @@ from presets import (
     Fact,
     GqaAttention,
     InputError,
-    MlaAttention,
     Model,
     Provenance,
     UnknownNameError,
@@ -52,23 +51,21 @@ def test_r1_has_671_billion_and_685_with_the_draft_layer() -> None:
 def test_r1_attention_by_hand() -> None:
     # q_a, q_b, kv_a, kv_b, o as the checkpoint stores them.
     by_hand = 7168 * 1536 + 1536 * 24_576 + 7168 * 576 + 512 * 32_768 + 16_384 * 7168
-    assert attention_parameters(load_model("deepseek-r1-0528")) == by_hand
+    assert attention_parameters(load_model("deepseek-r1-0528").attentions[0], 7168) == by_hand
 
 
 def test_gqa_attention_by_hand() -> None:
     # q and o of 64 heads, k and v of 4 heads, each 128 long.
     by_hand = 2 * 4096 * 64 * 128 + 2 * 4096 * 4 * 128
-    assert attention_parameters(load_model("qwen3-235b-a22b")) == by_hand
+    assert attention_parameters(load_model("qwen3-235b-a22b").attentions[0], 4096) == by_hand
 
 
 def test_attention_without_a_query_rank() -> None:
-    model = load_model("deepseek-r1-0528")
-    assert isinstance(model.attention, MlaAttention)
-    plain = model.model_copy(
-        update={"attention": model.attention.model_copy(update={"q_lora_rank": None})}
-    )
+    (attention,) = load_model("deepseek-r1-0528").attentions
+    plain = attention.model_copy(update={"q_lora_rank": None})
     factored, whole = 7168 * 1536 + 1536 * 24_576, 7168 * 24_576
-    assert attention_parameters(plain) - attention_parameters(model) == whole - factored
+    more = attention_parameters(plain, 7168) - attention_parameters(attention, 7168)
+    assert more == whole - factored
 
 
 def test_tied_embeddings_count_once() -> None:
@@ -82,7 +79,7 @@ def test_r1_fp4_checkpoint_has_the_size_on_disk() -> None:
     bits = model.precision("fp4")
     expert = 3 * 7168 * 2048
     output = 128 * 128 * 7168
-    attention = attention_parameters(model) - output
+    attention = attention_parameters(model.attentions[0], model.hidden) - output
     draft_layer = 257 * expert + attention + output + 256 * 7168 + 2 * 7168**2
     stored = (
         58 * 256 * expert * bits.experts
@@ -133,16 +130,37 @@ def r1_content() -> dict[str, Any]:
     return tomllib.loads((DATA / "models" / "deepseek-r1-0528.toml").read_text())
 
 
+DENSE = {"count": 3, "feed_forward": {"kind": "dense", "intermediate": 10}}
+EXPERTS = {"kind": "moe", "experts": 8, "top_k": 2, "intermediate": 10}
+GROUPED = {"kind": "gqa", "heads": 4, "kv_heads": 2, "head_dim": 8}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"top_k": 257}, "top_k 257 must be at most experts 256"),
-        ({"dense_layers": 61}, "dense_layers 61 must be below layers 61"),
-        ({"dense_layers": 0}, "dense_intermediate must be both zero"),
-        ({"shared_experts": 0}, "shared_intermediate must be both zero"),
-        ({"layers": 0}, "greater than or equal to 1"),
-        ({"experts": 10**9}, "less than or equal to"),
-        ({"attention": {"kind": "linear"}}, "kind"),
+        ({"groups": []}, "at least 1 item"),
+        ({"groups": [DENSE]}, "has no layer with experts"),
+        ({"groups": [{"count": 1, "feed_forward": EXPERTS}]}, "groups: none has attention"),
+        (
+            {
+                "groups": [
+                    {"count": 1, "attention": GROUPED, "feed_forward": EXPERTS},
+                    {"count": 1, "feed_forward": EXPERTS | {"top_k": 3}},
+                ]
+            },
+            "has 2 kinds of experts; all layers with experts must have the same",
+        ),
+        ({"groups": [{"count": 1}]}, "needs attention, feed_forward or both"),
+        ({"groups": [DENSE | {"count": 0}]}, "greater than or equal to 1"),
+        (
+            {"groups": [{"count": 1, "feed_forward": EXPERTS | {"top_k": 9}}]},
+            "top_k 9 must be at most experts 8",
+        ),
+        (
+            {"groups": [{"count": 1, "feed_forward": EXPERTS | {"experts": 10**9}}]},
+            "less than or equal to",
+        ),
+        ({"groups": [{"count": 1, "attention": {"kind": "linear"}}]}, "kind"),
         ({"activation": "relu"}, "Extra inputs"),
     ],
 )
@@ -150,6 +168,22 @@ def test_a_model_whose_parts_disagree_is_refused(changes: dict[str, Any], messag
     assert Model.model_validate(r1_content()).experts == 256
     with pytest.raises(ValidationError, match=message):
         Model.model_validate(r1_content() | changes)
+
+
+def test_layers_that_are_one_part_count_half() -> None:
+    model = Model.model_validate(
+        r1_content()
+        | {
+            "groups": [
+                {"count": 4, "attention": GROUPED},
+                {"count": 3, "feed_forward": EXPERTS},
+                {"count": 2, "attention": GROUPED, "feed_forward": EXPERTS},
+            ]
+        }
+    )
+    assert (model.layers, model.parts, model.moe_layers) == (9, 11, 5)
+    assert list(model.attention_layers().values()) == [6]
+    assert (model.heads, model.kv_heads) == (4, 2)
 
 
 def test_kv_heads_divide_heads() -> None:
