@@ -1,77 +1,88 @@
-"""Measured TPOT of workers that prefill and decode against the model's."""
+"""Workers that prefill what they decode: how much longer their steps take.
+
+Equations: ``docs/cost-model.md``.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.decode import decode_step
-from costmodel.deployments import Deployments, deployments_of, network_of
-from costmodel.inputs import FloatArray
-from costmodel.observations import TIME_SPREAD
-from costmodel.results import Case, Configuration, Scenario
-from costmodel.workload import acceptance_length, mean_over_median
-from presets import AggregatedRow, default_cluster, load_hardware, load_model
+from costmodel.decode import launch_time
+from costmodel.inputs import BoolArray, FloatArray, MachineArrays, ModelArrays, WorkerArrays
+from costmodel.memory import weight_bytes
+from costmodel.network import Interleaved
+from costmodel.prefill import Prefill
+from costmodel.step_time import StepTime
+from costmodel.workload import Workload
+
+HALF_A_STEP = 0.5
+"""What is left, in the mean, of the step that runs when a request arrives. [1]"""
 
 
-def aggregated_residuals(rows: Sequence[AggregatedRow]) -> Callable[[Calibration], FloatArray]:
-    """Log residuals of measured TPOT over their expected spread."""
-    deployments = deployments_of([_case_of(row) for row in rows])
-    requests = np.array([row.requests_in_decode for row in rows])
-    is_mean = np.array([row.tpot_median_ms is None for row in rows])
-    measured = np.array([1e-3 * (row.tpot_median_ms or row.tpot_ms or np.nan) for row in rows])
+def interleaved(
+    aggregated: BoolArray,
+    early: BoolArray,
+    machine: MachineArrays,
+    model: ModelArrays,
+    workers: WorkerArrays,
+    prefill: Prefill,
+    workload: Workload,
+    calibration: Calibration,
+) -> Interleaved | None:
+    """Say what prefill does to decode steps in the same worker; None where no worker does both.
 
-    def residuals(calibration: Calibration) -> FloatArray:
-        median = aggregated_tpot(deployments, requests, calibration)
-        mean = median * mean_over_median(deployments.workers.mtp_depth, calibration)
-        return np.asarray(np.log(np.where(is_mean, mean, median) / measured) / TIME_SPREAD)
+    Parameters
+    ----------
+    aggregated
+        Which workers prefill what they decode.
+    early
+        Which run a release whose steps take `early_release` times as long.
+    prefill
+        What one of these workers does as a prefill worker.
 
-    return residuals
-
-
-def aggregated_tpot(
-    deployments: Deployments, requests: FloatArray, calibration: Calibration
-) -> FloatArray:
-    """Median TPOT of a worker that prefills what it decodes [s].
-
-    ``step / acceptance + requests prefill / output``: each request adds its prefill to the steps
-    that it shares with ``requests`` others. With 1k inputs and few users that is 3 % at most.
+    Notes
+    -----
+    While a request decodes its ``o`` tokens, each of the ``b`` requests beside it is prefilled once
+    or makes room for one that is, so a token takes ``b P / o`` longer, ``P`` the prefill of a
+    request: its work, and a share of what a pass takes whatever its tokens, launches and reads of
+    the weights, which the step that it shares has anyhow. On Blackwell the steps of workers whose
+    experts are spread over ranks take longer than the same steps of workers that only decode; no
+    term explains that, so it is one factor. A request that arrives waits for half a step; under
+    attention dp engines let it wait for more, until other ranks have one to prefill as well.
     """
-    step = decode_step(
-        deployments.machine,
-        deployments.model,
-        deployments.workers,
-        deployments.paths,
-        requests,
-        calibration,
+    if not np.any(aggregated):
+        return None
+    work = prefill.seconds_per_token * workload.input_tokens
+    read = weight_bytes(model, workers) / (machine.hbm_rate * calibration.hbm_efficiency)
+    fixed = model.layers * launch_time(machine, calibration) + read
+    reaching = calibration.mixed_prefill * work + calibration.mixed_fixed_share * fixed
+    spread = machine.blackwell & (workers.ep > 1)
+    factor = np.where(spread, calibration.mixed_expert_ranks, 1.0) * np.where(
+        machine.blackwell & early, calibration.early_release, 1.0
     )
-    workload = deployments.workload
-    kept = acceptance_length(deployments.workers.mtp_depth, workload, calibration)
-    prefill = network_of(deployments, calibration).prefill.seconds_per_token
-    interleaved = requests * prefill * workload.input_tokens / workload.output_tokens
-    return np.asarray(step.total / kept + interleaved)
+    together = workers.attention_dp & (workers.gpus > 1)
+    return Interleaved(
+        aggregated=aggregated,
+        step_factor=np.where(aggregated, factor, 1.0),
+        seconds=np.where(aggregated, reaching / workload.output_tokens, 0.0),
+        steps=np.where(
+            aggregated, np.where(together, calibration.mixed_rank_steps, HALF_A_STEP), 0.0
+        ),
+    )
 
 
-def _case_of(row: AggregatedRow) -> Case:
-    """Describe the worker as a decode worker beside a prefill worker of the same GPUs."""
-    users = max(1, round(row.requests_in_decode))
-    configuration = Configuration(
-        prefill_workers=1,
-        prefill_gpus_per_worker=row.gpus,
-        prefill_attention="tp",
-        decode_workers=1,
-        decode_gpus_per_worker=row.gpus,
-        decode_ep=row.ep,
-        decode_attention="tp",
-        max_batch=users,
-        mtp_depth=row.mtp_depth,
-        concurrency=users,
-    )
-    scenario = Scenario(
-        model=load_model(row.model), precision=row.precision, isl=row.isl, osl=row.osl
-    )
-    domain = int(load_hardware(row.sku).gpus_per_domain.value)
-    gpus = -(-2 * row.gpus // domain) * domain
-    return Case(configuration, scenario, default_cluster(row.sku, gpus))
+def joined_step(
+    step: StepTime, requests: FloatArray, kept: FloatArray, mixed: Interleaved
+) -> StepTime:
+    """Lengthen decode steps by the prefill that arrives in them.
+
+    Parameters
+    ----------
+    requests
+        That a request meets, per rank (dp) or worker (tp). [1]
+    kept
+        Tokens of a request per step. [1]
+    """
+    arriving = kept * requests * mixed.seconds
+    return step.scaled(mixed.step_factor)._replace(interleaved_prefill=arriving)

@@ -91,6 +91,7 @@ class Coverage(BaseModel):
     narrow_ep: tuple[str, ...] = ()  # "blackwell fp8 dp 8/1": 8 GPUs with EP 1
     eplb_skus: tuple[str, ...] = ()  # machines measured with expert slots
     eplb_slots: Span = (0, 0)
+    aggregated: Coverage | None = None  # what the rows span whose workers prefill and decode
 
 
 class AllToAllKernel(NamedTuple):
@@ -107,6 +108,7 @@ class HalfWidths(NamedTuple):
     fp4: float
     fp8: float  # and wider weights
     crossing: float  # decode workers across NVLink domains
+    aggregated: float  # workers that prefill what they decode, inside one
 
 
 class Calibration(NamedTuple):
@@ -182,6 +184,12 @@ class Calibration(NamedTuple):
     # benchmark
     rounds: float
     draft_spread: float
+    # workers that prefill what they decode [1]
+    mixed_prefill: float
+    mixed_fixed_share: float
+    mixed_expert_ranks: float
+    early_release: float
+    mixed_rank_steps: float
     # half-widths of the 90 % intervals, of the logarithm
     tpot_half_width: HalfWidths
     ttft_half_width: HalfWidths

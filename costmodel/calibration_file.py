@@ -37,8 +37,16 @@ def _constant_block(name: str, constant: Constant) -> str:
 
 
 def _coverage_block(coverage: Coverage) -> str:
-    lines = [f"{field} = {_toml(value)}" for field, value in coverage.model_dump().items()]
-    return "\n".join(["[coverage]", *lines, ""])
+    tables = {"coverage": coverage}
+    if coverage.aggregated is not None:
+        tables["coverage.aggregated"] = coverage.aggregated
+    return "\n".join(_coverage_table(name, each) for name, each in tables.items())
+
+
+def _coverage_table(name: str, coverage: Coverage) -> str:
+    values = coverage.model_dump(exclude={"aggregated"})
+    lines = [f"{field} = {_toml(value)}" for field, value in values.items()]
+    return "\n".join([f"[{name}]", *lines, ""])
 
 
 def _correlation_block(correlation: Correlation) -> str:

@@ -21,6 +21,11 @@ def check_shape(
     InputError
         Naming the field, its value and what would be valid.
     """
+    if configuration.is_aggregated and prefill_cluster is not None:
+        raise InputError(
+            f"prefill_sku {prefill_cluster.sku} is not valid in aggregated serving, whose workers "
+            "do both on one machine; leave it out"
+        )
     _check_room(configuration, cluster, prefill_cluster)
     _check_experts(configuration, model)
     gpus = configuration.decode_gpus_per_worker
@@ -29,7 +34,7 @@ def check_shape(
             f"decode_gpus_per_worker {gpus} must divide the {model.heads} attention "
             "heads under decode_attention tp"
         )
-    prefill = configuration.prefill_gpus_per_worker
+    prefill = max(configuration.prefill_gpus_per_worker, 1)
     if configuration.prefill_attention == "tp" and model.heads % prefill:
         raise InputError(
             f"prefill_gpus_per_worker {prefill} must divide the {model.heads} attention "
@@ -56,7 +61,7 @@ def _check_room(
                 f"{each}_workers {getattr(configuration, f'{each}_workers')} x "
                 f"{each}_gpus_per_worker {getattr(configuration, f'{each}_gpus_per_worker')}"
                 for each in ("prefill", "decode")
-                if role.strip() in ("", each)
+                if role.strip() in ("", each) and getattr(configuration, f"{each}_workers")
             )
             raise InputError(
                 f"{workers}: the configuration asks for {wanted} {role}GPUs, but the {role}cluster "

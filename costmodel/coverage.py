@@ -18,7 +18,15 @@ From as many an interval is set, too; fewer may be fitted, but say little of the
 
 
 def coverage_of(rows: Sequence[ServingRow]) -> Coverage:
-    """Collect what measured rows span."""
+    """Collect what measured rows span, those of one pool apart."""
+    two = [row for row in rows if row.serving == "disaggregated"]
+    one = [row for row in rows if row.serving == "aggregated"]
+    spanned = _coverage_of(two) if two else NOTHING
+    return spanned.model_copy(update={"aggregated": _coverage_of(one)}) if one else spanned
+
+
+def _coverage_of(rows: Sequence[ServingRow]) -> Coverage:
+    """Collect what rows of one mode span."""
     crossing = [
         row
         for row in rows
@@ -72,6 +80,25 @@ def coverage_of(rows: Sequence[ServingRow]) -> Coverage:
             max((row.eplb_slots for row in copied), default=0),
         ),
     )
+
+
+NOTHING = Coverage(
+    rows=0,
+    skus=(),
+    crossing_skus=(),
+    models=(),
+    precisions=(),
+    engines=(),
+    isl=(0, 0),
+    osl=(0, 0),
+    decode_gpus=(0, 0),
+    tp_gpus=(0, 0),
+    max_batch_dp=(0, 0),
+    max_batch_tp=(0, 0),
+    prefill_attentions=(),
+    prefill_gpus=(0, 0),
+)
+"""What no rows span."""
 
 
 def _measured(rows: Iterable[ServingRow], name_of: Callable[[ServingRow], str]) -> tuple[str, ...]:
@@ -142,4 +169,6 @@ def joined_coverage(first: Coverage, second: Coverage) -> Coverage:
         "eplb_slots",
     ):
         values[name] = span(getattr(first, name), getattr(second, name))
+    pools = [each.aggregated for each in (first, second) if each.aggregated is not None]
+    values["aggregated"] = joined_coverage(*pools) if len(pools) == 2 else next(iter(pools), None)
     return Coverage.model_validate(values)

@@ -86,6 +86,7 @@ def decode_step(
         head=head,
         launch=model.layers * launch_time(machine, calibration) + calibration.step_time,
         host=requests * calibration.request_time,
+        interleaved_prefill=np.zeros(()),
         wait=np.zeros(()),
         hidden=model.moe_layers * moe.hidden,
     )

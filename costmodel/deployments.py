@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from costmodel.aggregated import interleaved
 from costmodel.calibration import Calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
 from costmodel.inputs import (
@@ -23,7 +24,7 @@ from costmodel.memory import batch_limit, prefill_limit
 from costmodel.network import Benchmark, Fleet, Network
 from costmodel.prefill import prefill_worker
 from costmodel.results import Case, Configuration, Scenario
-from costmodel.runs import has_trtllm_experts, measured_frontends
+from costmodel.runs import frontends_of, has_trtllm_experts, is_early, measured_frontends
 from costmodel.serving import serve
 from costmodel.workload import Workload
 from presets import ClusterSpec, Model, ServingRow, default_cluster, load_hardware, load_model
@@ -40,7 +41,10 @@ class Deployments(NamedTuple):
     workers: WorkerArrays
     paths: PathArrays
     prefill_paths: PathArrays
+    prefill_gpus: FloatArray  # of what prefills: a prefill worker, or a worker that does both
     prefill_dp: BoolArray  # whether each rank of a prefill worker takes requests of its own
+    aggregated: BoolArray  # whether workers prefill what they decode
+    early: BoolArray  # whether they run an early release
     decode_nic_rate: FloatArray  # of a decode GPU [B/s]
     fleet: Fleet
     workload: Workload
@@ -57,22 +61,29 @@ def case_of(row: ServingRow) -> Case:
         If the row is outside what the model covers, such as a deeper draft.
     """
     values = {name: getattr(row, name) for name in Configuration.model_fields}
-    at_its_date = measured_frontends(row.sku, row.precision, row.date)
-    if row.frontends is None and at_its_date != measured_frontends(row.sku, row.precision):
-        values["frontends"] = at_its_date
+    if row.frontends is None and row.serving == "disaggregated":
+        at_its_date = measured_frontends(row.sku, row.precision, row.date)
+        if at_its_date != measured_frontends(row.sku, row.precision):
+            values["frontends"] = at_its_date
     configuration = validated(Configuration, values)
+    engine = row.framework or "trtllm"
     served = {
         "model": load_model(row.model),
         "precision": row.precision,
         "isl": row.isl,
         "osl": row.osl,
-        "engine": row.framework or "trtllm",
+        "engine": engine,
     }
     scenario = validated(Scenario, served)
     domain = int(load_hardware(row.sku).gpus_per_domain.value)
     largest = max(row.decode_gpus_per_worker, row.prefill_gpus_per_worker)
     gpus = max(configuration.gpus, -(-largest // domain) * domain)
-    return Case(configuration, scenario, default_cluster(row.sku, gpus))
+    return Case(
+        configuration,
+        scenario,
+        default_cluster(row.sku, gpus),
+        early=is_early(engine, row.framework_version, row.date),
+    )
 
 
 def check_offered(case: Case) -> None:
@@ -99,14 +110,15 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
     column = {
         name: np.array([float(getattr(case.configuration, name)) for case in cases])
         for name in names
-        if name not in ("prefill_attention", "decode_attention", "frontends")
+        if name not in ("serving", "prefill_attention", "decode_attention", "frontends")
     }
     workload = Workload(
         np.array([float(case.scenario.isl) for case in cases]),
         np.array([float(case.scenario.osl) for case in cases]),
     )
     attention_dp = np.array([case.configuration.decode_attention == "dp" for case in cases])
-    prefill_dp = np.array([case.configuration.prefill_attention == "dp" for case in cases])
+    prefilling = [_prefilling(case.configuration) for case in cases]
+    aggregated = np.array([case.configuration.is_aggregated for case in cases])
     return Deployments(
         machine=stack([_machine(case, case.cluster) for case in cases]),
         prefill_machine=stack([_machine(case, case.prefill_on) for case in cases]),
@@ -124,12 +136,18 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
             [_paths(case.cluster, case.configuration.decode_gpus_per_worker) for case in cases]
         ),
         prefill_paths=stack(
-            [_paths(case.prefill_on, case.configuration.prefill_gpus_per_worker) for case in cases]
+            [
+                _paths(case.prefill_on, gpus)
+                for case, (gpus, _) in zip(cases, prefilling, strict=True)
+            ]
         ),
-        prefill_dp=prefill_dp,
+        prefill_gpus=np.array([float(gpus) for gpus, _ in prefilling]),
+        prefill_dp=np.array([attention == "dp" for _, attention in prefilling]),
+        aggregated=aggregated,
+        early=np.array([case.early for case in cases]),
         decode_nic_rate=np.array([case.cluster.hardware().nic_rate.value for case in cases]),
         fleet=Fleet(
-            column["prefill_workers"],
+            np.where(aggregated, column["decode_workers"], column["prefill_workers"]),
             column["prefill_gpus_per_worker"],
             column["decode_workers"],
             np.array([_frontends(case) for case in cases]),
@@ -145,12 +163,13 @@ def network_of(deployments: Deployments, calibration: Calibration) -> Network:
     prefill = prefill_worker(
         deployments.prefill_machine,
         deployments.model,
-        deployments.fleet.prefill_gpus_per_worker,
+        deployments.prefill_gpus,
         deployments.prefill_paths,
         deployments.workload,
         calibration,
         deployments.decode_nic_rate,
         attention_dp=deployments.prefill_dp,
+        hands_over=~deployments.aggregated,
     )
     return Network(
         machine=deployments.machine,
@@ -161,6 +180,16 @@ def network_of(deployments: Deployments, calibration: Calibration) -> Network:
         fleet=deployments.fleet,
         workload=deployments.workload,
         calibration=calibration,
+        mixed=interleaved(
+            deployments.aggregated,
+            deployments.early,
+            deployments.machine,
+            deployments.model,
+            deployments.workers,
+            prefill,
+            deployments.workload,
+            calibration,
+        ),
     )
 
 
@@ -176,15 +205,19 @@ def memory_limit(deployments: Deployments, calibration: Calibration) -> FloatArr
 
 
 def prefill_memory_limit(deployments: Deployments, calibration: Calibration) -> FloatArray:
-    """Count the inputs whose KV cache fits, per prefill rank (dp) or worker (tp) [1]."""
-    return prefill_limit(
+    """Count the inputs whose KV cache fits, per prefill rank (dp) or worker (tp) [1].
+
+    Workers that do both keep whole requests, as `memory_limit` counts them: here they have no end.
+    """
+    limit = prefill_limit(
         deployments.prefill_machine,
         deployments.model,
-        deployments.fleet.prefill_gpus_per_worker,
+        deployments.prefill_gpus,
         deployments.workload,
         calibration,
         deployments.prefill_dp,
     )
+    return np.where(deployments.aggregated, np.inf, limit)
 
 
 def run(deployments: Deployments, calibration: Calibration) -> Benchmark:
@@ -198,9 +231,16 @@ def _machine(case: Case, cluster: ClusterSpec) -> MachineArrays:
     return _machine_of(cluster, case.scenario.model, case.scenario.precision)
 
 
+def _prefilling(configuration: Configuration) -> tuple[int, str]:
+    """GPUs and attention of a worker that prefills."""
+    if configuration.is_aggregated:
+        return configuration.decode_gpus_per_worker, configuration.decode_attention
+    return configuration.prefill_gpus_per_worker, configuration.prefill_attention
+
+
 def _frontends(case: Case) -> float:
-    given = case.configuration.frontends
-    return float(given or measured_frontends(case.cluster.sku, case.scenario.precision))
+    sku, precision = case.cluster.sku, case.scenario.precision
+    return float(frontends_of(case.configuration, sku, precision))
 
 
 def _trtllm_experts(case: Case) -> bool:

@@ -40,13 +40,14 @@ ARCHITECTURE = tuple(
 )
 """Fields of a model that its times rest on, but for the bits of each precision."""
 
-IntervalClass = Literal["fp4", "fp8", "crossing"]
+IntervalClass = Literal["fp4", "fp8", "crossing", "aggregated"]
 
 
 def interval_class(case: Case) -> IntervalClass:
     """Tell which half-widths a case has."""
     gpus = case.configuration.decode_gpus_per_worker
-    return worker_class(gpus, case.cluster, case.scenario.precision)
+    kind = worker_class(gpus, case.cluster, case.scenario.precision)
+    return "aggregated" if case.configuration.is_aggregated and kind != "crossing" else kind
 
 
 def worker_class(gpus: int, cluster: ClusterSpec, precision: str) -> IntervalClass:
@@ -98,13 +99,31 @@ def half_widths(cases: Sequence[Case], calibration: Calibration) -> dict[str, Fl
 
 
 def extrapolations(case: Case, coverage: Coverage) -> tuple[Outside, ...]:
-    """In what a case lies outside the data that the calibration rests on."""
+    """In what a case lies outside the data that the calibration rests on.
+
+    Workers that prefill and decode are held against rows of such workers alone.
+    """
+    if case.configuration.is_aggregated:
+        if coverage.aggregated is None:
+            mode = Outside("aggregated serving", KIND_WEIGHT)
+            return (mode, *_served_outside(case, coverage), *_decode_outside(case, coverage))
+        coverage = coverage.aggregated
+        return (
+            *(_aggregated(one) for one in _served_outside(case, coverage)),
+            *(_aggregated(one) for one in _links_outside(case, coverage)),
+            *(_aggregated(one) for one in _decode_outside(case, coverage)),
+        )
     return (
         *_served_outside(case, coverage),
         *_links_outside(case, coverage),
         *_decode_outside(case, coverage),
         *_prefill_outside(case, coverage),
     )
+
+
+def _aggregated(outside: Outside) -> Outside:
+    """Name what lies outside the rows of one mode alone."""
+    return outside._replace(reason=f"{outside.reason} in aggregated serving")
 
 
 def _served_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:

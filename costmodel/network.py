@@ -11,6 +11,7 @@ import numpy as np
 
 from costmodel.calibration import Calibration
 from costmodel.inputs import (
+    BoolArray,
     FloatArray,
     IntArray,
     MachineArrays,
@@ -26,7 +27,10 @@ from costmodel.workload import Workload
 
 
 class Fleet(NamedTuple):
-    """How many workers of each role; arrays broadcast."""
+    """How many workers of each role; arrays broadcast.
+
+    Workers that do both count as prefill workers too, of no GPUs of their own.
+    """
 
     prefill_workers: FloatArray
     prefill_gpus_per_worker: FloatArray
@@ -37,6 +41,15 @@ class Fleet(NamedTuple):
         """All GPUs of the deployment."""
         decode = self.decode_workers * workers.gpus
         return np.asarray(self.prefill_workers * self.prefill_gpus_per_worker + decode)
+
+
+class Interleaved(NamedTuple):
+    """What prefill does to decode steps in the same worker; nothing where a worker only decodes."""
+
+    aggregated: BoolArray
+    step_factor: FloatArray  # of the step without prefill [1]
+    seconds: FloatArray  # more per token for each request in flight, per rank (dp) or worker [s]
+    steps: FloatArray  # that pass from the arrival of a request to its prefill, without a queue [1]
 
 
 class Network(NamedTuple):
@@ -50,6 +63,7 @@ class Network(NamedTuple):
     fleet: Fleet
     workload: Workload
     calibration: Calibration
+    mixed: Interleaved | None = None  # where some worker prefills what it decodes
 
     def take(self, index: IntArray) -> Network:
         """Keep the chosen deployments."""
@@ -62,6 +76,7 @@ class Network(NamedTuple):
             take(self.fleet, index),
             take(self.workload, index),
             self.calibration,
+            None if self.mixed is None else take(self.mixed, index),
         )
 
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.deployments import Deployments, run
+from costmodel.deployments import Deployments, network_of, run
 from costmodel.inputs import FloatArray
-from costmodel.network import Benchmark
-from costmodel.workload import acceptance_length
+from costmodel.network import Benchmark, ranks
+from costmodel.serving import steady_state
+from costmodel.workload import acceptance_length, mean_over_median
 from presets import ServingRow
 
 # Standard deviations of log residuals: what the model is expected to reach on a good row.
@@ -120,6 +121,30 @@ def step_residuals(
     )
     parts.append(mean / MEAN_SPREAD)
     return _weighted(parts, seen)
+
+
+def decode_residuals(
+    deployments: Deployments, requests: FloatArray, seen: Observations, calibration: Calibration
+) -> FloatArray:
+    """Log residuals of TPOT over its spread where the requests in decode are known.
+
+    A row counts by its median, and by its mean where no median is known.
+
+    Parameters
+    ----------
+    requests
+        In decode on all workers. [1]
+    """
+    network = network_of(deployments, calibration)
+    holders = network.fleet.decode_workers * ranks(network.workers)
+    steady = steady_state(network, requests / holders, deployments.max_batch)
+    predicted = steady.decode.tpot
+    mean = predicted * mean_over_median(deployments.workers.mtp_depth, calibration)
+    known = ~np.isnan(seen.tpot_median)
+    ratio = _log_ratio(
+        np.where(known, predicted, mean), np.where(known, seen.tpot_median, seen.tpot_mean)
+    )
+    return np.asarray(ratio / TIME_SPREAD)
 
 
 def wait_residuals(

@@ -37,6 +37,7 @@ def prefill_worker(
     calibration: Calibration,
     receiving_nic_rate: FloatArray | None = None,
     attention_dp: BoolArray | bool = True,
+    hands_over: BoolArray | bool = True,
 ) -> Prefill:
     """Rate and latency of prefill workers.
 
@@ -50,6 +51,8 @@ def prefill_worker(
         Of a decode GPU where that is another machine. [B/s]
     attention_dp
         Whether one request runs on one rank; else all ranks of the worker share it.
+    hands_over
+        Whether the KV cache goes to another worker; else it stays.
 
     Notes
     -----
@@ -64,7 +67,7 @@ def prefill_worker(
     slower = np.minimum(
         paths.nic_rate, paths.nic_rate if receiving_nic_rate is None else receiving_nic_rate
     )
-    hand_over = hand_over_bytes(model, workload) / slower
+    hand_over = np.where(hands_over, hand_over_bytes(model, workload) / slower, 0.0)
     nics = hand_over + _nic_seconds(machine, model, gpus, paths, workload, calibration, dp)
     servers = np.where(dp, gpus, 1.0)
     return Prefill(

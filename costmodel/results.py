@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from costmodel.workload import Workload
 from presets import ClusterSpec, Model
 from presets.frozen import Frozen
+from presets.pools import Serving, check_pools, with_pools
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
+CountOrZero = Annotated[int, Field(ge=0, le=1_000_000)]
 Interval = tuple[float, float]
 
 
@@ -40,6 +42,9 @@ class Scenario(BaseModel):
 class Configuration(BaseModel):
     """One deployment; `max_batch` is per rank under attention dp, per worker under tp.
 
+    In aggregated serving one pool of workers prefills and decodes: it stands under the fields of
+    decode, and there are no prefill workers.
+
     Under `prefill_attention` dp each rank of a prefill worker takes requests of its own, under tp
     all ranks share each.
 
@@ -48,8 +53,9 @@ class Configuration(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    prefill_workers: Count
-    prefill_gpus_per_worker: Count
+    serving: Serving = "disaggregated"
+    prefill_workers: CountOrZero
+    prefill_gpus_per_worker: CountOrZero
     prefill_attention: Literal["tp", "dp"] = "dp"
     decode_workers: Count
     decode_gpus_per_worker: Count
@@ -57,9 +63,24 @@ class Configuration(BaseModel):
     decode_attention: Literal["tp", "dp"]
     max_batch: Count
     mtp_depth: Annotated[int, Field(ge=0, le=3)]
-    eplb_slots: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    eplb_slots: CountOrZero = 0
     concurrency: Count
     frontends: Annotated[int, Field(ge=1, le=1000)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_pool_is_whole(cls, given: Any) -> Any:
+        return with_pools(given)
+
+    @model_validator(mode="after")
+    def _pools_fit(self) -> Self:
+        check_pools(self.serving, self.prefill_workers, self.prefill_gpus_per_worker)
+        return self
+
+    @property
+    def is_aggregated(self) -> bool:
+        """Whether its workers prefill what they decode."""
+        return self.serving == "aggregated"
 
     @property
     def prefill_gpus(self) -> int:
@@ -78,12 +99,17 @@ class Configuration(BaseModel):
 
     @property
     def label(self) -> str:
-        """Short name: prefill and decode workers x GPUs, attention, batch and draft depth."""
+        """Short name: prefill and decode workers x GPUs, attention, batch and draft depth.
+
+        Workers that do both are "PD".
+        """
+        rest = f"{self.decode_attention} batch {self.max_batch} mtp {self.mtp_depth}"
+        if self.is_aggregated:
+            return f"{self.decode_workers}x{self.decode_gpus_per_worker}PD {rest}"
         split = "tp " if self.prefill_attention == "tp" else ""
         return (
             f"{self.prefill_workers}x{self.prefill_gpus_per_worker}P {split}"
-            f"{self.decode_workers}x{self.decode_gpus_per_worker}D {self.decode_attention} "
-            f"batch {self.max_batch} mtp {self.mtp_depth}"
+            f"{self.decode_workers}x{self.decode_gpus_per_worker}D {rest}"
         )
 
 
@@ -127,6 +153,7 @@ class Case(NamedTuple):
     scenario: Scenario
     cluster: ClusterSpec
     prefill_cluster: ClusterSpec | None = None  # None: prefill and decode share the cluster
+    early: bool = False  # of a release whose aggregated steps are those of `early_release`
 
     @property
     def prefill_on(self) -> ClusterSpec:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import datetime
 import math
 
+from costmodel.results import Configuration
 from presets import run_settings
+from presets.engines import ENGINE_NAMES, load_engine
 
 MEASURED_LENGTHS = (1024, 8192)
 """Input lengths of the measured runs. [token]"""
@@ -27,6 +29,25 @@ def measured_frontends(sku: str, precision: str, date: datetime.date | None = No
     """
     settings = run_settings(sku, precision, None, "tp", None, date)
     return 1 if settings is None else settings.frontends
+
+
+def frontends_of(configuration: Configuration, sku: str, precision: str) -> int:
+    """Count the frontends of a deployment: as given, else as measured runs of its kind had.
+
+    The runs of aggregated serving had one worker behind the engine's own server.
+    """
+    if configuration.frontends is not None:
+        return configuration.frontends
+    return 1 if configuration.is_aggregated else measured_frontends(sku, precision)
+
+
+def is_early(engine: str, release: str | None, run: datetime.date | None) -> bool:
+    """Tell whether a run was of a release of which `early_release` holds.
+
+    >>> is_early("trtllm", "1.1.0rc2.post2", None), is_early("ours", "1.1.0", None)
+    (True, False)
+    """
+    return engine in ENGINE_NAMES and load_engine(engine).is_early(release, run)
 
 
 def has_trtllm_experts(

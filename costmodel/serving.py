@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from costmodel.aggregated import joined_step
 from costmodel.calibration import Calibration
 from costmodel.collectives import crossing_slowdown
 from costmodel.decode import decode_step
@@ -22,7 +23,15 @@ from costmodel.inputs import (
     PathArrays,
     WorkerArrays,
 )
-from costmodel.network import Benchmark, DecodeRate, Fleet, Network, Steady, ranks
+from costmodel.network import (
+    Benchmark,
+    DecodeRate,
+    Fleet,
+    Interleaved,
+    Network,
+    Steady,
+    ranks,
+)
 from costmodel.prefill import Prefill, hand_over_bytes
 from costmodel.root import last_below
 from costmodel.step_time import StepTime
@@ -53,20 +62,27 @@ def decode_rate(
     calibration: Calibration,
     batch: FloatArray | None = None,
     draft: FloatArray | None = None,
+    mixed: Interleaved | None = None,
 ) -> DecodeRate:
     """Rate of one decode worker whose ranks (dp) or which (tp) holds ``requests`` in flight.
 
     ``batch`` is the batch that a request meets, where uneven routing makes that more than the mean;
-    ``draft`` is what `draft_time` gives, where it is known.
+    ``draft`` is what `draft_time` gives, where it is known; ``mixed`` is what prefill in the same
+    workers does, if any.
     """
     met = requests if batch is None else batch
     step = decode_step(machine, model, workers, paths, met, calibration, draft)
-    tpot = step.total / acceptance_length(workers.mtp_depth, workload, calibration)
+    kept = acceptance_length(workers.mtp_depth, workload, calibration)
+    handed = hand_over_bytes(model, workload)
+    if mixed is not None:
+        step = joined_step(step, met, kept, mixed)
+        handed = np.where(mixed.aggregated, 0.0, handed)
+    tpot = step.total / kept
     mean_tpot = tpot * mean_over_median(workers.mtp_depth, calibration)
     decode_seconds = mean_tpot * (workload.output_tokens - 1.0)
     in_flight = ranks(workers) * requests
     request_rate = in_flight / decode_seconds
-    arriving = request_rate * hand_over_bytes(model, workload) / (workers.gpus * paths.nic_rate)
+    arriving = request_rate * handed / (workers.gpus * paths.nic_rate)
     nic_load = arriving + collectives_nic_load(step, paths, calibration)
     return DecodeRate(requests, in_flight, step, tpot, decode_seconds, request_rate, nic_load)
 
@@ -99,9 +115,15 @@ def steady_state(network: Network, requests: FloatArray, max_batch: FloatArray) 
         requests,
         network.calibration,
         batch,
+        mixed=network.mixed,
     )
     return join_prefill(
-        decode, network.prefill, network.fleet, network.workload, network.calibration
+        decode,
+        network.prefill,
+        network.fleet,
+        network.workload,
+        network.calibration,
+        network.mixed,
     )
 
 
@@ -141,13 +163,19 @@ def join_prefill(
     fleet: Fleet,
     workload: Workload,
     calibration: Calibration,
+    mixed: Interleaved | None = None,
 ) -> Steady:
-    """Put prefill workers before decode workers: their load, their wait and the users it takes."""
+    """Put prefill workers before decode workers: their load, their wait and the users it takes.
+
+    In a worker that does both a request arrives in the midst of decode steps.
+    """
     request_rate = fleet.decode_workers * decode.request_rate
     load = request_rate / (fleet.prefill_workers * prefill.capacity)
     servers = fleet.prefill_workers * prefill.servers
     service = workload.input_tokens * prefill.seconds_per_token
     seconds = prefill.latency + prefill_wait(load, servers, service, calibration)
+    if mixed is not None:
+        seconds = seconds + mixed.steps * decode.step.total
     return Steady(
         decode=decode,
         request_rate=request_rate,

@@ -7,21 +7,24 @@ from dataclasses import replace
 
 import numpy as np
 
-from costmodel.aggregated import aggregated_residuals
 from costmodel.calibration import KERNELS, AllToAllKernel, Calibration, CalibrationFile, Constant
 from costmodel.coverage import ENOUGH, coverage_of
-from costmodel.deployments import case_of, deployments_of
+from costmodel.deployments import Deployments, case_of, deployments_of
 from costmodel.fit import Fit, Progress, fit_constants
 from costmodel.inputs import FloatArray
 from costmodel.intervals import interval_class
 from costmodel.latencies import exchange_residuals, reduce_residuals
 from costmodel.observations import (
+    Observations,
     configuration_key,
+    decode_residuals,
     observations_of,
     step_residuals,
     wait_residuals,
 )
+from costmodel.runs import is_early
 from costmodel.validation import Validation, cross_validate, folds_of
+from costmodel.workload import REFERENCE_LENGTH
 from presets import (
     AllToAllRow,
     InputError,
@@ -48,9 +51,12 @@ ALL_TO_ALL = (
 INTERVALS = tuple(
     f"{figure}_half_width.{kind}"
     for figure in ("tpot", "ttft", "throughput")
-    for kind in ("fp4", "fp8", "crossing")
+    for kind in ("fp4", "fp8", "crossing", "aggregated")
 )
 SPLIT = ("split_tile_time",)
+SPLIT_USERS = 16  # most users of the rows that set it: with few, expert weights are most of a step
+MIXED_WAIT = ("mixed_rank_steps",)
+MIXED = ("mixed_prefill", "mixed_fixed_share", "mixed_expert_ranks", "early_release")
 ENGINE = ("engine_factor",)  # only a user's rows set it: the shipped ones define it as 1
 NOT_FITTED = (
     *ENGINE,
@@ -74,7 +80,7 @@ ROUNDS = 2  # step time and prefill in turn: each sets how many requests the oth
 
 def step_names(start: CalibrationFile) -> tuple[str, ...]:
     """Constants that serving rows set through step time and acceptance."""
-    others = {*PREFILL, *ALL_REDUCE, *ALL_TO_ALL, *SPLIT, *NOT_FITTED}
+    others = {*PREFILL, *ALL_REDUCE, *ALL_TO_ALL, *SPLIT, *MIXED, *MIXED_WAIT, *NOT_FITTED}
     return tuple(name for name in start.constants if name not in others)
 
 
@@ -92,21 +98,34 @@ def calibrate(
     progress
         Called once for each evaluation of residuals.
     """
-    check_rows(rows)
+    two = [row for row in rows if row.serving == "disaggregated"]
+    one = [row for row in rows if row.serving == "aggregated"] or [*aggregated_rows()]
+    check_rows(two)
     collectives = calibrate_collectives(_at_priors(start), progress)
-    serving = calibrate_serving(rows, collectives.file, progress)
+    serving = calibrate_serving(two, collectives.file, progress)
     split = fit_split(serving.file, progress)
+    mixed = fit_mixed(split.file, one, progress)
     checked = cross_validate(
-        rows,
-        [fold for fold in folds_of(rows, FOLDS) if fold],
+        two,
+        [fold for fold in folds_of(two, FOLDS) if fold],
         lambda kept: calibrate_serving(kept, serving.file, progress).file.calibration,
     )
-    constants = split.file.constants | interval_constants(split.file, checked)
+    file = mixed.file._replace(coverage=coverage_of([*two, *one]))
+    constants = interval_constants(file, checked) | aggregated_intervals(file, one, progress)
     return replace(
-        serving,
-        file=CalibrationFile(constants, coverage_of(rows), split.file.correlations),
-        informed=collectives.informed | serving.informed | split.informed,
-        evaluations=collectives.evaluations + serving.evaluations + split.evaluations,
+        joined(collectives, serving, split, mixed),
+        file=file._replace(constants=file.constants | constants),
+    )
+
+
+def joined(*fits: Fit) -> Fit:
+    """Join fits that each started from the one before: the last file, what all tell of."""
+    informed = {name: share for fit in fits for name, share in fit.informed.items()}
+    return replace(
+        fits[-1],
+        informed=informed,
+        evaluations=sum(fit.evaluations for fit in fits),
+        pulls={},  # of rows of several tables
     )
 
 
@@ -154,6 +173,19 @@ def interval_constants(file: CalibrationFile, checked: Validation) -> dict[str, 
     return found
 
 
+def aggregated_intervals(
+    file: CalibrationFile, rows: Sequence[ServingRow], progress: Progress | None = None
+) -> dict[str, Constant]:
+    """Half-widths of workers that prefill and decode, from cross-validated errors on rows."""
+    checked = cross_validate(
+        rows,
+        [fold for fold in folds_of(rows, FOLDS) if fold],
+        lambda kept: fit_mixed(file, kept, progress).file.calibration,
+    )
+    found = interval_constants(file, checked)
+    return {name: constant for name, constant in found.items() if name.endswith(".aggregated")}
+
+
 def fit_exchange(
     start: CalibrationFile, rows: Sequence[AllToAllRow], progress: Progress | None = None
 ) -> Fit:
@@ -164,10 +196,54 @@ def fit_exchange(
 def fit_split(start: CalibrationFile, progress: Progress | None = None) -> Fit:
     """Fit what splitting FP4 experts costs on workers that prefill and decode, the rest given.
 
-    The rows that set the rest have no such worker.
+    The rows that set the rest have no such worker. Prefill, 3 % of TPOT at most in these rows, is
+    taken to lengthen steps by its work alone: what it does is fitted after this, from all rows.
     """
-    rows = [row for row in aggregated_rows() if row.precision == "fp4" and row.ep < row.gpus]
-    return fit_constants(start, SPLIT, aggregated_residuals(rows), progress=progress)
+    rows = [row for row in aggregated_rows() if _tells_of_split_experts(row)]
+    deployments, requests, seen = _decode_of(rows)
+
+    def residuals(calibration: Calibration) -> FloatArray:
+        calibration = calibration._replace(mixed_prefill=1.0, mixed_fixed_share=0.0)
+        return decode_residuals(deployments, requests, seen, calibration)
+
+    return fit_constants(start, SPLIT, residuals, progress=progress)
+
+
+def fit_mixed(
+    start: CalibrationFile, rows: Sequence[ServingRow], progress: Progress | None = None
+) -> Fit:
+    """Fit what prefill does to decode in the same worker, all other constants given.
+
+    First the steps of rows, at the requests that were in decode, then how long requests wait.
+    """
+    deployments, requests, seen = _decode_of(rows)
+
+    def step(calibration: Calibration) -> FloatArray:
+        return decode_residuals(deployments, requests, seen, calibration)
+
+    def wait(calibration: Calibration) -> FloatArray:
+        return wait_residuals(deployments, seen, calibration)
+
+    fit = fit_constants(start, MIXED, step, progress=progress)
+    waiting = fit_constants(fit.file, MIXED_WAIT, wait, progress=progress)
+    return joined(fit, waiting)
+
+
+def _tells_of_split_experts(row: ServingRow) -> bool:
+    """Whether a row is of FP4 experts split over GPUs, short inputs and few users."""
+    few = row.isl <= REFERENCE_LENGTH and row.concurrency <= SPLIT_USERS
+    early = is_early(row.framework or "", row.framework_version, row.date)
+    return (
+        row.precision == "fp4" and row.decode_ep < row.decode_gpus_per_worker and few and not early
+    )
+
+
+def _decode_of(
+    rows: Sequence[ServingRow],
+) -> tuple[Deployments, FloatArray, Observations]:
+    """Rows as arrays, with the requests in decode: all users where these are not known."""
+    requests = np.array([row.requests_in_decode or float(row.concurrency) for row in rows])
+    return deployments_of([case_of(row) for row in rows]), requests, observations_of(rows)
 
 
 def calibrate_collectives(start: CalibrationFile, progress: Progress | None = None) -> Fit:
@@ -176,11 +252,7 @@ def calibrate_collectives(start: CalibrationFile, progress: Progress | None = No
     reduce = fit_constants(
         exchange.file, ALL_REDUCE, reduce_residuals(allreduce_rows()), progress=progress
     )
-    return replace(
-        reduce,
-        informed=exchange.informed | reduce.informed,
-        evaluations=exchange.evaluations + reduce.evaluations,
-    )
+    return joined(exchange, reduce)
 
 
 def calibrate_serving(

@@ -31,6 +31,7 @@ class StepTime(NamedTuple):
     head: FloatArray
     launch: FloatArray
     host: FloatArray
+    interleaved_prefill: FloatArray  # of other requests, where a worker prefills what it decodes
     wait: FloatArray
     hidden: FloatArray  # of dispatch and combine, behind the experts: no part of the sum
 

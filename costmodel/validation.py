@@ -26,6 +26,9 @@ from presets import InputError, PublishedRow, ServingRow
 FIGURES = ("tpot", "ttft", "ttft_median", "throughput", "iteration")
 GROUPS: dict[str, Callable[[ServingRow], str]] = {
     "sku": lambda row: row.sku,
+    "model": lambda row: row.model,
+    "engine": lambda row: row.framework or "trtllm",
+    "serving": lambda row: row.serving,
     "precision": lambda row: row.precision,
     "attention": lambda row: row.decode_attention,
     "mtp": lambda row: f"depth {row.mtp_depth}",
@@ -139,7 +142,7 @@ class Validation:
         return {name: statistics(figure.where(list(rows))) for name, figure in self.figures.items()}
 
     def groups(self) -> dict[str, dict[str, list[int]]]:
-        """Row numbers by machine, precision, attention, draft depth, lengths and batch."""
+        """Row numbers by each of `GROUPS`."""
         found: dict[str, dict[str, list[int]]] = {}
         for name, key in GROUPS.items():
             members: dict[str, list[int]] = {}

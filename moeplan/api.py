@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from costmodel.predictions import predict as predict_configurations
 from costmodel.results import Configuration
-from costmodel.runs import measured_frontends
+from costmodel.runs import frontends_of
 from moeplan.answers.best import Best, Curve, Measured, PredictedDeployment
 from moeplan.answers.build import best_of, predicted_of, version
 from moeplan.answers.measured import measured_point
@@ -169,9 +169,8 @@ def predict(
     """
     question = ask(sku, options, gpus_needed(configuration, sku))
     cluster, scenario = question.cluster, question.scenario
-    if configuration.frontends is None:
-        frontends = measured_frontends(cluster.sku, scenario.precision)
-        configuration = configuration.model_copy(update={"frontends": frontends})
+    frontends = frontends_of(configuration, cluster.sku, scenario.precision)
+    configuration = configuration.model_copy(update={"frontends": frontends})
     calibration = question.constants.calibration
     predicted = predict_configurations(
         [configuration], scenario, cluster, calibration, question.prefill_cluster

@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     from presets.precision import Precision, Precisions
     from presets.prices import PriceSet, load_prices, price_set_names
     from presets.rows import (
-        AggregatedRow,
         AllReduceRow,
         AllToAllRow,
         EngineSettingsRow,
@@ -66,7 +65,6 @@ if TYPE_CHECKING:
     )
 
 _MODULE_OF = {
-    "AggregatedRow": "presets.rows",
     "AllReduceRow": "presets.rows",
     "AllToAllRow": "presets.rows",
     "Alternative": "presets.facts",
@@ -130,7 +128,6 @@ _MODULE_OF = {
 }
 
 __all__ = [
-    "AggregatedRow",
     "AllReduceRow",
     "AllToAllRow",
     "Alternative",

@@ -10,17 +10,17 @@ from pydantic import BeforeValidator, Field
 from presets.errors import DataFileError, closest_hint, shown
 from presets.facts import Provenance, Text
 from presets.files import DATA, read_toml, validated
+from presets.pools import NO_PREFILL_WORKERS
 from presets.record import Record
 from presets.rows import ServingRow
 
 MAX_BYTES = 100_000
 """Longest map that is read. [B]"""
 
-DERIVED = ("serving", "prefill_gpus", "decode_gpus", "total_tok_s")
+DERIVED = ("prefill_gpus", "decode_gpus", "total_tok_s")
 """What a map may give besides the columns of rows, for rows to be computed from.
 
-Whether serving is `aggregated` or `disaggregated`; GPUs of all workers of a role [GPU]; tokens of
-all GPUs [token/s].
+GPUs of all workers of a role [GPU]; tokens of all GPUs [token/s].
 """
 
 
@@ -37,6 +37,8 @@ class Source(Record):
         The value ends before the first of these characters.
     values : dict
         What values stand for; a value that is not there stays.
+    blank : str, int, float or None
+        What a blank cell stands for; None leaves it blank.
     value : str, int, float or None
         The same for all rows, in place of a column.
     """
@@ -46,6 +48,7 @@ class Source(Record):
     unit_column: Text | None = None
     until: Text | None = None
     values: dict[str, str] = Field(default_factory=dict)
+    blank: Text | int | float | None = None
     value: Text | int | float | None = None
 
 
@@ -135,7 +138,7 @@ def mapped(cells: Mapping[str, str], by: ColumnMap) -> dict[str, str]:
     Raises
     ------
     ValueError
-        Where GPUs do not go into workers, or serving is not of a kind that rows can say.
+        Where GPUs do not go into workers.
     """
     row = {name: cell for name, cell in cells.items() if name in ServingRow.model_fields}
     for key, source in by.columns.items():
@@ -150,7 +153,7 @@ def _value(cells: Mapping[str, str], source: Source) -> str | None:
         return str(source.value)
     cell = cells.get(source.column or "")
     if cell is None:
-        return None
+        return None if source.blank is None else str(source.blank)
     if source.until is not None:
         cell = cell[: next((i for i, each in enumerate(cell) if each in source.until), len(cell))]
     unit = source.unit or cells.get(source.unit_column or "")
@@ -160,9 +163,10 @@ def _value(cells: Mapping[str, str], source: Source) -> str | None:
 
 def _derived(row: dict[str, str], by: ColumnMap) -> dict[str, str]:
     """Compute workers from GPUs, throughput per GPU from that of all, and a batch for all users."""
-    serving = row.pop("serving", "disaggregated")
-    if serving != "disaggregated":
-        raise ValueError(f"serving is {shown(serving)}; rows are of disaggregated serving")
+    if row.get("serving") == "aggregated":  # an export may count its GPUs under either role
+        counted = [key for key in by.columns if key.startswith("prefill_")]
+        row = {key: cell for key, cell in row.items() if key not in counted}
+        row = {key: str(value) for key, value in NO_PREFILL_WORKERS.items()} | row
     for role in ("prefill", "decode"):
         _part(row, f"{role}_gpus", f"{role}_workers", f"{role}_gpus_per_worker")
     numbers = {key: _count(row.get(key)) for key in row}

@@ -1,5 +1,6 @@
 """Inference engines: which release takes which options, and which image ships it."""
 
+import datetime
 import re
 from functools import lru_cache
 from typing import Literal
@@ -36,6 +37,21 @@ class EngineReleases(Provenance):
     last: Text | None = None
     traits: dict[str, Text]
     moe_backends: tuple[Text, ...]
+
+
+class EarlyReleases(Provenance):
+    """Releases whose steps take longer than those of the releases since.
+
+    Attributes
+    ----------
+    release_before : str
+        First release that is not early.
+    runs_before : date
+        Day from which on a run whose release is not known is not taken as early.
+    """
+
+    release_before: Text
+    runs_before: datetime.date
 
 
 class MoeBackend(Provenance):
@@ -117,6 +133,8 @@ class Engine(Record):
         Container repository, and its tag with "{release}" in it.
     releases : tuple of EngineReleases
         The ranges that are known, oldest first.
+    early : EarlyReleases or None
+        None where none are known.
     settings : dict of Fact
         What recipes set besides the configuration.
     moe_backends : tuple of MoeBackend
@@ -136,6 +154,7 @@ class Engine(Record):
     image: Text
     tag: Text
     releases: tuple[EngineReleases, ...]
+    early: EarlyReleases | None = None
     settings: dict[str, Fact]
     moe_backends: tuple[MoeBackend, ...] = ()
     shape_rules: tuple[ShapeRule, ...] = ()
@@ -161,6 +180,22 @@ class Engine(Record):
             for known in self.releases
         )
         raise InputError(f"{self.title} {shown(release)} is not known; valid: {ranges}")
+
+    def is_early(self, release: str | None, run: datetime.date | None) -> bool:
+        """Tell whether a run was of an early release, by its release or else by its day.
+
+        Examples
+        --------
+        >>> load_engine("trtllm").is_early("1.1.0rc2.post2", None)
+        True
+        >>> load_engine("trtllm").is_early(None, None)
+        False
+        """
+        if self.early is None:
+            return False
+        if release is not None and is_release(release):
+            return release_number(release) < release_number(self.early.release_before)
+        return run is not None and run < self.early.runs_before
 
     def moe_backend(
         self, role: str, expert_format: str, generation: str, attention: str, ep: int
@@ -248,6 +283,11 @@ class JobFile(Provenance):
     default_dynamo: Text
     default_gpus_per_node: int
     sections: dict[str, dict[str, Text]]
+
+
+def is_release(text: str) -> bool:
+    """Tell whether a text is a release, as `release_number` takes it."""
+    return len(text) <= 40 and RELEASE.fullmatch(text) is not None
 
 
 def release_number(release: str, after: bool = False) -> tuple[int, ...]:

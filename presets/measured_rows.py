@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from presets.column_maps import ColumnMap, map_of, mapped, read_column_map
 from presets.errors import DataFileError, InputWarning, escaped, shown
 from presets.files import explained
+from presets.pools import NO_PREFILL_WORKERS
 from presets.quantities import quantity, valid_quantity
 from presets.rows import PublishedRow, ServingRow
 from presets.table_file import Table, read_table
@@ -26,7 +27,7 @@ UNITS = {
     **dict.fromkeys(("isl", "osl", "mtp_depth"), "token"),
     **dict.fromkeys(("prefill_gpus_per_worker", "decode_gpus_per_worker", "decode_ep"), "GPU"),
     **dict.fromkeys(("prefill_workers", "decode_workers"), "worker"),
-    **dict.fromkeys(("max_batch", "concurrency"), "request"),
+    **dict.fromkeys(("max_batch", "concurrency", "requests_in_decode"), "request"),
     **dict.fromkeys(("eplb_slots", "frontends"), "1"),
     **dict.fromkeys(
         ("ttft_ms", "tpot_ms", "ttft_median_ms", "tpot_median_ms", "iteration_ms"), "ms"
@@ -172,7 +173,7 @@ def _how(by: ColumnMap) -> str:
 
 def _check_header(table: Table, path: Path) -> None:
     """Refuse a table without a needed column, all of which are named with what is likely meant."""
-    required = _required()
+    required = [name for name in _required() if not _is_said_by_serving(name, table)]
     missing = [name for name in required if name not in table.columns]
     if not missing:
         return
@@ -183,6 +184,11 @@ def _check_header(table: Table, path: Path) -> None:
     hint = f"; {', '.join(hints)}: rename, or map them with --columns" if hints else ""
     problem = f"column {missing[0]} is missing{also}{hint}; needed: {', '.join(required)}"
     raise DataFileError(problem, path, line=table.header or None, column=missing[0])
+
+
+def _is_said_by_serving(name: str, table: Table) -> bool:
+    """Whether a column may be missing: one pool has no prefill workers, of which rows speak."""
+    return name in NO_PREFILL_WORKERS and "serving" in table.columns
 
 
 def _required() -> list[str]:

@@ -16,7 +16,6 @@ from presets.facts import Provenance
 from presets.files import DATA, explained, read_preset
 from presets.record import Record
 from presets.rows import (
-    AggregatedRow,
     AllReduceRow,
     AllToAllRow,
     EngineSettingsRow,
@@ -79,9 +78,9 @@ def allreduce_rows() -> tuple[AllReduceRow, ...]:
 
 
 @lru_cache
-def aggregated_rows() -> tuple[AggregatedRow, ...]:
-    """Load the measured TPOT of workers that prefill and decode."""
-    return read_rows(FOLDER / "aggregated_serving.csv", AggregatedRow)
+def aggregated_rows() -> tuple[ServingRow, ...]:
+    """Load the 177 measured operating points of workers that prefill and decode."""
+    return read_rows(FOLDER / "aggregated_serving.csv", ServingRow)
 
 
 @lru_cache

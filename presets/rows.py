@@ -1,13 +1,14 @@
 """The tables of measurements: one record per row."""
 
 import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from presets.errors import closest_hint, shown
 from presets.facts import Text
 from presets.hardware import hardware_names
+from presets.pools import Serving, check_pools, with_pools
 from presets.record import Record
 
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -40,8 +41,11 @@ class ConfigurationRow(_MachineRow):
         Nominal lengths of input and output. [token]
     mtp_depth : int
         Draft tokens per step. [token]
+    serving : {"aggregated", "disaggregated"}
+        One pool, whose workers stand under the columns of decode, or two. "aggregated" where a row
+        has no prefill workers, else "disaggregated", where a table has no such column.
     prefill_workers, decode_workers : int
-        [1]
+        No prefill workers in one pool. [1]
     prefill_gpus_per_worker, decode_gpus_per_worker : int
         [GPU]
     prefill_attention : {"tp", "dp"}
@@ -65,8 +69,9 @@ class ConfigurationRow(_MachineRow):
     isl: Count
     osl: Count
     mtp_depth: Annotated[int, Field(ge=0, le=16)]
-    prefill_workers: Count
-    prefill_gpus_per_worker: Count
+    serving: Serving = "disaggregated"
+    prefill_workers: CountOrZero
+    prefill_gpus_per_worker: CountOrZero
     prefill_attention: Literal["tp", "dp"] = "dp"
     decode_workers: Count
     decode_gpus_per_worker: Count
@@ -79,6 +84,16 @@ class ConfigurationRow(_MachineRow):
     framework: Text | None = None
     framework_version: Text | None = None
     date: datetime.date | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_pool_is_whole(cls, given: Any) -> Any:
+        return with_pools(given)
+
+    @model_validator(mode="after")
+    def _pools_fit(self) -> Self:
+        check_pools(self.serving, self.prefill_workers, self.prefill_gpus_per_worker)
+        return self
 
     @model_validator(mode="after")
     def _experts_are_shared_evenly(self) -> Self:
@@ -130,6 +145,8 @@ class ServingRow(ConfigurationRow):
         Input and output over all GPUs. [token/s]
     tok_s_per_user : float or None
         Interactivity. [token/s]
+    requests_in_decode : float or None
+        Output tokens per second times TPOT. [request]
     """
 
     ttft_ms: Amount | None = None
@@ -139,6 +156,7 @@ class ServingRow(ConfigurationRow):
     iteration_ms: Amount | None = None
     total_tok_s_per_gpu: Amount | None = None
     tok_s_per_user: Amount | None = None
+    requests_in_decode: Amount | None = None
 
     @property
     def is_measured(self) -> bool:
@@ -176,42 +194,6 @@ class RunSettingsRow(_MachineRow):
     moe_backend: Text | None = None
     frontends: Count
     before: datetime.date | None = None
-
-
-class AggregatedRow(_MachineRow):
-    """TPOT of one worker that prefills and decodes, under attention tp.
-
-    Attributes
-    ----------
-    sku, model, precision : str
-    framework, framework_version, date : str, str or None, date or None
-    isl, osl : int
-        [token]
-    mtp_depth : int
-        [1]
-    gpus : int
-        Of the worker. [GPU]
-    ep : int
-        GPUs that share one copy of the routed experts; 1 where experts are split by tp. [GPU]
-    requests_in_decode : float
-        Output tokens per second times TPOT, the number of users where that is not known. [request]
-    tpot_ms, tpot_median_ms : float or None
-        Mean and median. [ms]
-    """
-
-    model: Text
-    precision: PrecisionName
-    framework: Text
-    framework_version: Text | None = None
-    date: datetime.date | None = None
-    isl: Count
-    osl: Count
-    mtp_depth: CountOrZero
-    gpus: Count
-    ep: Count
-    requests_in_decode: Amount
-    tpot_ms: Amount | None = None
-    tpot_median_ms: Amount | None = None
 
 
 class IsoRow(Record):

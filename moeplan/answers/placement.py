@@ -24,7 +24,7 @@ class WorkerPart(Record):
 
     Attributes
     ----------
-    role : {"prefill", "decode"}
+    role : {"prefill", "decode", "both"}
     replica, worker : int
         Which copy of the deployment, and which worker of its role there, from 1. [1]
     gpus, of_gpus : int
@@ -36,7 +36,7 @@ class WorkerPart(Record):
         several domains may lie otherwise on the leaf switches.
     """
 
-    role: Literal["prefill", "decode"]
+    role: Literal["prefill", "decode", "both"]
     replica: int
     worker: int
     gpus: int
@@ -93,14 +93,15 @@ def placement_of(
     InputError
         If the workers find no room.
     """
-    return domains_of(resources.place(*groups_of(configuration), replicas))
+    placed = resources.place(*groups_of(configuration), replicas)
+    return domains_of(placed, one_pool=configuration.is_aggregated)
 
 
-def domains_of(placed: Iterable[PlacedWorker]) -> tuple[Domain, ...]:
-    """Sort placed workers by NVLink domain."""
+def domains_of(placed: Iterable[PlacedWorker], one_pool: bool = False) -> tuple[Domain, ...]:
+    """Sort placed workers by NVLink domain; those of one pool have both roles."""
     inside: dict[ClusterSpec, dict[int, list[WorkerPart]]] = {}
     for each in placed:
-        for domain, record in _parts(each):
+        for domain, record in _parts(each, "both" if one_pool else each.role):
             inside.setdefault(each.cluster, {}).setdefault(domain, []).append(record)
     return tuple(
         _domain(cluster, number, workers)
@@ -109,7 +110,9 @@ def domains_of(placed: Iterable[PlacedWorker]) -> tuple[Domain, ...]:
     )
 
 
-def _parts(placed: PlacedWorker) -> list[tuple[int, WorkerPart]]:
+def _parts(
+    placed: PlacedWorker, role: Literal["prefill", "decode", "both"]
+) -> list[tuple[int, WorkerPart]]:
     """One worker as a record in each of its domains."""
     gpus, domain = placed.placement.gpus, read_layout(placed.cluster).gpus_per_domain
     as_priced = _links_as_priced(placed)
@@ -117,7 +120,7 @@ def _parts(placed: PlacedWorker) -> list[tuple[int, WorkerPart]]:
     for number in placed.placement.domains:
         here = tuple(gpu for gpu in gpus if gpu // domain == number)
         record = WorkerPart(
-            role=placed.role,
+            role=role,
             replica=placed.replica,
             worker=placed.number,
             gpus=len(here),

@@ -25,6 +25,7 @@ PART_NAMES = {
     "head": "the LM head",
     "launch": "launch",
     "host": "the host",
+    "interleaved_prefill": "prefill of other requests",
     "wait": "waiting for the slowest rank",
 }
 """Parts of a step in words; those not named here are said as they are."""

@@ -131,6 +131,11 @@ def recipe_of(answer: Best | PredictedDeployment, request: Request) -> Recipe:
     assert configuration is not None  # the callers refuse an answer without
     assert prediction is not None
     question = answer.question
+    if configuration.is_aggregated:
+        raise InputError(
+            "serving 'aggregated' is not valid for a recipe, which deploys a pool of prefill "
+            "workers and one of decode workers; ask for disaggregated serving"
+        )
     if question.prefill_cluster is not None:
         raise InputError(
             f"prefill_sku {shown(question.options.prefill_sku)} is not valid for a recipe, which "

@@ -52,8 +52,9 @@ def markdown(accuracy: Accuracy) -> str:
         f"## {len(validation.rows)} measured rows, 8-fold cross-validation",
         _figures(validation),
     ]
-    for name, groups in validation.groups().items():
-        parts += [f"### TPOT by {TITLES[name]}", _groups(validation, groups)]
+    found = validation.groups()
+    for name, title in TITLES.items():
+        parts += [f"### TPOT by {title}", _groups(validation, found[name])]
     parts += [
         "### The ten worst rows",
         _worst(validation),

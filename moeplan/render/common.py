@@ -206,18 +206,18 @@ def configuration_rows(configuration: Configuration) -> list[tuple[str, str]]:
     copies = f", {configuration.eplb_slots} expert slots (EPLB)" if configuration.eplb_slots else ""
     holder = "rank" if configuration.decode_attention == "dp" else "worker"
     shared = ", attention tp" if configuration.prefill_attention == "tp" else ""
+    prefill = (
+        f"{count(configuration.prefill_workers, 'worker')} x "
+        f"{count(configuration.prefill_gpus_per_worker, 'GPU')}{shared}"
+    )
+    decode = (
+        f"{count(configuration.decode_workers, 'worker')} x "
+        f"{count(configuration.decode_gpus_per_worker, 'GPU')}, "
+        f"EP {configuration.decode_ep}, attention {configuration.decode_attention}{copies}"
+    )
+    pools = [("Prefill", prefill), ("Decode", decode)]
     return [
-        (
-            "Prefill",
-            f"{count(configuration.prefill_workers, 'worker')} x "
-            f"{count(configuration.prefill_gpus_per_worker, 'GPU')}{shared}",
-        ),
-        (
-            "Decode",
-            f"{count(configuration.decode_workers, 'worker')} x "
-            f"{count(configuration.decode_gpus_per_worker, 'GPU')}, "
-            f"EP {configuration.decode_ep}, attention {configuration.decode_attention}{copies}",
-        ),
+        *([("One pool", decode)] if configuration.is_aggregated else pools),
         ("Batch", f"{count(configuration.max_batch, 'request')} per {holder}"),
         ("Drafts", f"MTP depth {configuration.mtp_depth}" if configuration.mtp_depth else "none"),
         ("Concurrency", count(configuration.concurrency, "request")),
@@ -227,12 +227,12 @@ def configuration_rows(configuration: Configuration) -> list[tuple[str, str]]:
 LINK_NAMES = {"nvlink": "NVLink", "nic": "the NIC", "leaf_spine": "leaf-to-spine links"}
 
 
-def links_sentence(links: Links) -> str:
-    """Say what the links give to one decode worker."""
+def links_sentence(links: Links, worker: str = "decode worker") -> str:
+    """Say what the links give to one decode worker, or to one that does both."""
     if links.bottleneck is None or links.all_to_all_gb_s is None:
-        return "A decode worker is one GPU and crosses no link."
+        return f"A {worker} is one GPU and crosses no link."
     return (
-        f"A decode worker spans {count(links.domains, 'NVLink domain')}; its slowest link is "
+        f"A {worker} spans {count(links.domains, 'NVLink domain')}; its slowest link is "
         f"{LINK_NAMES[links.bottleneck]}: in an all-to-all of {links.gpus} GPUs each sends "
         f"{plain(links.all_to_all_gb_s)} GB/s, over a path of {plain(links.latency_us)} us."
     )

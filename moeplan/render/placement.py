@@ -9,6 +9,9 @@ from itertools import groupby
 from moeplan.answers.placement import Domain, WorkerPart
 from moeplan.render.common import count
 
+ROLES = {"prefill": "prefill", "decode": "decode", "both": "worker"}
+"""Roles of workers, and what one of each is called."""
+
 Kind = tuple[str, int, int]
 """Role of a worker, its GPUs in a domain, and all its GPUs."""
 
@@ -27,7 +30,7 @@ def placement_lines(placement: Sequence[Domain]) -> list[str]:
     copies = any(worker.replica > 1 for worker in workers)
     lines = [_line(list(run), mixed, copies) for _, run in groupby(placement, key=_content)]
     astray = [worker for worker in workers if not worker.links_as_priced]
-    groups = [[each for each in astray if each.role == role] for role in ("prefill", "decode")]
+    groups = [[each for each in astray if each.role == role] for role in ROLES]
     if named := ", ".join(_names(group, copies) for group in groups if group):
         lines.append(f"predicted as at the first GPUs, on other leaf switches: {named}")
     return lines
@@ -97,7 +100,7 @@ def _size(kind: Kind, workers: Sequence[WorkerPart], unit: str, several: bool) -
 
 def _names(workers: Sequence[WorkerPart], copies: bool) -> str:
     """Name workers of one role by number, and by replica where there are several."""
-    role = workers[0].role
+    role = ROLES[workers[0].role]
     numbers: dict[int, set[int]] = {}
     for worker in workers:
         numbers.setdefault(worker.replica, set()).add(worker.worker)

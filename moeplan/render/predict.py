@@ -47,6 +47,7 @@ PARTS = {
     "head": "LM head",
     "launch": "launch",
     "host": "host",
+    "interleaved_prefill": "prefill of other requests",
     "wait": "waiting for the slowest rank",
 }
 
@@ -144,5 +145,9 @@ def breakdown(deployment: Deployment) -> list[RenderableType]:
             f"{plain(deployment.batch_in_flight)} {requests} in flight per {holder}; a step keeps "
             f"{kept:.2f} tokens of each; prefill is {percent(deployment.prefill_load)} busy."
         ),
-        paragraph(links_sentence(deployment.links)),
+        paragraph(
+            links_sentence(
+                deployment.links, "worker" if deployment.config.is_aggregated else "decode worker"
+            )
+        ),
     ]

@@ -24,6 +24,9 @@ WORST = 10
 LARGEST_PARTS = 3
 TITLES = {
     "sku": "By machine",
+    "model": "By model",
+    "engine": "By engine",
+    "serving": "By serving mode",
     "precision": "By precision",
     "attention": "By attention",
     "mtp": "By MTP depth",

@@ -90,6 +90,7 @@ def step(worker: Worker, b: float, at: Constants) -> dict[str, float]:
         "head": head(worker, n, at),
         "launch": layers * launch(worker, own, at) + at["step_time"],
         "host": b * at["request_time"],
+        "interleaved_prefill": 0.0,
     }
     waits = worker.dp and worker.gpus > 1
     parts["wait"] = at["sync_share"] * sum(parts.values()) if waits else 0.0

@@ -43,6 +43,8 @@ from costmodel.stages import (
     FOLDS,
     INFORMED,
     INTERVALS,
+    MIXED,
+    MIXED_WAIT,
     NOT_FITTED,
     PREFILL,
     SPLIT,
@@ -237,7 +239,14 @@ def test_an_adapted_calibration_can_be_written_and_read(
     # Collectives and waiting keep how their errors go together; what was fitted has it anew.
     assert again.correlations == adapted.fit.file.correlations
     kept = set(again.correlations) & set(SHIPPED.correlations)
-    assert {one.constants for one in kept} == {ALL_TO_ALL, ALL_REDUCE, PREFILL, SPLIT}
+    assert {one.constants for one in kept} == {
+        ALL_TO_ALL,
+        ALL_REDUCE,
+        PREFILL,
+        SPLIT,
+        MIXED,
+        MIXED_WAIT,
+    }
     fitted = {name for one in again.correlations for name in one.constants}
     assert fitted == {name for one in SHIPPED.correlations for name in one.constants} | set(ENGINE)
     assert constants_of(again.calibration) == pytest.approx(

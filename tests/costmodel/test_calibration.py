@@ -239,7 +239,7 @@ def test_a_constant_with_a_field_too_many(tmp_path: Path) -> None:
 
 def test_a_file_without_coverage(tmp_path: Path) -> None:
     path = tmp_path / "bare.toml"
-    path.write_text(format_calibration(SHIPPED).split("[coverage]")[0])
+    path.write_text(format_calibration(SHIPPED).split("[coverage")[0])
     assert "coverage" in problem(path)
-    path.write_text(format_calibration(SHIPPED).replace("tp_gpus = ", "tp_gpu = "))
+    path.write_text(format_calibration(SHIPPED).replace("tp_gpus = ", "tp_gpu = ", 1))
     assert "coverage.tp_gpu" in problem(path)

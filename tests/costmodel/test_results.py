@@ -49,6 +49,7 @@ def predicted(
 
 def test_configuration_has_the_keys_of_the_contract() -> None:
     assert list(Configuration.model_fields) == [
+        "serving",
         "prefill_workers",
         "prefill_gpus_per_worker",
         "prefill_attention",

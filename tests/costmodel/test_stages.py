@@ -16,6 +16,8 @@ from costmodel.stages import (
     ALL_REDUCE,
     ALL_TO_ALL,
     INTERVALS,
+    MIXED,
+    MIXED_WAIT,
     NOT_FITTED,
     PREFILL,
     SPLIT,
@@ -27,14 +29,30 @@ from costmodel.stages import (
     step_names,
 )
 from costmodel.validation import Compared, Validation, serving_row_of
-from presets import InputError, ServingRow, alltoall_rows, published_rows, serving_rows
+from presets import (
+    InputError,
+    ServingRow,
+    aggregated_rows,
+    alltoall_rows,
+    published_rows,
+    serving_rows,
+)
 
 SHIPPED = shipped_calibration()
 ROWS = serving_rows()
 
 
 def test_every_constant_is_set_by_one_data_set_or_none() -> None:
-    parts = [step_names(SHIPPED), PREFILL, ALL_REDUCE, ALL_TO_ALL, SPLIT, NOT_FITTED]
+    parts = [
+        step_names(SHIPPED),
+        PREFILL,
+        ALL_REDUCE,
+        ALL_TO_ALL,
+        SPLIT,
+        MIXED,
+        MIXED_WAIT,
+        NOT_FITTED,
+    ]
     names = [name for part in parts for name in part]
     assert len(names) == len(set(names))
     assert set(names) == set(SHIPPED.constants)
@@ -43,7 +61,15 @@ def test_every_constant_is_set_by_one_data_set_or_none() -> None:
 def test_constants_that_are_not_fitted_say_so() -> None:
     for name in NOT_FITTED:
         assert SHIPPED.constants[name].standard_error is None, name
-    for name in (*step_names(SHIPPED), *PREFILL, *ALL_REDUCE, *ALL_TO_ALL, *SPLIT):
+    for name in (
+        *step_names(SHIPPED),
+        *PREFILL,
+        *ALL_REDUCE,
+        *ALL_TO_ALL,
+        *SPLIT,
+        *MIXED,
+        *MIXED_WAIT,
+    ):
         assert SHIPPED.constants[name].standard_error is not None, name
 
 
@@ -74,7 +100,10 @@ def test_coverage_is_what_the_rows_span() -> None:
     dp = [row for row in ROWS if row.decode_attention == "dp"]
     assert coverage_of(dp).tp_gpus == (0, 0)
     published = [serving_row_of(row) for row in published_rows()]
-    assert coverage_of([*ROWS, *published]) == SHIPPED.coverage
+    assert coverage_of([*ROWS, *published, *aggregated_rows()]) == SHIPPED.coverage
+    pools = coverage_of(aggregated_rows())
+    assert pools.rows == 0  # of two pools
+    assert pools.aggregated == SHIPPED.coverage.aggregated
     one = coverage_of(ROWS[:1])
     assert (one.rows, one.skus, one.models) == (1, (), ())  # one configuration says little
     first = (ROWS[0].max_batch, ROWS[0].max_batch)
@@ -139,8 +168,9 @@ def test_a_whole_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
     fit = calibrate(rows, SHIPPED, progress=lambda: calls.append(1))
     assert len(calls) >= fit.evaluations > 0
-    assert fit.file.coverage == coverage_of(rows)
+    assert fit.file.coverage == coverage_of([*rows, *aggregated_rows()])
     fitted = {"layer_time", "acceptance_1", "first_token_time", *ALL_TO_ALL, *ALL_REDUCE, *SPLIT}
+    fitted |= {*MIXED, *MIXED_WAIT}
     assert set(fit.informed) == fitted
     for name, constant in fit.file.constants.items():
         if name not in fitted | set(INTERVALS):
@@ -203,6 +233,7 @@ def test_joined_coverage_spans_both() -> None:
 
 def test_joining_all_machines_gives_the_whole() -> None:
     rows = [*ROWS, *(serving_row_of(row) for row in published_rows())]  # what the shipped fit saw
+    rows += aggregated_rows()
     parts = [coverage_of([row for row in rows if row.sku == sku]) for sku in SHIPPED.coverage.skus]
     joined = parts[0]
     for part in parts[1:]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.samples import Command
 
 CONFIG = [
+    "serving",
     "prefill_workers",
     "prefill_gpus_per_worker",
     "prefill_attention",
@@ -283,7 +284,7 @@ def test_predict_takes_yaml(
     run = command("predict", "--sku", "b200", "--config", str(path), "--json")
     # A file without the mode of prefill means dp, and ten frontends as in the measured runs; what
     # is printed says so.
-    said = {"prefill_attention": "dp", "frontends": 10}
+    said = {"serving": "disaggregated", "prefill_attention": "dp", "frontends": 10}
     assert run.json["config"] == configuration | said
     parts = dict(run.json["breakdown_ms"])
     exposed = parts.pop("exposed_communication")

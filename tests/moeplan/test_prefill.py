@@ -31,7 +31,7 @@ def test_a_shared_prefill_is_printed_and_said_to_be_extrapolated(
         " ".join(run.out.split())
     )
     found = command("predict", "--sku", "gb200", "--config", shared, "--json").json
-    assert list(found["config"])[1:3] == ["prefill_gpus_per_worker", "prefill_attention"]
+    assert list(found["config"])[2:4] == ["prefill_gpus_per_worker", "prefill_attention"]
     assert found["config"]["prefill_attention"] == "tp"
     own = config_file(tmp_path, configuration)
     assert "attention tp" not in command("predict", "--sku", "gb200", "--config", own).out

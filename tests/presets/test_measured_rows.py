@@ -95,7 +95,7 @@ def test_what_an_export_does_not_say_is_asked_for(tmp_path: Path) -> None:
     problem = found.refused[2]
     assert "column mtp_depth: is not there; 'Spec Decoding' says mtp, not how deep" in problem
     assert "give prefill_workers or prefill_gpus_per_worker in --columns" in problem
-    assert found.refused[3] == "serving is 'aggregated'; rows are of disaggregated serving"
+    assert "column decode_workers: is not there" in found.refused[3]
     assert "sku from 'Hardware Key'" in found.notes[0]
 
     more = write(tmp_path, "more.toml", "[columns]\nmtp_depth = 1\nprefill_gpus_per_worker = 4\n")
@@ -226,3 +226,46 @@ def test_any_export_is_read_or_refused(
     if found is None:
         return
     assert found.rows or found.refused
+
+
+POINTS = """\
+sku,model,precision,engine,engine_version,stack,date,serving,isl,osl,draft,draft_depth,prefill_workers,\
+prefill_gpus_per_worker,prefill_attention,decode_workers,decode_gpus_per_worker,decode_ep,\
+decode_attention,max_batch,eplb_slots,concurrency,tpot_median_ms,requests_in_decode
+b200,deepseek-r1-0528,fp4,trtllm,1.3.0rc14,trt,2026-05-19,aggregated,1024,1024,none,0,0,0,,1,4,1,tp,4,,\
+4,7.6067,3.8012
+b200,deepseek-r1-0528,fp4,trtllm,1.3.0rc14,trt,2026-05-19,aggregated,1024,1024,none,0,0,0,,1,8,8,dp,,,\
+100,20.5,
+gb200,deepseek-r1-0528,fp4,trtllm,0.8.1,dynamo-trt,2026-03-23,disaggregated,1024,1024,mtp,1,3,4,dp,1,\
+32,32,dp,64,288,2253,10.99,
+b200,deepseek-r1-0528,fp4,trtllm,,trt,,aggregated,1024,1024,mtp,,0,0,,1,4,1,tp,4,,4,7.6,
+b200,deepseek-r1-0528,fp4,trtllm,,trt,,aggregated,1024,1024,none,0,2,4,,1,4,1,tp,4,,4,7.6,
+b200,deepseek-r1-0528,fp4,trtllm,,trt,,disaggregated,1024,1024,none,0,0,0,,1,4,1,tp,4,,4,7.6,
+"""
+"""Columns of a table of serving points, with rows of that form."""
+
+
+def test_serving_points_of_one_pool_and_of_two(tmp_path: Path) -> None:
+    found = read_measured_rows(write(tmp_path, "points.csv", POINTS))
+    one, unlimited, two = found.rows.values()
+    assert (one.serving, one.prefill_workers, one.framework) == ("aggregated", 0, "trtllm")
+    assert (one.framework_version, one.mtp_depth, one.eplb_slots) == ("1.3.0rc14", 0, 0)
+    assert one.requests_in_decode == 3.8012
+    assert unlimited.max_batch == 13  # of 100 users over 8 ranks
+    assert (two.serving, two.prefill_workers, two.mtp_depth) == ("disaggregated", 3, 1)
+    assert "draft_depth is blank" in found.refused[5]
+    assert "prefill_workers is 2; it must be 0 where serving is aggregated" in found.refused[6]
+    assert "prefill_workers is 0; it must be at least 1" in found.refused[7]
+
+
+def test_a_table_of_one_pool_needs_no_columns_of_prefill(tmp_path: Path) -> None:
+    header = (
+        "sku,model,precision,isl,osl,mtp_depth,serving,decode_workers,decode_gpus_per_worker,"
+        "decode_ep,decode_attention,max_batch,eplb_slots,concurrency,tpot_ms"
+    )
+    text = f"{header}\nb200,m,fp4,1024,1024,0,aggregated,1,8,8,dp,16,0,64,20\n"
+    (row,) = read_measured_rows(write(tmp_path, "one.csv", text)).rows.values()
+    assert (row.prefill_workers, row.prefill_gpus_per_worker) == (0, 0)
+    without = text.replace("aggregated", "disaggregated")
+    with pytest.raises(DataFileError, match="prefill_workers: is blank"):
+        read_measured_rows(write(tmp_path, "two.csv", without)).check()

@@ -63,7 +63,7 @@ def test_every_table_is_read_whole() -> None:
     assert len(alltoall_rows()) == 1900
     assert len(allreduce_rows()) == 253
     assert len(engine_settings_rows()) == 48
-    assert len(aggregated_rows()) == 34
+    assert len(aggregated_rows()) == 177
 
 
 def test_the_tables_are_those_that_were_handed_over() -> None:

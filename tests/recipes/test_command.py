@@ -50,6 +50,7 @@ def test_json_says_what_was_written(
     assert content["files"] == sorted(path.name for path in folder.iterdir())
     assert content["recipe"] == json.loads((folder / RECORD).read_text())
     assert content["recipe"]["config"] == MEASURED | {
+        "serving": "disaggregated",
         "prefill_attention": "dp",
         "frontends": 1,
     }

@@ -114,6 +114,7 @@ def test_files_and_answer_agree_on_where_workers_stand() -> None:
             servers: dict[tuple[RoleName, int], list[int]] = {}
             for domain in answer.placement:
                 for worker in domain.workers:
+                    assert worker.role != "both"
                     found = servers.setdefault((worker.role, worker.worker), [])
                     found += [gpu // node for gpu in worker.gpu_numbers]
             for (role, _), numbers in servers.items():
