@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 PLAIN_WIDTH = 100
 """Columns where no terminal says how many it has. [1]"""
 
+LEAST_WIDTH = 20
+"""Columns that are taken where a terminal says that it has fewer, or none. [1]"""
+
 BROKEN_PIPE = 141
 """Exit status when the reader of the output has gone, as a shell reports SIGPIPE. [1]"""
 
@@ -98,7 +101,7 @@ def emit_report(parts: Iterable[RenderableType]) -> None:
         screen = console(sys.stdout)
         with screen.capture() as captured:
             for part in parts:
-                screen.print(_Escaped(part))
+                screen.print(_Escaped(part), crop=False)
     lines = (line.rstrip() for line in captured.get().split("\n"))
     _write("\n".join(lines))
 
@@ -118,14 +121,13 @@ class _Escaped:
 
 
 def console(file: Any) -> Console:
-    """Open a console on a stream: its own width on a terminal, `PLAIN_WIDTH` elsewhere."""
+    """Open a console on a stream, as wide as COLUMNS or its terminal say, else `PLAIN_WIDTH`."""
     from rich.console import Console  # --json draws nothing
 
-    terminal = file.isatty()
+    told = file.isatty() or os.environ.get("COLUMNS", "").isdigit()
     return Console(
         file=file,
-        # A narrower terminal wraps lines; a narrower table would cut numbers.
-        width=max(Console(file=file).width, PLAIN_WIDTH) if terminal else PLAIN_WIDTH,
+        width=max(Console(file=file).width, LEAST_WIDTH) if told else PLAIN_WIDTH,
         # Without colour rich would still print bold and dim.
         color_system=None if os.environ.get("NO_COLOR") else "auto",
         highlight=False,

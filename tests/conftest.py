@@ -8,11 +8,16 @@ make these tests take half as long again. Where it is asked which test runs whic
 (`--cov-context`), they are counted as all others are.
 """
 
+import os
+
 import pytest
 from hypothesis import settings
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+# What is printed is as wide as COLUMNS says; here it is what a pipe gets.
+os.environ.pop("COLUMNS", None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

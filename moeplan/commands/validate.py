@@ -119,12 +119,10 @@ def _page_name(text: str, others: Mapping[str, Path | None]) -> Path:
 
 def _cross_validate(as_json: bool) -> None:
     """Measure the accuracy of the shipped model on its own data, with a bar on standard error."""
-    from rich.markdown import Markdown  # --help does without these
-
     from costmodel.accuracy import count_fits, measure_accuracy  # --help does without these
     from costmodel.calibration import shipped_calibration
     from moeplan import output
-    from moeplan.render.accuracy import markdown, summary
+    from moeplan.render.accuracy import markdown, report, summary
     from presets import published_rows, serving_rows
 
     rows = serving_rows()
@@ -133,4 +131,4 @@ def _cross_validate(as_json: bool) -> None:
     if as_json:
         output.emit_json(summary(accuracy))
     else:
-        output.emit_report([Markdown(markdown(accuracy))])
+        output.emit_report(report(markdown(accuracy)))

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from moeplan.render.common import heading, paragraph, table
 from moeplan.render.validate import largest_parts
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from costmodel.accuracy import Accuracy
     from costmodel.validation import Statistics, Validation
 
@@ -72,6 +75,28 @@ def markdown(accuracy: Accuracy) -> str:
         _widths(accuracy.width_left_out),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def report(text: str) -> list[RenderableType]:
+    """Lay out the Markdown of a report for the terminal."""
+    parts: list[RenderableType] = []
+    for block in text.strip().split("\n\n"):
+        if block.startswith("#"):
+            parts += ["", heading(block.lstrip("# "))]
+        elif block.startswith("|"):
+            header, _, *rows = [
+                [cell.strip() for cell in line.strip("|").split("|")] for line in block.split("\n")
+            ]
+            texts = [place for place, cell in enumerate(rows[0]) if not _is_figure(cell)]
+            left = next((at for at, place in enumerate(texts) if at != place), len(texts))
+            parts.append(table(*header, left=max(left, 1), rows=rows))
+        else:
+            parts.append(paragraph(" ".join(block.split()).replace("`", "").replace("*", "")))
+    return parts[1:]
+
+
+def _is_figure(cell: str) -> bool:
+    return not cell or cell[0].isdigit()
 
 
 def summary(accuracy: Accuracy) -> dict[str, object]:

@@ -112,7 +112,7 @@ def safe_part(choice: SafeChoice | None) -> list[RenderableType]:
     return [
         "",
         heading(f"Safe choice: {what_is_safe(choice)}"),
-        table("Configuration", "tok/s/user", "tok/s/GPU", "$/M tokens", wrap=(0,), rows=[row]),
+        table("Configuration", "tok/s/user", "tok/s/GPU", "$/M tokens", rows=[row]),
         paragraph(f"{met} Against the best: {choice.behind}. `moeplan recipe --safe` deploys it."),
     ]
 
@@ -225,7 +225,7 @@ def runners_up(answer: Best) -> list[RenderableType]:
     columns = ("Configuration", "Lost by", "tok/s/user", "tok/s/GPU", "$/M tokens")
     return [
         heading("Runners-up, the best of each other structure"),
-        table(*columns, left=2, wrap=(0, 1), rows=rows),
+        table(*columns, left=2, rows=rows),
     ]
 
 

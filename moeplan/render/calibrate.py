@@ -109,7 +109,7 @@ def _moved(found: Adaptation) -> list[RenderableType]:
     return [
         "",
         heading("Constants that moved"),
-        table(*columns, rows=rows, wrap=(6,)),
+        table(*columns, rows=rows),
         paragraph(f"Error is the standard error. The other {stay} constants stay as they were."),
     ]
 

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
+from moeplan.render.layout import Paragraph, Table
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from costmodel.results import Configuration
     from moeplan.answers.best import Links, ScenarioSummary
 
 DASH = "-"
 """Stands where there is no figure."""
-
-INDENT = (0, 0, 0, 2)
 
 
 def figure(value: float | None) -> str:
@@ -150,55 +143,34 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def heading(text: str) -> Text:
+def heading(text: str) -> Paragraph:
     """Make the first line of a report or of a part of it."""
-    return Text(text, style="bold")
+    return Paragraph(text, indent=0, style="bold")
 
 
-def paragraph(text: str) -> RenderableType:
+def paragraph(text: str) -> Paragraph:
     """Make a sentence under a heading."""
-    return Padding(Text(text), INDENT)
+    return Paragraph(text)
 
 
-def table(
-    *columns: str,
-    left: int = 1,
-    wrap: Collection[int] = (),
-    rows: Sequence[Sequence[str]] = (),
-) -> RenderableType:
+def table(*columns: str, left: int = 1, rows: Sequence[Sequence[str]] = ()) -> Table:
     """Lay out rows of text.
 
     Parameters
     ----------
     columns : str
-        Headings.
+        Headings; one that begins with a new line is of the group of the one before.
     left : int
-        How many columns stand to the left; the others are figures, to the right. [1]
-    wrap : collection of int
-        Columns that may be broken into lines where the width does not do.
+        How many columns are text, to the left; the others are figures, to the right. [1]
     rows : sequence of sequence of str
         Cells.
     """
-    result = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for place, name in enumerate(columns):
-        result.add_column(
-            name,
-            justify="left" if place < left else "right",
-            no_wrap=place not in wrap,
-            # A word longer than its column goes on in the next line: a cut field finds nothing.
-            overflow="fold" if place in wrap else "ellipsis",
-        )
-    for row in rows:
-        result.add_row(*row)
-    return Padding(result, INDENT)
+    return Table(columns, left, rows)
 
 
-def pairs(rows: Sequence[tuple[str, str]]) -> RenderableType:
+def pairs(rows: Sequence[tuple[str, str]]) -> Table:
     """Lay out names and what they stand for."""
-    grid = Table.grid(padding=(0, 2))
-    for name, value in rows:
-        grid.add_row(Text(name), Text(value))
-    return Padding(grid, INDENT)
+    return Table((), 2, rows)
 
 
 def configuration_rows(configuration: Configuration) -> list[tuple[str, str]]:

@@ -117,7 +117,7 @@ def _ratios(comparison: Comparison, ratio: str, kind: Kind) -> RenderableType:
         ]
         for row in comparison.rows
     ]
-    return table("Target", *columns, wrap=range(len(columns) + 1), rows=rows)
+    return table("Target", *columns, rows=rows)
 
 
 def _table(
@@ -142,7 +142,7 @@ def _table(
             cells += [times(getattr(row.ratio, f"{kind}_{ratio}"))] if beside else []
             cells += [row.winner(kind) or DASH] if winners else []
         rows.append(cells)
-    return table(*columns, wrap=range(len(columns)), rows=rows)
+    return table(*columns, rows=rows)
 
 
 def _cell(

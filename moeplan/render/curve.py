@@ -38,14 +38,14 @@ def report(curve: Curve) -> list[RenderableType]:
         "tok/s/GPU",
         "90 % interval",
         "$/M tokens",
-        "Measured",
-        "$/M tokens",
+        "Measured\ntok/s/GPU",
+        "\n$/M tokens",
     )
     return [
         heading(f"{curve.rows[0].title}: {BEST[curve.rows[0].objective.name]} by tok/s/user"),
         paragraph(f"{served(curve.scenario)}; at {price_of(curve.rows[0])}"),
         "",
-        table(*columns, left=2, wrap=(1,), rows=[_cells(row) for row in curve.rows]),
+        table(*columns, left=2, rows=[_cells(row) for row in curve.rows]),
         *[paragraph(note) for note in [*notes(curve.rows), *budget_notes(curve.rows[0])]],
     ]
 

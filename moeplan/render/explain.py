@@ -93,9 +93,10 @@ def prices_part(prices: tuple[Sensitivity, ...], answer: Best) -> list[Renderabl
         for price in prices
     ]
     weighed = answer.objective.unit if other else "$/M"
-    columns = ("Limit", "Changed", "New answer", "tok/s/GPU", weighed, "tok/s/GPU", weighed)
+    changes = ("Change\ntok/s/GPU", f"\n{weighed}")
+    columns = ("Limit", "Changed", "New answer", "tok/s/GPU", weighed, *changes)
     return [
-        table(*columns, left=3, wrap=(0, 1, 2), rows=rows),
+        table(*columns, left=3, rows=rows),
         paragraph(
             "At the same price per GPU-hour. A cluster file holds no rate of the HBM, so that has "
             "no shadow price."

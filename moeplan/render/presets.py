@@ -145,7 +145,6 @@ def _table(found: TablePreset, rows: int) -> list[RenderableType]:
         table(
             *[name.replace("_", "\n") for name in shown],
             left=sum(name in FIRST for name in shown),
-            wrap=[place for place, name in enumerate(shown) if name == LABEL],
             rows=[[_cell(line[name]) for name in shown] for line in lines[:rows]],
         ),
     ]

@@ -59,7 +59,7 @@ def check_report(format_name: str, folder: str, results: list[Result]) -> list[R
     rows = [[result.check.name, result.status, result.check.rule] for result in results]
     parts: list[RenderableType] = [
         heading(f"{folder}, {format_name}: {outcome}"),
-        table("Check", "Result", "Demands that", left=3, wrap=(2,), rows=rows),
+        table("Check", "Result", "Demands that", left=3, rows=rows),
     ]
     found = [
         [finding.check, finding.field, finding.problem]
@@ -70,7 +70,7 @@ def check_report(format_name: str, folder: str, results: list[Result]) -> list[R
         parts += [
             "",
             heading("Found"),
-            table("Check", "Field", "Problem", left=3, wrap=(1, 2), rows=found),
+            table("Check", "Field", "Problem", left=3, rows=found),
         ]
     return parts
 
@@ -115,7 +115,7 @@ def diff_report(
     ]
     return [
         heading(f"From {first} to {second}"),
-        table("Part", "What", "From", "To", left=2, wrap=(1, 2, 3), rows=rows),
+        table("Part", "What", "From", "To", left=2, rows=rows),
         *notes,
     ]
 

@@ -104,11 +104,11 @@ def _worst(validation: Validation) -> RenderableType:
         "Most of its step, ms",
         "TPOT\nms",
         "measured\nms",
-        "TPOT",
-        "TTFT",
-        "tok/s",
+        "Error, %\nTPOT",
+        "\nTTFT",
+        "\ntok/s",
     )
-    return table(*columns, left=3, wrap=(0, 1, 2), rows=rows)
+    return table(*columns, left=3, rows=rows)
 
 
 def largest_parts(breakdown_ms: dict[str, float]) -> str:
