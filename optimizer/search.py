@@ -27,7 +27,7 @@ def best(problem: Problem) -> Answer:
     return curve(problem, [problem.limits.target])[0]
 
 
-def curve(problem: Problem, targets: Sequence[float]) -> list[Answer]:
+def curve(problem: Problem, targets: Sequence[float], *, explained: bool = True) -> list[Answer]:
     """Find the best deployment for each of several targets; the lattice is evaluated once.
 
     Parameters
@@ -36,6 +36,8 @@ def curve(problem: Problem, targets: Sequence[float]) -> list[Answer]:
         What is asked.
     targets : sequence of float
         Used in place of the target of the problem. [token/s]
+    explained : bool
+        Whether to find out why a target is missed, which takes searches of its own.
 
     Exceptions are those of `best`; the answers come in the order of `targets`.
     """
@@ -57,7 +59,7 @@ def curve(problem: Problem, targets: Sequence[float]) -> list[Answer]:
     )
     predicted = dict(zip(keys, predictions, strict=True))
     answers = [each.answer([predicted[key] for key in each.keys], started) for each in found]
-    missed = [place for place, each in enumerate(answers) if not each.winner]
+    missed = [place for place, each in enumerate(answers) if not each.winner and explained]
     reasons = find_infeasibilities(problem, [targets[place] for place in missed])
     for place, reason in zip(missed, reasons, strict=True):
         answers[place] = replace(answers[place], infeasibility=reason)
