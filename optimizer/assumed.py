@@ -177,7 +177,8 @@ def _sizes(problem: Problem) -> tuple[list[int], list[int]]:
 
 
 def _sizes_of(configuration: Configuration) -> tuple[list[int], list[int]]:
-    return [configuration.decode_gpus_per_worker], [configuration.prefill_gpus_per_worker]
+    prefill = configuration.prefill_gpus_per_worker  # none where one pool does both
+    return [configuration.decode_gpus_per_worker], [prefill or configuration.decode_gpus_per_worker]
 
 
 def _differs(other: Problem, problem: Problem, decode: list[int], prefill: list[int]) -> bool:
