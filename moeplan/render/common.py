@@ -18,6 +18,7 @@ DASH = "-"
 ABBREVIATIONS = {"nic": "NIC", "nvlink": "NVLink", "hbm": "HBM", "gpus": "GPUs", "flops": "FLOP/s"}
 """Words in the names of facts that are not written as they are."""
 
+
 def figure(value: float | None) -> str:
     """Write a figure with four significant digits.
 
