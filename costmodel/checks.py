@@ -32,13 +32,13 @@ def check_shape(
     if configuration.decode_attention == "tp" and model.heads % gpus:
         raise InputError(
             f"decode_gpus_per_worker {gpus} must divide the {model.heads} attention "
-            "heads under decode_attention tp"
+            f"heads under decode_attention tp; give {_divisors(model.heads)}, or dp"
         )
     prefill = max(configuration.prefill_gpus_per_worker, 1)
     if configuration.prefill_attention == "tp" and model.heads % prefill:
         raise InputError(
             f"prefill_gpus_per_worker {prefill} must divide the {model.heads} attention "
-            "heads under prefill_attention tp"
+            f"heads under prefill_attention tp; give {_divisors(model.heads)}, or dp"
         )
     if configuration.mtp_depth and not model.draft_layers:
         raise InputError(
@@ -73,17 +73,27 @@ def _check_room(
 def _check_experts(configuration: Configuration, model: Model) -> None:
     gpus, ep = configuration.decode_gpus_per_worker, configuration.decode_ep
     if gpus % ep:
-        raise InputError(f"decode_ep {ep} must divide decode_gpus_per_worker {gpus}")
+        raise InputError(
+            f"decode_ep {ep} must divide decode_gpus_per_worker {gpus}; give {_divisors(gpus)}"
+        )
     if model.moe.intermediate % (gpus // ep):
         raise InputError(
             f"decode_ep {ep} over {gpus} GPUs splits each expert {gpus // ep} ways, which must "
-            f"divide its width {model.moe.intermediate}"
+            f"divide its width {model.moe.intermediate}; give decode_ep {gpus}"
         )
     slots = configuration.eplb_slots or model.experts
     if slots < model.experts:
         raise InputError(f"eplb_slots {slots} must be 0 or at least the {model.experts} experts")
     if slots % ep:
-        raise InputError(f"decode_ep {ep} must divide the {slots} expert slots")
+        raise InputError(
+            f"decode_ep {ep} must divide the {slots} expert slots; give eplb_slots "
+            f"{-(-slots // ep) * ep}"
+        )
+
+
+def _divisors(number: int) -> str:
+    *others, last = [str(part) for part in range(1, number + 1) if number % part == 0]
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def check_memory(case: Case, limit: float, prefill_limit: float) -> None:

@@ -121,7 +121,7 @@ def _run(given: list[str]) -> int:
 def _explained(error: Exception) -> int:
     """Say what was foreseen in one sentence; anything else is a fault of this program."""
     # Imported here: the errors come with pydantic, which --help does without.
-    from presets.errors import InfeasibleError, MoeplanError
+    from presets.errors import InfeasibleError, MoeplanError, shortened
 
     if isinstance(error, MoeplanError):
         reason = "\n  ".join([str(error), *getattr(error, "__notes__", ())])
@@ -130,7 +130,7 @@ def _explained(error: Exception) -> int:
     as_usage = getattr(error, "format_message", None)
     if as_usage is None:
         raise error
-    return _fail(str(MoeplanError(str(as_usage()))), BAD_INPUT)
+    return _fail(str(MoeplanError(" ".join(map(shortened, as_usage().split())))), BAD_INPUT)
 
 
 def _fail(reason: str, status: int) -> int:

@@ -14,14 +14,16 @@ from presets import (
     ClusterSpec,
     InputError,
     default_cluster,
+    hardware_names,
     load_cluster,
     load_hardware,
     load_model,
     load_prices,
     price_set_names,
 )
-from presets.errors import shown
+from presets.errors import shown, unknown_name
 from presets.files import validated
+from topology.cluster import MAX_GPUS as LARGEST_CLUSTER
 
 if TYPE_CHECKING:
     from optimizer.placement import Group  # predictions on a described cluster need no packing
@@ -243,7 +245,9 @@ def prefill_cluster_of(
     InputError
         Where the machine is unknown, or a price is given for one that is no other.
     """
-    name = cluster.sku if options.prefill_sku is None else load_hardware(options.prefill_sku).name
+    name = cluster.sku if options.prefill_sku is None else options.prefill_sku
+    if name not in hardware_names():
+        raise unknown_name("prefill_sku", name, hardware_names())
     if name != cluster.sku:
         there = default_cluster(name, max(MAX_GPUS, options.max_gpus, needed_gpus))
         return _at_price(there, options.prefill_price, options.prices)
@@ -359,4 +363,9 @@ def gpus_needed(configuration: Configuration, sku: str | None) -> int:
     domain = int(load_hardware(sku).gpus_per_domain.value)
     largest = max(decode[0], prefill[0])
     least = max(configuration.gpus, -(-largest // domain) * domain)
+    if least > LARGEST_CLUSTER:
+        raise InputError(
+            f"config: its workers take {least:,} GPUs; give fewer or smaller workers, at most "
+            f"{LARGEST_CLUSTER:,} GPUs"
+        )
     return roomy(default_cluster(sku, least), decode, prefill).gpus

@@ -73,7 +73,7 @@ def all_columns(
         scarce = f"max_gpus {most}" if most <= there.gpus else f"gpus {there.gpus}"
         raise InputError(
             f"{scarce} is too few on {there.sku}; the smallest deployment that holds the model "
-            f"takes {smallest}"
+            f"takes {smallest}; give that or more"
         )
     return columns
 

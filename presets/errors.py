@@ -96,14 +96,14 @@ def shown(value: object) -> str:
     --------
     >>> shown("b200")
     "'b200'"
-    >>> len(shown("x" * 1000))
-    60
+    >>> shown("x" * 1000)[-26:]
+    "xxxxxxx' (1002 characters)"
     """
     try:
         text = repr(value)
     except ValueError:  # Python refuses to write a whole number of thousands of digits
         text = "a number too long to print"
-    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+    return text if len(text) <= LONGEST_SHOWN else f"{shortened(text)} ({len(text)} characters)"
 
 
 def escaped(text: str) -> str:

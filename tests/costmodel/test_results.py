@@ -222,16 +222,17 @@ def test_b200_beyond_its_island_is_extrapolated(plain: Calibration) -> None:
             "decode_gpus_per_worker 8: the configuration asks for 168 GPUs, but the cluster has "
             "72; use fewer or smaller workers, or gpus 168 in a cluster file",
         ),
-        ({"decode_ep": 3}, "decode_ep 3 must divide decode_gpus_per_worker 8"),
+        ({"decode_ep": 3}, "decode_ep 3 must divide decode_gpus_per_worker 8; give 1, 2, 4 or 8"),
         (
             {"decode_gpus_per_worker": 12, "decode_ep": 4},
-            "decode_ep 4 over 12 GPUs splits each expert 3 ways, which must divide its width 2048",
+            "decode_ep 4 over 12 GPUs splits each expert 3 ways, which must divide its width 2048; "
+            "give decode_ep 12",
         ),
         ({"eplb_slots": 128}, "eplb_slots 128 must be 0 or at least the 256 experts"),
-        ({"eplb_slots": 260}, "decode_ep 8 must divide the 260 expert slots"),
+        ({"eplb_slots": 260}, "decode_ep 8 must divide the 260 expert slots; give eplb_slots 264"),
         (
             {"decode_workers": 1, "decode_gpus_per_worker": 24, "decode_ep": 24},
-            "decode_ep 24 must divide the 256 expert slots",
+            "decode_ep 24 must divide the 256 expert slots; give eplb_slots 264",
         ),
         (
             {
@@ -242,12 +243,12 @@ def test_b200_beyond_its_island_is_extrapolated(plain: Calibration) -> None:
                 "decode_attention": "tp",
             },
             "decode_gpus_per_worker 24 must divide the 128 attention heads "
-            "under decode_attention tp",
+            "under decode_attention tp; give 1, 2, 4, 8, 16, 32, 64 or 128, or dp",
         ),
         (
             {"prefill_gpus_per_worker": 12, "prefill_attention": "tp"},
             "prefill_gpus_per_worker 12 must divide the 128 attention heads "
-            "under prefill_attention tp",
+            "under prefill_attention tp; give 1, 2, 4, 8, 16, 32, 64 or 128, or dp",
         ),
     ],
 )
