@@ -70,7 +70,9 @@ def read_stored(path: Path) -> Stored:
     content = _content(path)
     if not isinstance(content, dict):
         keys = ", ".join(Configuration.model_fields)
-        raise DataFileError(f"must hold a configuration with the keys {keys}", path)
+        raise DataFileError(
+            f"must hold a configuration as JSON or YAML, with the keys {keys}", path
+        )
     if "config" not in content:
         return Stored(_configuration(content, path), None, {})
     config = content["config"]
