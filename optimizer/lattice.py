@@ -88,7 +88,7 @@ class Lattice(NamedTuple):
     shortest_ttft: FloatArray
 
 
-def evaluate(problem: Problem, slowest: float = 0.0) -> Lattice:
+def evaluate(problem: Problem, slowest: float = 0.0, states: DecodeStates | None = None) -> Lattice:
     """Evaluate all deployments of a space.
 
     Parameters
@@ -97,13 +97,16 @@ def evaluate(problem: Problem, slowest: float = 0.0) -> Lattice:
         What is asked; its target is not looked at.
     slowest : float
         Interactivity below which a decode state is not looked at. [token/s]
+    states : DecodeStates, optional
+        Those of the problem, where they were rated before.
 
     Raises
     ------
     InputError
         If no deployment of the space fits the cluster, its memory and the GPU budget.
     """
-    states, options = decode_states(problem), prefill_options(problem)
+    states = decode_states(problem) if states is None else states
+    options = prefill_options(problem)
     columns = all_columns(problem, states, options)
     gather = _Gather(problem, states, options, slowest)
     candidates, put_off = 0, {}

@@ -58,6 +58,7 @@ class Ranking:
     lattice: Lattice
     known: Entries = NONE  # the best of the best structures in the lattice
     slowed: Entries = NONE  # with just as many users as the target allows
+    runners_up: int = RUNNERS_UP
 
     def beats(self, entries: Entries) -> BoolArray:
         """Tell which entries could be the answer or a runner-up: the best of their structure.
@@ -75,7 +76,7 @@ class Ranking:
     def standing(self) -> FloatArray:
         """Ratio by which each structure must be beaten: its own, or that of the last answer."""
         best = self.best_of_structures(self.known)
-        return np.maximum(best, _last_answer(best))
+        return np.maximum(best, self._last_answer(best))
 
     @cached_property
     def choice(self) -> Choice:
@@ -99,14 +100,14 @@ class Ranking:
         found: dict[int, Key] = {}
         for key in ranked:
             found.setdefault(int(structure[key[0]]), key)
-        return tuple(found.values())[: RUNNERS_UP + 1]
+        return tuple(found.values())[: self.runners_up + 1]
 
     def leading(self, entries: Entries) -> Entries:
         """Best entries of the best structures: all that can be among the answers."""
         throughput, weight = self.ratio(entries)
         merit, best = throughput / weight, self.best_of_structures(entries)
         best_of_own = best[self.lattice.states.structure[entries.state]]
-        return entries.take((merit == best_of_own) & (merit >= _last_answer(best)))
+        return entries.take((merit == best_of_own) & (merit >= self._last_answer(best)))
 
     def best_of_structures(self, entries: Entries) -> FloatArray:
         """Best ratio of each structure; 0 where none meets the limits."""
@@ -115,6 +116,10 @@ class Ranking:
         best = np.zeros(int(structure.max()) + 1)
         np.maximum.at(best, structure[entries.state], throughput / weight)
         return best
+
+    def _last_answer(self, best: FloatArray) -> float:
+        """Ratio of the last runner-up, given the best of each structure."""
+        return float(np.sort(best)[-min(self.runners_up + 1, len(best))])
 
     @cached_property
     def front(self) -> Entries:
@@ -181,16 +186,11 @@ class Ranking:
         return Ranked(charged, value_of(problem, charged, bill), bill)
 
 
-def ranking_of(problem: Problem, lattice: Lattice) -> Ranking:
+def ranking_of(problem: Problem, lattice: Lattice, runners_up: int = RUNNERS_UP) -> Ranking:
     """Find what can be among the answers to one target before users are solved for."""
-    found = Ranking(problem, lattice)
+    found = Ranking(problem, lattice, runners_up=runners_up)
     known = found.leading(found.fast(lattice.by_structure, lattice.throttled))
     return replace(found, known=known)
-
-
-def _last_answer(best: FloatArray) -> float:
-    """Ratio of the last runner-up, given the best of each structure."""
-    return float(np.sort(best)[-min(RUNNERS_UP + 1, len(best))])
 
 
 def _key(entries: Entries, place: int) -> Key:

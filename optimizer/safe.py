@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
+
+from costmodel.inputs import FloatArray, IntArray
+from costmodel.serving import MOST_LOAD
 from optimizer.answer import Answer
+from optimizer.columns import all_columns
 from optimizer.confidence import chance_to_meet
+from optimizer.prefill import prefill_options
 from optimizer.problem import Problem
-from optimizer.search import curve
+from optimizer.ranking import THROUGHPUT_SCALE, Ranking
+from optimizer.search import answers_of, rankings, with_reasons
+from optimizer.states import DecodeStates, decode_states, inside_states, take_states
+from optimizer.value import request_tokens
 from presets import InputError
 
 SAFE = 0.9
@@ -17,6 +27,12 @@ SAFE = 0.9
 
 ROUNDING = 1e-6
 """By which a chance may fall short: the users that just meet a target are solved for. [1]"""
+
+NEAR = 0.8
+"""Share of the best bound of a target that states must reach to be looked at first. [1]"""
+
+STEP = 0.01
+"""To which the logarithm of a rate of requests is rounded up. [1]"""
 
 
 class WithSafe(NamedTuple):
@@ -44,6 +60,36 @@ def safe_problem(problem: Problem) -> Problem:
     return problem.within(replace(problem.limits, min_confidence=confidence, within_data=True))
 
 
+def curve_with_safe(problem: Problem, targets: Sequence[float]) -> list[WithSafe]:
+    """Find the best deployment for each of several targets, and beside it the safe choice.
+
+    Arguments and exceptions are those of `optimizer.curve`.
+    """
+    started, safe = time.perf_counter(), safe_problem(problem)
+    states = decode_states(problem)
+    found, sure, outside = rankings(problem, targets, states), [], None
+    if problem.limits != safe.limits:
+        try:
+            sure = _safe_rankings(safe, targets, states)
+        except InputError as error:
+            # Told as a reason: there is no option to leave out.
+            outside = str(error).removeprefix("within_data: ").removesuffix("; leave it out")
+    every = answers_of(problem, [*found, *sure], started)
+    answers = with_reasons(problem, every[: len(found)])
+    if outside:
+        return [WithSafe(each, None, outside if each.winner else None) for each in answers]
+    choices = with_reasons(
+        safe,
+        [
+            answer if is_safe(answer) else other
+            for answer, other in zip(answers, every[len(found) :] or answers, strict=True)
+            if answer.winner
+        ],
+    )
+    left = iter(choices)
+    return [WithSafe(each, next(left) if each.winner else None) for each in answers]
+
+
 def is_safe(answer: Answer) -> bool:
     """Tell whether an answer is a safe choice itself."""
     if answer.prediction is None or answer.prediction.origin == "extrapolated":
@@ -53,28 +99,53 @@ def is_safe(answer: Answer) -> bool:
     return min(chances) >= (limits.min_confidence or 0.0) - ROUNDING
 
 
-def curve_with_safe(problem: Problem, targets: Sequence[float]) -> list[WithSafe]:
-    """Find the best deployment for each of several targets, and beside it the safe choice.
+def _safe_rankings(
+    problem: Problem, targets: Sequence[float], states: DecodeStates
+) -> list[Ranking]:
+    """Rank what is safe: first the states that a bound puts near the best.
 
-    Arguments and exceptions are those of `optimizer.curve`.
+    Where the best of them is worse than what the others could be, all are looked at.
     """
-    answers = curve(problem, targets)
-    asked = [each.winner is not None and not is_safe(each) for each in answers]
-    others = [target for target, wanted in zip(targets, asked, strict=True) if wanted]
-    try:
-        found = iter(curve(safe_problem(problem), others) if others else ())
-    except InputError as error:
-        # Told as a reason: there is no option to leave out.
-        why = str(error).removeprefix("within_data: ").removesuffix("; leave it out")
-        return [
-            WithSafe(each, None, why) if wanted else WithSafe(each, _itself(each))
-            for each, wanted in zip(answers, asked, strict=True)
-        ]
-    return [
-        WithSafe(each, next(found) if wanted else _itself(each))
-        for each, wanted in zip(answers, asked, strict=True)
+    inside = inside_states(states, problem)
+    near, least = _near_the_best(problem, inside, targets)
+    found = rankings(problem, targets, take_states(inside, near), runners_up=0)
+    again = [
+        place
+        for place, (each, left_out) in enumerate(zip(found, least, strict=True))
+        if float(each.choice.ratio) / THROUGHPUT_SCALE < left_out
     ]
+    if again:
+        whole = rankings(problem, [targets[place] for place in again], inside, runners_up=0)
+        for place, each in zip(again, whole, strict=True):
+            found[place] = each
+    return found
 
 
-def _itself(answer: Answer) -> Answer | None:
-    return answer if answer.winner else None
+def _near_the_best(
+    problem: Problem, states: DecodeStates, targets: Sequence[float]
+) -> tuple[IntArray, FloatArray]:
+    """States that a bound puts near the best of a target, and by target what others do not reach.
+
+    The bound is what full slots give, or prefill at its largest load, over what that is charged.
+    """
+    options = prefill_options(problem)
+    tokens, bound = request_tokens(problem.scenario), np.zeros(len(states))
+    for size, pairs in all_columns(problem, states, options).items():
+        rows = np.flatnonzero(states.workers.gpus == size)
+        if not len(pairs):
+            continue
+        # Rounded up to few rates: more requests are never worth less.
+        levels, level = np.unique(
+            np.ceil(np.log(states.rate.request_rate[rows]) / STEP), return_inverse=True
+        )
+        fed = MOST_LOAD * pairs.prefill_workers * options.prefill.capacity[pairs.option]
+        served = np.minimum(np.exp(STEP * levels)[:, None] * pairs.decode_workers, fed)
+        bound[rows] = tokens * (served / pairs.weight).max(axis=1)[level]
+    asked = np.sort(targets)
+    most = np.array([bound[states.speed >= target].max(initial=0.0) for target in asked])
+    # The highest target that a state could serve asks least of it. A rate takes whole replicas.
+    near = 0.0 if problem.objective.rate is not None else NEAR
+    reach = np.maximum(states.speed, states.speed_before)
+    last = np.searchsorted(asked, reach, side="right") - 1
+    kept = (last >= 0) & (bound >= near * most[last])
+    return np.flatnonzero(kept), near * most[np.searchsorted(asked, targets)]

@@ -11,8 +11,9 @@ from optimizer.answer import Answer
 from optimizer.infeasible import find_infeasibilities
 from optimizer.lattice import configuration_of, evaluate
 from optimizer.problem import Problem
-from optimizer.ranking import ranking_of
+from optimizer.ranking import RUNNERS_UP, Ranking, ranking_of
 from optimizer.slowed import slowed
+from optimizer.states import DecodeStates
 from presets import InputError
 
 
@@ -27,7 +28,7 @@ def best(problem: Problem) -> Answer:
     return curve(problem, [problem.limits.target])[0]
 
 
-def curve(problem: Problem, targets: Sequence[float], *, explained: bool = True) -> list[Answer]:
+def curve(problem: Problem, targets: Sequence[float]) -> list[Answer]:
     """Find the best deployment for each of several targets; the lattice is evaluated once.
 
     Parameters
@@ -36,31 +37,60 @@ def curve(problem: Problem, targets: Sequence[float], *, explained: bool = True)
         What is asked.
     targets : sequence of float
         Used in place of the target of the problem. [token/s]
-    explained : bool
-        Whether to find out why a target is missed, which takes searches of its own.
 
     Exceptions are those of `best`; the answers come in the order of `targets`.
     """
     started = time.perf_counter()
+    return with_reasons(problem, answers_of(problem, rankings(problem, targets), started))
+
+
+def rankings(
+    problem: Problem,
+    targets: Sequence[float],
+    states: DecodeStates | None = None,
+    runners_up: int = RUNNERS_UP,
+) -> list[Ranking]:
+    """Rank deployments by target; arguments are those of `curve`.
+
+    Parameters
+    ----------
+    states : DecodeStates, optional
+        Those of the problem that are looked at; all unless given.
+    runners_up : int
+        How many other structures are named. [1]
+    """
     if not targets:
         raise InputError("targets is empty; give at least one")
-    lattice = evaluate(problem, slowest=min(targets))
-    found = [ranking_of(problem.at(target), lattice) for target in targets]
+    lattice = evaluate(problem, min(targets), states)
+    found = [ranking_of(problem.at(target), lattice, runners_up) for target in targets]
     more = slowed(problem, lattice, targets, [each.beats for each in found])
-    found = [replace(each, slowed=entries) for each, entries in zip(found, more, strict=True)]
-    keys = sorted({key for each in found for key in each.keys})
-    configurations = [configuration_of(lattice, *key) for key in keys]
+    return [replace(each, slowed=entries) for each, entries in zip(found, more, strict=True)]
+
+
+def answers_of(problem: Problem, found: Sequence[Ranking], started: float) -> list[Answer]:
+    """Predict what was ranked, all at once; `problem` may differ from theirs in its limits."""
+    configurations = {
+        (place, key): configuration_of(each.lattice, *key)
+        for place, each in enumerate(found)
+        for key in each.keys
+    }
+    every = list(dict.fromkeys(configurations.values()))
     predictions = predict(
-        configurations,
+        every,
         problem.scenario,
         problem.cluster,
         problem.calibration,
         problem.prefill_cluster,
     )
-    predicted = dict(zip(keys, predictions, strict=True))
-    answers = [each.answer([predicted[key] for key in each.keys], started) for each in found]
-    missed = [place for place, each in enumerate(answers) if not each.winner and explained]
-    reasons = find_infeasibilities(problem, [targets[place] for place in missed])
-    for place, reason in zip(missed, reasons, strict=True):
-        answers[place] = replace(answers[place], infeasibility=reason)
-    return answers
+    predicted = dict(zip(every, predictions, strict=True))
+    return [
+        each.answer([predicted[configurations[place, key]] for key in each.keys], started)
+        for place, each in enumerate(found)
+    ]
+
+
+def with_reasons(problem: Problem, answers: Sequence[Answer]) -> list[Answer]:
+    """Say why nothing meets the limits of answers to a problem that have no winner."""
+    missed = [each.problem.limits.target for each in answers if each.winner is None]
+    reasons = iter(find_infeasibilities(problem, missed))
+    return [each if each.winner else replace(each, infeasibility=next(reasons)) for each in answers]

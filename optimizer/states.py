@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -202,12 +202,7 @@ def decode_states(problem: Problem) -> DecodeStates:
         ]
     shape = np.repeat(np.arange(len(shapes)), [len(values) for values in batches])
     if not len(shape):
-        raise InputError(
-            f"isl {scenario.isl} and osl {scenario.osl}: no decode worker of the space has memory "
-            f"for {scenario.model.name} at {scenario.precision} and one request on {cluster.sku}, "
-            f"gpus {cluster.gpus}; give more gpus in a cluster file, a precision of fewer bits, "
-            "shorter lengths or a machine of more memory"
-        )
+        raise _no_memory(problem)
     batch = np.concatenate(batches)
     paths = paths_of(cluster, [entry.gpus for entry in shapes])
     rate = _rate(facts, workers, paths, workload, shape, batch, calibration)
@@ -226,6 +221,62 @@ def decode_states(problem: Problem) -> DecodeStates:
         promised=promised[order],
         ttft_half_width=promise.half_width(batch)[order],
         margin=promise.margin,
+    )
+
+
+def inside_states(states: DecodeStates, problem: Problem) -> DecodeStates:
+    """Keep the states inside the data, as they promise by the limits of a problem.
+
+    What `decode_states` gives where those limits are within the data, without rating them again.
+
+    Parameters
+    ----------
+    states : DecodeStates
+        Of a problem that differs in its limits alone.
+    problem : Problem
+        What is asked.
+
+    Raises
+    ------
+    InputError
+        If none is inside, or none of those has memory for one request.
+    """
+    least, most = np.array(inside_batches(states.shapes, problem))[states.shape].T
+    kept = np.flatnonzero((states.batch >= least) & (states.batch <= most))
+    if not len(kept):
+        raise _no_memory(problem)
+    found = take_states(states, kept)
+    promise = promise_of(states.shapes, problem, inside=True).take(found.shape)
+    # Of one size all promise alike, so that they stay in order.
+    return replace(
+        found,
+        promised=promise.speed(found.batch),
+        ttft_half_width=promise.half_width(found.batch),
+        margin=promise.margin,
+    )
+
+
+def take_states(states: DecodeStates, index: IntArray) -> DecodeStates:
+    """Keep the chosen states."""
+    return replace(
+        states,
+        shape=states.shape[index],
+        batch=states.batch[index],
+        workers=take(states.workers, index),
+        paths=take(states.paths, index),
+        rate=take_rate(states.rate, index),
+        promised=states.promised[index],
+        ttft_half_width=states.ttft_half_width[index],
+    )
+
+
+def _no_memory(problem: Problem) -> InputError:
+    scenario, cluster = problem.scenario, problem.cluster
+    return InputError(
+        f"isl {scenario.isl} and osl {scenario.osl}: no decode worker of the space has memory "
+        f"for {scenario.model.name} at {scenario.precision} and one request on {cluster.sku}, "
+        f"gpus {cluster.gpus}; give more gpus in a cluster file, a precision of fewer bits, "
+        "shorter lengths or a machine of more memory"
     )
 
 
