@@ -28,7 +28,7 @@ def best(problem: Problem) -> Answer:
     return curve(problem, [problem.limits.target])[0]
 
 
-def curve(problem: Problem, targets: Sequence[float]) -> list[Answer]:
+def curve(problem: Problem, targets: Sequence[float], *, explained: bool = True) -> list[Answer]:
     """Find the best deployment for each of several targets; the lattice is evaluated once.
 
     Parameters
@@ -37,11 +37,14 @@ def curve(problem: Problem, targets: Sequence[float]) -> list[Answer]:
         What is asked.
     targets : sequence of float
         Used in place of the target of the problem. [token/s]
+    explained : bool
+        Whether to find out why a target is missed, which takes searches of its own.
 
     Exceptions are those of `best`; the answers come in the order of `targets`.
     """
     started = time.perf_counter()
-    return with_reasons(problem, answers_of(problem, rankings(problem, targets), started))
+    answers = answers_of(problem, rankings(problem, targets), started)
+    return with_reasons(problem, answers) if explained else answers
 
 
 def rankings(

@@ -1,5 +1,8 @@
 """The cluster that a user describes in a YAML file: a machine, how many, and what differs."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Self
@@ -156,6 +159,56 @@ class ClusterSpec(_Strict):
             if value is not None:
                 changes[fact] = _overridden(getattr(preset, fact), value * factor)
         return preset.model_copy(update=changes) if changes else preset
+
+    def assumed(self) -> dict[str, Fact]:
+        """Facts of the machine that are assumed and that other sources have otherwise, by name.
+
+        What the cluster itself says is known to who says it, and so none of these.
+        """
+        said = {fact for key, (fact, _) in OVERRIDES.items() if getattr(self, key) is not None}
+        facts = {
+            name: fact
+            for name, fact in self.hardware()
+            if isinstance(fact, Fact) and fact.kind == "assumed" and name not in said
+        }
+        return {
+            name: fact
+            for name, fact in facts.items()
+            if any(other.value != fact.value for other in fact.alternatives)
+        }
+
+    def supposing(self, values: Mapping[str, float]) -> SupposedCluster:
+        """Take facts of the machine to be otherwise, in SI units, by name.
+
+        Examples
+        --------
+        >>> cluster = default_cluster("b200", 72).supposing({"nic_latency": 1.5e-6})
+        >>> cluster.hardware().nic_latency.value
+        1.5e-06
+        """
+        content = {name: getattr(self, name) for name in ClusterSpec.model_fields}
+        return SupposedCluster(**content, supposed=tuple(sorted(values.items())))
+
+
+class SupposedCluster(ClusterSpec):
+    """A cluster as it would be were facts of its machine otherwise; no file describes one.
+
+    Attributes
+    ----------
+    supposed : tuple of (str, float)
+        Facts by name, with their values in SI units.
+    """
+
+    supposed: tuple[tuple[str, float], ...]
+
+    def hardware(self) -> Hardware:
+        """Machine of the cluster with the facts that are supposed."""
+        machine = super().hardware()
+        changes = {
+            name: getattr(machine, name).model_copy(update={"value": value})
+            for name, value in self.supposed
+        }
+        return machine.model_copy(update=changes)
 
 
 def default_cluster(sku: str, gpus: int) -> ClusterSpec:

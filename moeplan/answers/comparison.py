@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from costmodel.results import Configuration, Prediction
+from moeplan.answers.assumed import Assumed, Otherwise, most_telling, otherwise
 from moeplan.answers.best import Asked, Best, Measured
 from moeplan.answers.measured import hole_of
 from moeplan.answers.record import Answer
@@ -16,6 +18,8 @@ from moeplan.answers.rows import asked_columns, figures_of, outside
 from moeplan.answers.safe import SafeChoice, safe_columns
 from presets.frozen import Frozen
 from presets.record import Record
+
+ASSUMED = tuple(name for name, field in Assumed.model_fields.items() if not field.exclude)
 
 Kind = Literal["measured", "modelled"]
 KINDS: tuple[Kind, ...] = ("measured", "modelled")
@@ -54,13 +58,21 @@ class Pair(Record):
 class Ratio(Record):
     """The first machine over another: how many times the throughput, and how many times cheaper.
 
-    None where one of the two has no value.
+    None where one of the two has no value. `assumed` is the assumed fact that moves the modelled
+    throughput most; None where none moves it.
     """
 
     measured_throughput: float | None
     measured_cost: float | None
     modelled_throughput: float | None
     modelled_cost: float | None
+    assumed: Assumed | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """Content without nesting."""
+        content = self.to_json()
+        assumed = content.pop("assumed") or {}
+        return content | {f"assumed_{name}": assumed.get(name) for name in ASSUMED}
 
 
 class ComparisonRow(Record):
@@ -153,15 +165,14 @@ class Comparison(Answer):
                 for sku in self.skus:
                     value = getattr(row.pairs[sku], kind)
                     line[f"{sku}_{kind}_{name}"] = getattr(value, name, None)
-            line[f"ratio_{kind}_throughput"] = getattr(row.ratio, f"{kind}_throughput")
-            line[f"ratio_{kind}_cost"] = getattr(row.ratio, f"{kind}_cost")
             line[f"winner_{kind}"] = row.winner(kind)
+        line |= {f"ratio_{key}": value for key, value in row.ratio.columns().items()}
         for sku in self.skus:
             for limit in ("target", "max_ttft"):
                 chances = row.answers[sku].chance_to_meet or {}
                 line[f"{sku}_chance_to_meet_{limit}"] = chances.get(limit)
         for sku, ratio in row.ratios.items():
-            line |= {f"{self.skus[0]}_over_{sku}_{k}": v for k, v in ratio.to_json().items()}
+            line |= {f"{self.skus[0]}_over_{sku}_{k}": v for k, v in ratio.columns().items()}
         for sku in self.skus:
             line |= {f"{sku}_{key}": v for key, v in self._machine(row.pairs[sku], sku).items()}
         refused = "; ".join(f"{sku}: {reason}" for sku, reason in self.refused.items())
@@ -188,11 +199,28 @@ class Comparison(Answer):
         return f"{' and '.join(self.skus)} at {len(self.rows)} targets{refused}"
 
 
-def comparison_row(target: float, answers: Mapping[str, Best]) -> ComparisonRow:
-    """Put the answers of one or more machines at one target side by side."""
+def comparison_row(
+    target: float,
+    answers: Mapping[str, Best],
+    supposed: Mapping[str, Sequence[Otherwise]] = MappingProxyType({}),
+) -> ComparisonRow:
+    """Put the answers of one or more machines at one target side by side.
+
+    Parameters
+    ----------
+    target : float
+        Interactivity. [token/s/user]
+    answers : mapping
+        By machine.
+    supposed : mapping
+        What machines give were an assumed fact otherwise.
+    """
     pairs = {sku: _pair(answer) for sku, answer in answers.items()}
     first, *others = pairs
-    ratios = {sku: _ratio(pairs[first], pairs[sku]) for sku in others}
+    ratios = {
+        sku: _ratio(pairs[first], pairs[sku], supposed.get(first, ()), supposed.get(sku, ()))
+        for sku in others
+    }
     none = Pair(measured=None, modelled=None)
     return ComparisonRow(
         target_tok_s_per_user=target,
@@ -209,9 +237,20 @@ def comparison_of(
     refused: Mapping[str, str],
     version: str,
 ) -> Comparison:
-    """Put the curves of machines side by side, beside why others have none."""
+    """Put the curves of machines side by side, beside why others have none.
+
+    Raises
+    ------
+    InputError
+        As the search does, which is repeated with assumed facts as other sources have them.
+    """
+    supposed = {sku: otherwise(curve) for sku, curve in curves.items() if len(curves) > 1}
     rows = [
-        comparison_row(target, {sku: curve[place] for sku, curve in curves.items()})
+        comparison_row(
+            target,
+            {sku: curve[place] for sku, curve in curves.items()},
+            {sku: found.get(target, ()) for sku, found in supposed.items()},
+        )
         for place, target in enumerate(targets)
     ]
     return Comparison(
@@ -238,12 +277,18 @@ def _pair(answer: Best) -> Pair:
     )
 
 
-def _ratio(first: Pair, second: Pair) -> Ratio:
+def _ratio(
+    first: Pair,
+    second: Pair,
+    of_first: Sequence[Otherwise] = (),
+    of_second: Sequence[Otherwise] = (),
+) -> Ratio:
     return Ratio(
         measured_throughput=_over(first.measured, second.measured, "total_tok_s_per_gpu"),
         measured_cost=_over(second.measured, first.measured, "usd_per_m_total_tokens"),
         modelled_throughput=_over(first.modelled, second.modelled, "total_tok_s_per_gpu"),
         modelled_cost=_over(second.modelled, first.modelled, "usd_per_m_total_tokens"),
+        assumed=most_telling(first.modelled, second.modelled, of_first, of_second),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from moeplan.render.layout import Paragraph, Table
+from presets.cluster import OVERRIDES, UNITS
 
 if TYPE_CHECKING:
     from costmodel.results import Configuration
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 DASH = "-"
 """Stands where there is no figure."""
+
+ABBREVIATIONS = {"nic": "NIC", "nvlink": "NVLink", "hbm": "HBM", "gpus": "GPUs", "flops": "FLOP/s"}
+"""Words in the names of facts that are not written as they are."""
 
 
 def figure(value: float | None) -> str:
@@ -48,6 +52,31 @@ def dollars(value: float | None) -> str:
     '0.1486'
     """
     return DASH if value is None else f"{value:.4f}"
+
+
+def fact_name(name: str) -> str:
+    """Write the name of a fact in words.
+
+    Examples
+    --------
+    >>> fact_name("nic_latency"), fact_name("power_watts")
+    ('NIC latency', 'power watts')
+    """
+    return " ".join(ABBREVIATIONS.get(word, word) for word in name.split("_"))
+
+
+def fact_value(name: str, value: float, unit: str) -> str:
+    """Write a fact, given in SI, in the unit that a cluster file has for it.
+
+    Examples
+    --------
+    >>> fact_value("nic_latency", 1.5e-6, "s"), fact_value("hbm_rate", 8e12, "B/s")
+    ('1.5 us', '8,000,000,000,000 B/s')
+    """
+    for key, (fact, factor) in OVERRIDES.items():
+        if fact == name:
+            return f"{plain(value / factor)} {UNITS[key]}"
+    return f"{plain(value)} {unit}"
 
 
 def priced(prices: Sequence[tuple[str, str | None]]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from moeplan.answers.comparison import (
@@ -16,6 +16,8 @@ from moeplan.answers.comparison import (
 from moeplan.render.common import (
     DASH,
     dollars,
+    fact_name,
+    fact_value,
     figure,
     heading,
     paragraph,
@@ -69,6 +71,7 @@ def report(comparison: Comparison) -> list[RenderableType]:
             for note in notes([row.answers[s] for s in comparison.skus for row in comparison.rows])
         ],
         *_legend(comparison),
+        *[paragraph(line) for line in assumed_lines(comparison)],
         paragraph("The configurations as modelled are what `moeplan curve` prints."),
     ]
 
@@ -89,6 +92,31 @@ def _legend(comparison: Comparison) -> list[RenderableType]:
     if any(_is_beyond(row, sku, kind) for row, sku in pairs for kind in KINDS):
         lines.append(f"{BEYOND}: no deployment, or no published row, meets the target.")
     return [paragraph(line) for line in lines]
+
+
+def assumed_lines(comparison: Comparison) -> Iterator[str]:
+    """Name the assumed fact that moves the modelled ratio to each other machine most, and where."""
+    first, *others = comparison.skus
+    for sku in others:
+        ratios = {f"{row.target_tok_s_per_user:g}": row.ratios[sku] for row in comparison.rows}
+        found = {target: each.assumed for target, each in ratios.items() if each.assumed}
+        if not found:
+            yield (
+                f"{first} over {sku} as modelled rests on no assumed fact that another source has "
+                "otherwise."
+            )
+            continue
+        target = max(found, key=lambda each: found[each].moves_by)
+        fact, before = found[target], ratios[target].modelled_throughput
+        value, alternative = (
+            fact_value(fact.fact, each, fact.unit) for each in (fact.value, fact.alternative)
+        )
+        gives = times(fact.modelled_throughput) if fact.modelled_throughput else "no ratio"
+        yield (
+            f"{first} over {sku} as modelled rests most on an assumed fact at {target}: with the "
+            f"{fact_name(fact.fact)} of {fact.sku} at {alternative} in place of {value}, the "
+            f"search gives {gives} in place of {times(before)}."
+        )
 
 
 def _tables(

@@ -16,6 +16,8 @@ from optimizer import Space
 from presets import iso_rows, serving_rows
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.samples import Command
 
 SKUS = ("gb200", "b200")
@@ -295,3 +297,32 @@ def test_five_machines_fit_the_page(command: Command) -> None:
     run = command("compare", *skus, "--targets", "60,1500", "--max-gpus", "16")
     assert max(map(len, run.out.splitlines())) <= output.PLAIN_WIDTH
     assert all(f"gb200/{sku}" in run.out for sku in skus[1:])
+
+
+def test_the_assumed_fact_that_moves_the_ratio_most(command: Command, tmp_path: Path) -> None:
+    """A cluster file with the other latency gives the ratio that the comparison promises."""
+    asked = ("compare", "gb200", "b200", "--targets", "75,125")
+    low, high = command(*asked, "--json").json["rows"]
+    assert low["ratio"]["assumed"] is None
+    found = high["ratio"]["assumed"]
+    assert (found["sku"], found["fact"], found["unit"]) == ("b200", "nic_latency", "s")
+    assert (found["value"], found["alternative"]) == (5e-6, 1.5e-6)
+    assert high["ratios"]["b200"] == high["ratio"]
+    cluster = tmp_path / "cluster.yaml"
+    cluster.write_text("sku: b200\ngpus: 72\nnic_latency_us: 1.5\n")
+    again = command(*asked, "--cluster", str(cluster), "--json").json["rows"][1]["ratio"]
+    assert again["modelled_throughput"] == pytest.approx(found["modelled_throughput"], rel=1e-9)
+    assert again["modelled_cost"] == pytest.approx(found["modelled_cost"], rel=1e-9)
+    assert again["assumed"] is None  # the file says what the latency is
+    lines = [*csv.DictReader(command(*asked, "--csv").out.splitlines())]
+    assert [line["ratio_assumed_fact"] for line in lines] == ["", "nic_latency"]
+    before = high["ratio"]["modelled_throughput"]
+    ratio = f"{found['modelled_throughput']:.2f}x in place of {before:.2f}x"
+    said = " ".join(command(*asked).out.split())
+    assert "gb200 over b200 as modelled rests most on an assumed fact at 125" in said
+    assert f"the NIC latency of b200 at 1.5 us in place of 5 us, the search gives {ratio}." in said
+
+
+def test_a_ratio_that_rests_on_no_assumed_fact(command: Command) -> None:
+    run = command("compare", "gb200", "gb300", "--targets", "125", "--max-gpus", "16")
+    assert "rests on no assumed fact that another source has otherwise" in " ".join(run.out.split())

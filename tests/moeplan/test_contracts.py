@@ -196,6 +196,7 @@ def test_compare(space: Space) -> None:
         "measured_cost",
         "modelled_throughput",
         "modelled_cost",
+        "assumed",
     ]
     for sku in ("gb200", "b200"):
         assert list(row[sku]) == ["measured", "modelled", "gpus", "notes"]

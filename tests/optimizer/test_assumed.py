@@ -1,0 +1,122 @@
+"""What is best were an assumed fact otherwise."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from costmodel.calibration import Calibration
+from costmodel.results import Scenario
+from optimizer import Answer, Limits, Problem, Space, curve
+from optimizer import assumed as module
+from optimizer.assumed import AssumedFact, assumed_facts, supposing, suppositions
+from presets import ClusterSpec, default_cluster
+
+TARGETS = [40.0, 90.0, 125.0]
+SPACE = Space(
+    prefill_workers=(1, 2, 3),
+    prefill_gpus=(4,),
+    decode_workers=(1, 2, 4, 8),
+    decode_gpus=(8, 32),
+    mtp_depths=(0, 2),
+)
+B200 = default_cluster("b200", 72)
+
+
+@pytest.fixture
+def problem(scenario: Scenario, calibration: Calibration) -> Problem:
+    return Problem(scenario, B200, Limits(125.0), calibration, SPACE)
+
+
+def throughput(answer: Answer) -> float:
+    return answer.prediction.total_tok_s_per_gpu if answer.prediction else 0.0
+
+
+def test_facts_are_those_that_the_cost_model_reads(problem: Problem) -> None:
+    (fact,) = assumed_facts(problem)
+    assert (fact.sku, fact.fact, fact.unit) == ("b200", "nic_latency", "s")
+    assert fact.values == (5e-6, 1.5e-6, 1e-5)
+    # Nothing crosses NICs in one domain, nor where no worker is larger than one.
+    one_domain = replace(problem, cluster=default_cluster("gb200", 72))
+    assert assumed_facts(one_domain) == ()
+    assert assumed_facts(replace(problem, space=replace(SPACE, decode_gpus=(8,)))) == ()
+    # A machine of prefill whose workers do cross.
+    wide = replace(SPACE, prefill_gpus=(16,))
+    elsewhere = replace(one_domain, prefill_cluster=B200, space=wide)
+    assert [found.sku for found in assumed_facts(elsewhere)] == ["b200"]
+
+
+def test_what_a_cluster_says_is_not_assumed(problem: Problem) -> None:
+    stated = ClusterSpec(sku="b200", gpus=72, nic_latency_us=3.0)
+    assert "nic_latency" not in stated.assumed()
+    assert assumed_facts(replace(problem, cluster=stated)) == ()
+
+
+def test_any_assumed_fact_takes_part(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A preset that marks its memory rate as assumed has it drawn, with no code for that."""
+    rate = B200.hardware().hbm_rate
+    assert rate.alternatives
+    machine = B200.hardware().model_copy(
+        update={"hbm_rate": rate.model_copy(update={"kind": "assumed"})}
+    )
+    monkeypatch.setattr("presets.cluster.load_hardware", lambda name: machine)
+    other = replace(problem, cluster=ClusterSpec(sku="b200", gpus=64))
+    assert [fact.fact for fact in assumed_facts(other)] == ["nic_latency", "hbm_rate"]
+
+
+def test_suppositions_are_what_a_search_of_all_targets_finds(
+    problem: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = curve(problem, TARGETS)
+    found = [
+        (answer.configuration, answer.prediction)
+        for answer in answers
+        if answer.configuration and answer.prediction
+    ]
+    assert len(found) == len(TARGETS)
+    searched: list[float] = []
+
+    def counted(other: Problem, targets: list[float], *, explained: bool) -> list[Answer]:
+        searched.extend(targets)
+        return curve(other, targets, explained=explained)
+
+    monkeypatch.setattr(module, "curve", counted)
+    supposed = list(suppositions(problem, TARGETS, found))
+    assert [each.value for each in supposed] == [1.5e-6, 1e-5]
+    for each in supposed:
+        whole = curve(supposing(problem, {each.fact: each.value}), TARGETS)
+        assert each.predictions == tuple(answer.prediction for answer in whole)
+    # A slower NIC is searched only where what is best uses one.
+    assert searched == TARGETS
+    assert supposed[0].predictions[-1] != found[-1][1]
+
+
+@settings(
+    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    latencies=st.lists(st.floats(1.1e-6, 2e-5), min_size=2, max_size=3, unique=True),
+    target=st.floats(20.0, 200.0),
+)
+def test_a_shorter_latency_never_makes_the_best_worse(
+    problem: Problem, latencies: list[float], target: float
+) -> None:
+    (fact,) = assumed_facts(problem)
+    found = [
+        throughput(curve(supposing(problem, {fact: value}), [target], explained=False)[0])
+        for value in sorted(latencies)
+    ]
+    assert all(longer <= shorter * (1 + 1e-4) for shorter, longer in pairwise(found))
+
+
+def test_a_supposed_fact_leaves_the_rest_alone() -> None:
+    supposed = B200.supposing({"nic_latency": 1.5e-6})
+    now, then = B200.hardware(), supposed.hardware()
+    assert then.nic_latency.value == 1.5e-6
+    back = then.nic_latency.model_copy(update={"value": now.nic_latency.value})
+    assert then.model_copy(update={"nic_latency": back}) == now
+    fact = AssumedFact(sku="h200", fact="nic_latency", unit="s", value=5e-6, alternatives=(1e-6,))
+    assert B200.supposing({}).hardware() == now
+    assert fact.values == (5e-6, 1e-6)
