@@ -34,7 +34,7 @@ def model_arrays(model: Model, precision: str) -> ModelArrays:
         If the model is not offered at that precision.
     """
     bits = model.precision(precision)
-    narrow = bits.expert_input or bits.experts  # what experts multiply
+    narrow, drafted = _input_bits(bits, bits.experts), _input_bits(bits, bits.draft)
     moe, hidden = model.moe, model.hidden
     width = moe.latent or hidden  # of what goes into a routed expert
     expert, shared = expert_parameters(moe, hidden), shared_parameters(moe, hidden)
@@ -63,21 +63,19 @@ def model_arrays(model: Model, precision: str) -> ModelArrays:
         "dispatch_bytes": _dispatch_bytes(width, narrow),
         "combine_bytes": _combine_bytes(width, narrow),
         "draft_join_params": 2.0 * hidden**2 if model.draft else 0.0,
-        "draft_expert_input_bytes": expert_input_bytes(width, bits.draft),
-        "draft_dispatch_bytes": _dispatch_bytes(width, bits.draft),
-        "draft_combine_bytes": _combine_bytes(width, bits.draft),
+        "draft_expert_input_bytes": expert_input_bytes(width, drafted),
+        "draft_dispatch_bytes": _dispatch_bytes(width, drafted),
+        "draft_combine_bytes": _combine_bytes(width, drafted),
         "active_params": active_parameters(model) - head,
     }
     counts = {name: np.asarray(float(value)) for name, value in values.items()}
-    drafted = model.draft.attention if model.draft else None
+    own = model.draft.attention if model.draft else None
     return ModelArrays(
         attention=tuple(
             attention_arrays(attention, hidden, bits, layers)
             for attention, layers in model.attention_layers().items()
         ),
-        draft_attention=attention_arrays(
-            drafted or model.attentions[-1], hidden, bits, 1, draft=True
-        ),
+        draft_attention=attention_arrays(own or model.attentions[-1], hidden, bits, 1, draft=True),
         **counts,
     )
 
@@ -94,13 +92,14 @@ def machine_arrays(hardware: Hardware, model: Model, precision: str) -> MachineA
     blackwell = hardware.generation == "blackwell"
     fp8_attention = blackwell and bits.kv_cache < FP8_BITS
     attention = hardware.flops_fp8 if fp8_attention else hardware.flops_bf16
-    narrow = arithmetic_bits(hardware, bits)
+    narrow = arithmetic_bits(hardware, bits, bits.experts)
+    dense, draft = (arithmetic_bits(hardware, bits, own) for own in (bits.attention, bits.draft))
     return MachineArrays(
         hbm_rate=np.asarray(hardware.hbm_rate.value),
         hbm_bytes=np.asarray(hardware.hbm_bytes.value),
         flops_experts=np.asarray(_flops(hardware, narrow, model)),
-        flops_dense=np.asarray(_flops(hardware, bits.attention, model)),
-        flops_draft=np.asarray(_flops(hardware, bits.draft, model)),
+        flops_dense=np.asarray(_flops(hardware, dense, model)),
+        flops_draft=np.asarray(_flops(hardware, draft, model)),
         flops_attention=np.asarray(attention.value),
         flops_bf16=np.asarray(hardware.flops_bf16.value),
         blackwell=np.asarray(blackwell),
@@ -109,20 +108,25 @@ def machine_arrays(hardware: Hardware, model: Model, precision: str) -> MachineA
     )
 
 
-def arithmetic_bits(hardware: Hardware, bits: Precision) -> float:
-    """Bits per element that experts multiply on a machine [bit].
+def arithmetic_bits(hardware: Hardware, bits: Precision, own: float) -> float:
+    """Bits per element that weights of so many bits of their own multiply on a machine [bit].
 
     Where the checkpoint leaves the input of experts wider than their weights, machines without
-    FP4 arithmetic widen the weights to BF16.
+    FP4 arithmetic widen the weights to BF16; so they do whatever else is as narrow.
     """
-    if bits.expert_input is None:
-        return bits.experts
-    return bits.expert_input if hardware.flops_fp4 else 8.0 * BF16_BYTES
+    wanted = _input_bits(bits, own)
+    return 8.0 * BF16_BYTES if wanted != own and not hardware.flops_fp4 else wanted
+
+
+def _input_bits(bits: Precision, own: float) -> float:
+    """Bits per element of what weights of so many bits are multiplied with [bit]."""
+    return bits.expert_input if bits.expert_input and own <= bits.experts else own
 
 
 def can_multiply(hardware: Hardware, bits: Precision) -> bool:
     """Tell whether a machine has the arithmetic of a precision."""
-    return arithmetic_bits(hardware, bits) >= FP4_BITS or hardware.flops_fp4 is not None
+    narrow = arithmetic_bits(hardware, bits, bits.experts)
+    return narrow >= FP4_BITS or hardware.flops_fp4 is not None
 
 
 def path_arrays(path: GroupPath) -> PathArrays:

@@ -34,7 +34,7 @@ from presets import (
     total_parameters,
     unknown_name,
 )
-from presets.catalogue import looks_like_path
+from presets.catalogue import is_path
 from presets.record import Record
 
 KEPT_AT = (1024, 8192, 131072)
@@ -206,7 +206,7 @@ def preset_of(name: str) -> Preset:
         return HardwarePreset(load_hardware(name))
     if name in price_set_names():
         return PricePreset(load_prices(name))
-    if name in model_names() or looks_like_path(name):
+    if name in model_names() or is_path(name):
         return ModelPreset(load_model(name))
     if name in TABLES:
         return TablePreset(name, measurement_sources()[name], tuple(TABLES[name]()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,7 @@ from moeplan.options import MAX_GPUS, PRECISIONS, Options, checked, entries, rea
 from presets import (
     ClusterSpec,
     InputError,
+    InputWarning,
     default_cluster,
     hardware_names,
     load_cluster,
@@ -21,6 +23,7 @@ from presets import (
     load_prices,
     price_set_names,
 )
+from presets.catalogue import is_path
 from presets.errors import shown, unknown_name
 from presets.files import validated
 from topology.cluster import MAX_GPUS as LARGEST_CLUSTER
@@ -283,6 +286,9 @@ def scenario_of(
     model = load_model(options.model)
     machines = [each.hardware() for each in (cluster, prefill_cluster) if each is not None]
     precision = options.precision or preferred_precision(model, *machines)
+    said = options.precision is not None or model.checkpoint is not None or precision == "bf16"
+    if is_path(options.model) and not said:
+        _say_assumed(model, precision)
     fields = {
         "model": model,
         "precision": precision,
@@ -292,6 +298,18 @@ def scenario_of(
         "frontends": options.frontends,
     }
     return validated(Scenario, fields)
+
+
+def _say_assumed(model: Model, precision: str) -> None:
+    """Tell that a file names no quantisation, and what is planned in its place."""
+    bits = model.precision(precision)
+    warnings.warn(
+        f"model: {shown(model.name)} says nothing of quantisation and is planned in {precision} "
+        f"({bits.note}), which needs such a checkpoint; --precision bf16 takes the weights as they "
+        "are",
+        InputWarning,
+        stacklevel=2,
+    )
 
 
 def preferred_precision(model: Model, *machines: Hardware) -> str:

@@ -39,16 +39,18 @@ def load_model(name_or_path: str | Path) -> Model:
     if name in model_names():
         return _preset(name)
     path = Path(name)
-    if looks_like_path(name):
+    if is_path(name):
         from presets.hf_config import read_hf_config  # a known name needs none
 
         return read_hf_config(path / "config.json" if path.is_dir() else path)
     raise unknown_name("model", name, [*model_names(), "path to a config.json"])
 
 
-def looks_like_path(name: str) -> bool:
+def is_path(name: str) -> bool:
     """Tell whether a model is named by a path, of a config.json or its folder."""
-    return name.endswith(".json") or "/" in name or "\\" in name or name in (".", "..")
+    return name not in model_names() and (
+        name.endswith(".json") or "/" in name or "\\" in name or name in (".", "..")
+    )
 
 
 @lru_cache

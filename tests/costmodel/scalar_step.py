@@ -118,16 +118,17 @@ def model_format(worker: Worker) -> Format:
 def draft_format(worker: Worker) -> Format:
     bits, own = worker.precision, model_format(worker)
     wider = bits.draft / bits.experts
+    as_experts = bits.expert_input is not None and wider <= 1
     return Format(
         expert=bits.draft,
         shared=bits.shared_expert * wider,
         router=bits.router * wider,
         attention=bits.draft,
         attention_output=bits.draft,
-        rate=peak(worker.hardware, bits.draft),
+        rate=peak(worker.hardware, own.arithmetic if as_experts else bits.draft),
         arithmetic=own.arithmetic if wider <= 1 else 16.0,
-        wire_input=bits.draft,
-        wire_combine=bits.draft,
+        wire_input=own.wire_input if as_experts else bits.draft,
+        wire_combine=own.wire_combine if as_experts else bits.draft,
     )
 
 

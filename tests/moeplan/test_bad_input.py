@@ -35,7 +35,7 @@ BAD = {
         ["best", "--sku", "h200", "--target", "5", "--precision", "fp4"],
         "h200 has no FP4 rate",
     ),
-    "model": ([*BEST, "--model", "deepseek-r1"], "did you mean 'deepseek-r1-0528'?"),
+    "model": ([*BEST, "--model", "deepseek-r1-05"], "did you mean 'deepseek-r1-0528'?"),
     "model file": ([*BEST, "--model", "./none.json"], "none.json: cannot be read"),
     "max-gpus": ([*BEST, "--max-gpus", "0"], "--max-gpus"),
     "max-gpus too few": ([*BEST, "--max-gpus", "4"], "max_gpus 4 is too few"),
@@ -177,7 +177,7 @@ ROWS: dict[str, tuple[dict[str, object], str]] = {
         "prefill_gpus_per_worker 1: the weights leave no room",
     ),
     "rate of the machine": ({"sku": "h200"}, "precision 'fp4': h200 has no FP4 rate"),
-    "model": ({"model": "deepseek-r1"}, "did you mean 'deepseek-r1-0528'?"),
+    "model": ({"model": "deepseek-r1-05"}, "did you mean 'deepseek-r1-0528'?"),
     "length": ({"osl": 1}, "column osl: 1 is not valid"),
 }
 

@@ -1,4 +1,6 @@
+import json
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from presets import (
     Model,
     Provenance,
     UnknownNameError,
+    active_parameters,
     attention_parameters,
     load_model,
     model_names,
@@ -23,7 +26,33 @@ from presets.files import DATA
 def test_parameters_are_within_a_percent_of_the_published_total(name: str) -> None:
     model = load_model(name)
     assert model.published_parameters is not None
-    assert total_parameters(model) == pytest.approx(model.published_parameters.value, rel=0.01)
+    published = model.published_parameters
+    counted = total_parameters(model, draft="with draft layers" in (published.note or ""))
+    assert counted == pytest.approx(published.value, rel=0.01)
+
+
+CONFIGS = Path(__file__).parent / "data" / "configs.json"
+
+
+@pytest.mark.parametrize("name", sorted({*model_names()} & {*json.loads(CONFIGS.read_text())}))
+def test_a_preset_is_what_its_config_says(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(CONFIGS.read_text())[name]))
+    read, preset = load_model(path), load_model(name)
+    assert (read.groups, read.draft) == (preset.groups, preset.draft)
+    assert (read.hidden, read.vocab) == (preset.hidden, preset.vocab)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in model_names() if load_model(name).published_active]
+)
+def test_a_token_multiplies_about_as_much_as_is_published(name: str) -> None:
+    # Published figures count the embedding and the LM head or not, and are rounded to a billion.
+    model = load_model(name)
+    assert model.published_active is not None
+    head = model.vocab * model.hidden
+    least, most = active_parameters(model) - head, active_parameters(model) + head
+    assert 0.99 * least - 5e8 <= model.published_active.value <= 1.01 * most + 5e8
 
 
 @pytest.mark.parametrize("name", model_names())
@@ -114,15 +143,26 @@ def test_a_precision_that_does_not_exist_or_is_not_offered() -> None:
 
 def test_model_names_are_listed_and_offered() -> None:
     assert model_names() == (
+        "deepseek-r1",
         "deepseek-r1-0528",
         "deepseek-v3.1",
+        "deepseek-v3.2",
+        "deepseek-v4-pro",
         "glm-4.5",
+        "glm-4.7",
+        "glm-5",
+        "glm-5.2",
         "gpt-oss-120b",
         "kimi-k2",
+        "kimi-k2-thinking",
+        "kimi-k2.5",
+        "minimax-m2.5",
+        "minimax-m3",
         "qwen3-235b-a22b",
+        "qwen3.5-397b-a17b",
     )
     with pytest.raises(UnknownNameError, match="did you mean 'deepseek-r1-0528'"):
-        load_model("deepseek-r1")
+        load_model("deepseek-r1-05")
     assert load_model("kimi-k2") is load_model("kimi-k2")
 
 
