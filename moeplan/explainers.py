@@ -6,6 +6,7 @@ Each takes the answer alone, which keeps what was asked.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from costmodel.intervals import cluster_differs
@@ -19,7 +20,7 @@ from optimizer.problem import Problem
 from optimizer.robustness.holdings import holdings
 from optimizer.robustness.next_rows import next_rows, row_of
 from optimizer.robustness.trials import DRAWS, SEED, steps_of, try_draws
-from optimizer.sensitivity import sensitivities, wider_problems
+from optimizer.sensitivity import otherwise_problems, sensitivities, wider_problems
 from presets import InputError, published_rows, serving_rows
 from presets.errors import shown
 
@@ -34,7 +35,7 @@ def explain(answer: Best, *, progress: Progress | None = None) -> Explanation:
     answer : Best
         From `best`.
     progress : callable, optional
-        Called after each limit, `explain_steps` times.
+        Called after each limit and fact, `explain_steps` times.
 
     Raises
     ------
@@ -47,13 +48,15 @@ def explain(answer: Best, *, progress: Progress | None = None) -> Explanation:
     amount = answer.objective.amount or 0.0
     return Explanation(
         links=WorkerLinks(decode=_loads(traffic.decode), prefill=_loads(traffic.prefill)),
-        shadow_prices=sensitivities(problem, config, prediction, amount, progress),
+        shadow_prices=sensitivities(wider_problems(problem), config, prediction, amount, progress),
+        assumed=sensitivities(otherwise_problems(problem), config, prediction, amount, progress),
     )
 
 
 def explain_steps(answer: Best) -> int:
-    """How often `explain` reports progress: the limits that can be wider."""
-    return sum(1 for _ in wider_problems(_found(answer)[0]))
+    """How often `explain` reports progress: limits that can be wider, facts that are assumed."""
+    problem = _found(answer)[0]
+    return sum(1 for _ in chain(wider_problems(problem), otherwise_problems(problem)))
 
 
 def robustness(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from costmodel.results import Configuration, Prediction
+from optimizer.assumed import assumed_facts, supposing
 from optimizer.problem import Problem
 from optimizer.search import best
 from presets import ClusterSpec
+from presets.cluster import in_unit_of_file
 from presets.files import validated
 from presets.record import Record
 from topology.cluster import MAX_GPUS
@@ -57,12 +59,12 @@ UNITS = {
 
 
 class Sensitivity(Record):
-    """The answer with one limit a little wider.
+    """The answer with one limit a little wider, or with an assumed fact as another source has it.
 
     Attributes
     ----------
     limit, unit : str
-        One of `UNITS`.
+        One of `UNITS`, or the name of the fact in its preset.
     before, after : float
         Value of the limit, in its unit.
     config_changes : bool
@@ -92,12 +94,13 @@ class Sensitivity(Record):
 
 @dataclass(frozen=True)
 class Wider:
-    """One limit as it is and as it would be, and the problem that this makes."""
+    """One limit or fact as it is and as it would be, and the problem that this makes."""
 
     limit: str
     before: float
     after: float
     problem: Problem
+    unit: str
 
 
 def wider_problems(problem: Problem) -> Iterator[Wider]:
@@ -113,40 +116,50 @@ def wider_problems(problem: Problem) -> Iterator[Wider]:
     for name, (key, fact, unit, factor) in resources.items():
         now = float(f"{getattr(hardware, fact).value / unit:.9g}")
         more = float(f"{factor * now:.9g}")
-        yield Wider(name, now, more, replace(problem, cluster=_changed(cluster, key, more)))
+        grown = replace(problem, cluster=_changed(cluster, key, more))
+        yield Wider(name, now, more, grown, UNITS[name])
     budget, there = problem.budget, problem.prefill_cluster
     if budget + MORE_GPUS <= MAX_GPUS:
         gpus = budget + MORE_GPUS
         elsewhere = 0 if there is None else there.gpus
         larger = _changed(cluster, "gpus", max(cluster.gpus, gpus - elsewhere))
         grown = replace(problem, cluster=larger, limits=replace(limits, max_gpus=gpus))
-        yield Wider("max_gpus", budget, gpus, grown)
+        yield Wider("max_gpus", budget, gpus, grown, UNITS["max_gpus"])
     if limits.target > SLOWER:
         slower = limits.target - SLOWER
-        yield Wider("target", limits.target, slower, problem.at(slower))
+        yield Wider("target", limits.target, slower, problem.at(slower), UNITS["target"])
     if limits.max_ttft is not None:
         longer = float(f"{WIDER * limits.max_ttft:.9g}")
         relaxed = problem.within(replace(limits, max_ttft=longer))
-        yield Wider("max_ttft", limits.max_ttft, longer, relaxed)
+        yield Wider("max_ttft", limits.max_ttft, longer, relaxed, UNITS["max_ttft"])
+
+
+def otherwise_problems(problem: Problem) -> Iterator[Wider]:
+    """Take each assumed fact that the cost model reads as other sources have it, one at a time."""
+    for fact in assumed_facts(problem):
+        before, unit = in_unit_of_file(fact.fact, fact.value, fact.unit)
+        for value in fact.alternatives:
+            after, _ = in_unit_of_file(fact.fact, value, fact.unit)
+            yield Wider(fact.fact, before, after, supposing(problem, {fact: value}), unit)
 
 
 def sensitivities(
-    problem: Problem,
+    changed: Iterable[Wider],
     configuration: Configuration,
     prediction: Prediction,
     amount: float,
     progress: Callable[[], None] | None = None,
 ) -> tuple[Sensitivity, ...]:
-    """Solve again with each limit a little wider.
+    """Solve again with each limit a little wider, or each fact otherwise.
 
     Parameters
     ----------
-    problem : Problem
-        What was asked.
+    changed : iterable of Wider
+        From `wider_problems` or `otherwise_problems`.
     configuration, prediction, amount
         The answer, and what the objective comes to.
     progress : callable, optional
-        Called after each of the `wider_problems`.
+        Called after each of them.
 
     Raises
     ------
@@ -154,18 +167,18 @@ def sensitivities(
         As the search does.
     """
     found: list[Sensitivity] = []
-    for wider in wider_problems(problem):
+    for wider in changed:
         answer = best(wider.problem)
         if progress is not None:
             progress()
-        if answer.winner is None:  # only where rounding made it unreachable
+        if answer.winner is None:  # where rounding or a fact made it unreachable
             continue
         winner = answer.winner
         new, value = winner.prediction, winner.amount
         found.append(
             Sensitivity(
                 limit=wider.limit,
-                unit=UNITS[wider.limit],
+                unit=wider.unit,
                 before=wider.before,
                 after=wider.after,
                 config_changes=winner.configuration != configuration,

@@ -211,6 +211,20 @@ class SupposedCluster(ClusterSpec):
         return machine.model_copy(update=changes)
 
 
+def in_unit_of_file(fact: str, value: float, unit: str) -> tuple[float, str]:
+    """Give a fact in the unit that a cluster file has for it; one that it has not stays as it is.
+
+    Examples
+    --------
+    >>> in_unit_of_file("nic_rate", 5e10, "B/s"), in_unit_of_file("hbm_rate", 8e12, "B/s")
+    ((50.0, 'GB/s'), (8000000000000.0, 'B/s'))
+    """
+    for key, (name, factor) in OVERRIDES.items():
+        if name == fact:
+            return float(f"{value / factor:.9g}"), UNITS[key]
+    return value, unit
+
+
 def default_cluster(sku: str, gpus: int) -> ClusterSpec:
     """Cluster of a machine as its preset has it.
 

@@ -43,10 +43,14 @@ class WorkerLinks(Record):
 
 
 class Explanation(Record):
-    """Bandwidth by link of the winner, and what each limit a little wider would give."""
+    """Bandwidth by link of the winner, and what each limit a little wider would give.
+
+    `assumed` has what each assumed fact would give, were it as another source has it.
+    """
 
     links: WorkerLinks
     shadow_prices: tuple[Sensitivity, ...]
+    assumed: tuple[Sensitivity, ...]
 
 
 class Robustness(Holdings):

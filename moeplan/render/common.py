@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from moeplan.render.layout import Paragraph, Table
-from presets.cluster import OVERRIDES, UNITS
+from presets.cluster import in_unit_of_file
 
 if TYPE_CHECKING:
     from costmodel.results import Configuration
@@ -73,10 +73,8 @@ def fact_value(name: str, value: float, unit: str) -> str:
     >>> fact_value("nic_latency", 1.5e-6, "s"), fact_value("hbm_rate", 8e12, "B/s")
     ('1.5 us', '8,000,000,000,000 B/s')
     """
-    for key, (fact, factor) in OVERRIDES.items():
-        if fact == name:
-            return f"{plain(value / factor)} {UNITS[key]}"
-    return f"{plain(value)} {unit}"
+    shown, unit = in_unit_of_file(name, value, unit)
+    return f"{plain(shown)} {unit}"
 
 
 def priced(prices: Sequence[tuple[str, str | None]]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from moeplan.render.common import (
     configuration_label,
     count,
     dollars,
+    fact_name,
     figure,
     heading,
     paragraph,
@@ -46,6 +48,7 @@ def report(found: Explanation, answer: Best) -> list[RenderableType]:
         "",
         heading("Shadow prices: the search repeated with one limit wider"),
         *prices_part(found.shadow_prices, answer),
+        *assumed_part(found.assumed, answer),
     ]
 
 
@@ -76,32 +79,49 @@ def links_part(links: WorkerLinks) -> list[RenderableType]:
 
 def prices_part(prices: tuple[Sensitivity, ...], answer: Best) -> list[RenderableType]:
     """Lay out what each limit a little wider would give."""
-    # Cost and throughput have columns of their own; another objective stands in place of cost.
-    other = answer.objective.name in ("power", "gpus", "output-cost")
-    rows = [
-        [
-            LIMITS[price.limit],
-            f"{plain(price.before)} to {plain(price.after)} {price.unit}",
-            new_answer(price, answer),
-            figure(price.prediction.total_tok_s_per_gpu),
-            figure(price.objective_amount)
-            if other
-            else dollars(price.prediction.usd_per_m_total_tokens),
-            signed(price.throughput_change),
-            signed(price.objective_change if other else price.cost_change),
-        ]
-        for price in prices
-    ]
-    weighed = answer.objective.unit if other else "$/M"
-    changes = ("Change\ntok/s/GPU", f"\n{weighed}")
-    columns = ("Limit", "Changed", "New answer", "tok/s/GPU", weighed, *changes)
     return [
-        table(*columns, left=3, rows=rows),
+        _sensitivities("Limit", [(each, LIMITS[each.limit]) for each in prices], answer),
         paragraph(
             "At the same price per GPU-hour. A cluster file holds no rate of the HBM, so that has "
             "no shadow price."
         ),
     ]
+
+
+def assumed_part(found: tuple[Sensitivity, ...], answer: Best) -> list[RenderableType]:
+    """Lay out what each assumed fact would give, were it as another source has it."""
+    if not found:
+        return []
+    return [
+        "",
+        heading("Assumed facts: the search repeated with what other sources have"),
+        _sensitivities("Fact", [(each, fact_name(each.limit)) for each in found], answer),
+    ]
+
+
+def _sensitivities(
+    what: str, found: Sequence[tuple[Sensitivity, str]], answer: Best
+) -> RenderableType:
+    # Cost and throughput have columns of their own; another objective stands in place of cost.
+    other = answer.objective.name in ("power", "gpus", "output-cost")
+    rows = [
+        [
+            name,
+            f"{plain(each.before)} to {plain(each.after)} {each.unit}",
+            new_answer(each, answer),
+            figure(each.prediction.total_tok_s_per_gpu),
+            figure(each.objective_amount)
+            if other
+            else dollars(each.prediction.usd_per_m_total_tokens),
+            signed(each.throughput_change),
+            signed(each.objective_change if other else each.cost_change),
+        ]
+        for each, name in found
+    ]
+    weighed = answer.objective.unit if other else "$/M"
+    changes = ("Change\ntok/s/GPU", f"\n{weighed}")
+    columns = (what, "Changed", "New answer", "tok/s/GPU", weighed, *changes)
+    return table(*columns, left=3, rows=rows)
 
 
 def new_answer(price: Sensitivity, answer: Best) -> str:

@@ -10,6 +10,8 @@ from moeplan.render.common import (
     DASH,
     configuration_label,
     count,
+    fact_name,
+    fact_value,
     heading,
     paragraph,
     percent,
@@ -46,6 +48,7 @@ def report(found: Robustness) -> list[RenderableType]:
         "",
         heading(f"Robustness: {found.draws} draws of the constants from their uncertainty"),
         *holdings_part(found),
+        *assumed_part(found),
         *challengers_part(found),
         "",
         heading("What to measure next"),
@@ -114,6 +117,27 @@ def _remarks(found: Robustness) -> Iterator[str]:
         )
 
 
+def assumed_part(found: Robustness) -> list[RenderableType]:
+    """Lay out how the fleet fares by what each assumed fact is taken as."""
+    rows = [
+        [
+            f"{fact_name(fact.fact)} of {fact.sku}",
+            fact_value(fact.fact, taken.value, fact.unit),
+            str(taken.draws),
+            percent(taken.stays_best),
+        ]
+        for fact in found.assumed
+        for taken in fact.taken_as
+    ]
+    if not rows:
+        return []
+    return [
+        "",
+        heading("Assumed facts, drawn beside the constants"),
+        table("Fact", "Taken as", "Draws", "Its fleet stays best", left=2, rows=rows),
+    ]
+
+
 def challengers_part(found: Robustness) -> list[RenderableType]:
     """Name the fleets that are best in other draws."""
     if not found.challengers:
@@ -158,7 +182,21 @@ def next_part(found: Robustness) -> list[RenderableType]:
         )
     if found.rows_can_say:
         said += " --next-rows FILE.csv writes these rows for `moeplan validate`."
-    return [table(*columns, rows=rows), paragraph(said)]
+    return [table(*columns, rows=rows), paragraph(said), *map(paragraph, _settled(found))]
+
+
+def _settled(found: Robustness) -> Iterator[str]:
+    """Say which of the runs would settle an assumed fact that the choice hangs on."""
+    runs: dict[str, list[str]] = {}
+    for one in found.measure_next:
+        for fact in one.settles:
+            name = f"{fact_name(fact.fact)} of {fact.sku}"
+            runs.setdefault(name, []).append(configuration_label(one.config))
+    for name, labels in runs.items():
+        yield (
+            f"The choice hangs on the {name}, which is assumed; a run of "
+            f"{' or '.join(dict.fromkeys(labels))} would settle it."
+        )
 
 
 def share(value: float | None) -> str:

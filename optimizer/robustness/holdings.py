@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from costmodel.inputs import FloatArray
+from costmodel.inputs import BoolArray, FloatArray
 from costmodel.results import Configuration
 from optimizer.robustness.trials import SEED, Trials
 from optimizer.space import shape_of
@@ -65,8 +65,43 @@ class OnAverage(Record):
     gain: float
 
 
+class TakenAs(Record):
+    """How the fleet of the winner fares in the draws that take an assumed fact to have one value.
+
+    Attributes
+    ----------
+    value : float
+        In the unit of the fact.
+    draws : int
+        That take it so. [1]
+    stays_best : float
+        Share of these in which nothing of the shortlist is worth more than the fleet. [1]
+    """
+
+    value: float
+    draws: int
+    stays_best: float
+
+
+class AssumedHolding(Record):
+    """How the fleet of the winner fares by what an assumed fact is taken as.
+
+    Attributes
+    ----------
+    sku, fact, unit : str
+        Machine, name of the fact in its preset, and SI unit.
+    taken_as : tuple of TakenAs
+        The value of the preset first.
+    """
+
+    sku: str
+    fact: str
+    unit: str
+    taken_as: tuple[TakenAs, ...]
+
+
 class Holdings(Record):
-    """How far an answer holds where the constants are uncertain.
+    """How far an answer holds where constants and assumed facts are uncertain.
 
     Attributes
     ----------
@@ -87,6 +122,8 @@ class Holdings(Record):
         Other fleets, those that are best most often first.
     on_average : OnAverage or None
         None where the winner's fleet gives most on average.
+    assumed : tuple of AssumedHolding
+        The assumed facts that are drawn.
     """
 
     draws: int
@@ -99,6 +136,7 @@ class Holdings(Record):
     structure: Holding
     challengers: tuple[Challenger, ...]
     on_average: OnAverage | None
+    assumed: tuple[AssumedHolding, ...] = ()
 
 
 def holdings(trials: Trials, seed: int = SEED) -> Holdings:
@@ -121,6 +159,7 @@ def holdings(trials: Trials, seed: int = SEED) -> Holdings:
         structure=_holding(alike, best, trials.worth),
         challengers=_challengers(trials),
         on_average=_on_average(trials, retuned),
+        assumed=_assumed(trials, _stays(retuned, best)),
     )
 
 
@@ -130,13 +169,37 @@ def _holding(value: FloatArray, best: FloatArray, worth: Worth) -> Holding:
     regret = 1.0 - value[meets] / best[meets]
     loss = np.abs(worth.amount(best[meets]) - worth.amount(value[meets]))
     return Holding(
-        stays_best=float(np.mean(meets & (value >= (1.0 - EQUAL) * best))),
+        stays_best=float(np.mean(_stays(value, best))),
         within_1_percent=float(np.mean(meets & (value * (1.0 + NEAR) >= best))),
         meets_limits=float(np.mean(meets)),
         expected_regret=float(regret.mean()) if len(regret) else None,
         regret_95=float(np.quantile(regret, 0.95)) if len(regret) else None,
         expected_regret_in_unit=float(loss.mean()) if len(regret) else None,
     )
+
+
+def _stays(value: FloatArray, best: FloatArray) -> BoolArray:
+    """Tell the draws in which what is chosen meets the limits and nothing is worth more."""
+    return np.asarray((value > 0) & (value >= (1.0 - EQUAL) * best))
+
+
+def _assumed(trials: Trials, stays: BoolArray) -> tuple[AssumedHolding, ...]:
+    found = []
+    for fact, drawn in trials.facts.items():
+        taken = [(value, stays[drawn == value]) for value in fact.values]
+        found.append(
+            AssumedHolding(
+                sku=fact.sku,
+                fact=fact.fact,
+                unit=fact.unit,
+                taken_as=tuple(
+                    TakenAs(value=value, draws=len(some), stays_best=float(some.mean()))
+                    for value, some in taken
+                    if len(some)
+                ),
+            )
+        )
+    return tuple(found)
 
 
 def _challengers(trials: Trials) -> tuple[Challenger, ...]:

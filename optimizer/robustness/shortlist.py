@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
-from costmodel.calibration import Calibration
 from costmodel.results import Configuration
 from optimizer.answer import Answer
 from optimizer.problem import Problem
@@ -19,29 +18,29 @@ Progress = Callable[[], None]
 
 
 def shortlist(
-    winner: Configuration,
-    problem: Problem,
-    calibrations: Sequence[Calibration],
-    progress: Progress = lambda: None,
+    winner: Configuration, problems: Sequence[Problem], progress: Progress = lambda: None
 ) -> tuple[Configuration, ...]:
     """Fleets that may be best under some draw, the winner's first.
 
     Every winner and runner-up of the whole space, at targets around the one asked for under the
-    first calibration and at that target under the others, and each of these fleets with one worker
-    more or less of either role.
+    first problem and at that target under the others, and each of these fleets with one worker more
+    or less of either role.
 
     Parameters
     ----------
-    calibrations : sequence of Calibration
-        Values of the fit, and some draws.
+    winner : Configuration
+        As answered.
+    problems : sequence of Problem
+        Under the values of the fit, and under some draws.
     progress : callable
         Called after each of them.
     """
+    problem = problems[0]
     target = problem.limits.target
     found = [winner]
-    for place, calibration in enumerate(calibrations):
+    for place, each in enumerate(problems):
         targets = [target] if place else [target * factor for factor in FAN]
-        found += _named(curve(problem.under(calibration), targets))
+        found += _named(curve(each, targets, explained=False))
         progress()
     fleets = dict.fromkeys(fleet_of(each) for each in found)
     for fleet in list(fleets):

@@ -1,29 +1,30 @@
-"""What an answer and its rivals give where the constants are not quite what the fit says.
+"""What an answer and its rivals give where constants and assumed facts are not quite as taken.
 
-Constants are drawn from their uncertainty. Under each draw a shortlist of fleets is retuned, and
-the answer is compared with the best of them.
+They are drawn from their uncertainty. Under each draw a shortlist of fleets is retuned, and the
+answer is compared with the best of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from costmodel.calibration import Calibration, CalibrationFile
 from costmodel.deployments import Deployments, deployments_of, run
-from costmodel.draws import draw_constants, drawn, single
 from costmodel.inputs import BoolArray, FloatArray, IntArray
 from costmodel.results import Case, Configuration
+from optimizer.assumed import AssumedFact
 from optimizer.problem import Limits, Problem
+from optimizer.robustness.draws import draw
 from optimizer.robustness.retune import Retuning, retuning_of, with_settings
 from optimizer.robustness.shortlist import Progress, shortlist
 from optimizer.worth import Worth, worth_of
 
 DRAWS = 200
-"""Draws of the constants. [1]"""
+"""Draws of constants and assumed facts. [1]"""
 
 SEED = 0
 """Of the draws: the same question has the same answer. [1]"""
@@ -61,6 +62,8 @@ class Trials:
     reaches : array of bool
         Whether its median interactivity meets the target, whatever else is asked; shape
         ``(draws,)``.
+    facts : dict
+        Assumed facts, as drawn, in their units; shape ``(draws,)`` each.
     """
 
     winner: Configuration
@@ -71,6 +74,7 @@ class Trials:
     configured: FloatArray
     meets: BoolArray
     reaches: BoolArray
+    facts: Mapping[AssumedFact, FloatArray] = field(default_factory=dict)
 
     @property
     def answers(self) -> tuple[Configuration, ...]:
@@ -93,7 +97,7 @@ def try_draws(
     seed: int = SEED,
     progress: Progress | None = None,
 ) -> Trials:
-    """Draw the constants, and retune a shortlist of fleets under each draw.
+    """Draw constants and assumed facts, and retune a shortlist of fleets under each draw.
 
     Parameters
     ----------
@@ -113,35 +117,32 @@ def try_draws(
     InputError
         As the search does.
     """
-    constants = draw_constants(file, draws, seed)
     advance = progress or (lambda: None)
-    scouts = [single(file, constants, draw) for draw in range(min(SCOUTS, draws))]
     fitted = problem.under(file.calibration)
-    fleets = shortlist(winner, problem, [file.calibration, *scouts], advance)
-    retuning, worth = retuning_of(fleets, fitted), worth_of(fleets, fitted)
-    as_it_is = _as_it_is(winner, fitted, retuning)
-    retuned: list[FloatArray] = []
-    configured: list[FloatArray] = []
-    meets: list[BoolArray] = []
-    reaches: list[BoolArray] = []
-    for calibration, size in _blocks(file, constants, draws):
-        value = worth.of(retuning.under(calibration).total_tok_s_per_gpu)
-        given, fits, fast = as_it_is.under(calibration)
-        retuned.append(np.broadcast_to(value, (size, len(fleets))))
-        configured.append(np.broadcast_to(given, (size, 1))[:, 0])
-        meets.append(np.broadcast_to(fits, (size, 1))[:, 0])
-        reaches.append(np.broadcast_to(fast, (size, 1))[:, 0])
-        advance()
-    return Trials(
-        winner,
-        fleets,
-        with_settings(fleets, retuning.under(file.calibration)),
-        worth,
-        np.concatenate(retuned),
-        np.concatenate(configured),
-        np.concatenate(meets),
-        np.concatenate(reaches),
-    )
+    drawn = draw(fitted, file, draws, seed)
+    scouts = [drawn.problem_of(each) for each in range(min(SCOUTS, draws))]
+    fleets = shortlist(winner, [fitted, *scouts], advance)
+    worth, bought = worth_of(fleets, fitted), _bought(winner, fitted)
+    retuned = np.zeros((draws, len(fleets)))
+    done = told = 0
+    configured, meets, reaches = np.zeros(draws), np.zeros(draws, bool), np.zeros(draws, bool)
+    for there, places in drawn.machines:
+        retuning = retuning_of(fleets, there)
+        as_it_is = _as_it_is(winner, there, retuning, bought)
+        for start in range(0, len(places), BLOCK):
+            some = places[start : start + BLOCK]
+            calibration = drawn.calibration(some)
+            retuned[some] = worth.of(retuning.under(calibration).total_tok_s_per_gpu)
+            given, fits, fast = as_it_is.under(calibration)
+            configured[some], meets[some], reaches[some] = (
+                np.broadcast_to(each, (len(some), 1))[:, 0] for each in (given, fits, fast)
+            )
+            done += len(some)
+            while told < done / BLOCK:
+                advance()
+                told += 1
+    settings = with_settings(fleets, retuning_of(fleets, fitted).under(file.calibration))
+    return Trials(winner, fleets, settings, worth, retuned, configured, meets, reaches, drawn.facts)
 
 
 def steps_of(draws: int = DRAWS) -> int:
@@ -189,24 +190,23 @@ class _AsItIs:
         return worth, np.asarray(meets), np.asarray(reaches)
 
 
-def _as_it_is(winner: Configuration, problem: Problem, retuning: Retuning) -> _AsItIs:
+def _as_it_is(
+    winner: Configuration, problem: Problem, retuning: Retuning, bought: IntArray
+) -> _AsItIs:
     case = Case(winner, problem.scenario, *problem.resources)
-    alone, own = deployments_of([case]), worth_of([winner], problem)
     promise, batch = retuning.promise.take(np.array([0])), np.array([winner.max_batch])
     return _AsItIs(
-        alone,
-        own,
+        deployments_of([case]),
+        worth_of([winner], problem),
         problem.limits,
         promise.speed(batch),
         promise.ttft_factor(batch, retuning.widening[:1]),
-        own.replicas(run(alone, problem.calibration).total_tok_s_per_gpu),
+        bought,
     )
 
 
-def _blocks(
-    file: CalibrationFile, constants: dict[str, FloatArray], draws: int
-) -> Iterator[tuple[Calibration, int]]:
-    for start in range(0, draws, BLOCK):
-        size = min(BLOCK, draws - start)
-        part = {name: column[start : start + size] for name, column in constants.items()}
-        yield drawn(file, part), size
+def _bought(winner: Configuration, problem: Problem) -> IntArray:
+    """Count the replicas that serve a rate under the values of the fit."""
+    alone = deployments_of([Case(winner, problem.scenario, *problem.resources)])
+    result = run(alone, problem.calibration)
+    return worth_of([winner], problem).replicas(result.total_tok_s_per_gpu)

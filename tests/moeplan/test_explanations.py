@@ -80,7 +80,7 @@ def test_explain_adds_a_key(command: Command) -> None:
     assert run.status == 0
     found = run.json["explain"]
     assert "robust" not in run.json
-    assert list(found) == ["links", "shadow_prices"]
+    assert list(found) == ["links", "shadow_prices", "assumed"]
     assert list(found["links"]["decode"]) == ["nvlink", "nic", "hbm"]
     assert list(found["links"]["prefill"]) == ["nvlink", "nic"]
     for load in (*found["links"]["decode"].values(), *found["links"]["prefill"].values()):

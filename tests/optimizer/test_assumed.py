@@ -3,15 +3,21 @@
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from costmodel.calibration import Calibration
+from costmodel.calibration import Calibration, shipped_calibration
+from costmodel.draws import draw_constants, single
 from costmodel.results import Scenario
 from optimizer import Answer, Limits, Problem, Space, curve
 from optimizer import assumed as module
 from optimizer.assumed import AssumedFact, assumed_facts, supposing, suppositions
+from optimizer.robustness.draws import draw
+from optimizer.robustness.holdings import holdings
+from optimizer.robustness.next_rows import NextMeasurement, SettledFact, chosen, next_rows
+from optimizer.robustness.trials import try_draws
 from presets import ClusterSpec, default_cluster
 
 TARGETS = [40.0, 90.0, 125.0]
@@ -109,6 +115,71 @@ def test_a_shorter_latency_never_makes_the_best_worse(
         for value in sorted(latencies)
     ]
     assert all(longer <= shorter * (1 + 1e-4) for shorter, longer in pairwise(found))
+
+
+def test_values_of_a_fact_are_dealt_out_evenly_beside_the_constants(problem: Problem) -> None:
+    file = shipped_calibration()
+    drawn = draw(problem, file, 30, 0)
+    ((fact, values),) = drawn.facts.items()
+    for start in range(0, 30, 3):  # every few draws have all
+        assert sorted(values[start : start + 3]) == sorted(fact.values)
+    assert len({tuple(values[start : start + 3]) for start in range(0, 30, 3)}) > 2
+    alone = draw_constants(file, 30, 0)
+    assert all((drawn.constants[name] == each).all() for name, each in alone.items())
+    assert sorted(np.concatenate([draws for _, draws in drawn.machines])) == [*range(30)]
+    for there, draws in drawn.machines:
+        assert set(values[draws]) == {there.cluster.hardware().nic_latency.value}
+    under = drawn.problem_of(7)
+    assert under.cluster.hardware().nic_latency.value == values[7]
+    assert under.calibration == single(file, alone, 7)
+
+
+def test_robustness_counts_an_assumed_fact_and_a_run_across_domains_settles_it(
+    problem: Problem,
+) -> None:
+    file, winner = shipped_calibration(), curve(problem, [125.0])[0].configuration
+    assert winner is not None
+    assert winner.decode_gpus_per_worker == 8
+    trials = try_draws(winner, problem, file, draws=30)
+    found = holdings(trials)
+    (by_value,) = found.assumed
+    assert (by_value.sku, by_value.fact) == ("b200", "nic_latency")
+    assert [(taken.value, taken.draws) for taken in by_value.taken_as] == [
+        (value, 10) for value in (5e-6, 1.5e-6, 1e-5)
+    ]
+    as_assumed, shorter, longer = (taken.stays_best for taken in by_value.taken_as)
+    assert shorter < as_assumed <= longer
+    assert found.retuned.stays_best == pytest.approx((shorter + as_assumed + longer) / 3)
+    rows = next_rows(trials, problem, file, ())
+    name = SettledFact(sku="b200", fact="nic_latency")
+    settling = [row.config for row in rows if name in row.settles]
+    assert settling
+    assert all(each.decode_gpus_per_worker > 8 for each in settling)
+    # Where the latency is known there is nothing of the kind.
+    stated = ClusterSpec(sku="b200", gpus=72, nic_latency_us=5.0)
+    known = try_draws(winner, replace(problem, cluster=stated), file, draws=10)
+    assert holdings(known).assumed == ()
+    assert holdings(known).retuned.stays_best > found.retuned.stays_best
+
+
+def test_a_fact_that_decides_is_settled_by_a_row(problem: Problem) -> None:
+    """A run that settles it takes the place of the last that does not, were all others better."""
+    config = curve(problem, [125.0])[0].configuration
+    assert config is not None
+    others = [
+        NextMeasurement(
+            config=config.model_copy(update={"mtp_depth": depth}),
+            expected_gain=0.1,
+            changes_choice=0.5,
+        )
+        for depth in range(4)
+    ]
+    wide = config.model_copy(update={"decode_gpus_per_worker": 32, "decode_ep": 32})
+    name = SettledFact(sku="b200", fact="nic_latency")
+    last = NextMeasurement(config=wide, expected_gain=0.0, changes_choice=0.1, settles=(name,))
+    assert chosen(others) == tuple(others[:3])
+    assert chosen([*others, last]) == (*others[:2], last)
+    assert chosen([last, *others]) == (last, *others[:2])
 
 
 def test_a_supposed_fact_leaves_the_rest_alone() -> None:

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from costmodel.calibration import CalibrationFile, shipped_calibration
 from costmodel.deployments import case_of
-from costmodel.draws import draw_constants, single
 from costmodel.observations import configuration_key
 from costmodel.results import Configuration, Scenario
 from costmodel.validation import validate
 from optimizer import Limits, Problem, Space, best
+from optimizer.robustness.draws import draw
 from optimizer.robustness.holdings import holdings
 from optimizer.robustness.next_rows import gain_of, next_rows, row_of
 from optimizer.robustness.trials import Trials, steps_of, try_draws
@@ -95,11 +95,11 @@ def test_a_little_uncertainty_moves_throughput_less_than_much() -> None:
 
 def test_nothing_better_is_missed_in_the_shortlist() -> None:
     file, found = scaled(1.0), trials()
-    constants = draw_constants(file, 40, 0)
-    for draw in (15, 39):  # no draw that the shortlist was made with
-        whole = best(PROBLEM.under(single(file, constants, draw)))
+    drawn = draw(PROBLEM, file, 40, 0)
+    for place in (15, 39):  # no draw that the shortlist was made with
+        whole = best(drawn.problem_of(place))
         assert whole.prediction is not None
-        assert found.best[draw] >= whole.prediction.total_tok_s_per_gpu * (1 - 1e-3)
+        assert found.best[place] >= whole.prediction.total_tok_s_per_gpu * (1 - 1e-3)
 
 
 def test_the_same_seed_gives_the_same_answer_and_progress_is_told() -> None:

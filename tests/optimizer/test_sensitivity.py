@@ -15,7 +15,11 @@ def found(answer: Answer, progress: Callable[[], None] | None = None) -> dict[st
     assert answer.winner is not None
     winner = answer.winner
     every = sensitivities(
-        answer.problem, winner.configuration, winner.prediction, winner.amount, progress
+        wider_problems(answer.problem),
+        winner.configuration,
+        winner.prediction,
+        winner.amount,
+        progress,
     )
     return {each.limit: each for each in every}
 
