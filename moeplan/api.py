@@ -92,7 +92,14 @@ def curve(
     rows = tuple(
         best_of(answer, other, question) for answer, other in zip(answers, by_gpu, strict=True)
     )
-    return Curve(sku=question.sku, scenario=rows[0].scenario, rows=rows)
+    first = rows[0]
+    return Curve(
+        sku=question.sku,
+        scenario=first.scenario,
+        rows=rows,
+        question=first.question,
+        version=first.version,
+    )
 
 
 @checked_arguments

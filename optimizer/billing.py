@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
+from costmodel.inputs import BoolArray, IntArray
 from optimizer.placement import NOBODY, Group, packs
 from presets import ClusterSpec
+from topology.cluster import read_layout
+from topology.packing import Groups, domains_filled
 
 
 class Bill(NamedTuple):
@@ -76,40 +80,109 @@ def whole_domains(
     >>> whole_domains((32, 1), (4, 3), rack, None, (1, 1), 72).stranded
     28
     """
+    one, other = _group(decode), _group(prefill)
+    copies, charged = cheapest(one, other, cluster, prefill_cluster, prices, budget)
+    if not charged.has_room:
+        return None
     gpus = decode[0] * decode[1] + prefill[0] * prefill[1]
-    best: Bill | None = None
-    for replicas in range(1, budget // gpus + 1):
-        many = (decode[0], decode[1] * replicas)
-        more = (prefill[0], prefill[1] * replicas)
-        apart = prefill_cluster is not None
-        here = charged_gpus(cluster, many, NOBODY if apart else more)
-        there = charged_gpus(prefill_cluster, more, NOBODY) if prefill_cluster else 0
-        if here is None or there is None:
-            break
-        bill = Bill(replicas, there, here, replicas * gpus)
-        if best is None or _price(bill, prices) < _price(best, prices):
-            best = bill
-        if not bill.stranded:
-            break
-    return best
+    return Bill(int(copies), int(charged.prefill), int(charged.decode), int(copies) * gpus)
 
 
-@lru_cache(maxsize=65536)
-def charged_gpus(cluster: ClusterSpec, first: Group, second: Group) -> int | None:
-    """GPUs of the fewest whole domains in which two groups of workers stand side by side.
+class Charged(NamedTuple):
+    """GPUs of whole domains, for many deployments at once.
 
-    None where the cluster has no room for them. The last domain of a cluster that ends inside one
-    is charged whole.
+    Attributes
+    ----------
+    prefill, decode : array of int
+        Where both roles share a cluster all of them count as decode. [GPU]
+    has_room : array of bool
+        Whether the clusters have room for the workers.
     """
-    domain = int(cluster.hardware().gpus_per_domain.value)
-    least = first[0] * first[1] + second[0] * second[1]
-    for gpus in range(-(-least // domain) * domain, cluster.gpus + domain, domain):
-        part = cluster.model_copy(update={"gpus": min(gpus, cluster.gpus)})
-        if packs(part, first, second):
-            return gpus
-    return None
+
+    prefill: IntArray
+    decode: IntArray
+    has_room: BoolArray
+
+    @property
+    def gpus(self) -> IntArray:
+        """All that are paid [GPU]."""
+        return self.prefill + self.decode
 
 
-def _price(bill: Bill, prices: tuple[int, int]) -> float:
-    """Price of one replica [1e-6 USD/h]."""
-    return (bill.prefill_gpus * prices[0] + bill.decode_gpus * prices[1]) / bill.replicas
+def charged_gpus(
+    decode: Groups,
+    prefill: Groups,
+    cluster: ClusterSpec,
+    prefill_cluster: ClusterSpec | None = None,
+) -> Charged:
+    """Count the GPUs of the fewest whole domains in which workers stand side by side.
+
+    The last domain of a cluster that ends inside one is charged whole.
+
+    Parameters
+    ----------
+    decode, prefill : tuple of array of int
+        Sizes of workers [GPU] and how many, of all replicas.
+    cluster, prefill_cluster
+        Where decode stands, and prefill where that is elsewhere.
+    """
+    if prefill_cluster is None:
+        here, fits = _in_domains(cluster, decode, prefill)
+        return Charged(np.zeros_like(here), here, fits)
+    here, fits = _in_domains(cluster, decode, _group(NOBODY))
+    there, also = _in_domains(prefill_cluster, prefill, _group(NOBODY))
+    return Charged(there, here, fits & also)
+
+
+def cheapest(
+    decode: Groups,
+    prefill: Groups,
+    cluster: ClusterSpec,
+    prefill_cluster: ClusterSpec | None,
+    prices: tuple[int, int],
+    budget: int,
+) -> tuple[IntArray, Charged]:
+    """Replicas of each of many deployments that make one cheapest, and what all are charged.
+
+    Arguments are those of `whole_domains`, with arrays of the sizes of workers and how many.
+    """
+    gpus = np.asarray(decode[0] * decode[1] + prefill[0] * prefill[1])
+    copies = np.ones_like(gpus)
+    best = charged_gpus(decode, prefill, cluster, prefill_cluster)
+    best = best._replace(has_room=best.has_room & (gpus <= budget))
+    for number in range(2, int(budget // gpus.min(initial=budget)) + 1):
+        # Without a GPU stranded no number of replicas is cheaper.
+        tried = best.has_room & (number * gpus <= budget) & (best.gpus > copies * gpus)
+        if not tried.any():
+            break
+        many = (decode[0], decode[1] * number), (prefill[0], prefill[1] * number)
+        found = charged_gpus(*many, cluster, prefill_cluster)
+        better = tried & found.has_room
+        better &= _paid(found, prices) / number < _paid(best, prices) / copies
+        copies = np.where(better, number, copies)
+        best = Charged(*(np.where(better, *pair) for pair in zip(found, best, strict=True)))
+    return copies, best
+
+
+def _paid(charged: Charged, prices: tuple[int, int]) -> IntArray:
+    """Price of the GPUs that are charged [1e-6 USD/h]."""
+    return charged.prefill * prices[0] + charged.decode * prices[1]
+
+
+def _group(group: Group) -> Groups:
+    return np.asarray(group[0]), np.asarray(group[1])
+
+
+def _in_domains(cluster: ClusterSpec, first: Groups, second: Groups) -> tuple[IntArray, BoolArray]:
+    """GPUs of the domains that workers fill, and whether the cluster has as many."""
+    layout = read_layout(cluster)
+    domains = domains_filled(layout, first, second)
+    whole, rest = divmod(cluster.gpus, layout.gpus_per_domain)
+    fits = np.array(domains <= whole)
+    # Of a domain that the cluster ends inside, some may be enough.
+    last = np.flatnonzero(domains == whole + 1) if rest else ()
+    groups = [np.broadcast_to(each, domains.shape).ravel() for each in (*first, *second)]
+    for place in last:
+        size, count, other, others = (int(each[place]) for each in groups)
+        fits.ravel()[place] = packs(cluster, (size, count), (other, others))
+    return domains * layout.gpus_per_domain, fits

@@ -14,6 +14,7 @@ from optimizer.problem import Problem
 from optimizer.states import DecodeStates
 from optimizer.value import weights_of
 from presets import InputError
+from topology.packing import Groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,16 @@ class Columns:
     def gpus(self) -> IntArray:
         """All GPUs of the deployment."""
         return self.prefill_gpus + self.decode_gpus
+
+    @property
+    def decode(self) -> Groups:
+        """Sizes of decode workers [GPU], and how many."""
+        return self.decode_gpus // self.decode_workers, self.decode_workers
+
+    @property
+    def prefill(self) -> Groups:
+        """Sizes of prefill workers [GPU], and how many."""
+        return self.prefill_gpus // self.prefill_workers, self.prefill_workers
 
     def __len__(self) -> int:
         """Count the columns."""
@@ -98,8 +109,7 @@ def _columns(problem: Problem, size: int, options: PrefillOptions) -> Columns:
     ]
     table = np.array(found, dtype=np.int64).reshape(-1, 5).T
     decode, prefill, option, prefill_gpus, decode_gpus = table
-    pairs = [((size, each[0]), (sizes[each[2]], each[1])) for each in found]
-    weight = weights_of(problem, pairs)
+    weight = weights_of(problem, (np.asarray(size), decode), (options.gpus[option], prefill))
     order = np.lexsort((option, prefill, prefill_gpus + decode_gpus, weight))
     decode, prefill, option, prefill_gpus, decode_gpus = table[:, order]
     place = np.arange(len(order))

@@ -13,17 +13,17 @@ import numpy as np
 from costmodel.inputs import FloatArray
 from optimizer.answer import Conflict, Infeasibility, LimitName, rounded
 from optimizer.entries import Entries, joined
-from optimizer.fewest import enlarged, fewest_gpus
+from optimizer.fewest import fewest_gpus, of_size
 from optimizer.lattice import Lattice, evaluate
 from optimizer.objective import Objective
 from optimizer.problem import Limits, Problem
 from optimizer.ranking import is_met
 from optimizer.slowed import slowed
 from optimizer.states import decode_states
-from optimizer.value import request_tokens, serves
+from optimizer.value import most_copies, request_tokens, serves
 
-TTFT_STEP, TARGET_STEP = 1.005, 1.005
-"""Ratios within which a TTFT and a target are found by bisection. [1]"""
+TTFT_STEP, TARGET_STEP, RATE_STEP = 1.005, 1.005, 1.001
+"""Ratios within which a TTFT, a target and a rate are found by bisection. [1]"""
 
 EXACT = 1e-9
 """Within which a speed that was evaluated is found again. [1]"""
@@ -47,7 +47,7 @@ def find_infeasibility(problem: Problem) -> Infeasibility:
 
 def find_infeasibilities(problem: Problem, targets: Sequence[float]) -> list[Infeasibility]:
     """Find as `find_infeasibility` does for each of several targets that nothing meets."""
-    seen: dict[tuple[Limits, float], Lattice] = {}
+    seen: dict[tuple[Limits, float, bool], Lattice] = {}
     met: dict[Limits, bool] = {}
     return [_infeasibility(_Relaxed(problem.at(target), seen, met)) for target in targets]
 
@@ -90,7 +90,7 @@ class _Relaxed:
     def __init__(
         self,
         problem: Problem,
-        seen: dict[tuple[Limits, float], Lattice],
+        seen: dict[tuple[Limits, float, bool], Lattice],
         met: dict[Limits, bool],
     ) -> None:
         self.problem, self.limits = problem, problem.limits
@@ -111,10 +111,15 @@ class _Relaxed:
         """Evaluate the space with the kept limits alone; `users` replace theirs."""
         limits = self.kept_limits(kept)
         users = users or limits.concurrency
+        # The fewest domains for a rate are not the deployments that other questions ask for.
+        counts = self.problem.objective.counts_domains and {"rate", "max_gpus"} <= {*kept}
         # Of the target no more is looked at than whether it is kept.
-        key = replace(limits, concurrency=users, target=SLOWEST), self.slowest(kept)
+        key = replace(limits, concurrency=users, target=SLOWEST), self.slowest(kept), counts
         if key not in self.seen:
-            self.seen[key] = evaluate(self.problem.within(key[0]), key[1])
+            problem = self.problem.within(key[0])
+            if self.problem.objective.counts_domains and not counts:
+                problem = replace(problem, objective=Objective("throughput"))
+            self.seen[key] = evaluate(problem, key[1])
         return self.seen[key]
 
     def kept_limits(self, kept: Sequence[LimitName]) -> Limits:
@@ -149,7 +154,9 @@ class _Relaxed:
         if "target" in kept:
             entries = entries.take(entries.speed >= self.limits.target)
         if "rate" in kept and "max_gpus" in kept:
-            entries = entries.take(serves(self.problem, entries.throughput, entries.gpus))
+            fleets = lattice.fleets(entries)
+            within = serves(self.problem, entries.throughput, fleets.decode, fleets.prefill)
+            entries = entries.take(within)
         return entries
 
     def is_met(self, kept: Sequence[LimitName]) -> bool:
@@ -169,7 +176,7 @@ class _Relaxed:
             problem = replace(problem, objective=replace(problem.objective, rate=value))
         elif name == "max_gpus":
             limits = replace(limits, max_gpus=int(value))
-            problem = enlarged(problem, int(value))
+            problem = of_size(problem, int(value))
         elif name == "concurrency":
             limits = replace(limits, concurrency=int(value))
         else:
@@ -209,24 +216,37 @@ class _Relaxed:
 
     def highest_rate(self, others: Sequence[LimitName]) -> float | None:
         """Highest rate that replicas within the budget serve [1/s]."""
+        problem = self.problem
+        if problem.objective.counts_domains:
+            by_gpu = replace(problem, objective=replace(problem.objective, billing="gpu"))
+            beyond = _Relaxed(by_gpu, {}, {}).highest_rate(others)
+            works = partial(self.works, "rate")
+            served = self._served(others, self.meeting(others)).max(initial=0.0)
+            least = float(served) / request_tokens(problem.scenario)
+            return self.nearest(works, least, beyond, RATE_STEP) if beyond and least else None
         lattice, limits = self.lattice(others), self.kept_limits(others)
-        budget = self.budget(others)
+        most = float(self._served(others, self.meeting(others)).max(initial=0.0))
+        (more,) = slowed(
+            problem.within(limits),
+            lattice,
+            [limits.target],
+            [lambda some: self._served(others, some) > most],
+        )
+        most = float(self._served(others, more).max(initial=most))
+        return most / request_tokens(problem.scenario) if most else None
 
-        def served(entries: Entries) -> FloatArray:
-            return np.asarray(budget // entries.gpus * entries.throughput)
-
-        most = float(served(self.meeting(others)).max(initial=0.0))
-        kept = self.problem.within(limits)
-        (more,) = slowed(kept, lattice, [limits.target], [lambda some: served(some) > most])
-        most = float(served(more).max(initial=most))
-        return most / request_tokens(self.problem.scenario) if most else None
+    def _served(self, others: Sequence[LimitName], entries: Entries) -> FloatArray:
+        """Tokens of as many copies as the budget holds [token/s]."""
+        fleets = self.lattice(others).fleets(entries)
+        kept = self.problem.within(self.kept_limits(others))
+        return most_copies(kept, fleets.decode, fleets.prefill) * entries.throughput
 
     def fewest_gpus(self, others: Sequence[LimitName]) -> float | None:
         """Fewest GPUs: of one deployment, or with a rate of the replicas that serve it [GPU]."""
         rate = self.problem.objective.rate
         if rate is not None:
             kept = self.problem.within(self.kept_limits(others))
-            return fewest_gpus(kept, rate, self.slowest(others))
+            return fewest_gpus(kept.at(self.slowest(others) or SLOWEST), rate)
         free = _Relaxed(replace(self.problem, objective=Objective("throughput")), {}, {})
         gpus = free.meeting(others, self.fewest_users(others)).gpus
         return float(gpus.min()) if len(gpus) else None

@@ -22,6 +22,7 @@ from optimizer.columns import (
     all_columns,
     first_at,
     has_twin,
+    join_columns,
     level_starts,
     take_columns,
 )
@@ -34,10 +35,13 @@ from optimizer.states import (
     take_rate,
 )
 from optimizer.throttled import Cells, join_cells, throttle, throttled_cells
-from optimizer.value import serves
+from optimizer.value import charged, copies_of, serves
 
 BLOCK = 1 << 17
 """Deployments evaluated at a time: arrays of a megabyte stay in the cache. [1]"""
+
+MOST_GPUS = float(2**20)
+"""More than any deployments take: of equally many that are charged fewer that serve win. [GPU]"""
 
 MOST_USERS = 1_000_000
 """Largest concurrency of a configuration. [1]"""
@@ -64,10 +68,11 @@ class Lattice(NamedTuple):
         Deployments of each state that meet every limit but the target, with full slots, and whose
         replicas serve the rate where one is asked for; 0 where not evaluated. [1]
     front : Entries
-        Deployments with full slots that none as fast and as light beats in throughput.
+        Deployments with full slots that none as fast and as light beats in throughput. Where whole
+        domains are counted, the best of each decode state.
     by_structure : Entries
         Best throughput per weight of each decode state with each size of prefill worker, among
-        those with full slots.
+        those with full slots. Where whole domains are counted, as the front.
     throttled : Entries
         Deployments with fewer requests in flight than slots.
     shortest_ttft : array of float
@@ -86,6 +91,17 @@ class Lattice(NamedTuple):
     by_structure: Entries
     throttled: Entries
     shortest_ttft: FloatArray
+
+    def fleets(self, entries: Entries) -> Columns:
+        """Columns of entries, one each."""
+        sizes = self.states.workers.gpus[entries.state]
+        none = take_columns(next(iter(self.columns.values())), entries.column[:0])
+        by_size = [
+            take_columns(self.columns[int(size)], entries.column[sizes == size])
+            for size in np.unique(sizes)
+        ]
+        in_place = np.argsort(np.argsort(sizes, kind="stable"))
+        return take_columns(join_columns([none, *by_size]), in_place)
 
 
 def evaluate(problem: Problem, slowest: float = 0.0, states: DecodeStates | None = None) -> Lattice:
@@ -224,6 +240,9 @@ class _Gather:
         for first in range(0, len(rows), step):
             block = rows[first : first + step]
             throughput, users, overfull[first : first + step] = self._evaluated(block, pairs)
+            if self.problem.objective.counts_domains:
+                self._keep_fewest(block, pairs, throughput, users)
+                continue
             best_above = self._keep_front(block, pairs, throughput, users, starts, best_above)
             self._keep_structures(block, pairs, throughput, users)
         self.overfull.append(throttled_cells(self.states, rows, overfull, pairs))
@@ -287,7 +306,9 @@ class _Gather:
         good = throughput > 0.0
         if self.problem.objective.rate is not None:
             row, column = np.nonzero(good)
-            good[row, column] = serves(self.problem, throughput[row, column], pairs.gpus[column])
+            fleets = take_columns(pairs, column)
+            each = throughput[row, column]
+            good[row, column] = serves(self.problem, each, fleets.decode, fleets.prefill)
         return np.asarray(np.count_nonzero(good, axis=1))
 
     def _throttled(self) -> Entries:
@@ -340,6 +361,27 @@ class _Gather:
         self.front.append(self._entries(block, row, column, throughput, users, pairs))
         last: FloatArray = reached[-1]
         return last
+
+    def _keep_fewest(
+        self, block: IntArray, pairs: Columns, throughput: FloatArray, users: FloatArray
+    ) -> None:
+        """Keep of each row what serves the rate from the fewest domains.
+
+        A lighter fleet of as much throughput may pack worse, so no row or level stands for others.
+        """
+        row, column = np.nonzero(throughput)
+        fleets, each = take_columns(pairs, column), throughput[row, column]
+        copies = copies_of(self.problem, each)
+        paid = charged(self.problem, fleets.decode, fleets.prefill, copies)
+        key, served = np.full(throughput.shape, np.inf), np.zeros_like(throughput)
+        key[row, column] = MOST_GPUS * paid + copies * fleets.gpus
+        served[row, column] = copies * each
+        fewest = key.min(axis=1)
+        best = np.argmax(np.where(key == fewest[:, None], served, -1.0), axis=1)
+        row = np.flatnonzero(np.isfinite(fewest))
+        found = self._entries(block, row, best[row], throughput, users, pairs)
+        self.front.append(found)
+        self.by_structure.append(found)
 
     def _keep_structures(
         self, block: IntArray, pairs: Columns, throughput: FloatArray, users: FloatArray

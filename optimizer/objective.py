@@ -31,7 +31,7 @@ class Objective:
         per million output tokens; tokens per joule of all-in power; fewest GPUs for `rate`.
     billing : {"gpu", "domain"}
         Whether GPUs that serve are paid, or whole NVLink domains: there a GPU that no replica uses
-        is paid too.
+        is paid too, and "gpus" counts it.
     rate : float or None
         Requests that replicas of the deployment serve together, for the objective "gpus". [1/s]
 
@@ -44,6 +44,11 @@ class Objective:
     name: ObjectiveName = "cost"
     billing: Billing = "gpu"
     rate: float | None = None
+
+    @property
+    def counts_domains(self) -> bool:
+        """Whether whole domains are counted; a lighter fleet may pack worse and take more."""
+        return self.name == "gpus" and self.billing == "domain"
 
     def __post_init__(self) -> None:
         """Refuse what is no objective."""
@@ -67,11 +72,6 @@ class Objective:
                 f"rate {self.rate:g} is not valid with the objective {self.name!r}; "
                 "it goes with 'gpus'"
             )
-        if self.name == "gpus" and self.billing == "domain":
-            raise InputError(
-                "billing 'domain' is not valid with the objective 'gpus', which counts the GPUs "
-                "that serve; give 'gpu'"
-            )
 
 
 UNITS: dict[ObjectiveName, str] = {
@@ -93,12 +93,13 @@ class ObjectiveValue(Record):
     ----------
     name : {"cost", "throughput", "output-cost", "power", "gpus"}
     amount : float or None
-        In `unit`; None where nothing meets the limits.
+        In `unit`; None where nothing meets the limits. GPUs are those that are charged.
     unit : str
     replicas : int or None
         Copies of the deployment that serve the rate together, under "gpus". [1]
     served : float or None
         What those copies could serve together; of equally many GPUs the answer serves most. [1/s]
+        Of equally many in whole domains it takes the fewest that serve, then serves most.
     """
 
     name: ObjectiveName

@@ -12,13 +12,12 @@ import numpy as np
 from costmodel.inputs import BoolArray, FloatArray, IntArray
 from costmodel.results import Predicted
 from optimizer.answer import Answer, Ranked, Search
-from optimizer.billing import Bill
 from optimizer.entries import Entries, joined
 from optimizer.exact import Candidates, Choice, choose
 from optimizer.lattice import Lattice, evaluate
 from optimizer.problem import Problem
 from optimizer.slowed import slowed
-from optimizer.value import at_bill, replicas_for, serves, value_of
+from optimizer.value import at_bill, bill_of, charged, copies_of, serves, value_of
 
 RUNNERS_UP = 4
 """How many other structures an answer names. [1]"""
@@ -82,7 +81,7 @@ class Ranking:
     def choice(self) -> Choice:
         """What CP-SAT chooses among those of the front that are fast enough."""
         throughput, weight = self.ratio(self.front)
-        gpus = self.front.gpus if self.problem.objective.rate is None else weight
+        gpus = self.copies(self.front) * self.front.gpus
         return choose(Candidates(throughput, weight, gpus), self.problem.limits.max_gpus)
 
     @cached_property
@@ -135,14 +134,21 @@ class Ranking:
 
     def serves(self, entries: Entries) -> BoolArray:
         """Whether replicas serve the rate within the GPU budget; all do without a rate."""
-        return serves(self.problem, entries.throughput, entries.gpus)
+        if self.problem.objective.rate is None:
+            return np.ones(len(entries), dtype=np.bool_)
+        fleets = self.lattice.fleets(entries)
+        return serves(self.problem, entries.throughput, fleets.decode, fleets.prefill)
+
+    def copies(self, entries: Entries) -> IntArray:
+        """Count the copies that serve the rate; one without a rate."""
+        return copies_of(self.problem, entries.throughput)
 
     def ratio(self, entries: Entries) -> tuple[IntArray, IntArray]:
         """Integers whose ratio is made largest."""
-        rate = self.problem.objective.rate
-        if rate is not None:
-            replicas = replicas_for(rate, entries.throughput, self.problem.scenario)
-            return np.ones(len(entries), dtype=np.int64), replicas * entries.gpus
+        if self.problem.objective.rate is not None:
+            fleets = self.lattice.fleets(entries)
+            paid = charged(self.problem, fleets.decode, fleets.prefill, self.copies(entries))
+            return np.ones(len(entries), dtype=np.int64), paid
         scaled: FloatArray = np.rint(THROUGHPUT_SCALE * entries.throughput)
         return scaled.astype(np.int64), entries.weight
 
@@ -150,8 +156,7 @@ class Ranking:
         """Tell equals apart, the less the better: by GPUs, for a rate by what is served beyond."""
         if self.problem.objective.rate is None:
             return entries.gpus.astype(np.float64)
-        _, gpus = self.ratio(entries)
-        return np.asarray(-entries.throughput * (gpus // entries.gpus))
+        return np.asarray(-entries.throughput * self.copies(entries))
 
     def answer(self, predicted: Sequence[Predicted], started: float) -> Answer:
         """Put what was found into words, given the predictions of `keys`."""
@@ -176,12 +181,8 @@ class Ranking:
 
     def ranked(self, predicted: Predicted) -> Ranked:
         """Charge a deployment as the objective says, and tell what the objective makes of it."""
-        problem, configuration = self.problem, predicted.configuration
-        bill: Bill | None = None
-        if problem.objective.billing == "domain":
-            decode = configuration.decode_gpus_per_worker, configuration.decode_workers
-            prefill = configuration.prefill_gpus_per_worker, configuration.prefill_workers
-            bill = problem.resources.bill(decode, prefill, problem.limits.max_gpus)
+        problem = self.problem
+        bill = bill_of(problem, predicted)
         charged = at_bill(predicted, bill, problem.resources)
         return Ranked(charged, value_of(problem, charged, bill), bill)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from optimizer.billing import Bill, whole_domains
+from optimizer.billing import Bill, Charged, charged_gpus, whole_domains
 from optimizer.placement import NOBODY, Group, PlacedWorker, packs, place_workers
 from presets import ClusterSpec
+from topology.packing import Groups
 
 MICRO = 1e-6
 """Prices count in millionths of a dollar, GPUs and watts where not whole in millionths too."""
@@ -74,6 +75,10 @@ class Resources(NamedTuple):
             *place_workers(self.cluster, decode, NOBODY, replicas),
             *place_workers(self.prefill_cluster, NOBODY, prefill, replicas),
         )
+
+    def charged(self, decode: Groups, prefill: Groups) -> Charged:
+        """Charge many deployments whole domains."""
+        return charged_gpus(decode, prefill, self.cluster, self.prefill_cluster)
 
     def bill(self, decode: Group, prefill: Group, budget: int) -> Bill | None:
         """Charge whole domains; replicas take at most a budget of GPUs [GPU]."""

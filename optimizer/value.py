@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from costmodel.economics import tokens_per_joule
 from costmodel.inputs import BoolArray, FloatArray, IntArray
 from costmodel.results import Predicted, Scenario
-from optimizer.billing import Bill
+from optimizer.billing import Bill, cheapest
 from optimizer.objective import UNITS, ObjectiveValue
-from optimizer.placement import Group
 from optimizer.problem import Problem
 from optimizer.resources import MICRO, Resources
 from presets import InputError
+from topology.packing import Groups
+
+NO_ROOM = 2**40
+"""Stands for the GPUs of copies that find no room; more than any cluster has. [GPU]"""
 
 
 def units_of(problem: Problem) -> tuple[int, int]:
@@ -24,33 +25,54 @@ def units_of(problem: Problem) -> tuple[int, int]:
     return units.get(problem.objective.name, problem.resources.prices)
 
 
-def weights_of(problem: Problem, fleets: Sequence[tuple[Group, Group]]) -> IntArray:
-    """Weigh one replica of fleets, workers of decode and of prefill: what the objective divides by.
+def weights_of(problem: Problem, decode: Groups, prefill: Groups) -> IntArray:
+    """Weigh one replica of fleets: what the objective divides by.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is made best, on what.
+    decode, prefill : tuple of array of int
+        Sizes of workers [GPU], and how many.
 
     Raises
     ------
     InputError
         If whole domains are charged and a fleet finds no room in them.
     """
-    prefill_unit, decode_unit = units_of(problem)
-    objective, most = problem.objective, problem.limits.max_gpus
-    if objective.billing == "gpu" or objective.name == "power":
-        weights = [
-            prefill_unit * prefill[0] * prefill[1] + decode_unit * decode[0] * decode[1]
-            for decode, prefill in fleets
-        ]
-        return np.array(weights, dtype=np.int64)
-    weights = []
-    for decode, prefill in fleets:
-        bill = problem.resources.bill(decode, prefill, most)
-        if bill is None:
-            raise InputError(
-                f"max_gpus {most}: {prefill[1]}x{prefill[0]} prefill and "
-                f"{decode[1]}x{decode[0]} decode GPUs find no room in whole domains; allow more"
-            )
-        charged = prefill_unit * bill.prefill_gpus + decode_unit * bill.decode_gpus
-        weights.append(round(charged / bill.replicas))
-    return np.array(weights, dtype=np.int64)
+    units, most = units_of(problem), problem.limits.max_gpus
+    # Whole domains of the copies that serve a rate are charged by how many it takes: `charged`.
+    if problem.objective.billing == "gpu" or problem.objective.name in ("power", "gpus"):
+        return np.asarray(
+            units[0] * prefill[0] * prefill[1] + units[1] * decode[0] * decode[1], dtype=np.int64
+        )
+    copies, found = cheapest(decode, prefill, *problem.resources, problem.resources.prices, most)
+    if not found.has_room.all():
+        place = int(np.flatnonzero(~found.has_room)[0])
+        sizes = (np.broadcast_to(each, copies.shape)[place] for each in (*prefill, *decode))
+        size, count, other, others = sizes
+        raise InputError(
+            f"max_gpus {most}: {count}x{size} prefill and {others}x{other} decode GPUs find no "
+            "room in whole domains; allow more"
+        )
+    paid = units[0] * found.prefill + units[1] * found.decode
+    return np.rint(paid / copies).astype(np.int64)
+
+
+def copies_of(problem: Problem, throughput: FloatArray) -> IntArray:
+    """Count the copies of deployments that serve the rate [1]; one without a rate.
+
+    Parameters
+    ----------
+    problem : Problem
+        With the rate.
+    throughput : array of float
+        Input and output tokens of one copy. [token/s]
+    """
+    rate = problem.objective.rate
+    if rate is None:
+        return np.ones(np.shape(throughput), dtype=np.int64)
+    return replicas_for(rate, throughput, problem.scenario)
 
 
 def replicas_for(rate: float, throughput: FloatArray, scenario: Scenario) -> IntArray:
@@ -68,8 +90,29 @@ def replicas_for(rate: float, throughput: FloatArray, scenario: Scenario) -> Int
     return np.asarray(np.maximum(copies, 1.0)).astype(np.int64)
 
 
-def serves(problem: Problem, throughput: FloatArray, gpus: IntArray) -> BoolArray:
-    """Whether copies of a deployment serve the rate within the GPU budget; all do without a rate.
+def charged(problem: Problem, decode: Groups, prefill: Groups, copies: IntArray) -> IntArray:
+    """Count the GPUs that copies of deployments are charged [GPU]; `NO_ROOM` where none is.
+
+    Parameters
+    ----------
+    problem : Problem
+        With the billing: GPUs that serve, or whole domains in which the copies share room.
+    decode, prefill : tuple of array of int
+        Sizes of workers [GPU], and how many, of one copy.
+    copies : array of int
+        [1]
+    """
+    if problem.objective.billing == "gpu":
+        return np.asarray(copies * (decode[0] * decode[1] + prefill[0] * prefill[1]))
+    many = (decode[0], decode[1] * copies), (prefill[0], prefill[1] * copies)
+    found = problem.resources.charged(*many)
+    return np.where(found.has_room, found.gpus, NO_ROOM)
+
+
+def serves(problem: Problem, throughput: FloatArray, decode: Groups, prefill: Groups) -> BoolArray:
+    """Whether copies of a deployment serve the rate within the GPU budget.
+
+    The budget is one of GPUs as they are charged.
 
     Parameters
     ----------
@@ -77,14 +120,55 @@ def serves(problem: Problem, throughput: FloatArray, gpus: IntArray) -> BoolArra
         With the rate and the budget.
     throughput : array of float
         Input and output tokens of one copy. [token/s]
-    gpus : array of int
-        Of one copy. [GPU]
+    decode, prefill : tuple of array of int
+        Sizes of workers [GPU], and how many, of one copy.
     """
-    rate = problem.objective.rate
-    if rate is None:
-        return np.ones(np.shape(throughput), dtype=np.bool_)
-    copies = replicas_for(rate, throughput, problem.scenario)
-    return np.asarray(copies * gpus <= problem.budget)
+    copies = copies_of(problem, throughput)
+    # Of a described cluster that ends inside a domain, that domain is charged whole.
+    by_gpu = problem.objective.billing == "gpu"
+    most = problem.budget if by_gpu else problem.limits.max_gpus
+    return np.asarray(charged(problem, decode, prefill, copies) <= most)
+
+
+def most_copies(problem: Problem, decode: Groups, prefill: Groups) -> IntArray:
+    """Count the copies of deployments that the GPU budget holds, as they are charged [1].
+
+    Parameters
+    ----------
+    problem : Problem
+        With the billing and the budget.
+    decode, prefill : tuple of array of int
+        Sizes of workers [GPU], and how many, of one copy.
+    """
+    copies = problem.budget // (decode[0] * decode[1] + prefill[0] * prefill[1])
+    if problem.objective.billing == "gpu":
+        return np.asarray(copies)
+    low, high = np.zeros_like(copies), copies
+    while np.any(low < high):
+        middle = (low + high + 1) // 2
+        fits = charged(problem, decode, prefill, middle) <= problem.limits.max_gpus
+        low, high = np.where(fits, middle, low), np.where(fits, high, middle - 1)
+    return low
+
+
+def bill_of(problem: Problem, predicted: Predicted) -> Bill | None:
+    """Charge a deployment whole domains where those are paid: None where GPUs that serve are.
+
+    With a rate the copies are those that serve it; else as many as make one cheapest.
+    """
+    objective, configuration = problem.objective, predicted.configuration
+    if objective.billing == "gpu":
+        return None
+    decode = configuration.decode_gpus_per_worker, configuration.decode_workers
+    prefill = configuration.prefill_gpus_per_worker, configuration.prefill_workers
+    if objective.rate is None:
+        return problem.resources.bill(decode, prefill, problem.limits.max_gpus)
+    throughput = np.asarray(predicted.prediction.total_tok_s_per_gpu * configuration.gpus)
+    copies = int(copies_of(problem, throughput))
+    many = [(np.asarray(size), np.asarray(count * copies)) for size, count in (decode, prefill)]
+    found = problem.resources.charged(*many)
+    used = copies * configuration.gpus
+    return Bill(copies, int(found.prefill), int(found.decode), used)
 
 
 def request_tokens(scenario: Scenario) -> float:
@@ -131,8 +215,8 @@ def value_of(problem: Problem, predicted: Predicted, bill: Bill | None) -> Objec
         micro = prefill * configuration.prefill_gpus + decode * configuration.decode_gpus
         amount = tokens_per_joule(MICRO * micro, throughput)
     elif objective.rate is not None:
-        replicas = int(replicas_for(objective.rate, np.asarray(throughput), scenario))
-        amount = float(replicas * configuration.gpus)
+        replicas = int(copies_of(problem, np.asarray(throughput)))
+        amount = float(bill.charged if bill else replicas * configuration.gpus)
         served = replicas * throughput / request_tokens(scenario)
     else:
         amount = prediction.usd_per_m_total_tokens

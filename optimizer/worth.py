@@ -12,7 +12,16 @@ from costmodel.inputs import FloatArray, IntArray
 from costmodel.results import Configuration
 from optimizer.problem import Problem
 from optimizer.resources import MICRO
-from optimizer.value import output_share, replicas_for, request_tokens, units_of, weights_of
+from optimizer.value import (
+    charged,
+    copies_of,
+    output_share,
+    request_tokens,
+    serves,
+    units_of,
+    weights_of,
+)
+from topology.packing import Groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,14 +36,15 @@ class Worth:
     ----------
     problem : Problem
         What is made best, served, and on what.
-    gpus : array of float
-        Of one replica of each fleet. [GPU]
+    decode, prefill : tuple of array of int
+        Sizes of workers [GPU], and how many, of one replica of each fleet.
     counted : array of float
         Those as charged, in GPUs of decode. [GPU]
     """
 
     problem: Problem
-    gpus: FloatArray
+    decode: Groups
+    prefill: Groups
     counted: FloatArray
 
     def of(self, tok_s_per_gpu: FloatArray, bought: IntArray | None = None) -> FloatArray:
@@ -52,17 +62,15 @@ class Worth:
             return np.asarray(tok_s_per_gpu * (self.gpus / self.counted))
         needed = self.replicas(tok_s_per_gpu)
         replicas = needed if bought is None else bought
-        serves = (tok_s_per_gpu > 0.0) & (needed <= replicas)
+        good = (tok_s_per_gpu > 0.0) & (needed <= replicas)
         if bought is None:
-            serves &= needed * self.gpus <= self.problem.budget
-        return np.where(serves, self._demand / (replicas * self.gpus), 0.0)
+            good &= serves(self.problem, self._throughput(tok_s_per_gpu), self.decode, self.prefill)
+        gpus = charged(self.problem, self.decode, self.prefill, replicas)
+        return np.where(good, self._demand / gpus, 0.0)
 
     def replicas(self, tok_s_per_gpu: FloatArray) -> IntArray:
         """Count the copies of each fleet that serve the rate; 1 without a rate or a throughput."""
-        if self.problem.objective.rate is None:
-            return np.ones(np.shape(tok_s_per_gpu), dtype=np.int64)
-        each = np.where(tok_s_per_gpu > 0.0, tok_s_per_gpu * self.gpus, np.inf)
-        return replicas_for(self.problem.objective.rate, each, self.problem.scenario)
+        return copies_of(self.problem, self._throughput(tok_s_per_gpu))
 
     def amount(self, worth: FloatArray) -> FloatArray:
         """Say what the objective comes to, in its unit, for a worth that is not 0."""
@@ -80,6 +88,15 @@ class Worth:
         )
 
     @property
+    def gpus(self) -> IntArray:
+        """GPUs of one replica of each fleet [GPU]."""
+        return self.decode[0] * self.decode[1] + self.prefill[0] * self.prefill[1]
+
+    def _throughput(self, tok_s_per_gpu: FloatArray) -> FloatArray:
+        """Tokens of one replica [token/s]; without end where none is known."""
+        return np.where(tok_s_per_gpu > 0.0, tok_s_per_gpu * self.gpus, np.inf)
+
+    @property
     def _demand(self) -> float:
         """Tokens of the requests that are asked for [token/s]; 0 without a rate."""
         return (self.problem.objective.rate or 0.0) * request_tokens(self.problem.scenario)
@@ -87,13 +104,17 @@ class Worth:
 
 def worth_of(fleets: Sequence[Configuration], problem: Problem) -> Worth:
     """Look up what fleets are charged; each has room on the clusters."""
-    groups = [
-        (
-            (fleet.decode_gpus_per_worker, fleet.decode_workers),
-            (fleet.prefill_gpus_per_worker, fleet.prefill_workers),
-        )
-        for fleet in fleets
-    ]
-    weight = weights_of(problem, groups)
-    gpus = np.array([float(fleet.gpus) for fleet in fleets])
-    return Worth(problem, gpus, weight / units_of(problem)[1])
+    counts = np.array(
+        [
+            (
+                fleet.decode_gpus_per_worker,
+                fleet.decode_workers,
+                fleet.prefill_gpus_per_worker,
+                fleet.prefill_workers,
+            )
+            for fleet in fleets
+        ]
+    ).T
+    decode, prefill = (counts[0], counts[1]), (counts[2], counts[3])
+    counted = weights_of(problem, decode, prefill) / units_of(problem)[1]
+    return Worth(problem, decode, prefill, counted)

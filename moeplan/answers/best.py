@@ -134,6 +134,8 @@ class Billing(Record):
         Copies of the deployment that share the domains. [1]
     charged_gpus, used_gpus, stranded_gpus : int
         Of those domains: paid, serving, and neither. [GPU]
+    domains : int
+        Racks of GB200 NVL72, servers of B200. [1]
     best_by_gpu : Configuration or None
         What would be best if only GPUs that serve were paid.
     usd_per_m_total_tokens_by_gpu : float or None
@@ -144,6 +146,7 @@ class Billing(Record):
     charged_gpus: int
     used_gpus: int
     stranded_gpus: int
+    domains: int
     best_by_gpu: Configuration | None
     usd_per_m_total_tokens_by_gpu: float | None
 
@@ -327,11 +330,16 @@ class Best(Answer):
 
 
 class Curve(Answer):
-    """The best deployment for each of several targets on one machine."""
+    """The best deployment for each of several targets on one machine.
+
+    `question` is that of every row, but for the target; `version` is that of `Best`.
+    """
 
     sku: str
     scenario: ScenarioSummary
     rows: tuple[Best, ...]
+    question: Asked
+    version: str | None = None
 
     def to_rows(self) -> list[dict[str, Any]]:
         """One row per target."""

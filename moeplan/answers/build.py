@@ -36,6 +36,7 @@ from topology import group_table
 
 if TYPE_CHECKING:
     from optimizer.answer import Answer
+    from optimizer.billing import Bill
     from optimizer.safe import WithSafe
 
 
@@ -187,11 +188,18 @@ def _billing(answer: Answer, by_gpu: Answer | None) -> Billing | None:
         charged_gpus=bill.charged,
         used_gpus=bill.used,
         stranded_gpus=bill.stranded,
+        domains=_domains(answer.problem.resources, bill),
         best_by_gpu=by_gpu.configuration,
         usd_per_m_total_tokens_by_gpu=(
             by_gpu.prediction.usd_per_m_total_tokens if by_gpu.prediction else None
         ),
     )
+
+
+def _domains(resources: Resources, bill: Bill) -> int:
+    """Count the NVLink domains of a bill [1]."""
+    sides = (resources.prefill_on, bill.prefill_gpus), (resources.cluster, bill.decode_gpus)
+    return sum(gpus // int(on.hardware().gpus_per_domain.value) for on, gpus in sides)
 
 
 def deployment_of(predicted: Predicted, resources: Resources, replicas: int = 1) -> Deployment:

@@ -131,7 +131,10 @@ def objective_rows(answer: Best) -> list[tuple[str, str]]:
     if objective.replicas is not None and objective.served is not None:
         copies = count(objective.replicas, "replica")
         serve = "serves" if objective.replicas == 1 else "serve"
-        text = f"{count(round(objective.amount), 'GPU')}: {copies} {serve} up to "
+        text = f"{count(round(objective.amount), 'GPU')}"
+        if answer.billing is not None:
+            text += f" of {count(answer.billing.domains, 'whole NVLink domain')}"
+        text += f": {copies} {serve} up to "
         text += f"{figure(objective.served)} requests/s"
         placed = max(each.replica for domain in answer.placement for each in domain.workers)
         if placed < objective.replicas:

@@ -171,8 +171,7 @@ def test_every_remedy_works(scenario: Scenario, calibration: Calibration) -> Non
 def test_a_rate_beyond_all_gpus(scenario: Scenario, calibration: Calibration) -> None:
     cluster = default_cluster("gb200", 72)
     goal = Objective("gpus", rate=3000.0)
-    # The rate named is the highest of full slots, which are within this target.
-    limits = Limits(48.0, 64)
+    limits = Limits(50.0, 64)
     answer = best(Problem(scenario, cluster, limits, calibration, ONE_WORKER, objective=goal))
     assert answer.infeasibility is not None
     rate, budget = answer.infeasibility.conflicts

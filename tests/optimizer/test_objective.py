@@ -302,7 +302,6 @@ def test_prefill_on_cheaper_machines(scenario: Scenario, calibration: Calibratio
         ({"name": "gpus"}, "rate: none is given"),
         ({"rate": 5.0}, "rate 5 is not valid with the objective 'cost'"),
         ({"name": "gpus", "rate": -1.0}, "rate -1.0 is not valid"),
-        ({"name": "gpus", "rate": 1.0, "billing": "domain"}, "billing 'domain' is not valid"),
     ],
 )
 def test_no_goal(values: dict[str, Any], message: str) -> None:
