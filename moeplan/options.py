@@ -184,7 +184,10 @@ class Options:
     max_gpus: int = field(
         default=MAX_GPUS,
         metadata=_entry(
-            "max_gpus", "GPUS", _whole(1, LARGEST_GPUS, "GPUs"), "Most GPUs of a deployment."
+            "max_gpus",
+            "GPUS",
+            _whole(1, LARGEST_GPUS, "GPUs"),
+            "Most GPUs of a deployment, or for a rate.",
         ),
     )
     max_ttft: float | None = field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -78,6 +79,23 @@ def test_prefill_on_the_same_machine_is_the_default(space: Space) -> None:
     plain = moeplan.best("gb200", 75.0, space=space)
     assert same.prefill_sku is None
     assert same.config == plain.config
+
+
+def test_how_many_racks_serve_a_rate(space: Space) -> None:
+    options = moeplan.Options(objective="gpus", rate=150.0, billing="domain", max_gpus=216)
+    found = moeplan.best("gb200", 60.0, options, space=space)
+    bill, objective = found.billing, found.objective
+    assert bill is not None
+    assert objective.amount == bill.charged_gpus == 72 * bill.domains <= 216
+    assert bill.replicas == objective.replicas
+    assert objective.served is not None
+    assert objective.served >= 150.0
+    assert len([each for each in found.placement if each.workers]) == bill.domains
+    fewer = replace(options, max_gpus=bill.charged_gpus - 72 or 71)
+    missed = moeplan.best("gb200", 60.0, fewer, space=space)
+    assert missed.config is None
+    (needed,) = (each.needed for each in missed.conflicts if each.limit == "max_gpus")
+    assert needed == bill.charged_gpus
 
 
 def test_users_and_confidence_are_kept(space: Space) -> None:
