@@ -1,14 +1,39 @@
 """The layers of one config.json, by the rules of its architecture."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from pydantic import ValidationError
+
 from presets.architectures import Architecture, Architectures, Fields, LayerRule
+from presets.attention import (
+    CompressedAttention,
+    DeltaAttention,
+    GqaAttention,
+    MambaAttention,
+    MlaAttention,
+    SparseIndex,
+)
 from presets.checkpoint import Module
 from presets.errors import shown
+from presets.files import explained
 from presets.hf_keys import Keys
-from presets.model import LayerGroup, Model, MoeFeedForward
+from presets.model import DenseFeedForward, LayerGroup, Model, MoeFeedForward
 from presets.parameters import attention_weights, expert_parameters, shared_parameters
+from presets.record import Record
+
+RECORDS: dict[str, type[Record]] = {
+    "mla": MlaAttention,
+    "gqa": GqaAttention,
+    "delta": DeltaAttention,
+    "mamba": MambaAttention,
+    "compressed": CompressedAttention,
+    "index": SparseIndex,
+    "dense": DenseFeedForward,
+    "moe": MoeFeedForward,
+}
+"""What the parts of a layer are, by the names that architectures have for them."""
 
 ALONE = ("moe", "dense")
 """Feed-forward parts, where a layer is one part."""
@@ -116,29 +141,49 @@ class Layers:
             dense |= {index for index, entry in enumerate(listed) if entry == 0}
         return dense
 
-    def _attention(self, name: str) -> Fields:
+    def _attention(self, name: str) -> Record:
         fields = self._rules.attention[name]
         return self._record(fields["kind"], fields)
 
-    def _dense(self) -> Fields:
+    def _dense(self) -> Record:
         rule = self._rules.dense
         own = {"intermediate": rule.intermediate} if rule.intermediate else {}
         return self._record("dense", {"kind": "dense", "matrices": rule.matrices, **own})
 
-    def _moe(self) -> Fields:
+    def _moe(self) -> Record:
         return self._record("moe", {"kind": "moe", **self._rules.moe})
 
-    def _record(self, kind: str, fields: Fields) -> Fields:
-        """Evaluate the fields of a record; what may be missing and is, is left to its default."""
+    def _record(self, kind: str, fields: Fields) -> Record:
+        """Make a record of its fields; what may be missing and is, is left to its default."""
         found: Fields = {}
-        for name, spec in (self._known.kinds.get(kind, {}) | fields).items():
+        specs = self._known.kinds.get(kind, {}) | fields
+        for name, spec in specs.items():
             if name == "kind":
                 found[name] = spec
             elif isinstance(spec, dict):
                 found[name] = self._record(name, spec)
             elif (value := self._keys.quantity(spec)) is not None:
                 found[name] = value
-        return found
+        try:
+            return RECORDS[kind].model_validate(found)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            problem = explained(first, RECORDS[kind])
+            raise self._keys.fail(*_in_keys(problem, first["loc"], specs)) from None
+
+
+def _in_keys(problem: str, place: tuple[int | str, ...], specs: Fields) -> tuple[str, str]:
+    """Name the key that is wrong, and say how in keys, where a record of them is not valid."""
+    names = {
+        field: re.split(r"[|*/?]", spec)[0]
+        for field, spec in specs.items()
+        if isinstance(spec, str) and field != "kind"
+    }
+    if place:
+        return names.get(str(place[0]), str(place[0])), problem
+    # Of two that disagree the first that is named.
+    said = re.sub(r"\b(\w+) (?=\d)", lambda found: f"{names.get(found[1], found[1])} ", problem)
+    return said.split(" ")[0], said
 
 
 def _parts_of(group: LayerGroup, names: Fields, hidden: int) -> Iterator[tuple[str, str, int]]:

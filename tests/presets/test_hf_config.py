@@ -1,4 +1,7 @@
+import copy
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +200,10 @@ def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
         ),
         ({"model_type": 3}, "key model_type: is 3, which is not modelled; valid: deepseek_ref, "),
         ({"num_hidden_layers": 100_000}, "key num_hidden_layers: is 100000; .* from 1 to 1000"),
-        ({"num_experts_per_tok": 300}, "top_k 300 must be at most experts 256"),
+        (
+            {"num_experts_per_tok": 300},
+            "key num_experts_per_tok: num_experts_per_tok 300 must be at most n_routed_experts 256",
+        ),
     ],
 )
 def test_a_bad_key_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
@@ -287,6 +293,67 @@ def test_any_value_of_a_key_is_read_or_refused_in_one_line(
         problem = str(error)
     assert problem == "" or problem.startswith(str(path))
     assert "\n" not in problem
+
+
+CONFIGS = json.loads((Path(__file__).parent / "data" / "configs.json").read_text(encoding="utf-8"))
+"""What matters of the config.json of a model of each architecture, and more."""
+
+
+def keys_of(content: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    for key, value in content.items():
+        yield (key,)
+        if isinstance(value, dict):
+            yield from ((key, *inner) for inner in keys_of(value))
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_no_architecture_fails_on_any_value_of_a_key(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content = copy.deepcopy(CONFIGS[data.draw(st.sampled_from(sorted(CONFIGS)))])
+    *outer, last = data.draw(st.sampled_from(list(keys_of(content))))
+    table = content
+    for key in outer:
+        table = table[key]
+    others = st.sampled_from([{}, [0] * 2000, [1] * 60, [[1]], "M*E", 2, 7, float("inf")])
+    table[last] = data.draw(JSON_VALUES | others)
+    path = write(tmp_path_factory.getbasetemp(), content)
+    try:
+        model = load_model(path)
+        problem = "" if all(map(model.precision, model.precision_names())) else "offered at none"
+    except DataFileError as error:
+        problem = str(error)
+    assert problem == "" or problem.startswith(str(path))
+    assert "\n" not in problem
+    assert "groups." not in problem  # keys of the file, not of the record
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        (
+            "qwen3-235b-a22b",
+            {"num_key_value_heads": 7},
+            "key num_key_value_heads: num_key_value_heads 7 must divide num_attention_heads 64",
+        ),
+        ("mixtral-8x7b", {"hidden_size": 10}, "key head_dim: 0 is not valid; it must be greater"),
+        ("nemotron3-nano", {"hybrid_override_pattern": "MX"}, "has 2 entries for 52 layers"),
+        ("nemotron3-nano", {"hybrid_override_pattern": "X" * 52}, "holds 'X'; only M, E, "),
+        ("deepseek-v4-pro", {"compress_ratios": None}, "key compress_ratios: is missing; it must"),
+        (
+            "qwen3-235b-a22b",
+            {"decoder_sparse_step": 100},
+            "has no layer with experts; only mixture",
+        ),
+        ("minimax-m3", {"moe_layer_freq": 1}, "key moe_layer_freq: is 1; it must be a list"),
+    ],
+)
+def test_what_an_architecture_does_not_allow_is_named(
+    tmp_path: Path, name: str, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(DataFileError, match=re.escape(message)):
+        load_model(write(tmp_path, CONFIGS[name] | changes))
 
 
 def bits_of(model: Model, name: str) -> dict[str, object]:
