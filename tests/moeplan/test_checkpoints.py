@@ -99,6 +99,15 @@ def test_every_model_is_predicted_and_says_in_what_it_is_extrapolated(
     assert all(kind == "mla" or f"attention of the kind '{kind}" in said for kind in kinds)
 
 
+@pytest.mark.parametrize("name", ["qwen3.5-35b-a3b", "nemotron3-nano", "deepseek-v4-flash"])
+def test_the_best_deployment_of_a_model_that_no_preset_has(name: str, tmp_path: Path) -> None:
+    options = Options(model=folder(tmp_path, name), precision="fp8", max_gpus=16)
+    found = moeplan.best("h200", 40.0, options)
+    assert found.status == "optimal"
+    assert found.prediction is not None
+    assert found.prediction.tok_s_per_user >= 40.0
+
+
 def test_a_file_is_shown_as_presets_are(tmp_path: Path) -> None:
     content = preset_of(folder(tmp_path, "deepseek-v3.2", {"quant_method": "fp8"})).content()
     assert content["parameters"] == pytest.approx(671.9e9, rel=1e-3)
