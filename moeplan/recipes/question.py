@@ -146,7 +146,7 @@ def recipe_of(answer: Best | PredictedDeployment, request: Request) -> Recipe:
     served = {
         "model": question.options.model,
         "precision": scenario.precision,
-        "expert_format": _expert_format(scenario.precision, precision.experts),
+        "expert_format": _expert_format(model, scenario.precision),
         "isl": scenario.isl,
         "osl": scenario.osl,
         "experts": model.experts,
@@ -171,12 +171,13 @@ NVFP4_BITS = 4.5
 """Bits of a weight in NVFP4, scales included; MXFP4 has 4.25. [1]"""
 
 
-def _expert_format(precision: str, bits: float) -> str:
+def _expert_format(model: Model, precision: str) -> str:
     if precision == "int4":
-        raise InputError("--precision: 'int4' has no recipes; valid: fp4, fp8, bf16")
+        others = ", ".join(name for name in model.precision_names() if name != "int4")
+        raise InputError(f"--precision: 'int4' has no recipes; valid: {others}")
     if precision != "fp4":
         return precision
-    return "nvfp4" if bits == NVFP4_BITS else "mxfp4"
+    return "nvfp4" if model.precision(precision).experts == NVFP4_BITS else "mxfp4"
 
 
 OPTION_OF = {

@@ -73,7 +73,7 @@ def test_what_is_assumed_of_a_file_is_said(tmp_path: Path) -> None:
 def test_int4_runs_where_there_is_no_fp4_but_has_no_recipe(tmp_path: Path) -> None:
     found = moeplan.predict("h200", DEPLOYMENT, Options(model="kimi-k2.5", precision="int4"))
     assert found.prediction.origin == "extrapolated"
-    with pytest.raises(moeplan.InputError, match="--precision: 'int4' has no recipes; valid: fp4"):
+    with pytest.raises(moeplan.InputError, match="'int4' has no recipes; valid: fp4, bf16"):
         recipe_for_configuration(
             "h200", DEPLOYMENT, Options(model="kimi-k2.5", precision="int4"), Request("vllm")
         )
