@@ -43,15 +43,38 @@ class Modelled(Prediction):
     safe_choice: SafeChoice | None
 
 
+class Fleet(Record):
+    """What serves the rate that was asked for: copies of the deployment as modelled.
+
+    Attributes
+    ----------
+    replicas : int
+        Copies. [1]
+    gpus : int
+        Of all copies; under billing by domain of all whole domains that they touch. [GPU]
+    domains : int
+        NVLink domains that they touch: racks of GB200 NVL72, servers of B200. [1]
+    usd_per_hour : float
+        Price of the GPUs. [USD/h]
+    """
+
+    replicas: int
+    gpus: int
+    domains: int
+    usd_per_hour: float
+
+
 class Pair(Record):
     """One machine at one target as measured and as modelled; None where there is no value.
 
-    `gpus` are of the deployment as modelled [GPU]; `notes` say what a reader has to know of both.
+    `gpus` are of the deployment as modelled [GPU]; `fleet` is what serves a rate, where one is
+    asked for; `notes` say what a reader has to know of both.
     """
 
     measured: Measured | None
     modelled: Modelled | None
     gpus: int | None = None
+    fleet: Fleet | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -188,6 +211,7 @@ class Comparison(Answer):
         columns |= {
             "modelled_extrapolated_in": outside(modelled),
             "modelled_gpus": pair.gpus,
+            **{f"fleet_{name}": getattr(pair.fleet, name, None) for name in Fleet.model_fields},
             "measured_origin": getattr(pair.measured, "origin", None),
             "notes": "; ".join(pair.notes) or None,
             **safe_columns(modelled.safe_choice if modelled else None),
@@ -273,7 +297,20 @@ def _pair(answer: Best) -> Pair:
         measured=answer.measured,
         modelled=_modelled(answer),
         gpus=answer.gpus,
+        fleet=_fleet(answer),
         notes=tuple(note for note in notes if note),
+    )
+
+
+def _fleet(answer: Best) -> Fleet | None:
+    replicas, gpus = answer.objective.replicas, answer.objective.amount
+    if replicas is None or gpus is None:
+        return None
+    return Fleet(
+        replicas=replicas,
+        gpus=round(gpus),
+        domains=len(answer.placement),
+        usd_per_hour=gpus * answer.price_usd_per_hour,
     )
 
 

@@ -12,6 +12,7 @@ EXAMPLES = given.examples(
     "moeplan compare gb200 b200 --targets 25,45,60,75,90,100,125,150",
     "moeplan compare gb200 b200 --targets 75,125 --price gb200=2.50 --price b200=1.95 --csv",
     "moeplan compare gb300 gb200 b200 --targets 50,100 --json",
+    "moeplan compare gb200 b200 --targets 50,100 --objective gpus --rate 40",
 )
 
 Skus = Annotated[
@@ -32,8 +33,6 @@ Clusters = Annotated[
 
 @given.takes(
     but=(
-        "objective",
-        "rate",
         "concurrency",
         "prefill_sku",
         "prefill_price",
@@ -74,4 +73,5 @@ def command(
     else:
         output.emit_report(render.report(answer))
     if all(pair.modelled is None for row in answer.rows for pair in row.pairs.values()):
-        raise InfeasibleError(str(answer.rows[0].answers[answer.skus[0]].reason))
+        first = answer.skus[0]
+        raise InfeasibleError(f"{first}: {answer.rows[0].answers[first].reason}")

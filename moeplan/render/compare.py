@@ -66,6 +66,7 @@ def report(comparison: Comparison) -> list[RenderableType]:
         "",
         heading("Cost, $ per million tokens (ratio: how many times cheaper the first machine is)"),
         *_tables(comparison, "cost", "usd_per_m_total_tokens", dollars),
+        *_fleets(comparison),
         *[
             paragraph(note)
             for note in notes([row.answers[s] for s in comparison.skus for row in comparison.rows])
@@ -74,6 +75,25 @@ def report(comparison: Comparison) -> list[RenderableType]:
         *[paragraph(line) for line in assumed_lines(comparison)],
         paragraph("The configurations as modelled are what `moeplan curve` prints."),
     ]
+
+
+def _fleets(comparison: Comparison) -> list[RenderableType]:
+    """Lay out what serves the rate on each machine, where one is asked for."""
+    fleets = {sku: [row.pairs[sku].fleet for row in comparison.rows] for sku in comparison.skus}
+    if not any(any(each) for each in fleets.values()):
+        return []
+    columns, cells = ["Target"], [[f"{row.target_tok_s_per_user:g}"] for row in comparison.rows]
+    for sku, found in fleets.items():
+        columns += [f"{sku}\nGPUs", f"{sku}\ndomains", f"{sku}\n$/hour"]
+        for line, fleet in zip(cells, found, strict=True):
+            line += (
+                [f"{fleet.gpus:,}", f"{fleet.domains:,}", f"{fleet.usd_per_hour:,.2f}"]
+                if fleet
+                else [BEYOND, DASH, DASH]
+            )
+    rate = comparison.questions[comparison.skus[0]].options.rate
+    title = f"To serve {rate:g} requests/s, as modelled (domains: NVLink domains in use)"
+    return ["", heading(title), table(*columns, rows=cells)]
 
 
 def _others(comparison: Comparison) -> str:

@@ -326,3 +326,19 @@ def test_the_assumed_fact_that_moves_the_ratio_most(command: Command, tmp_path: 
 def test_a_ratio_that_rests_on_no_assumed_fact(command: Command) -> None:
     run = command("compare", "gb200", "gb300", "--targets", "125", "--max-gpus", "16")
     assert "rests on no assumed fact that another source has otherwise" in " ".join(run.out.split())
+
+
+def test_what_serves_a_rate_stands_beside_each_machine(command: Command) -> None:
+    asked = ("--targets", "75", "--objective", "gpus", "--rate", "30")
+    run = command("compare", "gb200", "b200", *asked, "--billing", "domain", "--json")
+    pairs = [run.json["rows"][0][sku] for sku in ("gb200", "b200")]
+    for pair, domain, price in zip(pairs, (72, 8), (1.86, 1.73), strict=True):
+        fleet = pair["fleet"]
+        assert fleet["gpus"] == fleet["domains"] * domain
+        assert fleet["usd_per_hour"] == pytest.approx(fleet["gpus"] * price)
+    best = command("best", "--sku", "b200", "--target", "75", *asked[2:], "--json").json
+    free = command("compare", "gb200", "b200", *asked, "--csv")
+    line = next(csv.DictReader(free.out.splitlines()))
+    assert float(line["b200_fleet_gpus"]) == best["objective"]["amount"]
+    assert int(line["b200_fleet_replicas"]) == best["objective"]["replicas"]
+    assert "To serve 30 requests/s" in command("compare", "gb200", "b200", *asked).out

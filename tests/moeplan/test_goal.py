@@ -118,7 +118,7 @@ def test_users_and_confidence_are_kept(space: Space) -> None:
         (("--concurrency", "0"), "--concurrency: '0' is not valid"),
         (("--concurrency", "2.5"), "--concurrency: '2.5' is not valid"),
         (("--min-confidence", "1.2"), "min_confidence 1.2 is not valid; give 0.5 to 0.999"),
-        (("--prefill-sku", "b2000"), "unknown hardware 'b2000'; did you mean 'b200'?"),
+        (("--prefill-sku", "b2000"), "unknown prefill_sku 'b2000'; did you mean 'b200'?"),
         (("--prefill-price", "-1", "--prefill-sku", "b200"), "--prefill-price: '-1' is not valid"),
         (("--prefill-price", "1"), "prefill_price 1.0 is not valid where prefill stands on the"),
     ],
