@@ -199,7 +199,7 @@ def test_compare(space: Space) -> None:
         "assumed",
     ]
     for sku in ("gb200", "b200"):
-        assert list(row[sku]) == ["measured", "modelled", "gpus", "notes"]
+        assert list(row[sku]) == ["measured", "modelled", "gpus", "fleet", "notes"]
         config = moeplan.Configuration(**row[sku]["modelled"]["config"])
         assert row[sku]["gpus"] == config.gpus
         assert set(row[sku]["modelled"]) == {
