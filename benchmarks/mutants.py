@@ -3,11 +3,11 @@
 Run: ``.venv/bin/python benchmarks/mutants.py --sample 300 --seed 1 --jobs 2 --state mutants.json``.
 
 A mutant changes one token: a comparison, a sign or operator, a constant, or drops a term. Each is
-tried in a copy of the tree, first with the tests of its own room that ran its line (as coverage
-recorded once), then with all others that did; the first failure kills it. A mutant that no test
-notices survives and is printed with its line, as is one whose tests took too long to tell (an
-endless loop, or too small a bound): it does not count as killed. The same seed samples the same
-mutants, and with ``--state`` a run that was ended goes on where it stopped.
+tried in a copy of the tree, first with the golden figures, then with the tests of its own room that
+ran its line (as coverage recorded once), then with all others that did; the first failure kills it.
+A mutant that no test notices survives and is printed with its line, as is one whose tests took too
+long to tell (an endless loop, or too small a bound): it does not count as killed. The same seed
+samples the same mutants, and with ``--state`` a run that was ended goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -191,11 +191,12 @@ def judge(mutant: Mutant, tree: Path, tests: list[str], seconds: float) -> str:
     source = path.read_text(encoding="utf-8")
     path.write_text(mutated(source, mutant), encoding="utf-8")
     try:
+        golden = [test for test in tests if test.startswith("tests/golden/")]
         own = [test for test in tests if f"{mutant.room}/" in test]
-        other = [test for test in tests if test not in own]
+        other = [test for test in tests if test not in (*golden, *own)]
         if not own:  # run at import only: all tests of the room may notice
             own = [f"tests/{mutant.room}", mutant.room]
-        for group in filter(None, (own, other)):
+        for group in filter(None, (golden, own, other)):
             verdict = run_tests(group, tree, seconds)
             if verdict != "survived":
                 return verdict

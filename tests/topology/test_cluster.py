@@ -106,6 +106,8 @@ def test_too_large_a_cluster_is_refused() -> None:
         build_cluster(spec)
 
 
-def test_nics_quicker_than_nvlink_are_refused() -> None:
-    with pytest.raises(InputError, match=r"nvlink_latency: 3e-06 s .* below nic_latency, 2e-06 s"):
-        build_cluster(ClusterSpec(sku="b200", gpus=8, nvlink_latency_us=3.0, nic_latency_us=2.0))
+@pytest.mark.parametrize("nvlink", [2.0, 3.0])
+def test_nics_as_quick_as_nvlink_are_refused(nvlink: float) -> None:
+    message = rf"nvlink_latency: {nvlink:g}e-06 s .* below nic_latency, 2e-06 s"
+    with pytest.raises(InputError, match=message):
+        build_cluster(ClusterSpec(sku="b200", gpus=8, nvlink_latency_us=nvlink, nic_latency_us=2.0))
