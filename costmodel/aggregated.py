@@ -46,9 +46,10 @@ def interleaved(
     While a request decodes its ``o`` tokens, each of the ``b`` requests beside it is prefilled once
     or makes room for one that is, so a token takes ``b P / o`` longer, ``P`` the prefill of a
     request: its work, and a share of what a pass takes whatever its tokens, launches and reads of
-    the weights, which the step that it shares has anyhow. On Blackwell the steps of workers whose
-    experts are spread over ranks take longer than the same steps of workers that only decode; no
-    term explains that, so it is one factor. A request that arrives waits for half a step; under
+    the weights, which the step that it shares has anyhow. On Blackwell the
+    steps of workers whose experts, or requests, are spread over ranks take longer than the same
+    steps of workers that only decode; no term explains that, so it is one factor.
+    A request that arrives waits for half a step; under
     attention dp engines let it wait for more, until other ranks have one to prefill as well.
     """
     if not np.any(aggregated):
@@ -57,11 +58,11 @@ def interleaved(
     read = weight_bytes(model, workers) / (machine.hbm_rate * calibration.hbm_efficiency)
     fixed = model.layers * launch_time(machine, calibration) + read
     reaching = calibration.mixed_prefill * work + calibration.mixed_fixed_share * fixed
-    spread = machine.blackwell & (workers.ep > 1)
+    together = workers.attention_dp & (workers.gpus > 1)
+    spread = machine.blackwell & (together | (workers.ep > 1))
     factor = np.where(spread, calibration.mixed_expert_ranks, 1.0) * np.where(
         machine.blackwell & early, calibration.early_release, 1.0
     )
-    together = workers.attention_dp & (workers.gpus > 1)
     return Interleaved(
         aggregated=aggregated,
         step_factor=np.where(aggregated, factor, 1.0),

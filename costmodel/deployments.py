@@ -117,7 +117,7 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
         np.array([float(case.scenario.osl) for case in cases]),
     )
     attention_dp = np.array([case.configuration.decode_attention == "dp" for case in cases])
-    prefilling = [_prefilling(case.configuration) for case in cases]
+    prefilling = [prefilling_worker(case.configuration) for case in cases]
     aggregated = np.array([case.configuration.is_aggregated for case in cases])
     return Deployments(
         machine=stack([_machine(case, case.cluster) for case in cases]),
@@ -231,7 +231,7 @@ def _machine(case: Case, cluster: ClusterSpec) -> MachineArrays:
     return _machine_of(cluster, case.scenario.model, case.scenario.precision)
 
 
-def _prefilling(configuration: Configuration) -> tuple[int, str]:
+def prefilling_worker(configuration: Configuration) -> tuple[int, str]:
     """GPUs and attention of a worker that prefills."""
     if configuration.is_aggregated:
         return configuration.decode_gpus_per_worker, configuration.decode_attention

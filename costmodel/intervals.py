@@ -15,6 +15,7 @@ from costmodel.inputs import FloatArray
 from costmodel.results import Case, Scenario
 from presets import ClusterSpec, Model, ScaleOut, load_hardware, load_model, model_names
 from presets.attention import Attention
+from presets.pools import Serving
 
 MODEL_WEIGHT = 3.0
 """A model that was never measured counts as so many things outside the data. [1]"""
@@ -46,14 +47,18 @@ IntervalClass = Literal["fp4", "fp8", "crossing", "aggregated"]
 def interval_class(case: Case) -> IntervalClass:
     """Tell which half-widths a case has."""
     gpus = case.configuration.decode_gpus_per_worker
-    kind = worker_class(gpus, case.cluster, case.scenario.precision)
-    return "aggregated" if case.configuration.is_aggregated and kind != "crossing" else kind
+    serving = case.configuration.serving
+    return worker_class(gpus, case.cluster, case.scenario.precision, serving)
 
 
-def worker_class(gpus: int, cluster: ClusterSpec, precision: str) -> IntervalClass:
-    """Tell which half-widths decode workers of a size have [GPU]."""
+def worker_class(
+    gpus: int, cluster: ClusterSpec, precision: str, serving: Serving
+) -> IntervalClass:
+    """Tell which half-widths decode workers of a size have [GPU], or those that do both."""
     if gpus > cluster.hardware().gpus_per_domain.value:
         return "crossing"
+    if serving == "aggregated":
+        return "aggregated"
     return "fp4" if precision == "fp4" else "fp8"
 
 

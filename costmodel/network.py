@@ -90,6 +90,7 @@ class DecodeRate(NamedTuple):
     decode_seconds: FloatArray  # of one request, mean [s]
     request_rate: FloatArray  # of the worker [1/s]
     nic_load: FloatArray  # share of its NICs' rate that hand-over and collectives use [1]
+    arrival_wait: FloatArray  # of a request for the steps of a worker that prefills it as well [s]
 
 
 class Steady(NamedTuple):

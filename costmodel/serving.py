@@ -73,10 +73,11 @@ def decode_rate(
     met = requests if batch is None else batch
     step = decode_step(machine, model, workers, paths, met, calibration, draft)
     kept = acceptance_length(workers.mtp_depth, workload, calibration)
-    handed = hand_over_bytes(model, workload)
+    handed, arrival_wait = hand_over_bytes(model, workload), np.zeros(requests.shape)
     if mixed is not None:
         step = joined_step(step, met, kept, mixed)
         handed = np.where(mixed.aggregated, 0.0, handed)
+        arrival_wait = mixed.steps * step.total
     tpot = step.total / kept
     mean_tpot = tpot * mean_over_median(workers.mtp_depth, calibration)
     decode_seconds = mean_tpot * (workload.output_tokens - 1.0)
@@ -84,7 +85,16 @@ def decode_rate(
     request_rate = in_flight / decode_seconds
     arriving = request_rate * handed / (workers.gpus * paths.nic_rate)
     nic_load = arriving + collectives_nic_load(step, paths, calibration)
-    return DecodeRate(requests, in_flight, step, tpot, decode_seconds, request_rate, nic_load)
+    return DecodeRate(
+        requests=requests,
+        in_flight=in_flight,
+        step=step,
+        tpot=tpot,
+        decode_seconds=decode_seconds,
+        request_rate=request_rate,
+        nic_load=nic_load,
+        arrival_wait=arrival_wait,
+    )
 
 
 def collectives_nic_load(
@@ -123,7 +133,6 @@ def steady_state(network: Network, requests: FloatArray, max_batch: FloatArray) 
         network.fleet,
         network.workload,
         network.calibration,
-        network.mixed,
     )
 
 
@@ -163,7 +172,6 @@ def join_prefill(
     fleet: Fleet,
     workload: Workload,
     calibration: Calibration,
-    mixed: Interleaved | None = None,
 ) -> Steady:
     """Put prefill workers before decode workers: their load, their wait and the users it takes.
 
@@ -174,8 +182,7 @@ def join_prefill(
     servers = fleet.prefill_workers * prefill.servers
     service = workload.input_tokens * prefill.seconds_per_token
     seconds = prefill.latency + prefill_wait(load, servers, service, calibration)
-    if mixed is not None:
-        seconds = seconds + mixed.steps * decode.step.total
+    seconds = seconds + decode.arrival_wait
     return Steady(
         decode=decode,
         request_rate=request_rate,

@@ -14,7 +14,13 @@ import numpy as np
 from costmodel.calibration import Calibration
 from costmodel.collectives import all_reduce_time, nic_copies, ranks_hit
 from costmodel.decode import decode_step
-from costmodel.deployments import deployments_of, memory_limit, network_of, run
+from costmodel.deployments import (
+    deployments_of,
+    memory_limit,
+    network_of,
+    prefilling_worker,
+    run,
+)
 from costmodel.inputs import FloatArray, PathArrays
 from costmodel.network import Network, Steady, ranks
 from costmodel.prefill import hand_over_bytes
@@ -96,7 +102,7 @@ def traffic_of(case: Case, calibration: Calibration) -> Traffic:
     prefill = _prefill_bytes(case, network, deployments.prefill_paths)
     step = _number(steady.decode.step.total)
     # Requests that a prefill GPU works on: its own (dp), or all of its worker (tp). [1/s]
-    servers = case.configuration.prefill_workers * network.prefill.servers
+    servers = network.fleet.prefill_workers * network.prefill.servers
     requests = _number(steady.request_rate / servers)
     return Traffic(
         decode={name: LinkUse(size, size / step, rates[name]) for name, size in decode.items()},
@@ -147,9 +153,10 @@ def _decode_bytes(
 
 def _prefill_bytes(case: Case, network: Network, paths: PathArrays) -> dict[str, float]:
     """Bytes of one request and GPU by kind of link [B]."""
-    model, gpus = network.model, case.configuration.prefill_gpus_per_worker
+    gpus, attention = prefilling_worker(case.configuration)
+    model = network.model
     tokens, hand_over = network.workload.input_tokens, _number(_hand_over(network))
-    if case.configuration.prefill_attention == "tp":
+    if attention == "tp":
         # All GPUs work on each request, and one of them hands it over.
         group = np.asarray(float(gpus))
         size = 2.0 * model.hidden * tokens
@@ -164,8 +171,9 @@ def _prefill_bytes(case: Case, network: Network, paths: PathArrays) -> dict[str,
 
 
 def _hand_over(network: Network) -> FloatArray:
-    """KV cache of one input [B]."""
-    return hand_over_bytes(network.model, network.workload)
+    """KV cache of one input, which workers that do both keep where it is [B]."""
+    size = hand_over_bytes(network.model, network.workload)
+    return size if network.mixed is None else np.where(network.mixed.aggregated, 0.0, size)
 
 
 def _exchanged(case: Case, network: Network, batch: FloatArray) -> dict[str, float]:

@@ -14,10 +14,11 @@ from moeplan.answers.best import Best, Curve, Measured, PredictedDeployment
 from moeplan.answers.build import best_of, predicted_of, version
 from moeplan.answers.measured import measured_point
 from moeplan.answers.record import Answer, show_answers
+from moeplan.answers.serving import better_of, refused
 from moeplan.arguments import checked_arguments
 from moeplan.numbers import positive_number
 from moeplan.options import DEFAULTS, Options
-from moeplan.question import ask, calibration_file, gpus_needed
+from moeplan.question import Question, ask, calibration_file, gpus_needed
 from presets import InputError, load_hardware
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from costmodel.validation import Validation
     from moeplan.answers.comparison import Comparison
     from optimizer.answer import Answer as Found
+    from optimizer.problem import Problem
     from optimizer.space import Space
     from presets import MeasuredRows, ServingRow
+    from presets.pools import Serving
 
 UNIT = "tok/s/user"
 
@@ -74,32 +77,48 @@ def curve(
     *,
     space: Space | None = None,
 ) -> Curve:
-    """Find the best deployment for each of several targets; arguments are those of `best`."""
-    from optimizer.safe import curve_with_safe  # predictions need no solver
-    from optimizer.search import curve as search
+    """Find the best deployment for each of several targets; arguments are those of `best`.
 
+    Of one pool and two, where either is asked for, each target has the better.
+    """
     checked = [positive_number("target", target, UNIT) for target in targets]
     question = ask(sku, options)
     if not checked:
         raise InputError("targets: none is given; give at least one")
-    problem = question.problem(checked[0], space)
-    answers = curve_with_safe(problem, checked)
+    found: dict[Serving, list[Best]] = {}
+    errors: dict[Serving, InputError] = {}
+    for mode in question.modes:
+        try:
+            found[mode] = _answers(question.problem(checked[0], space, mode), checked, question)
+        except InputError as error:
+            errors[mode] = error
+    if not found:
+        raise errors[question.modes[0]]
+    first, *others = found.values()
+    rows = [better_of(*pair) for pair in zip(first, *others, strict=True)] if others else first
+    for mode, problem in errors.items():
+        rows = [refused(row, mode, str(problem)) for row in rows]
+    return Curve(
+        sku=question.sku,
+        scenario=rows[0].scenario,
+        rows=tuple(rows),
+        question=rows[0].question,
+        version=rows[0].version,
+    )
+
+
+def _answers(problem: Problem, targets: Sequence[float], question: Question) -> list[Best]:
+    """Answer one serving mode for each of several targets."""
+    from optimizer.safe import curve_with_safe  # predictions need no solver
+    from optimizer.search import curve as search
+
+    answers = curve_with_safe(problem, targets)
     # What would be best if only GPUs that serve were paid, to say what the bill changes.
     by_gpu: list[Found | None] = [None] * len(answers)
     if problem.objective.billing == "domain":
         unbilled = replace(problem, objective=replace(problem.objective, billing="gpu"))
-        by_gpu = [*search(unbilled, checked)]
-    rows = tuple(
-        best_of(answer, other, question) for answer, other in zip(answers, by_gpu, strict=True)
-    )
-    first = rows[0]
-    return Curve(
-        sku=question.sku,
-        scenario=first.scenario,
-        rows=rows,
-        question=first.question,
-        version=first.version,
-    )
+        by_gpu = [*search(unbilled, targets)]
+    return [best_of(*pair, question) for pair in zip(answers, by_gpu, strict=True)]
 
 
 @checked_arguments

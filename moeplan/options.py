@@ -25,6 +25,7 @@ PRECISIONS = ("fp4", "fp8", "int4", "bf16")
 MAX_GPUS = 72
 OBJECTIVES = ("cost", "throughput", "output-cost", "power", "gpus")
 BILLINGS = ("gpu", "domain")
+SERVING = ("disaggregated", "aggregated", "either")
 LARGEST_USERS = 1_000_000
 LARGEST_LENGTH = 1_000_000
 LARGEST_GPUS = 65_536
@@ -171,6 +172,16 @@ class Options:
     engine: str = field(
         default=ENGINE,
         metadata=_entry("engine", "NAME", _one_of(ENGINES), f"{', '.join(ENGINES)}."),
+    )
+    serving: str = field(
+        default=SERVING[0],
+        metadata=_entry(
+            "serving",
+            "NAME",
+            _one_of(SERVING),
+            "disaggregated (prefill workers and decode workers), aggregated (one pool that does "
+            "both) or either, whichever is better.",
+        ),
     )
     frontends: int = field(
         default=1,

@@ -26,6 +26,7 @@ from presets import (
 from presets.catalogue import is_path
 from presets.errors import shown, unknown_name
 from presets.files import validated
+from presets.pools import Serving
 from topology.cluster import MAX_GPUS as LARGEST_CLUSTER
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from optimizer.problem import Problem
     from optimizer.space import Space
     from presets import Hardware, Model
+
+MODES: tuple[Serving, ...] = ("disaggregated", "aggregated")
+"""Serving modes, in the order in which they are tried."""
 
 SHIPPED = "shipped"
 """Name of the calibration that comes with the package."""
@@ -77,8 +81,18 @@ class Question(NamedTuple):
         there = self.prefill_cluster
         return _set_of(there.sku, price_of(there), self.options.prices) if there else self.price_set
 
-    def problem(self, target: float, space: Space | None = None) -> Problem:
+    @property
+    def modes(self) -> tuple[Serving, ...]:
+        """Serving modes that are asked about."""
+        asked = self.options.serving
+        return tuple(mode for mode in MODES if asked in (mode, "either"))
+
+    def problem(
+        self, target: float, space: Space | None = None, serving: Serving | None = None
+    ) -> Problem:
         """Pose the question as a problem, at an interactivity [token/s].
+
+        `serving` is one of `modes`; None takes the first.
 
         Raises
         ------
@@ -106,6 +120,7 @@ class Question(NamedTuple):
             space or Space(),
             Objective(options.objective, options.billing, options.rate),  # type: ignore[arg-type]
             self.prefill_cluster,
+            serving or self.modes[0],
         )
 
     def to_json(self) -> dict[str, Any]:

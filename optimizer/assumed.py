@@ -173,6 +173,8 @@ def _sizes(problem: Problem) -> tuple[list[int], list[int]]:
     """Sizes of decode and of prefill workers that are tried [GPU]."""
     most = min(problem.budget, problem.cluster.gpus)
     decode = [size for size in problem.space.decode_gpus if size <= most]
+    if problem.is_aggregated:
+        return decode, decode
     return decode, prefill_options(problem).gpus.tolist()
 
 

@@ -1,4 +1,4 @@
-"""Fleets: how many workers of each role for each size of decode worker, and what they weigh."""
+"""Fleets: how many workers of each role for each kind of decode worker, and what they weigh."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ from itertools import product
 import numpy as np
 
 from costmodel.inputs import BoolArray, FloatArray, IntArray
-from optimizer.prefill import PrefillOptions
+from optimizer.placement import Group
+from optimizer.prefill import PrefillOptions, pool_shapes
 from optimizer.problem import Problem
-from optimizer.states import DecodeStates
+from optimizer.space import Shape
+from optimizer.states import DecodeStates, column_key
 from optimizer.value import weights_of
 from presets import InputError
 from topology.packing import Groups
+
+NO_GPUS: Group = (0, 0)
+"""The prefill workers of one pool."""
 
 
 @dataclass(frozen=True, eq=False)
 class Columns:
     """Pairs of decode and prefill counts for one size of decode worker, the lightest first.
+
+    Workers of one pool count as both, and as prefill have no GPUs.
 
     Attributes
     ----------
@@ -66,7 +73,7 @@ class Columns:
 def all_columns(
     problem: Problem, states: DecodeStates, options: PrefillOptions
 ) -> dict[int, Columns]:
-    """Fleets of every size of decode worker that has a state.
+    """Fleets of every kind of decode worker that has a state, by its `column_key`.
 
     Raises
     ------
@@ -75,7 +82,10 @@ def all_columns(
     """
     shapes = np.flatnonzero(np.bincount(states.shape)).tolist()
     sizes = sorted({states.shapes[place].gpus for place in shapes})
-    columns = {size: _columns(problem, size, options) for size in sizes}
+    if problem.is_aggregated:
+        columns = _pool_columns(problem, states.shapes, options)
+    else:
+        columns = {size: _columns(problem, size, options) for size in sizes}
     if not any(map(len, columns.values())):
         space, there, most = problem.space, problem.cluster, problem.limits.max_gpus
         smallest = min(sizes) * min(space.decode_workers) + int(options.gpus[0]) * min(
@@ -107,9 +117,35 @@ def _columns(problem: Problem, size: int, options: PrefillOptions) -> Columns:
         )
         if (decode, prefill, sizes[option]) in roomy
     ]
+    return _lightest_first(problem, size, found, options.gpus)
+
+
+def _pool_columns(
+    problem: Problem, shapes: Sequence[Shape], options: PrefillOptions
+) -> dict[int, Columns]:
+    """Count workers that do both, within the budget and the NVLink domains."""
+    columns = {}
+    for option, shape in enumerate(pool_shapes(shapes)):
+        size = shape.gpus
+        groups = [(size, count) for count in problem.space.decode_workers]
+        roomy = [group for group in groups if problem.has_room(group, NO_GPUS)]
+        found = [(count, count, option, 0, count * size) for _, count in roomy]
+        key = column_key(shape, is_aggregated=True)
+        columns[key] = _lightest_first(problem, size, found, options.gpus)
+    return columns
+
+
+def _lightest_first(
+    problem: Problem, size: int, found: Sequence[tuple[int, int, int, int, int]], gpus: IntArray
+) -> Columns:
+    """Put fleets of one size of worker into columns: rows of the first five fields.
+
+    `gpus` are those of the prefill options; workers that have none are not paid for twice.
+    """
     table = np.array(found, dtype=np.int64).reshape(-1, 5).T
     decode, prefill, option, prefill_gpus, decode_gpus = table
-    weight = weights_of(problem, (np.asarray(size), decode), (options.gpus[option], prefill))
+    counted = np.where(gpus[option] > 0, prefill, 0)
+    weight = weights_of(problem, (np.asarray(size), decode), (gpus[option], counted))
     order = np.lexsort((option, prefill, prefill_gpus + decode_gpus, weight))
     decode, prefill, option, prefill_gpus, decode_gpus = table[:, order]
     place = np.arange(len(order))

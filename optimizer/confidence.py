@@ -92,7 +92,7 @@ def promise_of(shapes: Sequence[Shape], problem: Problem, *, inside: bool = Fals
         ]
         widening = _widening(decode_outside(workers, problem), problem).reshape(count, -1)
     cluster, precision = problem.cluster, problem.scenario.precision
-    kinds = [worker_class(shape.gpus, cluster, precision) for shape in shapes]
+    kinds = [worker_class(shape.gpus, cluster, precision, problem.serving) for shape in shapes]
     tpot, ttft = (
         np.array([[getattr(widths, kind)] for kind in kinds]) * widening
         for widths in (problem.calibration.tpot_half_width, problem.calibration.ttft_half_width)
@@ -108,8 +108,11 @@ def ttft_factor(margin: float, half_width: FloatArray) -> FloatArray:
 
 
 def prefill_widening(shapes: Sequence[Shape], problem: Problem) -> FloatArray:
-    """Factor by which prefill workers outside the data widen the interval of TTFT [1]."""
-    if not margin_of(problem.limits):
+    """Factor by which prefill workers outside the data widen the interval of TTFT [1].
+
+    In one pool there are none: what its workers lie outside the data in, decode feels too.
+    """
+    if problem.is_aggregated or not margin_of(problem.limits):
         return np.ones(len(shapes))
     return _widening(prefill_outside(shapes, problem), problem)
 
@@ -131,7 +134,7 @@ def margin_of(limits: Limits) -> float:
 
 def _edges(shape: Shape, problem: Problem) -> list[int]:
     """Largest batches of a shape before another lies outside the data, rising [1]."""
-    coverage = problem.calibration.coverage
+    coverage = problem.coverage
     least, most = coverage.max_batch_dp if shape.attention == "dp" else coverage.max_batch_tp
     sent = most
     if shape.attention == "dp" and shape.gpus > problem.cluster.hardware().gpus_per_domain.value:

@@ -69,7 +69,7 @@ def _infeasibility(relaxed: _Relaxed) -> Infeasibility:
     )
     states = decode_states(problem.within(relaxed.kept_limits(())))
     fastest = int(np.argmax(states.speed))
-    step_parts = states.step_of(fastest, problem.calibration).parts
+    step_parts = states.step_of(fastest, problem).parts
     parts = {name: float(seconds) for name, seconds in step_parts.items()}
     largest = max(parts, key=lambda name: parts[name])
     step = sum(parts.values())

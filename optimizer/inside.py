@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 
 from costmodel.intervals import Outside, extrapolations, largest_batch_sent
-from costmodel.results import Case, Configuration, Scenario
+from costmodel.results import Case, Configuration
 from optimizer.problem import Problem
-from optimizer.resources import Resources
 from optimizer.space import Shape
 from presets import InputError
 
@@ -16,14 +15,14 @@ ONE_GPU = Shape(1, 1, "dp", 0, 0)
 """A worker for the role that is not looked at."""
 
 
-def case_of_workers(
-    decode: Shape, batch: int, scenario: Scenario, resources: Resources, prefill: Shape = ONE_GPU
-) -> Case:
-    """Build a case of one worker of each role."""
+def case_of_workers(decode: Shape, batch: int, problem: Problem, prefill: Shape = ONE_GPU) -> Case:
+    """Build a case of one worker of each role, or of one that does both."""
+    two = 0 if problem.is_aggregated else 1
     return Case(
         Configuration(
-            prefill_workers=1,
-            prefill_gpus_per_worker=prefill.gpus,
+            serving=problem.serving,
+            prefill_workers=two,
+            prefill_gpus_per_worker=two * prefill.gpus,
             prefill_attention=prefill.attention,
             decode_workers=1,
             decode_gpus_per_worker=decode.gpus,
@@ -34,8 +33,8 @@ def case_of_workers(
             eplb_slots=decode.eplb_slots,
             concurrency=1,
         ),
-        scenario,
-        *resources,
+        problem.scenario,
+        *problem.resources,
     )
 
 
@@ -55,7 +54,7 @@ def decode_outside(
         if shape.attention != "dp" or shape.gpus <= domain:
             shape = shape._replace(mtp_depth=0)
         if (shape, batch) not in known:
-            case = case_of_workers(shape, batch, problem.scenario, problem.resources)
+            case = case_of_workers(shape, batch, problem)
             every = extrapolations(case, coverage)
             known[shape, batch] = tuple(one for one in every if one.decode)
         return known[shape, batch]
@@ -67,7 +66,7 @@ def prefill_outside(shapes: Sequence[Shape], problem: Problem) -> list[tuple[Out
     """In what prefill workers lie outside the data of the calibration, of which decode is free."""
     found = []
     for shape in shapes:
-        case = case_of_workers(ONE_GPU, 1, problem.scenario, problem.resources, shape)
+        case = case_of_workers(ONE_GPU, 1, problem, shape)
         every = extrapolations(case, problem.calibration.coverage)
         found.append(tuple(one for one in every if not one.decode))
     return found
@@ -81,7 +80,7 @@ def inside_batches(shapes: Sequence[Shape], problem: Problem) -> list[tuple[int,
     InputError
         If no decode worker is, saying in what the question lies outside.
     """
-    scenario, coverage = problem.scenario, problem.calibration.coverage
+    scenario, coverage = problem.scenario, problem.coverage
     domain = problem.cluster.hardware().gpus_per_domain.value
     spans = []
     for shape in shapes:
@@ -95,7 +94,8 @@ def inside_batches(shapes: Sequence[Shape], problem: Problem) -> list[tuple[int,
     if all(most < least for least, most in found):
         reasons = [{one.reason for one in some} for some in outside]
         common = set.intersection(*reasons) or min(reasons, key=len)
-        raise _nothing_inside("no decode worker", common)
+        worker = "no worker" if problem.is_aggregated else "no decode worker"
+        raise _nothing_inside(worker, common)
     return found
 
 

@@ -27,10 +27,11 @@ from optimizer.columns import (
     take_columns,
 )
 from optimizer.entries import Entries, joined
-from optimizer.prefill import PrefillOptions, prefill_options
+from optimizer.prefill import PrefillOptions, options_of
 from optimizer.problem import Problem
 from optimizer.states import (
     DecodeStates,
+    column_key,
     decode_states,
     take_rate,
 )
@@ -57,7 +58,7 @@ class Lattice(NamedTuple):
     options : PrefillOptions
         Prefill workers by size.
     columns : dict
-        From size of decode worker to its columns.
+        From `column_key` of a decode worker to its columns.
     put_off : dict
         Those of which only what could win is looked at, after the pass.
     candidates : int
@@ -94,14 +95,14 @@ class Lattice(NamedTuple):
 
     def fleets(self, entries: Entries) -> Columns:
         """Columns of entries, one each."""
-        sizes = self.states.workers.gpus[entries.state]
+        keys = self.states.column_key[entries.state]
         none = take_columns(next(iter(self.columns.values())), entries.column[:0])
-        by_size = [
-            take_columns(self.columns[int(size)], entries.column[sizes == size])
-            for size in np.unique(sizes)
+        by_key = [
+            take_columns(self.columns[int(key)], entries.column[keys == key])
+            for key in np.unique(keys)
         ]
-        in_place = np.argsort(np.argsort(sizes, kind="stable"))
-        return take_columns(join_columns([none, *by_size]), in_place)
+        in_place = np.argsort(np.argsort(keys, kind="stable"))
+        return take_columns(join_columns([none, *by_key]), in_place)
 
 
 def evaluate(problem: Problem, slowest: float = 0.0, states: DecodeStates | None = None) -> Lattice:
@@ -122,7 +123,7 @@ def evaluate(problem: Problem, slowest: float = 0.0, states: DecodeStates | None
         If no deployment of the space fits the cluster, its memory and the GPU budget.
     """
     states = decode_states(problem) if states is None else states
-    options = prefill_options(problem)
+    options = options_of(states, problem)
     columns = all_columns(problem, states, options)
     gather = _Gather(problem, states, options, slowest)
     candidates, put_off = 0, {}
@@ -131,12 +132,12 @@ def evaluate(problem: Problem, slowest: float = 0.0, states: DecodeStates | None
     ttft_counts = limits.max_ttft is not None or limits.concurrency is not None
     # Also the first batch of a shape that is too slow with full slots: with fewer it may do.
     looked_at = np.maximum(states.speed, states.speed_before) >= slowest
-    for size, pairs in columns.items():
-        rows = np.flatnonzero(states.workers.gpus == size)
+    for key, pairs in columns.items():
+        rows = np.flatnonzero(states.column_key == key)
         candidates += len(rows) * len(pairs)
         rows = rows[looked_at[rows]]
         later = np.zeros(len(pairs), dtype=np.bool_) if ttft_counts else has_twin(pairs, options)
-        put_off[size] = take_columns(pairs, np.flatnonzero(later))
+        put_off[key] = take_columns(pairs, np.flatnonzero(later))
         now = take_columns(pairs, np.flatnonzero(~later))
         if len(now) and len(rows):
             gather.add_size(rows, now)
@@ -165,6 +166,7 @@ def benchmarks(
         decode_seconds=rate.decode_seconds[:, None],
         request_rate=rate.request_rate[:, None],
         nic_load=rate.nic_load[:, None],
+        arrival_wait=rate.arrival_wait[:, None],
     )
     prefill = Prefill(*(values[pairs.option] for values in options.prefill))
     sizes = options.gpus[pairs.option].astype(np.float64)
@@ -196,12 +198,14 @@ def benchmarks(
 def configuration_of(lattice: Lattice, state: int, column: int, users: int) -> Configuration:
     """Write one deployment of the lattice as a configuration."""
     shape = lattice.states.shape_of(state)
-    pairs = lattice.columns[shape.gpus]
+    one_pool = lattice.states.mixed is not None
+    pairs = lattice.columns[column_key(shape, one_pool)]
     option = pairs.option[column]
     return Configuration(
-        prefill_workers=int(pairs.prefill_workers[column]),
+        serving="aggregated" if one_pool else "disaggregated",
+        prefill_workers=0 if one_pool else int(pairs.prefill_workers[column]),
         prefill_gpus_per_worker=int(lattice.options.gpus[option]),
-        prefill_attention="dp" if lattice.options.attention_dp[option] else "tp",
+        prefill_attention="dp" if one_pool or lattice.options.attention_dp[option] else "tp",
         decode_workers=int(pairs.decode_workers[column]),
         decode_gpus_per_worker=shape.gpus,
         decode_ep=shape.ep,

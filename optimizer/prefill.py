@@ -16,7 +16,7 @@ from optimizer.confidence import prefill_widening
 from optimizer.inside import inside_prefill
 from optimizer.problem import Problem
 from optimizer.space import Shape, Space, prefill_shapes
-from optimizer.states import Facts, facts_of, paths_of
+from optimizer.states import DecodeStates, Facts, column_key, facts_of, paths_of
 from presets import ClusterSpec, InputError
 
 
@@ -39,6 +39,11 @@ class PrefillOptions(NamedTuple):
     attention_dp: BoolArray
     prefill: Prefill
     widening: FloatArray
+
+
+def options_of(states: DecodeStates, problem: Problem) -> PrefillOptions:
+    """Rate what prefills: workers of their own, or the states' own in one pool."""
+    return pool_options(states, problem) if problem.is_aggregated else prefill_options(problem)
 
 
 def prefill_options(problem: Problem) -> PrefillOptions:
@@ -85,6 +90,34 @@ def prefill_options(problem: Problem) -> PrefillOptions:
     widening = prefill_widening(shapes, problem)
     kept = ~_needless(gpus, attention_dp, prefill, widening)
     return PrefillOptions(gpus[kept], attention_dp[kept], take(prefill, kept), widening[kept])
+
+
+def pool_shapes(shapes: Sequence[Shape]) -> list[Shape]:
+    """Give one worker of each size and attention, in the order of `pool_options`."""
+    found = {column_key(shape, is_aggregated=True): shape for shape in shapes}
+    return [found[key] for key in sorted(found)]
+
+
+def pool_options(states: DecodeStates, problem: Problem) -> PrefillOptions:
+    """Rate the workers of one pool as what prefills, one entry for each size and attention.
+
+    They have no GPUs besides those that decode. EP and drafts make no difference to prefill.
+    """
+    calibration = problem.calibration
+    shapes = pool_shapes(states.shapes)
+    gpus = np.array([shape.gpus for shape in shapes])
+    attention_dp = np.array([shape.attention == "dp" for shape in shapes])
+    prefill = prefill_worker(
+        states.facts.machine,
+        states.facts.model,
+        gpus.astype(np.float64),
+        paths_of(problem.cluster, gpus.tolist()),
+        problem.scenario.workload,
+        calibration,
+        attention_dp=attention_dp,
+        hands_over=False,
+    )
+    return PrefillOptions(np.zeros_like(gpus), attention_dp, prefill, np.ones(len(gpus)))
 
 
 def fitting_shapes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from costmodel.calibration import Calibration
+from costmodel.calibration import Calibration, Coverage
 from costmodel.results import Scenario
 from optimizer.checks import check_count, check_positive
 from optimizer.objective import Objective
@@ -12,6 +12,7 @@ from optimizer.placement import Group
 from optimizer.resources import Resources
 from optimizer.space import Space
 from presets import ClusterSpec, InputError
+from presets.pools import Serving
 
 HIGHEST_CONFIDENCE = 0.999
 """Beyond it the tail of the errors was not measured. [1]"""
@@ -87,6 +88,8 @@ class Problem:
         What is made best.
     prefill_cluster : ClusterSpec or None
         Of prefill where that stands on other machines.
+    serving : {"aggregated", "disaggregated"}
+        One pool whose workers prefill and decode, or a pool for each.
     """
 
     scenario: Scenario
@@ -96,6 +99,26 @@ class Problem:
     space: Space = Space()  # noqa: RUF009 - frozen
     objective: Objective = Objective()  # noqa: RUF009 - frozen
     prefill_cluster: ClusterSpec | None = None
+    serving: Serving = "disaggregated"
+
+    def __post_init__(self) -> None:
+        """Refuse a machine for prefill where no worker prefills alone."""
+        if self.is_aggregated and self.prefill_cluster is not None:
+            raise InputError(
+                f"prefill_sku {self.prefill_cluster.sku} is not valid in aggregated serving, whose "
+                "workers do both on one machine; leave it out"
+            )
+
+    @property
+    def is_aggregated(self) -> bool:
+        """Whether one pool of workers prefills and decodes."""
+        return self.serving == "aggregated"
+
+    @property
+    def coverage(self) -> Coverage:
+        """What the rows behind the calibration span, in this mode if there are any."""
+        spanned = self.calibration.coverage
+        return (self.is_aggregated and spanned.aggregated) or spanned
 
     @property
     def resources(self) -> Resources:

@@ -14,7 +14,7 @@ from costmodel.serving import MOST_LOAD
 from optimizer.answer import Answer
 from optimizer.columns import all_columns
 from optimizer.confidence import chance_to_meet
-from optimizer.prefill import prefill_options
+from optimizer.prefill import options_of
 from optimizer.problem import Problem
 from optimizer.ranking import THROUGHPUT_SCALE, Ranking
 from optimizer.search import answers_of, rankings, with_reasons
@@ -128,10 +128,10 @@ def _near_the_best(
 
     The bound is what full slots give, or prefill at its largest load, over what that is charged.
     """
-    options = prefill_options(problem)
+    options = options_of(states, problem)
     tokens, bound = request_tokens(problem.scenario), np.zeros(len(states))
-    for size, pairs in all_columns(problem, states, options).items():
-        rows = np.flatnonzero(states.workers.gpus == size)
+    for key, pairs in all_columns(problem, states, options).items():
+        rows = np.flatnonzero(states.column_key == key)
         if not len(pairs):
             continue
         # Rounded up to few rates: more requests are never worth less.

@@ -13,9 +13,9 @@ from functools import partial
 
 import numpy as np
 
-from costmodel.inputs import BoolArray, FloatArray, IntArray, take
+from costmodel.inputs import BoolArray, FloatArray, IntArray
 from costmodel.root import WIDTH, enclosed
-from costmodel.serving import MOST_LOAD, decode_rate
+from costmodel.serving import MOST_LOAD
 from optimizer.columns import Columns, take_columns
 from optimizer.entries import Entries, joined
 from optimizer.lattice import MOST_USERS, Lattice
@@ -106,21 +106,13 @@ def _rates_at_target(
 
     That is with as many requests in flight as its own step allows; uneven routing allows fewer.
     """
-    states, facts = lattice.states, lattice.states.facts
+    states = lattice.states
     every = np.concatenate(rows)
     if not len(every):
         return [np.zeros(0) for _ in rows]
     target = np.repeat(targets, [len(some) for some in rows])
     longest = states.promised[every] / target
-    rate = partial(
-        decode_rate,
-        facts.machine,
-        facts.model,
-        take(states.workers, every),
-        take(states.paths, every),
-        problem.scenario.workload,
-        calibration=problem.calibration,
-    )
+    rate = partial(states.rate_of, every, problem=problem)
 
     def slowness(log_batch: FloatArray) -> FloatArray:
         return np.asarray(np.log(rate(np.exp(log_batch)).tpot / longest))
@@ -158,8 +150,8 @@ def _promising(
     tokens = float(workload.input_tokens + workload.output_tokens)
     tokens *= 1.0 - 1.0 / (2.0 * float(problem.calibration.rounds))
     found = []
-    for size, pairs in columns.items():
-        chosen = states.workers.gpus[rows] == size
+    for key, pairs in columns.items():
+        chosen = states.column_key[rows] == key
         if not chosen.any() or not len(pairs):
             continue
         fed = MOST_LOAD * pairs.prefill_workers * options.prefill.capacity[pairs.option]

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from costmodel.aggregated import interleaved
 from costmodel.calibration import Calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
-from costmodel.decode import decode_step, draft_time
+from costmodel.decode import draft_time
 from costmodel.inputs import (
     BoolArray,
     FloatArray,
@@ -24,7 +25,8 @@ from costmodel.inputs import (
     take,
 )
 from costmodel.memory import batch_limit
-from costmodel.network import DecodeRate
+from costmodel.network import DecodeRate, Interleaved
+from costmodel.prefill import prefill_worker
 from costmodel.results import Scenario
 from costmodel.runs import has_trtllm_experts
 from costmodel.serving import decode_rate
@@ -78,6 +80,8 @@ class DecodeStates:
         Half-width of the interval of TTFT, without what lies outside the data in prefill.
     margin : float
         Half-widths by which a limit is to be kept. [1]
+    mixed : Interleaved or None
+        What prefill does to the steps of workers that do both; None where workers only decode.
     """
 
     shapes: tuple[Shape, ...]
@@ -90,6 +94,7 @@ class DecodeStates:
     promised: FloatArray
     ttft_half_width: FloatArray
     margin: float
+    mixed: Interleaved | None = None
 
     def __len__(self) -> int:
         """Count the states."""
@@ -99,6 +104,12 @@ class DecodeStates:
     def tok_s_per_user(self) -> FloatArray:
         """Median interactivity [token/s]."""
         return np.asarray(1.0 / self.rate.tpot)
+
+    @cached_property
+    def column_key(self) -> IntArray:
+        """Key of the columns that each state goes with, as `column_key` has it."""
+        keys = [column_key(shape, self.mixed is not None) for shape in self.shapes]
+        return np.array(keys)[self.shape]
 
     @cached_property
     def speed(self) -> FloatArray:
@@ -145,20 +156,34 @@ class DecodeStates:
             return np.ones(())
         return ttft_factor(self.margin, self.ttft_half_width[states] * widening)
 
-    def step_of(self, state: int, calibration: Calibration) -> StepTime:
+    def step_of(self, state: int, problem: Problem) -> StepTime:
         """Parts of the step of one state [s]."""
-        return decode_step(
+        return self.rate_of(state, np.asarray(float(self.batch[state])), problem).step
+
+    def rate_of(self, states: IntArray | int, requests: FloatArray, problem: Problem) -> DecodeRate:
+        """Rate the workers of states with some requests in flight, with the parts of the step."""
+        return decode_rate(
             self.facts.machine,
             self.facts.model,
-            take(self.workers, state),
-            take(self.paths, state),
-            np.asarray(float(self.batch[state])),
-            calibration,
+            take(self.workers, states),
+            take(self.paths, states),
+            problem.scenario.workload,
+            requests,
+            problem.calibration,
+            mixed=None if self.mixed is None else take(self.mixed, states),
         )
 
     def shape_of(self, state: int) -> Shape:
         """Shape of one state."""
         return self.shapes[int(self.shape[state])]
+
+
+def column_key(shape: Shape, is_aggregated: bool) -> int:
+    """Tell workers apart that go with other columns: by size, as decode workers.
+
+    Workers that do both prefill by their attention, which counts as well.
+    """
+    return 2 * shape.gpus + (shape.attention == "dp") if is_aggregated else shape.gpus
 
 
 def facts_of(scenario: Scenario, cluster: ClusterSpec) -> Facts:
@@ -205,7 +230,8 @@ def decode_states(problem: Problem) -> DecodeStates:
         raise _no_memory(problem)
     batch = np.concatenate(batches)
     paths = paths_of(cluster, [entry.gpus for entry in shapes])
-    rate = _rate(facts, workers, paths, workload, shape, batch, calibration)
+    mixed = _mixed(facts, workers, paths, workload, calibration) if problem.is_aggregated else None
+    rate = _rate(facts, workers, paths, workload, shape, batch, calibration, mixed)
     promise = promise_of(shapes, problem, inside=problem.limits.within_data).take(shape)
     promised = promise.speed(batch)
     # Sorting is stable: of equals the first shape comes first, and its smaller batch.
@@ -221,6 +247,31 @@ def decode_states(problem: Problem) -> DecodeStates:
         promised=promised[order],
         ttft_half_width=promise.half_width(batch)[order],
         margin=promise.margin,
+        mixed=None if mixed is None else take(mixed, shape[order]),
+    )
+
+
+def _mixed(
+    facts: Facts,
+    workers: WorkerArrays,
+    paths: PathArrays,
+    workload: Workload,
+    calibration: Calibration,
+) -> Interleaved | None:
+    """Say what prefill does to the steps of workers that do both, of the latest releases."""
+    prefill = prefill_worker(
+        facts.machine,
+        facts.model,
+        workers.gpus,
+        paths,
+        workload,
+        calibration,
+        attention_dp=workers.attention_dp,
+        hands_over=False,
+    )
+    every = np.ones(workers.gpus.shape, dtype=np.bool_)
+    return interleaved(
+        every, ~every, facts.machine, facts.model, workers, prefill, workload, calibration
     )
 
 
@@ -267,6 +318,7 @@ def take_states(states: DecodeStates, index: IntArray) -> DecodeStates:
         rate=take_rate(states.rate, index),
         promised=states.promised[index],
         ttft_half_width=states.ttft_half_width[index],
+        mixed=None if states.mixed is None else take(states.mixed, index),
     )
 
 
@@ -290,6 +342,7 @@ def take_rate(rate: DecodeRate, index: IntArray | slice) -> DecodeRate:
         decode_seconds=rate.decode_seconds[index],
         request_rate=rate.request_rate[index],
         nic_load=rate.nic_load[index],
+        arrival_wait=rate.arrival_wait[index],
     )
 
 
@@ -333,6 +386,7 @@ def _rate(
     shape: IntArray,
     batch: IntArray,
     calibration: Calibration,
+    mixed: Interleaved | None,
 ) -> DecodeRate:
     """Rate the workers of each shape with each batch, block by block; the parts are not kept."""
     draft = _drafts(facts, workers, paths, shape, batch, calibration)
@@ -346,6 +400,7 @@ def _rate(
             batch[block].astype(np.float64),
             calibration,
             draft=draft[block],
+            mixed=None if mixed is None else take(mixed, shape[block]),
         )
         for block in _blocks(len(shape))
     ]

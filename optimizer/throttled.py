@@ -114,6 +114,7 @@ def throttle(
         ),
         workload=workload,
         calibration=calibration,
+        mixed=None if states.mixed is None else take(states.mixed, cells.state),
     )
     slots = states.batch[cells.state].astype(np.float64)
     if limits.concurrency is not None:

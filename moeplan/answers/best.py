@@ -22,6 +22,7 @@ from moeplan.answers.placement import Domain
 from moeplan.answers.record import Answer
 from moeplan.answers.rows import asked_columns, figures_of, outside
 from moeplan.answers.safe import SafeChoice, safe_columns
+from moeplan.answers.serving import OtherServing
 from moeplan.question import Question, question_from_json
 from optimizer.answer import Conflict, Search
 from optimizer.objective import ObjectiveValue
@@ -234,6 +235,8 @@ class Best(Answer):
     safe_choice : SafeChoice or None
         The best inside the data that meets each limit with a chance of 90 %; None without a
         configuration.
+    other_serving : OtherServing or None
+        The best of one pool, or of two, whichever lost; in JSON only where either was asked for.
     nearest_measured : NearestMeasured or None
         The nearest shipped measurement, at any lengths; in JSON only where `measured` has no value.
     reason : str or None
@@ -265,6 +268,7 @@ class Best(Answer):
     objective: ObjectiveValue
     chance_to_meet: Frozen[Literal["target", "max_ttft"], float] | None = None
     safe_choice: SafeChoice | None = None
+    other_serving: OtherServing | None = None
     placement: tuple[Domain, ...] = ()
     prefill_sku: str | None = None
     billing: Billing | None = None
@@ -299,6 +303,8 @@ class Best(Answer):
         for limit in ("target", "max_ttft"):
             row[f"chance_to_meet_{limit}"] = (self.chance_to_meet or {}).get(limit)
         row |= safe_columns(self.safe_choice)
+        row["other_serving"] = getattr(self.other_serving, "serving", None)
+        row["other_serving_lost_by"] = getattr(self.other_serving, "lost_by", None)
         for name in ("total_tok_s_per_gpu", "usd_per_m_total_tokens"):
             row[f"measured_{name}"] = getattr(self.measured, name, None)
         row |= {
@@ -322,6 +328,7 @@ class Best(Answer):
     def _without_blanks(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         content: dict[str, Any] = handler(self)
         blank = {"prefill_sku": self.prefill_sku is None, "billing": self.billing is None}
+        blank["other_serving"] = self.other_serving is None
         blank["nearest_measured"] = self.nearest_measured is None
         blank |= dict.fromkeys(
             ("reason", "conflicts", "nearest_target_tok_s_per_user"), self.reason is None

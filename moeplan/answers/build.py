@@ -175,7 +175,7 @@ def _safe_choice(found: WithSafe) -> SafeChoice | None:
         objective=safe.winner.value,
         chance_to_meet=chance_to_meet(safe.winner.prediction, answer.problem.limits),
         gpus=safe.winner.configuration.gpus,
-        behind=behind(answer.winner, safe.winner),
+        behind=behind(answer.winner.value, safe.winner.value),
     )
 
 

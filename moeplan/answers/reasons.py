@@ -12,6 +12,7 @@ from topology.cluster import MAX_GPUS
 
 if TYPE_CHECKING:
     from optimizer.answer import Conflict, Infeasibility, LimitName, Ranked
+    from optimizer.objective import ObjectiveValue
     from optimizer.problem import Limits
 
 PART_NAMES = {
@@ -54,7 +55,7 @@ def lost_by(winner: Ranked, other: Ranked, scenario: Scenario) -> str:
     decode GPUs' time, and the GPUs that are paid and do not serve; the part that grew most is
     named. Where prefill feeds no more, a shorter step would not help: then prefill is named.
     """
-    short = behind(winner, other)
+    short = behind(winner.value, other.value)
     if short == ALIKE:
         return short
     first, second = winner.predicted, other.predicted
@@ -75,15 +76,16 @@ def lost_by(winner: Ranked, other: Ranked, scenario: Scenario) -> str:
     return short
 
 
-def behind(winner: Ranked, other: Ranked) -> str:
-    """Say by how much a deployment falls short of the winner."""
-    ours, theirs = winner.value, other.value
+def behind(ours: ObjectiveValue, theirs: ObjectiveValue) -> str:
+    """Say by how much a deployment falls short of the winner, by what the objective makes of it."""
+    assert ours.amount is not None  # only an answer without a deployment has none
+    assert theirs.amount is not None
     if ours.served is not None and theirs.served is not None:
-        if other.amount > winner.amount:
-            return f"{other.amount - winner.amount:.0f} GPUs more"
+        if theirs.amount > ours.amount:
+            return f"{theirs.amount - ours.amount:.0f} GPUs more"
         fewer = 100.0 * (1.0 - theirs.served / ours.served)
         return f"as many GPUs, {fewer:.1f} % fewer requests/s"
-    ratio = other.amount / winner.amount
+    ratio = theirs.amount / ours.amount
     if abs(ratio - 1.0) < EQUAL:
         return ALIKE
     if ours.more_is_better:

@@ -78,6 +78,7 @@ def report(answer: Best) -> list[RenderableType]:
         figures_table(deployment.prediction, answer.target_tok_s_per_user, answer.measured),
         origin_sentence(deployment.prediction, " See --within-data."),
         paragraph(f"Chance to meet {chances(answer.chance_to_meet)}."),
+        *other_serving_part(answer),
         *safe_part(answer.safe_choice),
         *measured_part(answer),
         "",
@@ -94,6 +95,27 @@ def chances(met: Mapping[Literal["target", "max_ttft"], float] | None) -> str:
     return ", ".join(f"{CHANCES[limit]}: {chance(value)}" for limit, value in (met or {}).items())
 
 
+POOLS = {
+    "aggregated": "one pool that does both",
+    "disaggregated": "workers of their own for prefill",
+}
+"""Serving modes in words."""
+
+
+def other_serving_part(answer: Best) -> list[RenderableType]:
+    """Say whether splitting prefill from decode pays, where either was asked for."""
+    other = answer.other_serving
+    if other is None:
+        return []
+    pays = (
+        "Splitting prefill from decode pays" if other.serving == "aggregated" else "One pool pays"
+    )
+    if other.config is None:
+        return [paragraph(f"{pays}: {POOLS[other.serving]} cannot do it: {other.reason}.")]
+    label = configuration_label(other.config)
+    return [paragraph(f"{pays}: {POOLS[other.serving]}, {label}, lost by: {other.lost_by}.")]
+
+
 def safe_part(choice: SafeChoice | None) -> list[RenderableType]:
     """Lay out the best inside the data that meets each limit with confidence, or why none does."""
     if choice is None:
@@ -108,12 +130,13 @@ def safe_part(choice: SafeChoice | None) -> list[RenderableType]:
         figure(choice.prediction.total_tok_s_per_gpu),
         dollars(choice.prediction.usd_per_m_total_tokens),
     ]
-    met = f"Chance to meet {chances(choice.chance_to_meet)}."
+    met = f"Chance to meet {chances(choice.chance_to_meet)}. Against the best: {choice.behind}."
+    deployed = "" if choice.config.is_aggregated else " `moeplan recipe --safe` deploys it."
     return [
         "",
         heading(f"Safe choice: {what_is_safe(choice)}"),
         table("Configuration", "tok/s/user", "tok/s/GPU", "$/M tokens", rows=[row]),
-        paragraph(f"{met} Against the best: {choice.behind}. `moeplan recipe --safe` deploys it."),
+        paragraph(met + deployed),
     ]
 
 

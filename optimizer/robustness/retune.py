@@ -200,6 +200,7 @@ def _full(
         network.workload,
         slots,
         network.calibration,
+        mixed=network.mixed,
     )
     steady = join_prefill(
         decode, network.prefill, network.fleet, network.workload, network.calibration

@@ -55,11 +55,16 @@ def _named(answers: Sequence[Answer]) -> list[Configuration]:
 
 
 def _neighbours(fleet: Configuration, problem: Problem) -> Iterator[Configuration]:
-    """Give a fleet with one worker more or less of either role, where the space has it."""
+    """Give a fleet with one worker more or less of either role, where the space has it.
+
+    One pool has one role.
+    """
     space = problem.space
-    for prefill, decode in product((-1, 0, 1), repeat=2):
+    changes = (-1, 0, 1)
+    counts = (0,) if fleet.is_aggregated else space.prefill_workers
+    for prefill, decode in product((0,) if fleet.is_aggregated else changes, changes):
         workers = fleet.prefill_workers + prefill, fleet.decode_workers + decode
-        if workers[0] not in space.prefill_workers or workers[1] not in space.decode_workers:
+        if workers[0] not in counts or workers[1] not in space.decode_workers:
             continue
         sizes = fleet.prefill_gpus_per_worker, fleet.decode_gpus_per_worker
         if problem.has_room((sizes[1], workers[1]), (sizes[0], workers[0])):

@@ -1,0 +1,188 @@
+"""The search over one pool of workers that prefill what they decode."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from costmodel.calibration import Calibration
+from costmodel.predictions import predict
+from costmodel.results import Configuration, Predicted, Scenario
+from optimizer import Limits, Problem, Space
+from optimizer.entries import joined
+from optimizer.lattice import configuration_of, evaluate
+from optimizer.objective import Objective
+from optimizer.robustness.retune import fleet_of, retuning_of, with_settings
+from optimizer.search import best, curve
+from presets import InputError, default_cluster
+
+TARGETS = (30.0, 80.0, 125.0, 170.0, 230.0)
+TINY = Space(
+    decode_workers=(1, 2),
+    decode_gpus=(4,),
+    mtp_depths=(0, 2),
+    largest_batch=8,
+)
+
+
+def one_pool(
+    scenario: Scenario, calibration: Calibration, limits: Limits, space: Space, sku: str = "b200"
+) -> Problem:
+    cluster = default_cluster(sku, 72)
+    return Problem(scenario, cluster, limits, calibration, space, serving="aggregated")
+
+
+@pytest.mark.parametrize("sku", ["gb200", "b200"])
+def test_lattice_and_prediction_agree(
+    sku: str, scenario: Scenario, calibration: Calibration
+) -> None:
+    problem = one_pool(scenario, calibration, Limits(1.0), Space(batch_ratio=1.1), sku)
+    lattice = evaluate(problem)
+    full = lattice.front.take(np.arange(0, len(lattice.front), 13))
+    throttled = lattice.throttled.take(np.arange(0, len(lattice.throttled), 5))
+    assert len(full) > 20
+    entries = joined([full, throttled])
+    configurations = [
+        configuration_of(lattice, *key)
+        for key in zip(
+            entries.state.tolist(),
+            entries.column.tolist(),
+            entries.users.astype(int).tolist(),
+            strict=True,
+        )
+    ]
+    assert {each.serving for each in configurations} == {"aggregated"}
+    predicted = predict(configurations, scenario, problem.cluster, calibration)
+    throughput = [
+        each.prediction.total_tok_s_per_gpu * each.configuration.gpus for each in predicted
+    ]
+    speed = [each.prediction.tok_s_per_user for each in predicted]
+    assert throughput == pytest.approx(entries.throughput.tolist(), rel=1e-6)
+    assert speed == pytest.approx(entries.speed.tolist(), rel=1e-6)
+    assert [each.configuration.gpus for each in predicted] == entries.gpus.tolist()
+
+
+def every_deployment(
+    scenario: Scenario, calibration: Calibration, sku: str = "b200"
+) -> list[Predicted]:
+    """Each deployment of the tiny space with each number of users up to those that fill it."""
+    found: list[Predicted] = []
+    for workers, ep, attention, depth, batch in product(
+        TINY.decode_workers, (1, 4), TINY.attention, TINY.mtp_depths, range(1, 9)
+    ):
+        slots = workers * batch * (4 if attention == "dp" else 1)
+        configurations = [
+            Configuration(
+                serving="aggregated",
+                prefill_workers=0,
+                prefill_gpus_per_worker=0,
+                decode_workers=workers,
+                decode_gpus_per_worker=4,
+                decode_ep=ep,
+                decode_attention=attention,
+                max_batch=batch,
+                mtp_depth=depth,
+                concurrency=users,
+                frontends=1,
+            )
+            for users in range(1, 2 * slots + 5)
+        ]
+        line = predict(configurations, scenario, default_cluster(sku, 72), calibration)
+        # The first that fills all slots is the last: more would only wait.
+        filled = next(i for i, one in enumerate(line) if one.batch_in_flight >= batch * (1 - 1e-9))
+        found += line[: filled + 1]
+    return found
+
+
+@pytest.mark.parametrize("isl", [1024, 8192])
+def test_search_equals_enumeration(isl: int, scenario: Scenario, calibration: Calibration) -> None:
+    scenario = scenario.model_copy(update={"isl": isl})
+    every = every_deployment(scenario, calibration)
+    for max_ttft in (None, 0.4):
+        limits = Limits(1.0, max_gpus=8, max_ttft=max_ttft)
+        answers = curve(one_pool(scenario, calibration, limits, TINY), TARGETS)
+        for target, answer in zip(TARGETS, answers, strict=True):
+            meeting = [
+                one.prediction.total_tok_s_per_gpu
+                for one in every
+                if one.prediction.tok_s_per_user >= target * (1 - 1e-9)
+                and (max_ttft is None or one.prediction.ttft_ms <= 1e3 * max_ttft)
+            ]
+            if not meeting:
+                assert answer.winner is None
+                continue
+            assert answer.prediction is not None
+            assert answer.prediction.tok_s_per_user >= target * (1 - 1e-6)
+            assert answer.prediction.total_tok_s_per_gpu >= max(meeting) * (1 - 1e-6)
+            assert answer.prediction.total_tok_s_per_gpu <= max(meeting) * (1 + 1e-3)
+
+
+def test_within_the_data_every_answer_is_modelled(
+    scenario: Scenario, calibration: Calibration
+) -> None:
+    limits = Limits(100.0, within_data=True)
+    answer = best(one_pool(scenario, calibration, limits, Space(batch_ratio=1.1)))
+    assert answer.prediction is not None
+    assert answer.prediction.origin == "modelled"
+    with pytest.raises(InputError, match="machine gb200 in aggregated serving"):
+        best(one_pool(scenario, calibration, limits, Space(), "gb200"))
+
+
+def test_a_confidence_is_kept_by_the_interval_of_one_pool(
+    scenario: Scenario, calibration: Calibration
+) -> None:
+    limits = Limits(100.0, min_confidence=0.95, within_data=True)
+    answer = best(one_pool(scenario, calibration, limits, Space(batch_ratio=1.1)))
+    assert answer.prediction is not None
+    low, _ = answer.prediction.interval_90["tok_s_per_user"]
+    assert low == pytest.approx(100.0, rel=0.02)
+
+
+def test_what_cannot_be_reached_is_said(scenario: Scenario, calibration: Calibration) -> None:
+    answer = best(one_pool(scenario, calibration, Limits(5000.0), TINY))
+    assert answer.winner is None
+    assert answer.infeasibility is not None
+    assert 200.0 < (answer.infeasibility.highest_target or 0.0) < 1000.0
+
+
+def test_a_pool_is_retuned_as_it_was_found(scenario: Scenario, calibration: Calibration) -> None:
+    problem = one_pool(scenario, calibration, Limits(100.0), Space(batch_ratio=1.05))
+    answer = best(problem)
+    assert answer.configuration is not None
+    fleet = fleet_of(answer.configuration)
+    (again,) = with_settings([fleet], retuning_of([fleet], problem).under(calibration))
+    assert again is not None
+    assert again.max_batch == pytest.approx(answer.configuration.max_batch, abs=1)
+    assert again.concurrency == pytest.approx(answer.configuration.concurrency, rel=0.01)
+
+
+def test_one_pool_has_no_machine_of_its_own_for_prefill(
+    scenario: Scenario, calibration: Calibration
+) -> None:
+    here, there = default_cluster("gb200", 72), default_cluster("b200", 8)
+    with pytest.raises(InputError, match="prefill_sku b200 is not valid in aggregated serving"):
+        Problem(
+            scenario,
+            here,
+            Limits(50.0),
+            calibration,
+            prefill_cluster=there,
+            serving="aggregated",
+        )
+
+
+@pytest.mark.parametrize("billing", ["gpu", "domain"])
+def test_a_rate_is_served_by_copies_of_one_pool(
+    billing: Literal["gpu", "domain"], scenario: Scenario, calibration: Calibration
+) -> None:
+    objective = Objective("gpus", billing, 20.0)
+    limits, space = Limits(50.0), Space(batch_ratio=1.1)
+    problem = replace(one_pool(scenario, calibration, limits, space, "gb200"), objective=objective)
+    answer = best(problem)
+    assert answer.winner is not None
+    assert (answer.winner.value.served or 0.0) >= 20.0
+    assert answer.winner.configuration.serving == "aggregated"
