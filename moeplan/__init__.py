@@ -1,4 +1,4 @@
-"""Plans disaggregated serving of mixture-of-experts models: throughput per dollar.
+"""Plans the serving of mixture-of-experts models: throughput per dollar.
 
 >>> import moeplan
 >>> moeplan.measured_frontier("gb200", 125.0).total_tok_s_per_gpu.__round__()

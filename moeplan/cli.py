@@ -28,7 +28,7 @@ def make_app(asked: Sequence[str] = ()) -> typer.Typer:
     """All commands, or the one that is asked for alone: to make them all takes its time."""
     app = typer.Typer(
         name="moeplan",
-        help="Plan disaggregated serving of mixture-of-experts models: which machine and which "
+        help="Plan the serving of mixture-of-experts models: which machine and which "
         "configuration give the most throughput per dollar at a given interactivity.",
         epilog=examples(
             "moeplan best --sku gb200 --target 125",

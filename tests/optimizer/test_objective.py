@@ -1,7 +1,6 @@
 """Objectives, billing, confidence, concurrency and machines of two kinds."""
 
 import math
-from itertools import product
 from typing import Any
 
 import pytest
@@ -10,12 +9,12 @@ from hypothesis import strategies as st
 
 from costmodel.calibration import Calibration
 from costmodel.predictions import predict
-from costmodel.results import Configuration, Predicted, Scenario
-from optimizer import Answer, Limits, Objective, Problem, Space, allowed_shapes, best, curve
+from costmodel.results import Predicted, Scenario
+from optimizer import Answer, Limits, Objective, Problem, Space, best, curve
 from optimizer.billing import whole_domains
 from optimizer.confidence import chance_to_meet
-from optimizer.space import Attention, batch_grid
 from presets import InputError, default_cluster
+from tests.optimizer.enumeration import every_configuration
 from tests.samples import losses
 
 RACK = default_cluster("gb200", 72)
@@ -31,31 +30,12 @@ SMALL = Space(
     batch_ratio=1.6,
 )
 
-MODES: tuple[Attention, ...] = ("tp", "dp")
-
 
 def enumerated(
     scenario: Scenario, calibration: Calibration, users: int, target: float
 ) -> list[Predicted]:
     """Predict every configuration of the space with given users, and keep the fast ones."""
-    configurations = [
-        Configuration(
-            prefill_workers=prefill,
-            prefill_gpus_per_worker=4,
-            prefill_attention=shared,
-            decode_workers=decode,
-            decode_gpus_per_worker=shape.gpus,
-            decode_ep=shape.ep,
-            decode_attention=shape.attention,
-            max_batch=batch,
-            mtp_depth=shape.mtp_depth,
-            eplb_slots=shape.eplb_slots,
-            concurrency=users,
-        )
-        for shape, prefill, shared, decode, batch in product(
-            allowed_shapes(SMALL, scenario, RACK), (1, 2), MODES, (1, 2), batch_grid(SMALL).tolist()
-        )
-    ]
+    configurations = every_configuration(SMALL, scenario, RACK, users)
     predicted = predict(configurations, scenario, RACK, calibration)
     return [each for each in predicted if each.prediction.tok_s_per_user >= target]
 

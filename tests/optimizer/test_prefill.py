@@ -1,8 +1,6 @@
 """Attention of the prefill workers as a choice: tp where its shorter TTFT counts, else dp."""
 
 from dataclasses import replace
-from itertools import product
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -15,12 +13,12 @@ from costmodel.calibration import Calibration
 from costmodel.inputs import BoolArray, IntArray
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Predicted, Scenario
-from optimizer import Answer, Limits, Problem, Space, allowed_shapes, best, curve
+from optimizer import Answer, Limits, Problem, Space, best, curve
 from optimizer.entries import joined
 from optimizer.robustness.next_rows import row_of
 from optimizer.robustness.retune import fleet_of, retuning_of, with_settings
-from optimizer.space import batch_grid
 from presets import default_cluster
+from tests.optimizer.enumeration import every_configuration
 
 pytestmark = pytest.mark.many_cases
 
@@ -54,28 +52,7 @@ def throughput(answer: Answer) -> float:
 
 def enumerated(scenario: Scenario, calibration: Calibration, users: int) -> list[Predicted]:
     """Every deployment of the small space under given users, predicted one by one."""
-    shapes = allowed_shapes(SMALL, scenario, GB200)
-    modes: tuple[Literal["tp", "dp"], ...] = ("tp", "dp")
-    every = [
-        Configuration(
-            prefill_workers=prefill,
-            prefill_gpus_per_worker=size,
-            prefill_attention=attention,
-            decode_workers=decode,
-            decode_gpus_per_worker=shape.gpus,
-            decode_ep=shape.ep,
-            decode_attention=shape.attention,
-            max_batch=int(batch),
-            mtp_depth=shape.mtp_depth,
-            eplb_slots=shape.eplb_slots,
-            concurrency=users,
-        )
-        for shape, batch in product(shapes, batch_grid(SMALL))
-        for decode, prefill, size, attention in product(
-            SMALL.decode_workers, SMALL.prefill_workers, SMALL.prefill_gpus, modes
-        )
-        if decode * shape.gpus + prefill * size <= 72
-    ]
+    every = [each for each in every_configuration(SMALL, scenario, GB200, users) if each.gpus <= 72]
     return predict(every, scenario, GB200, calibration)
 
 

@@ -2,7 +2,6 @@
 
 import math
 from functools import cache
-from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -11,11 +10,13 @@ from hypothesis import strategies as st
 from costmodel.calibration import Calibration
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Scenario
-from optimizer import Answer, Limits, Objective, Problem, Space, allowed_shapes, best
+from optimizer import Answer, Limits, Objective, Problem, Shape, Space, best
+from optimizer.entries import joined
+from optimizer.lattice import configuration_of, evaluate
 from optimizer.objective import Billing
 from optimizer.robustness.retune import fleet_of
-from optimizer.space import batch_grid
 from presets import ClusterSpec, InputError, default_cluster
+from tests.optimizer.enumeration import every_configuration
 from topology import pack_workers
 
 TOKENS = 2 * 0.9 * 1024
@@ -59,29 +60,7 @@ def enumerated(
 ) -> list[tuple[Configuration, float, float]]:
     """Every configuration of the space with its speed [token/s] and requests [1/s]."""
     cluster = racks(sku, 216)
-    configurations = [
-        Configuration(
-            prefill_workers=prefill,
-            prefill_gpus_per_worker=size,
-            prefill_attention=shared,
-            decode_workers=decode,
-            decode_gpus_per_worker=shape.gpus,
-            decode_ep=shape.ep,
-            decode_attention=shape.attention,
-            max_batch=batch,
-            mtp_depth=shape.mtp_depth,
-            eplb_slots=shape.eplb_slots,
-            concurrency=users,
-        )
-        for shape, prefill, size, shared, decode, batch in product(
-            allowed_shapes(SMALL, scenario, cluster),
-            SMALL.prefill_workers,
-            SMALL.prefill_gpus,
-            SMALL.prefill_attention,
-            SMALL.decode_workers,
-            batch_grid(SMALL).tolist(),
-        )
-    ]
+    configurations = every_configuration(SMALL, scenario, cluster, users)
     found = predict(configurations, scenario, cluster, calibration)
     return [
         (
@@ -105,6 +84,46 @@ def answer_of(
     goal = Objective("gpus", billing, rate)
     cluster = racks(sku, max(216, limits.max_gpus))
     return best(Problem(scenario, cluster, limits, calibration, SMALL, goal))
+
+
+@pytest.mark.parametrize("sku", ["trays", "b200"])
+@pytest.mark.parametrize("rate", [9.0, 33.0])
+def test_nothing_is_dropped_for_its_weight(
+    scenario: Scenario, calibration: Calibration, sku: str, rate: float
+) -> None:
+    """Of each decode state the lattice has what fills the fewest domains, then GPUs."""
+    cluster = racks(sku, 216)
+    least: dict[tuple[Shape, int], tuple[float, int]] = {}
+    for configuration, _, served in enumerated(scenario, calibration, sku, 300):
+        copies = math.ceil(rate / served * (1 - 1e-6))
+        cost = domains(sku, fleet_of(configuration), copies), copies * configuration.gpus
+        if math.isfinite(cost[0]):
+            state = state_of(configuration)
+            least[state] = min(cost, least.get(state, cost))
+    goal, limits = Objective("gpus", "domain", rate), Limits(1.0, 216, concurrency=300)
+    lattice = evaluate(Problem(scenario, cluster, limits, calibration, SMALL, goal))
+    kept: dict[tuple[Shape, int], tuple[float, int]] = {}
+    both = joined([lattice.front, lattice.throttled])
+    for keys in zip(both.state, both.column, both.users, both.throughput, strict=True):
+        found = configuration_of(lattice, *(int(key) for key in keys[:3]))
+        copies = math.ceil(rate / (float(keys[3]) / TOKENS) * (1 - 1e-6))
+        cost = domains(sku, fleet_of(found), copies), copies * found.gpus
+        kept[state_of(found)] = min(cost, kept.get(state_of(found), cost))
+    # Of a shape with more slots than users the search looks at one batch alone.
+    full = {state: cost for state, cost in least.items() if state in kept}
+    assert len(full) > 50
+    assert {state: kept[state] for state in full} == full
+
+
+def state_of(configuration: Configuration) -> tuple[Shape, int]:
+    shape = Shape(
+        gpus=configuration.decode_gpus_per_worker,
+        ep=configuration.decode_ep,
+        attention=configuration.decode_attention,
+        mtp_depth=configuration.mtp_depth,
+        eplb_slots=configuration.eplb_slots,
+    )
+    return shape, configuration.max_batch
 
 
 @pytest.mark.parametrize("sku", ["gb200", "b200"])

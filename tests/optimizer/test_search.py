@@ -1,7 +1,6 @@
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -16,12 +15,12 @@ from costmodel.network import Network
 from costmodel.predictions import predict
 from costmodel.results import Case, Configuration, Predicted, Scenario
 from costmodel.serving import MOST_LOAD, steady_state
-from optimizer import Limits, Objective, Problem, Space, allowed_shapes, best, curve
+from optimizer import Limits, Objective, Problem, Space, best, curve
 from optimizer.entries import Entries, joined
 from optimizer.exact import Choice
 from optimizer.ranking import _bound
-from optimizer.space import batch_grid
 from presets import ClusterSpec, InputError, default_cluster
+from tests.optimizer.enumeration import every_configuration
 from tests.samples import losses, reason_of
 
 pytestmark = pytest.mark.many_cases
@@ -36,30 +35,9 @@ def enumerated(
 
     Where prefill does not keep the slots full, with as many users as it feeds.
     """
-    drafts = [
-        Configuration(
-            prefill_workers=prefill,
-            prefill_gpus_per_worker=size,
-            prefill_attention=attention,
-            decode_workers=decode,
-            decode_gpus_per_worker=shape.gpus,
-            decode_ep=shape.ep,
-            decode_attention=shape.attention,
-            max_batch=int(batch),
-            mtp_depth=shape.mtp_depth,
-            eplb_slots=shape.eplb_slots,
-            concurrency=1,
-            frontends=1,
-        )
-        for shape, batch in product(allowed_shapes(space, scenario, cluster), batch_grid(space))
-        for decode, prefill, size, attention in product(
-            space.decode_workers,
-            space.prefill_workers,
-            space.prefill_gpus,
-            space.prefill_attention,
-        )
-        if decode * shape.gpus + prefill * size <= min(72, cluster.gpus)
-    ]
+    most = min(72, cluster.gpus)
+    every = every_configuration(space, scenario, cluster, users=1, frontends=1)
+    drafts = [each for each in every if each.gpus <= most]
     cases = [Case(each, scenario, cluster) for each in drafts]
     network = network_of(deployments_of(cases), calibration)
     slots = np.array([float(each.max_batch) for each in drafts])
