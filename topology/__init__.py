@@ -6,8 +6,7 @@ A package of moeplan.
 from typing import TYPE_CHECKING
 
 from presets.lazy import lazy_names
-from topology.cluster import build_cluster
-from topology.paths import GroupPath, group_path
+from topology.paths import GroupPath, group_paths
 from topology.placement import Placement, group_table, pack_workers, place_group
 
 if TYPE_CHECKING:
@@ -26,8 +25,7 @@ __all__ = [
     "GroupRate",
     "LinkGroup",
     "Placement",
-    "build_cluster",
-    "group_path",
+    "group_paths",
     "group_table",
     "pack_workers",
     "place_group",

@@ -1,20 +1,21 @@
-"""The load that a group of GPUs puts on the links between them."""
+"""What the links give to the group of GPUs that a worker occupies."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
-from presets import InputError
-from presets.errors import shown
-from topology.cluster import LINK_KINDS, Layout, LinkKind, Node
+from topology.cluster import Layout, LinkKind, read_layout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import networkx as nx
+    from presets import ClusterSpec
+    from topology.contention import GroupLoad
+    from topology.fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -29,20 +30,24 @@ class GroupPath:
         GPUs of the group in each NVLink domain that it touches, largest first. [GPU]
     seconds_per_pair_byte : float
         Time of a uniform all-to-all in which each ordered pair of distinct GPUs moves one byte: the
-        load of the worst link over its rate. [s/B]
+        load of the worst link over its rate, lengthened by the other groups that talk. [s/B]
     latency : float
         Of the longest shortest path between two GPUs of the group. [s]
-    bottleneck : {"nvlink", "nic", "leaf_spine"} or None
+    bottleneck : str or None
         Kind of the worst link, the one nearer to the GPU where two are equal. None for one GPU.
     load_by_kind : dict
-        `seconds_per_pair_byte` of the worst link of each kind, 0 where none is used. [s/B]
+        Time of the worst link of each kind that is used, were the group alone. [s/B]
     nvlink_rate : float
-        Rate of a GPU inside its domain. [B/s]
+        Rate of a GPU inside its domain when all send at once. [B/s]
     nic_rate : float
-        Rate that every GPU of the group has between domains when all send at once: that of the NIC
-        or, where the group spans oversubscribed leaves, its share of the uplinks. [B/s]
+        Rate of a GPU between domains when all send at once: that of its NICs or, where links of the
+        fabric are slower, its part of them. [B/s]
     domain_latency : float
         Of the path between two GPUs of one domain, whether or not the group has two there. [s]
+    slowdown : float
+        By which other groups lengthen the all-to-all. [1]
+    worst_link : str or None
+        Name of the worst link, or of the one that the groups together overfill.
     """
 
     gpus: int
@@ -54,6 +59,8 @@ class GroupPath:
     nvlink_rate: float
     nic_rate: float
     domain_latency: float
+    slowdown: float = 1.0
+    worst_link: str | None = field(default=None, compare=False)
 
     @property
     def domains(self) -> int:
@@ -68,82 +75,83 @@ class GroupPath:
         return (self.gpus - 1) / self.seconds_per_pair_byte
 
 
-def group_path(graph: nx.DiGraph[Node], gpus: Sequence[int]) -> GroupPath:
-    """Load, latency and bottleneck of a uniform all-to-all in a group of GPUs.
+@lru_cache(maxsize=4)
+def cached_fabric(spec: ClusterSpec) -> Fabric:
+    """Build the networks of a cluster once."""
+    from topology.fabric import build_fabric  # networkx takes 0.1 s, and one domain needs none
+
+    return build_fabric(read_layout(spec))
+
+
+def group_paths(spec: ClusterSpec, groups: Sequence[Sequence[int]]) -> tuple[GroupPath, ...]:
+    """Load, latency and bottleneck of uniform all-to-alls that groups run at the same time.
 
     Parameters
     ----------
-    graph : networkx.DiGraph
-        From `build_cluster`.
-    gpus : sequence of int
-        Distinct numbers of the group's GPUs.
+    spec : ClusterSpec
+        The cluster.
+    groups : sequence of sequence of int
+        Distinct numbers of the GPUs of each group.
 
     Returns
     -------
-    GroupPath
-        For one GPU: no load, no latency, no bottleneck.
+    tuple of GroupPath
+        One for each group.
 
     Raises
     ------
     InputError
-        If the group is empty, names a GPU twice, or one that the cluster does not have.
+        If a group is empty or names a GPU twice or one that is not there, or no link joins two.
 
     Notes
     -----
-    Traffic takes the path of least latency: GPU, NVLink switch, GPU inside a domain; GPU, NIC, leaf
-    (spine, leaf), NIC, GPU between domains, split evenly over the spines. GPUs do not forward for
-    each other. GPUs with the same domain and leaf load their links alike, so loads are counted for
-    such classes and not pair by pair. With `n` GPUs in the group, `d` of them in the GPU's domain,
-    a GPU moves d - 1 bytes each way over NVLink and n - d over its NIC.
+    Kept by what decides them: how many GPUs of each class of ports each group has.
     """
-    classes = _classes(graph, gpus)
-    domains: Counter[int] = Counter()
-    leaves: Counter[int] = Counter()
-    for (domain, leaf), count in classes.items():
-        domains[domain] += count
-        leaves[leaf] += count
-    # Bytes that each leaf's GPUs send to GPUs of other leaves and other domains.
-    sent: Counter[int] = Counter()
-    for (domain, leaf), count in classes.items():
-        sent[leaf] += count * (len(gpus) - domains[domain] - leaves[leaf] + count)
-    uplinks = {leaf: _uplinks(graph, leaf) for leaf in leaves if sent[leaf]}
+    # networkx takes 0.1 s, and one domain needs none.
+    from topology.contention import group_loads
+    from topology.loads import check_group
+    from topology.patterns import all_to_all
 
-    gpu: Node = ("gpu", gpus[0])
-    nvlink = graph.edges[gpu, ("nvswitch", graph.nodes[gpu]["domain"])]
-    nic = graph.edges[gpu, ("nic", gpus[0])]
-    load: dict[LinkKind, float] = {
-        "nvlink": (max(domains.values()) - 1) / nvlink["rate"],
-        "nic": (len(gpus) - min(domains.values())) / nic["rate"],
-        "leaf_spine": max((sent[leaf] / up.rate for leaf, up in uplinks.items()), default=0.0),
-    }
-    worst = max(load.values())
-    # Equal loads may differ in the last bit: take the first within rounding, not the larger one.
-    bottleneck = next(kind for kind in LINK_KINDS if load[kind] >= worst * (1 - 1e-12))
-    latency = 0.0
-    if uplinks:
-        latency = 4 * nic["latency"] + 2 * max(up.latency for up in uplinks.values())
-    elif len(domains) > 1:
-        latency = 4 * nic["latency"]
-    elif len(gpus) > 1:
-        latency = 2 * nvlink["latency"]
-    shares = [up.rate / leaves[leaf] for leaf, up in uplinks.items()]
+    layout, fabric = read_layout(spec), cached_fabric(spec)
+    for group in groups:
+        check_group(fabric, group)
+    key = tuple(fabric.classes_of(group) for group in groups)
+    if key not in fabric.known:
+        loads = group_loads(fabric, [all_to_all(group) for group in groups])
+        fabric.known[key] = loads
+    return tuple(
+        _path(layout, fabric, group, load)
+        for group, load in zip(groups, fabric.known[key], strict=True)
+    )
+
+
+def _path(layout: Layout, fabric: Fabric, group: Sequence[int], load: GroupLoad) -> GroupPath:
+    islands = Counter(fabric.scale_up.island_of[list(group)].tolist())
+    sizes = tuple(sorted(islands.values(), reverse=True))
+    inside, seconds = load.by_kind.get("nvlink", 0.0), load.seconds * load.slowdown
+    outside = max((each for kind, each in load.by_kind.items() if kind != "nvlink"), default=0.0)
+    if load.slowdown > 1.0:
+        outside = max(outside, seconds)
+    worst = load.shared or load.worst
     return GroupPath(
-        gpus=len(gpus),
-        domain_sizes=tuple(sorted(domains.values(), reverse=True)),
-        seconds_per_pair_byte=worst,
-        latency=latency,
-        bottleneck=bottleneck if worst else None,
-        load_by_kind=load,
-        nvlink_rate=nvlink["rate"],
-        nic_rate=min([nic["rate"], *shares]),
-        domain_latency=2 * nvlink["latency"],
+        gpus=len(group),
+        domain_sizes=sizes,
+        seconds_per_pair_byte=seconds,
+        latency=load.latency,
+        bottleneck=worst.kind if worst else None,
+        load_by_kind=load.by_kind,
+        nvlink_rate=(sizes[0] - 1) / inside if inside else layout.nvlink_rate,
+        nic_rate=(len(group) - sizes[-1]) / outside if outside else layout.nic_rate,
+        domain_latency=layout.nvlink_latency,
+        slowdown=load.slowdown,
+        worst_link=worst.name if worst else None,
     )
 
 
 def domain_path(layout: Layout, gpus: int) -> GroupPath:
     """Load and latency of a group inside one NVLink domain, a star whose arms are alike.
 
-    As `group_path`, without the graph: half of the questions ask for nothing else, and networkx
+    As `group_paths`, without the graph: half of the questions ask for nothing else, and networkx
     takes a tenth of the time of a short command to import.
 
     Parameters
@@ -154,42 +162,14 @@ def domain_path(layout: Layout, gpus: int) -> GroupPath:
         In the group, all in one domain. [GPU]
     """
     load = (gpus - 1) / layout.nvlink_rate
-    latency = 2 * (layout.nvlink_latency / 2)
     return GroupPath(
         gpus=gpus,
         domain_sizes=(gpus,),
         seconds_per_pair_byte=load,
-        latency=latency if gpus > 1 else 0.0,
+        latency=layout.nvlink_latency if gpus > 1 else 0.0,
         bottleneck="nvlink" if gpus > 1 else None,
-        load_by_kind={"nvlink": load, "nic": 0.0, "leaf_spine": 0.0},
+        load_by_kind={"nvlink": load} if gpus > 1 else {},
         nvlink_rate=layout.nvlink_rate,
         nic_rate=layout.nic_rate,
-        domain_latency=latency,
+        domain_latency=layout.nvlink_latency,
     )
-
-
-class _Uplinks(NamedTuple):
-    """All links from one leaf to the spines together."""
-
-    rate: float  # [B/s]
-    latency: float  # [s]
-
-
-def _classes(graph: nx.DiGraph[Node], gpus: Sequence[int]) -> Counter[tuple[int, int]]:
-    """Count the group's GPUs by (domain, leaf)."""
-    class_of = graph.graph["class_of_gpu"]
-    if not gpus:
-        raise InputError("gpus: the group is empty; name at least one GPU")
-    if len(set(gpus)) < len(gpus):
-        raise InputError(f"gpus: {shown(tuple(gpus))} names a GPU twice")
-    if not 0 <= min(gpus) <= max(gpus) < len(class_of):
-        raise InputError(
-            f"gpus: {shown(tuple(gpus))} is not within the cluster's GPUs, 0 to {len(class_of) - 1}"
-        )
-    return Counter(map(class_of.__getitem__, gpus))
-
-
-def _uplinks(graph: nx.DiGraph[Node], leaf: int) -> _Uplinks:
-    # A leaf's uplinks are alike, so the first stands for all.
-    first = graph.edges[("leaf", leaf), ("spine", 0)]
-    return _Uplinks(first["rate"] * graph.graph["spines"], first["latency"])

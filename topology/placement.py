@@ -7,8 +7,8 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from presets import InputError
-from topology.cluster import Layout, cached_cluster, read_layout
-from topology.paths import GroupPath, domain_path, group_path
+from topology.cluster import Layout, read_layout
+from topology.paths import GroupPath, domain_path, group_paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -164,7 +164,7 @@ def _path_of_size(spec: ClusterSpec, size: int) -> GroupPath:
     layout, group = read_layout(spec), place_group(spec, size)
     if group[0] // layout.gpus_per_domain == group[-1] // layout.gpus_per_domain:
         return domain_path(layout, size)
-    return group_path(cached_cluster(spec), group)
+    return group_paths(spec, [group])[0]
 
 
 def _check_size(spec: ClusterSpec, size: int) -> None:

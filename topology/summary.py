@@ -6,11 +6,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from topology.cluster import LINK_KINDS, Layout, LinkKind, cached_cluster, read_layout
+import numpy as np
+
+from topology.cluster import LINK_KINDS, PICOSECOND, Layout, LinkKind, read_layout
+from topology.paths import cached_fabric
 from topology.placement import group_table
 
 if TYPE_CHECKING:
     from presets import ClusterSpec
+    from topology.fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class LinkGroup:
     rate : float
         One way. [B/s]
     latency : float
-        Of this hop. [s]
+        Of this link; of a NIC's from the GPU to its leaf switch. [s]
     """
 
     kind: LinkKind
@@ -117,12 +121,11 @@ def summarize_cluster(spec: ClusterSpec) -> ClusterSummary:
     Raises
     ------
     InputError
-        If the cluster cannot be built; see `build_cluster`.
+        If the cluster cannot be built; see `topology.cluster.read_layout`.
     """
     layout = read_layout(spec)
     sizes = Counter(layout.domain_sizes)
-    edges = cached_cluster(spec).edges(data=True)
-    links = Counter((link["kind"], link["rate"], link["latency"]) for _, _, link in edges)
+    links = _links(cached_fabric(spec))
     outwards = sorted(
         links.items(), key=lambda entry: (LINK_KINDS.index(entry[0][0]), entry[0][1:])
     )
@@ -131,13 +134,27 @@ def summarize_cluster(spec: ClusterSpec) -> ClusterSummary:
         gpus_per_node=layout.gpus_per_node,
         domains=tuple(DomainGroup(sizes[gpus], gpus) for gpus in sorted(sizes, reverse=True)),
         links=tuple(
-            LinkGroup(kind, count, rate, latency) for (kind, rate, latency), count in outwards
+            LinkGroup(kind, 2 * count, rate, latency * PICOSECOND)
+            for (kind, rate, latency), count in outwards
         ),
         groups=tuple(
             GroupRate(size, path.domains, path.per_gpu_rate, path.latency, path.bottleneck)
             for size, path in group_table(spec, _group_sizes(layout)).items()
         ),
     )
+
+
+def _links(fabric: Fabric) -> Counter[tuple[LinkKind, float, int]]:
+    """Count links by kind, rate [B/s] and latency [ps]."""
+    links: Counter[tuple[LinkKind, float, int]] = Counter()
+    for plane in (fabric.scale_up, fabric.scale_out):
+        numbers, counts = np.unique(plane.of_gpu[plane.of_gpu >= 0], return_counts=True)
+        for number, count in zip(numbers.tolist(), counts.tolist(), strict=True):
+            for port in plane.attachments[number]:
+                links[plane.kind, port.rate, port.latency] += count
+        for *_, cables in plane.graph.edges(data=True):
+            links[cables["kind"], cables["rate"], cables["latency"]] += cables["cables"]
+    return links
 
 
 def _group_sizes(layout: Layout) -> list[int]:

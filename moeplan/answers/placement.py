@@ -10,8 +10,8 @@ from pydantic import Field
 from moeplan.question import groups_of
 from presets import ClusterSpec
 from presets.record import Record
-from topology import group_path, group_table
-from topology.cluster import cached_cluster, read_layout
+from topology import group_paths, group_table
+from topology.cluster import read_layout
 
 if TYPE_CHECKING:
     from costmodel.results import Configuration
@@ -138,7 +138,7 @@ def _links_as_priced(placed: PlacedWorker) -> bool:
     if len(placed.placement.domains) == 1:  # NVLink alone, wherever it stands
         return True
     priced = group_table(placed.cluster, [len(gpus)])[len(gpus)]
-    return group_path(cached_cluster(placed.cluster), gpus) == priced
+    return group_paths(placed.cluster, [gpus])[0] == priced
 
 
 def _domain(cluster: ClusterSpec, number: int, workers: list[WorkerPart]) -> Domain:

@@ -223,7 +223,13 @@ def configuration_rows(configuration: Configuration) -> list[tuple[str, str]]:
     ]
 
 
-LINK_NAMES = {"nvlink": "NVLink", "nic": "the NIC", "leaf_spine": "leaf-to-spine links"}
+LINK_NAMES = {
+    "nvlink": "NVLink",
+    "nic": "the NIC",
+    "leaf_spine": "leaf-to-spine links",
+    "spine_core": "spine-to-core links",
+    "hall": "links between halls",
+}
 
 
 def links_sentence(links: Links, worker: str = "decode worker") -> str:

@@ -46,7 +46,7 @@ Links, each direction counted
   Link     Count   GB/s one way   Latency of the hop, us
   ──────────────────────────────────────────────────────
   NVLink      64            900                      0.5
-  NIC        128             50                     1.25
+  NIC         64             50                      2.5
 
 Uniform all-to-all in a group of GPUs
   Group   Domains   GB/s per GPU   Latency of the path, us   Slowest link

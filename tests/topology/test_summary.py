@@ -14,7 +14,7 @@ def test_b200_by_hand() -> None:
     # Leaves of 32 and 4 GPUs under four spines.
     assert counts == [
         ("nvlink", 72, 900e9),
-        ("nic", 144, 50e9),
+        ("nic", 72, 50e9),
         ("leaf_spine", 8, 50e9),
         ("leaf_spine", 8, 400e9),
     ]
