@@ -86,12 +86,12 @@ def machine_arrays(hardware: Hardware, model: Model, precision: str) -> MachineA
     Raises
     ------
     InputError
-        If experts multiply in FP4 and the machine has no FP4 tensor rate.
+        If the machine has no tensor rate in a format that the model multiplies in.
     """
     bits = model.precision(precision)
-    blackwell = hardware.generation == "blackwell"
+    blackwell = hardware.kernel_profile == "blackwell"
     fp8_attention = blackwell and bits.kv_cache < FP8_BITS
-    attention = hardware.flops_fp8 if fp8_attention else hardware.flops_bf16
+    attention = hardware.flops["fp8" if fp8_attention else "bf16"]
     narrow = arithmetic_bits(hardware, bits, bits.experts)
     dense, draft = (arithmetic_bits(hardware, bits, own) for own in (bits.attention, bits.draft))
     return MachineArrays(
@@ -101,7 +101,7 @@ def machine_arrays(hardware: Hardware, model: Model, precision: str) -> MachineA
         flops_dense=np.asarray(_flops(hardware, dense, model)),
         flops_draft=np.asarray(_flops(hardware, draft, model)),
         flops_attention=np.asarray(attention.value),
-        flops_bf16=np.asarray(hardware.flops_bf16.value),
+        flops_bf16=np.asarray(hardware.flops["bf16"].value),
         blackwell=np.asarray(blackwell),
         fp4=np.asarray(narrow < FP4_BITS),
         fp8=np.asarray(FP4_BITS <= narrow < FP8_BITS),
@@ -115,7 +115,7 @@ def arithmetic_bits(hardware: Hardware, bits: Precision, own: float) -> float:
     FP4 arithmetic widen the weights to BF16; so they do whatever else is as narrow.
     """
     wanted = _input_bits(bits, own)
-    return 8.0 * BF16_BYTES if wanted != own and not hardware.flops_fp4 else wanted
+    return 8.0 * BF16_BYTES if wanted != own and "fp4" not in hardware.flops else wanted
 
 
 def _input_bits(bits: Precision, own: float) -> float:
@@ -125,8 +125,18 @@ def _input_bits(bits: Precision, own: float) -> float:
 
 def can_multiply(hardware: Hardware, bits: Precision) -> bool:
     """Tell whether a machine has the arithmetic of a precision."""
-    narrow = arithmetic_bits(hardware, bits, bits.experts)
-    return narrow >= FP4_BITS or hardware.flops_fp4 is not None
+    return number_format(arithmetic_bits(hardware, bits, bits.experts)) in hardware.flops
+
+
+def number_format(bits: float) -> str:
+    """Name the format that so many bits per element are multiplied in.
+
+    >>> number_format(4.5), number_format(8.25), number_format(16.0)
+    ('fp4', 'fp8', 'bf16')
+    """
+    if bits < FP4_BITS:
+        return "fp4"
+    return "fp8" if bits < FP8_BITS else "bf16"
 
 
 def path_arrays(path: GroupPath) -> PathArrays:
@@ -143,16 +153,15 @@ def path_arrays(path: GroupPath) -> PathArrays:
 
 def _flops(hardware: Hardware, bits: float, model: Model) -> float:
     """Dense tensor rate for weights of so many bits [FLOP/s]."""
-    if bits < FP4_BITS:
-        if hardware.flops_fp4 is None:
-            others = ", ".join(
-                name
-                for name in model.precision_names()
-                if can_multiply(hardware, model.precision(name))
-            )
-            raise InputError(f"precision 'fp4': {hardware.name} has no FP4 rate; valid: {others}")
-        return hardware.flops_fp4.value
-    return hardware.flops_fp8.value if bits < FP8_BITS else hardware.flops_bf16.value
+    name = number_format(bits)
+    if name in hardware.flops:
+        return hardware.flops[name].value
+    others = ", ".join(
+        each for each in model.precision_names() if can_multiply(hardware, model.precision(each))
+    )
+    raise InputError(
+        f"precision {name!r}: {hardware.name} has no {name.upper()} rate; valid: {others}"
+    )
 
 
 def _dispatch_bytes(width: float, bits: float) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 from costmodel.aggregated import interleaved
 from costmodel.calibration import Calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
+from costmodel.engine_rules import check_machine
 from costmodel.inputs import (
     BoolArray,
     FloatArray,
@@ -87,13 +88,14 @@ def case_of(row: ServingRow) -> Case:
 
 
 def check_offered(case: Case) -> None:
-    """Refuse a precision that a model is not offered at, or its machine has no rate for.
+    """Refuse a precision or an engine that a model is not offered at, or its machine cannot run.
 
     Raises
     ------
     InputError
-        Naming the precision and the valid ones.
+        Naming it and the valid ones.
     """
+    check_machine(case.scenario.engine, case.cluster.hardware())
     _model(case.scenario.model, case.scenario.precision)
     _machine(case, case.cluster)
 
@@ -145,7 +147,7 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
         prefill_dp=np.array([attention == "dp" for _, attention in prefilling]),
         aggregated=aggregated,
         early=np.array([case.early for case in cases]),
-        decode_nic_rate=np.array([case.cluster.hardware().nic_rate.value for case in cases]),
+        decode_nic_rate=np.array([case.cluster.hardware().scale_out_rate.value for case in cases]),
         fleet=Fleet(
             np.where(aggregated, column["decode_workers"], column["prefill_workers"]),
             column["prefill_gpus_per_worker"],

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from costmodel.results import Configuration, Scenario
-from presets import InputError
+from presets import Hardware, InputError
 from presets.engines import ShapeRule, load_engine
+from presets.folders import engine_names
 
 
 def shape_problem(
@@ -61,6 +62,27 @@ def _holds(rule: ShapeRule, expert_width: int, gpus: int, ep: int) -> bool:
         return ep in {gpus if each == "ranks" else int(each) for each in rule.among}
     parts = max(gpus // ep, 1)
     return parts == 1 or expert_width % (parts * (rule.multiple_of or 1)) == 0
+
+
+def check_machine(engine: str, hardware: Hardware) -> None:
+    """Refuse a machine that an engine has no kernels for; an engine without a profile runs on any.
+
+    Raises
+    ------
+    InputError
+        Naming the engines that have.
+    """
+    if engine not in engine_names() or _runs_on(engine, hardware):
+        return
+    others = ", ".join(each for each in engine_names() if _runs_on(each, hardware))
+    raise InputError(
+        f"engine: {load_engine(engine).title} has no kernels for {hardware.name} "
+        f"({hardware.kernel_profile}); valid: {others or 'none'}"
+    )
+
+
+def _runs_on(engine: str, hardware: Hardware) -> bool:
+    return hardware.kernel_profile in load_engine(engine).runs_on.kernel_profiles
 
 
 def check_engine_rules(configuration: Configuration, scenario: Scenario) -> None:

@@ -211,7 +211,7 @@ def narrow_ep_of(sku: str, precision: str, attention: str, gpus: int, ep: int) -
     >>> narrow_ep_of("b200", "fp8", "tp", 8, 1)
     'blackwell fp8 tp 8/1'
     """
-    return f"{load_hardware(sku).generation} {precision} {attention} {gpus}/{ep}"
+    return f"{load_hardware(sku).kernel_profile} {precision} {attention} {gpus}/{ep}"
 
 
 def _links_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:

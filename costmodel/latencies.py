@@ -71,7 +71,7 @@ def reduce_residuals(rows: Sequence[AllReduceRow]) -> Callable[[Calibration], Fl
     size = np.array([2.0 * row.message_elements_bf16 for row in chosen])
     gpus = np.array([float(row.gpus) for row in chosen])
     paths = stack([_paths(row.sku, row.gpus) for row in chosen])
-    blackwell = np.array([load_hardware(row.sku).generation == "blackwell" for row in chosen])
+    blackwell = np.array([load_hardware(row.sku).kernel_profile == "blackwell" for row in chosen])
     measured = np.array([row.latency_us * 1e-6 for row in chosen])
 
     def residuals(calibration: Calibration) -> FloatArray:

@@ -11,7 +11,8 @@ import math
 
 from costmodel.results import Configuration
 from presets import run_settings
-from presets.engines import ENGINE_NAMES, load_engine
+from presets.engines import load_engine
+from presets.folders import engine_names
 
 MEASURED_LENGTHS = (1024, 8192)
 """Input lengths of the measured runs. [token]"""
@@ -47,7 +48,7 @@ def is_early(engine: str, release: str | None, run: datetime.date | None) -> boo
     >>> is_early("trtllm", "1.1.0rc2.post2", None), is_early("ours", "1.1.0", None)
     (True, False)
     """
-    return engine in ENGINE_NAMES and load_engine(engine).is_early(release, run)
+    return engine in engine_names() and load_engine(engine).is_early(release, run)
 
 
 def has_trtllm_experts(

@@ -117,8 +117,8 @@ def _rates(cluster: ClusterSpec) -> dict[str, float]:
     """Rate of each kind of link of one GPU [B/s]."""
     hardware = cluster.hardware()
     return {
-        "nvlink": hardware.nvlink_rate.value,
-        "nic": hardware.nic_rate.value,
+        "nvlink": hardware.scale_up_rate.value,
+        "nic": hardware.scale_out_rate.value,
         "hbm": hardware.hbm_rate.value,
     }
 

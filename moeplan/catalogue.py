@@ -49,6 +49,15 @@ TABLES: dict[str, Callable[[], Sequence[Record]]] = {
     "measured_serving": serving_rows,
 }
 
+EARLIER_KEYS = {
+    "generation": "kernel_profile",
+    "nvlink_rate": "scale_up_rate",
+    "nvlink_latency": "scale_up_latency",
+    "nic_rate": "scale_out_rate",
+    "nic_latency": "scale_out_latency",
+}
+"""Keys of a machine's JSON, which are only added to: field of `Hardware` that each is of."""
+
 Line = dict[str, Any]
 
 
@@ -61,12 +70,14 @@ class HardwarePreset:
     @property
     def facts(self) -> dict[str, Fact]:
         """Facts by name."""
-        values = dict(self.hardware)
-        return {name: value for name, value in values.items() if isinstance(value, Fact)}
+        return self.hardware.facts
 
     def content(self) -> Line:
-        """Everything, for JSON."""
-        return self.hardware.model_dump(mode="json")
+        """Everything, for JSON; what has another name today stands under the earlier one too."""
+        content = self.hardware.model_dump(mode="json")
+        rates = {f"flops_{name}": rate for name, rate in content["flops"].items()}
+        earlier = {name: content[now] for name, now in EARLIER_KEYS.items()}
+        return content | {"flops_fp4": None} | rates | earlier
 
     def lines(self) -> list[Line]:
         """One line per fact, alternatives left out."""
@@ -223,7 +234,7 @@ def listing() -> dict[str, list[dict[str, str]]]:
         "hardware": [
             {
                 "name": machine.name,
-                "what": f"{machine.title}, {machine.gpus_per_domain.value:.0f} GPUs by NVLink",
+                "what": f"{machine.title}, {machine.gpus_per_domain.value:.0f} GPUs joined",
             }
             for machine in hardware
         ],

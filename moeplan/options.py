@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from presets.folders import engine_names
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 MODEL = "deepseek-r1-0528"
 LENGTH = 1024
 ENGINE = "trtllm"
-ENGINES = ("sglang", "trtllm", "vllm")
 PRECISIONS = ("fp4", "fp8", "int4", "bf16")
 """In the order in which they are preferred."""
 MAX_GPUS = 72
@@ -171,7 +172,7 @@ class Options:
     )
     engine: str = field(
         default=ENGINE,
-        metadata=_entry("engine", "NAME", _one_of(ENGINES), f"{', '.join(ENGINES)}."),
+        metadata=_entry("engine", "NAME", _one_of(engine_names()), f"{', '.join(engine_names())}."),
     )
     serving: str = field(
         default=SERVING[0],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from costmodel.calibration import CalibrationFile, read_calibration, shipped_calibration
 from costmodel.counts import can_multiply
+from costmodel.engine_rules import check_machine
 from costmodel.results import Configuration, Scenario
 from moeplan.options import MAX_GPUS, PRECISIONS, Options, checked, entries, read_options
 from presets import (
@@ -300,6 +301,8 @@ def scenario_of(
     """
     model = load_model(options.model)
     machines = [each.hardware() for each in (cluster, prefill_cluster) if each is not None]
+    for machine in machines:
+        check_machine(options.engine, machine)
     precision = options.precision or preferred_precision(model, *machines)
     said = options.precision is not None or model.checkpoint is not None or precision == "bf16"
     if is_path(options.model) and not said:

@@ -84,7 +84,7 @@ def prefill_options(problem: Problem) -> PrefillOptions:
         paths_of(cluster, gpus.tolist()),
         scenario.workload,
         calibration,
-        np.asarray(problem.cluster.hardware().nic_rate.value),
+        np.asarray(problem.cluster.hardware().scale_out_rate.value),
         attention_dp,
     )
     widening = prefill_widening(shapes, problem)

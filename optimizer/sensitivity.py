@@ -36,10 +36,10 @@ class Resource(NamedTuple):
 
 
 RESOURCES = {
-    "nic_bandwidth": Resource("nic_gb_s", "nic_rate", 1e9),
-    "nic_latency": Resource("nic_latency_us", "nic_latency", 1e-6, 1.0 / WIDER),
-    "nvlink_bandwidth": Resource("nvlink_gb_s", "nvlink_rate", 1e9),
-    "nvlink_latency": Resource("nvlink_latency_us", "nvlink_latency", 1e-6, 1.0 / WIDER),
+    "nic_bandwidth": Resource("nic_gb_s", "scale_out_rate", 1e9),
+    "nic_latency": Resource("nic_latency_us", "scale_out_latency", 1e-6, 1.0 / WIDER),
+    "nvlink_bandwidth": Resource("nvlink_gb_s", "scale_up_rate", 1e9),
+    "nvlink_latency": Resource("nvlink_latency_us", "scale_up_latency", 1e-6, 1.0 / WIDER),
     "hbm_capacity": Resource("hbm_gb", "hbm_bytes", 1e9),
 }
 """Links and memory, each latency beside its rate. A cluster file has no rate of memory."""

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from presets.files import DATA, read_preset
+from presets.files import read_preset
+from presets.folders import DATA
 from presets.record import Record
 
 Quantity = bool | int | str

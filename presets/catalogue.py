@@ -4,14 +4,15 @@ from functools import lru_cache
 from pathlib import Path
 
 from presets.errors import unknown_name
-from presets.files import DATA, data_names, read_preset
+from presets.files import read_preset
+from presets.folders import data_files
 from presets.model import Model
 
 
 @lru_cache
 def model_names() -> tuple[str, ...]:
     """List the models that are known by name."""
-    return data_names("models")
+    return tuple(data_files("models"))
 
 
 def load_model(name_or_path: str | Path) -> Model:
@@ -55,4 +56,4 @@ def is_path(name: str) -> bool:
 
 @lru_cache
 def _preset(name: str) -> Model:
-    return read_preset(DATA / "models" / f"{name}.toml", Model)
+    return read_preset(data_files("models")[name], Model)

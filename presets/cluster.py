@@ -26,10 +26,10 @@ MAX_CABLES = 262_144
 OVERRIDES = {
     "gpus_per_domain": ("gpus_per_domain", 1.0),
     "gpus_per_node": ("gpus_per_node", 1.0),
-    "nvlink_gb_s": ("nvlink_rate", 1e9),
-    "nvlink_latency_us": ("nvlink_latency", 1e-6),
-    "nic_gb_s": ("nic_rate", 1e9),
-    "nic_latency_us": ("nic_latency", 1e-6),
+    "nvlink_gb_s": ("scale_up_rate", 1e9),
+    "nvlink_latency_us": ("scale_up_latency", 1e-6),
+    "nic_gb_s": ("scale_out_rate", 1e9),
+    "nic_latency_us": ("scale_out_latency", 1e-6),
     "hbm_gb": ("hbm_bytes", 1e9),
     "price_usd_per_hour": ("price_usd_per_hour", 1.0),
     "power_watts": ("power_watts", 1.0),
@@ -168,8 +168,8 @@ class ClusterSpec(_Strict):
         said = {fact for key, (fact, _) in OVERRIDES.items() if getattr(self, key) is not None}
         facts = {
             name: fact
-            for name, fact in self.hardware()
-            if isinstance(fact, Fact) and fact.kind == "assumed" and name not in said
+            for name, fact in self.hardware().facts.items()
+            if fact.kind == "assumed" and name not in said
         }
         return {
             name: fact
@@ -182,8 +182,8 @@ class ClusterSpec(_Strict):
 
         Examples
         --------
-        >>> cluster = default_cluster("b200", 72).supposing({"nic_latency": 1.5e-6})
-        >>> cluster.hardware().nic_latency.value
+        >>> cluster = default_cluster("b200", 72).supposing({"scale_out_latency": 1.5e-6})
+        >>> cluster.hardware().scale_out_latency.value
         1.5e-06
         """
         content = {name: getattr(self, name) for name in ClusterSpec.model_fields}
@@ -203,12 +203,7 @@ class SupposedCluster(ClusterSpec):
 
     def hardware(self) -> Hardware:
         """Machine of the cluster with the facts that are supposed."""
-        machine = super().hardware()
-        changes = {
-            name: getattr(machine, name).model_copy(update={"value": value})
-            for name, value in self.supposed
-        }
-        return machine.model_copy(update=changes)
+        return super().hardware().supposing(dict(self.supposed))
 
 
 def in_unit_of_file(fact: str, value: float, unit: str) -> tuple[float, str]:
@@ -216,7 +211,7 @@ def in_unit_of_file(fact: str, value: float, unit: str) -> tuple[float, str]:
 
     Examples
     --------
-    >>> in_unit_of_file("nic_rate", 5e10, "B/s"), in_unit_of_file("hbm_rate", 8e12, "B/s")
+    >>> in_unit_of_file("scale_out_rate", 5e10, "B/s"), in_unit_of_file("hbm_rate", 8e12, "B/s")
     ((50.0, 'GB/s'), (8000000000000.0, 'B/s'))
     """
     for key, (name, factor) in OVERRIDES.items():
@@ -273,7 +268,7 @@ def load_cluster(path: str | Path) -> ClusterSpec:
     spec = validated(ClusterSpec, content, path)
     for key, (fact, factor) in OVERRIDES.items():
         if getattr(spec, key) is not None and fact not in _COUNTS:
-            sold = [getattr(load_hardware(name), fact).value for name in hardware_names()]
+            sold = [load_hardware(name).facts[fact].value for name in hardware_names()]
             usual = min(sold) / factor, max(sold) / factor
             note_unusual(f"{path}, key {key}", getattr(spec, key), UNITS[key], usual)
     return spec

@@ -9,7 +9,8 @@ from pydantic import BeforeValidator, Field
 
 from presets.errors import DataFileError, closest_hint, shown
 from presets.facts import Provenance, Text
-from presets.files import DATA, read_toml, validated
+from presets.files import read_toml, validated
+from presets.folders import DATA
 from presets.pools import NO_PREFILL_WORKERS
 from presets.record import Record
 from presets.rows import ServingRow

@@ -9,12 +9,11 @@ from pydantic import Field
 
 from presets.errors import InputError, shown, unknown_name
 from presets.facts import Fact, Provenance, Text
-from presets.files import DATA, read_preset
+from presets.files import read_preset
+from presets.folders import DATA, data_files, engine_names
 from presets.record import Record
 
-FOLDER = DATA / "engines"
-
-ENGINE_NAMES = ("sglang", "trtllm", "vllm")
+DEPLOYMENT = DATA / "deployment"
 
 RELEASE = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:rc(\d+))?(?:\.post(\d+))?", re.ASCII)
 """A release as PyPI writes it: 1.3.0rc29, 0.5.10.post1."""
@@ -60,8 +59,8 @@ class MoeBackend(Provenance):
     Attributes
     ----------
     role : {"prefill", "decode"}
-    expert_format, generation, attention : str
-        Of the weights, of the GPU, of the worker.
+    expert_format, kernel_profile, attention : str
+        Of the weights, of the machine, of the worker.
     narrowest_ep : int
         From this width on. [GPU]
     backend : str
@@ -69,7 +68,7 @@ class MoeBackend(Provenance):
 
     role: Literal["prefill", "decode"]
     expert_format: Literal["nvfp4", "mxfp4", "fp8", "bf16"]
-    generation: Literal["hopper", "blackwell"]
+    kernel_profile: Text
     attention: Literal["tp", "dp"]
     narrowest_ep: int
     backend: Text
@@ -114,6 +113,12 @@ class EnvironmentRule(Provenance):
     environment: dict[str, Text]
 
 
+class EngineMachines(Provenance):
+    """Machines that an engine has kernels for, by kernel profile."""
+
+    kernel_profiles: tuple[Text, ...]
+
+
 class EngineOptions(Provenance):
     """Names that an engine takes, as options or as keys of its file."""
 
@@ -127,8 +132,11 @@ class Engine(Record):
     ----------
     name, title : str
         Name of the preset, and the name in print.
+    runs_on : EngineMachines
+        Which machines it has kernels for.
     default_release : str
-        What is written for where nothing else is said.
+        What is written for where nothing else is said; blank for an engine without recipes, as are
+        image and tag.
     image, tag : str
         Container repository, and its tag with "{release}" in it.
     releases : tuple of EngineReleases
@@ -144,23 +152,29 @@ class Engine(Record):
     environment_rules : tuple of EnvironmentRule
     refused : dict
         Options that it no longer takes, and what to give instead.
-    options : EngineOptions
+    options : EngineOptions or None
         Names that the newest range takes.
     """
 
     name: Text
     title: Text
-    default_release: Text
-    image: Text
-    tag: Text
-    releases: tuple[EngineReleases, ...]
+    runs_on: EngineMachines
+    default_release: str = ""
+    image: str = ""
+    tag: str = ""
+    releases: tuple[EngineReleases, ...] = ()
     early: EarlyReleases | None = None
-    settings: dict[str, Fact]
+    settings: dict[str, Fact] = Field(default_factory=dict)
     moe_backends: tuple[MoeBackend, ...] = ()
     shape_rules: tuple[ShapeRule, ...] = ()
     environment_rules: tuple[EnvironmentRule, ...] = ()
     refused: dict[str, Text] = Field(default_factory=dict)
-    options: EngineOptions
+    options: EngineOptions | None = None
+
+    @property
+    def option_names(self) -> tuple[str, ...]:
+        """Names that the newest range takes."""
+        return () if self.options is None else self.options.names
 
     def releases_of(self, release: str) -> EngineReleases:
         """Find the range that a release belongs to.
@@ -198,7 +212,7 @@ class Engine(Record):
         return run is not None and run < self.early.runs_before
 
     def moe_backend(
-        self, role: str, expert_format: str, generation: str, attention: str, ep: int
+        self, role: str, expert_format: str, kernel_profile: str, attention: str, ep: int
     ) -> str:
         """Choose the MoE back-end of a worker.
 
@@ -210,13 +224,14 @@ class Engine(Record):
         fitting = [
             choice.backend
             for choice in self.moe_backends
-            if (choice.role, choice.expert_format, choice.generation, choice.attention)
-            == (role, expert_format, generation, attention)
+            if (choice.role, choice.expert_format, choice.kernel_profile, choice.attention)
+            == (role, expert_format, kernel_profile, attention)
             and choice.narrowest_ep <= ep
         ]
         if not fitting:
             raise InputError(
-                f"precision: {self.title} has no MoE back-end for {expert_format} on {generation}"
+                f"precision: {self.title} has no MoE back-end for {expert_format} on "
+                f"{kernel_profile}"
             )
         return fitting[-1]
 
@@ -340,9 +355,9 @@ def load_engine(name: str) -> Engine:
     >>> load_engine("trtllm").releases_of("1.3.0rc29").traits["depth_key"]
     'max_draft_len'
     """
-    if name not in ENGINE_NAMES:
-        raise unknown_name("engine", name, ENGINE_NAMES)
-    return read_preset(FOLDER / f"{name}.toml", Engine)
+    if name not in engine_names():
+        raise unknown_name("engine", name, engine_names())
+    return read_preset(data_files("engines")[name], Engine)
 
 
 @lru_cache
@@ -354,7 +369,7 @@ def load_dynamo() -> Dynamo:
     >>> load_dynamo().architectures["gb200"].value
     'arm64'
     """
-    return read_preset(FOLDER / "dynamo.toml", Dynamo)
+    return read_preset(DEPLOYMENT / "dynamo.toml", Dynamo)
 
 
 @lru_cache
@@ -366,4 +381,4 @@ def load_srtctl() -> JobFile:
     >>> load_srtctl().sections["dynamo"]["install"]
     'flag'
     """
-    return read_preset(FOLDER / "srtctl.toml", JobFile)
+    return read_preset(DEPLOYMENT / "srtctl.toml", JobFile)

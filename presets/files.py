@@ -1,4 +1,4 @@
-"""Files: where the shipped ones are, how any is bounded and checked, and how one is written."""
+"""Files: how any is bounded and checked, and how one is written."""
 
 import errno
 import os
@@ -15,8 +15,6 @@ from pydantic_core import ErrorDetails
 
 from presets.errors import DataFileError, InputError, closest_hint, shown
 
-DATA = Path(__file__).parent / "data"
-
 MAX_DEPTH = 20
 """Most parts of a dotted TOML key: its parser needs memory by their square. [1]"""
 
@@ -24,11 +22,6 @@ _PART = r"""(?>[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
 _DEEP_KEY = re.compile(rf"(?<![\w-]){_PART}(?>[ \t]*+\.[ \t]*+{_PART}){{{MAX_DEPTH}}}")
 
 RecordT = TypeVar("RecordT", bound=BaseModel)
-
-
-def data_names(folder: str) -> tuple[str, ...]:
-    """List the presets of one folder of the shipped data, sorted."""
-    return tuple(sorted(path.stem for path in (DATA / folder).glob("*.toml")))
 
 
 def read_text(path: Path, limit: int) -> str:
@@ -88,7 +81,7 @@ def read_preset(
     facts_key: str | None = None,
     defaults: Mapping[str, object] = MappingProxyType({}),
 ) -> RecordT:
-    """Read a shipped TOML file into a record.
+    """Read the TOML file of a preset into a record.
 
     Parameters
     ----------

@@ -1,11 +1,16 @@
 """Machines: what one GPU of each offers, and how many share which link."""
 
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from presets.errors import unknown_name
 from presets.facts import Fact, Text
-from presets.files import DATA, data_names, read_preset
+from presets.files import read_preset
+from presets.folders import data_files
+from presets.frozen import Frozen, FrozenDict
 from presets.prices import load_prices
 from presets.record import Record
 
@@ -17,26 +22,31 @@ class Hardware(Record):
     ----------
     name, title : str
         Name of the preset, and the name in print.
-    generation : {"hopper", "blackwell"}
-        Generation of the GPU.
+    kernel_profile : str
+        Family of chips that run the same kernels equally well, such as "hopper", "blackwell",
+        "cdna3" or "cdna4"; constants of the cost model may be its own.
+    scale_up : {"switch", "mesh"}
+        How the GPUs of a domain are joined: through switches that give each its full rate to any
+        other, or each to each by a link of its own.
     gpus_per_domain : Fact
-        GPUs that reach each other over NVLink. [GPU]
+        GPUs that reach each other over the scale-up network. [GPU]
     gpus_per_node : Fact
         GPUs of one server or tray. [GPU]
-    nvlink_rate : Fact
-        [B/s]
-    nvlink_latency : Fact
-        One way, GPU to GPU through the switch. [s]
-    nic_rate : Fact
-        Scale-out rate. [B/s]
-    nic_latency : Fact
+    scale_up_rate : Fact
+        To all other GPUs of a domain together. [B/s]
+    scale_up_latency : Fact
+        One way, GPU to GPU. [s]
+    scale_out_rate : Fact
+        Of the NIC. [B/s]
+    scale_out_latency : Fact
         One way, GPU to GPU through NIC, switch and NIC. [s]
     hbm_bytes : Fact
         Memory. [B]
     hbm_rate : Fact
         Memory rate. [B/s]
-    flops_bf16, flops_fp8, flops_fp4 : Fact
-        Dense tensor rate; `flops_fp4` is None where the GPU has no FP4. [FLOP/s]
+    flops : dict of Fact
+        Dense tensor rate by number format, BF16 at least; one that is not there cannot be
+        multiplied in. [FLOP/s]
     price_usd_per_hour : Fact
         That of the file; where it gives none, that of the newest set of prices. [USD/h]
     power_watts : Fact
@@ -45,20 +55,45 @@ class Hardware(Record):
 
     name: Text
     title: Text
-    generation: Literal["hopper", "blackwell"]
+    kernel_profile: Text
+    scale_up: Literal["switch", "mesh"]
     gpus_per_domain: Fact
     gpus_per_node: Fact
-    nvlink_rate: Fact
-    nvlink_latency: Fact
-    nic_rate: Fact
-    nic_latency: Fact
+    scale_up_rate: Fact
+    scale_up_latency: Fact
+    scale_out_rate: Fact
+    scale_out_latency: Fact
     hbm_bytes: Fact
     hbm_rate: Fact
-    flops_bf16: Fact
-    flops_fp8: Fact
-    flops_fp4: Fact | None = None
+    flops: Frozen[Text, Fact]
     price_usd_per_hour: Fact
     power_watts: Fact
+
+    @model_validator(mode="after")
+    def _multiplies_in_bf16(self) -> Self:
+        if "bf16" not in self.flops:
+            raise ValueError("flops: bf16 is missing; all that is not quantised multiplies in it")
+        return self
+
+    @property
+    def facts(self) -> dict[str, Fact]:
+        """Facts by name, tensor rates as "flops_bf16" and so on."""
+        found: dict[str, Fact] = {}
+        for name, value in self:
+            if isinstance(value, Fact):
+                found[name] = value
+            elif isinstance(value, dict):
+                found |= {f"{name}_{key}": fact for key, fact in value.items()}
+        return found
+
+    def supposing(self, values: Mapping[str, float]) -> Self:
+        """Take facts to be otherwise, by their names in `facts` and in their units."""
+        facts = {
+            name: self.facts[name].model_copy(update={"value": value})
+            for name, value in values.items()
+        }
+        rates = {key: facts.pop(f"flops_{key}", rate) for key, rate in self.flops.items()}
+        return self.model_copy(update={**facts, "flops": FrozenDict(rates)})
 
 
 @lru_cache
@@ -68,9 +103,9 @@ def hardware_names() -> tuple[str, ...]:
     Examples
     --------
     >>> hardware_names()
-    ('b200', 'b300', 'gb200', 'gb300', 'h100', 'h200')
+    ('b200', 'b300', 'gb200', 'gb300', 'h100', 'h200', 'mi300x', 'mi325x', 'mi350x', 'mi355x')
     """
-    return data_names("hardware")
+    return tuple(data_files("hardware"))
 
 
 @lru_cache
@@ -89,14 +124,14 @@ def load_hardware(name: str) -> Hardware:
 
     Examples
     --------
-    >>> load_hardware("b200").nic_rate.value / 1e9
+    >>> load_hardware("b200").scale_out_rate.value / 1e9
     50.0
     """
     if name not in hardware_names():
         raise unknown_name("hardware", name, hardware_names())
     price = load_prices().prices.get(name)
     return read_preset(
-        DATA / "hardware" / f"{name}.toml",
+        data_files("hardware")[name],
         Hardware,
         facts_key="facts",
         defaults={} if price is None else {"price_usd_per_hour": price},

@@ -13,7 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from presets.errors import DataFileError, unknown_name
 from presets.facts import Provenance
-from presets.files import DATA, explained, read_preset
+from presets.files import explained, read_preset
+from presets.folders import DATA
 from presets.record import Record
 from presets.rows import (
     AllReduceRow,

@@ -5,7 +5,8 @@ from functools import lru_cache
 
 from presets.errors import unknown_name
 from presets.facts import Fact, Text
-from presets.files import DATA, data_names, read_preset
+from presets.files import read_preset
+from presets.folders import data_files
 from presets.frozen import Frozen
 from presets.record import Record
 
@@ -40,7 +41,7 @@ def price_set_names() -> tuple[str, ...]:
     >>> price_set_names()
     ('2026-04', '2026-07')
     """
-    return data_names("prices")
+    return tuple(data_files("prices"))
 
 
 @lru_cache
@@ -60,4 +61,4 @@ def load_prices(name: str | None = None) -> PriceSet:
     name = price_set_names()[-1] if name is None else name
     if name not in price_set_names():
         raise unknown_name("prices", name, price_set_names())
-    return read_preset(DATA / "prices" / f"{name}.toml", PriceSet)
+    return read_preset(data_files("prices")[name], PriceSet)

@@ -95,7 +95,7 @@ def read_layout(spec: ClusterSpec) -> Layout:
     if spec.gpus > MAX_GPUS:
         raise InputError(f"gpus: {spec.gpus} is not valid; a cluster has at most {MAX_GPUS} GPUs")
     machine, fabric = spec.hardware(), spec.scale_out
-    nvlink_latency, nic_latency = machine.nvlink_latency.value, machine.nic_latency.value
+    nvlink_latency, nic_latency = machine.scale_up_latency.value, machine.scale_out_latency.value
     if nvlink_latency >= nic_latency:
         raise InputError(
             f"nvlink_latency: {nvlink_latency:g} s is not valid; it must be below nic_latency, "
@@ -107,11 +107,11 @@ def read_layout(spec: ClusterSpec) -> Layout:
         gpus_per_node=int(machine.gpus_per_node.value),
         gpus_per_leaf=fabric.gpus_per_leaf,
         spines=fabric.spines,
-        nvlink_rate=machine.nvlink_rate.value,
-        nic_rate=machine.nic_rate.value,
+        nvlink_rate=machine.scale_up_rate.value,
+        nic_rate=machine.scale_out_rate.value,
         nvlink_latency=nvlink_latency,
         nic_latency=nic_latency,
-        uplink_rate=machine.nic_rate.value / fabric.oversubscription,
+        uplink_rate=machine.scale_out_rate.value / fabric.oversubscription,
     )
 
 

@@ -50,13 +50,21 @@ class Layout:
 
 
 def machine_of(cluster: ClusterSpec, prices: str | None = None) -> Machine:
-    """Describe the machine of a cluster as recipes need it; `prices` is the set of its price."""
-    hardware = cluster.hardware()
+    """Describe the machine of a cluster as recipes need it; `prices` is the set of its price.
+
+    Raises
+    ------
+    InputError
+        Where no recipes are known for it.
+    """
+    hardware, known = cluster.hardware(), load_dynamo().architectures
+    if cluster.sku not in known:
+        raise InputError(f"sku: {cluster.sku!r} has no recipes; valid: {', '.join(known)}")
     content = {
         "sku": cluster.sku,
         "title": hardware.title,
-        "generation": hardware.generation,
-        "architecture": load_dynamo().architectures[cluster.sku].value,
+        "kernel_profile": hardware.kernel_profile,
+        "architecture": known[cluster.sku].value,
         "gpus_per_node": int(hardware.gpus_per_node.value),
         "gpus_per_domain": int(hardware.gpus_per_domain.value),
         "usd_per_hour": float(hardware.price_usd_per_hour.value),
@@ -76,8 +84,8 @@ def spread_worker(gpus: int, machine: Machine) -> Spread:
     Examples
     --------
     >>> from moeplan.recipes.recipe import Machine
-    >>> gb200 = Machine(sku="gb200", title="GB200", generation="blackwell", architecture="arm64",
-    ...     gpus_per_node=4, gpus_per_domain=72, usd_per_hour=2.21)
+    >>> gb200 = Machine(sku="gb200", title="GB200", kernel_profile="blackwell",
+    ...     architecture="arm64", gpus_per_node=4, gpus_per_domain=72, usd_per_hour=2.21)
     >>> spread_worker(32, gb200), spread_worker(2, gb200)
     (Spread(nodes=8, gpus_per_node=4), Spread(nodes=1, gpus_per_node=2))
     """

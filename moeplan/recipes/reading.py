@@ -141,9 +141,9 @@ def _unknown(name: str, known: set[str], engine: Engine | None) -> str | None:
         return f"is not a known option; {closest_hint(name, known)}"
     if name in engine.refused:
         return f"is gone or ambiguous in {engine.title}; give {engine.refused[name]}"
-    if name in engine.options.names:
+    if name in engine.option_names:
         return None
-    near = closest_hint(name, engine.options.names).partition("? Valid")[0]
+    near = closest_hint(name, engine.option_names).partition("? Valid")[0]
     hint = f"; {near}?" if near.startswith("did you mean") else ""
     return f"is no option of {engine.title}{hint}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from costmodel.results import Configuration, Prediction
 from moeplan.recipes.names import (
@@ -38,7 +38,8 @@ class Machine(Part):
     ----------
     sku, title : str
         Name of the preset, and the name in print.
-    generation : {"hopper", "blackwell"}
+    kernel_profile : str
+        Family of chips; records of earlier releases call it generation.
     architecture : {"amd64", "arm64"}
         Processor of a server.
     gpus_per_node, gpus_per_domain : int
@@ -51,7 +52,7 @@ class Machine(Part):
 
     sku: Plain
     title: Plain
-    generation: Literal["hopper", "blackwell"]
+    kernel_profile: Plain = Field(validation_alias=AliasChoices("kernel_profile", "generation"))
     architecture: Literal["amd64", "arm64"]
     gpus_per_node: Count
     gpus_per_domain: Count

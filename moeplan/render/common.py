@@ -59,10 +59,11 @@ def fact_name(name: str) -> str:
 
     Examples
     --------
-    >>> fact_name("nic_latency"), fact_name("power_watts")
-    ('NIC latency', 'power watts')
+    >>> fact_name("scale_out_latency"), fact_name("hbm_rate")
+    ('scale-out latency', 'HBM rate')
     """
-    return " ".join(ABBREVIATIONS.get(word, word) for word in name.split("_"))
+    spoken = name.replace("scale_", "scale-")
+    return " ".join(ABBREVIATIONS.get(word, word) for word in spoken.split("_"))
 
 
 def fact_value(name: str, value: float, unit: str) -> str:
@@ -70,7 +71,7 @@ def fact_value(name: str, value: float, unit: str) -> str:
 
     Examples
     --------
-    >>> fact_value("nic_latency", 1.5e-6, "s"), fact_value("hbm_rate", 8e12, "B/s")
+    >>> fact_value("scale_out_latency", 1.5e-6, "s"), fact_value("hbm_rate", 8e12, "B/s")
     ('1.5 us', '8,000,000,000,000 B/s')
     """
     shown, unit = in_unit_of_file(name, value, unit)

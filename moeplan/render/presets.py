@@ -50,7 +50,7 @@ def preset_report(found: Preset, rows: int) -> list[RenderableType]:
     """Lay out one preset with its sources."""
     if isinstance(found, HardwarePreset):
         hardware = found.hardware
-        title = f"{hardware.name}: {hardware.title}, {hardware.generation}"
+        title = f"{hardware.name}: {hardware.title}, {hardware.kernel_profile}"
         return _facts(title, "Per GPU; rates of links are one way.", found.facts)
     if isinstance(found, PricePreset):
         title = f"{found.prices.name}: {found.prices.title}"

@@ -101,7 +101,7 @@ def model_format(worker: Worker) -> Format:
     bits, machine = worker.precision, worker.hardware
     arithmetic = bits.experts
     if bits.expert_input is not None:
-        arithmetic = bits.expert_input if machine.flops_fp4 is not None else 16.0
+        arithmetic = bits.expert_input if "fp4" in machine.flops else 16.0
     return Format(
         expert=bits.experts,
         shared=bits.shared_expert,
@@ -146,7 +146,7 @@ def expert_layer(
 
 
 def launch(worker: Worker, form: Format, at: Constants) -> float:
-    if worker.hardware.generation != "blackwell":
+    if worker.hardware.kernel_profile != "blackwell":
         return at["layer_time_hopper"]
     return at["layer_time"] * (at["fp8_layer_factor"] if is_fp8(form.arithmetic) else 1.0)
 
@@ -221,11 +221,11 @@ def index_weights(index: SparseIndex | None, query: int, hidden: int) -> int:
 
 def attention(worker: Worker, kind: Attention, b: float, n: float, at: Constants) -> float:
     bits, machine = worker.precision, worker.hardware
-    blackwell = machine.generation == "blackwell"
+    blackwell = machine.kernel_profile == "blackwell"
     share = 0.8
     context = (1 + share) / 2 * worker.isl
     context += (1 + share + share**2) / 3 / (1 + share) * worker.osl
-    fast = machine.flops_fp8 if blackwell and bits.kv_cache < 9 else machine.flops_bf16
+    fast = machine.flops["fp8" if blackwell and bits.kv_cache < 9 else "bf16"]
     reached = at["attention_efficiency"] if blackwell else at["attention_efficiency_hopper"]
     held, flops = work_of(worker, kind, b, n, context, at)
     read = held / (at["cache_efficiency"] * machine.hbm_rate.value)
@@ -288,7 +288,7 @@ def expert_time(worker: Worker, form: Format, n: float, at: Constants) -> float:
     if worker.eplb_slots:
         s *= at["eplb_gain"]
     pairs = k * tokens / ep * (1 + s * most * sqrt(ep / experts))
-    aligned = worker.hardware.generation == "blackwell" and is_fp8(form.arithmetic)
+    aligned = worker.hardware.kernel_profile == "blackwell" and is_fp8(form.arithmetic)
     tile = at["expert_tile_fp8"] if aligned else at["expert_tile"]
     rows = sqrt(pairs**2 + (tile * distinct) ** 2)
     weights = moe.matrices * width * moe.intermediate / (worker.gpus / ep)
@@ -385,7 +385,7 @@ def all_reduce(worker: Worker, n: float, at: Constants) -> float:
             second = max(two_shot, longer_way(worker, at))
             second += 2 * size / group * (1 - group / gpus) / between
         best = min(best, first + second)
-    blackwell = worker.hardware.generation == "blackwell"
+    blackwell = worker.hardware.kernel_profile == "blackwell"
     launch = at["all_reduce_launch"] if blackwell else at["all_reduce_launch_hopper"]
     near = at["crossing_rounds"] * max(path.domain_latency - at["kernel_path_latency"], 0)
     return factor * (launch + near) + best
@@ -394,7 +394,7 @@ def all_reduce(worker: Worker, n: float, at: Constants) -> float:
 def head(worker: Worker, n: float, at: Constants) -> float:
     weights = worker.model.vocab * worker.model.hidden
     read = weights * worker.precision.lm_head / 8 / worker.gpus / hbm(worker, at)
-    rate = at["dense_efficiency"] * worker.hardware.flops_bf16.value
+    rate = at["dense_efficiency"] * worker.hardware.flops["bf16"].value
     return read + 2 * n * weights / tp(worker) / rate
 
 
@@ -427,6 +427,5 @@ def is_fp8(bits: float) -> bool:
 
 def peak(machine: Hardware, bits: float) -> float:
     if bits < 5:
-        assert machine.flops_fp4 is not None
-        return machine.flops_fp4.value
-    return machine.flops_fp8.value if bits < 9 else machine.flops_bf16.value
+        return machine.flops["fp4"].value
+    return machine.flops["fp8" if bits < 9 else "bf16"].value

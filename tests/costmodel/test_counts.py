@@ -177,8 +177,7 @@ def test_query_without_a_latent_takes_one_matrix() -> None:
 
 def test_tensor_rates_follow_the_precision_of_each_part() -> None:
     gb200 = load_hardware("gb200")
-    assert gb200.flops_fp4 is not None
-    peak4, peak8, peak16 = gb200.flops_fp4.value, gb200.flops_fp8.value, gb200.flops_bf16.value
+    peak4, peak8, peak16 = (gb200.flops[name].value for name in ("fp4", "fp8", "bf16"))
     fp4, fp8, bf16 = (machine_arrays(gb200, R1, name) for name in ("fp4", "fp8", "bf16"))
     assert floats(fp4.flops_experts, fp4.flops_dense) == (peak4, peak16)
     assert floats(fp8.flops_experts, fp8.flops_dense) == (peak8, peak8)
@@ -188,12 +187,12 @@ def test_tensor_rates_follow_the_precision_of_each_part() -> None:
 
 
 @pytest.mark.parametrize("sku", hardware_names())
-def test_attention_products_run_in_fp8_on_blackwell_and_bf16_on_hopper(sku: str) -> None:
+def test_attention_products_run_in_fp8_on_blackwell_and_bf16_elsewhere(sku: str) -> None:
     hardware = load_hardware(sku)
     facts = machine_arrays(hardware, R1, "fp8")
-    blackwell = hardware.generation == "blackwell"
+    blackwell = hardware.kernel_profile == "blackwell"
     assert bool(facts.blackwell) == blackwell
-    rate = hardware.flops_fp8 if blackwell else hardware.flops_bf16
+    rate = hardware.flops["fp8" if blackwell else "bf16"]
     assert facts.flops_attention == rate.value
     assert facts.hbm_rate == hardware.hbm_rate.value
     assert facts.hbm_bytes == hardware.hbm_bytes.value
@@ -202,7 +201,7 @@ def test_attention_products_run_in_fp8_on_blackwell_and_bf16_on_hopper(sku: str)
 def test_attention_over_a_bf16_cache_runs_in_bf16() -> None:
     gb200 = load_hardware("gb200")
     facts = machine_arrays(gb200, gqa_model(), "bf16")
-    assert facts.flops_attention == gb200.flops_bf16.value
+    assert facts.flops_attention == gb200.flops["bf16"].value
 
 
 @pytest.mark.parametrize("sku", ["h100", "h200"])
@@ -231,10 +230,10 @@ def test_path_arrays_hold_what_the_topology_says() -> None:
 
 def test_mxfp4_experts_multiply_in_what_the_machine_has() -> None:
     gpt_oss = load_model("gpt-oss-120b")
-    for sku, rate, fp8 in (("b200", "flops_fp8", True), ("h100", "flops_bf16", False)):
+    for sku, rate, fp8 in (("b200", "fp8", True), ("mi355x", "fp8", True), ("h100", "bf16", False)):
         hardware = load_hardware(sku)
         facts = machine_arrays(hardware, gpt_oss, "fp4")
-        assert float(facts.flops_experts) == getattr(hardware, rate).value
+        assert float(facts.flops_experts) == hardware.flops[rate].value
         assert (bool(facts.fp4), bool(facts.fp8)) == (False, fp8)
         assert can_multiply(hardware, gpt_oss.precision("fp4"))
     counts = model_arrays(gpt_oss, "fp4")

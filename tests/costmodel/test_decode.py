@@ -339,7 +339,7 @@ def step_of(
     factor: float = 1.0,
 ) -> float:
     """Seconds of a step; a change multiplies one fact of the machine or the path."""
-    precision = "fp4" if load_hardware(sku).generation == "blackwell" else "fp8"
+    precision = "fp4" if load_hardware(sku).kernel_profile == "blackwell" else "fp8"
     facts = machine_arrays(load_hardware(sku), R1, precision)
     paths = path_arrays(group_table(default_cluster(sku, 72), [gpus])[gpus])
     if change in facts._fields:

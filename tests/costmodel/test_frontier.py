@@ -14,7 +14,7 @@ from costmodel.frontier import (
     why_unmeasured,
 )
 from presets import InputError, PublishedRow, load_prices, published_rows
-from presets.files import DATA
+from presets.folders import DATA
 
 PUBLISHED_AT = load_prices("2026-04").prices
 PRICES = {sku: PUBLISHED_AT[sku].value for sku in ("gb200", "b200")}

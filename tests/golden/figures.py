@@ -20,6 +20,7 @@ from costmodel.validation import serving_row_of
 from moeplan import curve
 from moeplan.options import Options
 from presets import hardware_names, load_hardware, load_model, published_rows, serving_rows
+from presets.engines import load_engine
 
 FOLDER = Path(__file__).parent
 PREDICTIONS, ANSWERS = FOLDER / "predictions.csv", FOLDER / "answers.csv"
@@ -63,7 +64,9 @@ def predictions() -> Iterator[Row]:
 def answers() -> Iterator[Row]:
     """One line for each machine and published target: the best configuration, what it gives."""
     model = load_model("deepseek-r1-0528")
+    served = load_engine("trtllm").runs_on.kernel_profiles
     for sku in hardware_names():
+        engine = "trtllm" if load_hardware(sku).kernel_profile in served else "sglang"
         offered = (
             name
             for name in model.precision_names()
@@ -71,7 +74,9 @@ def answers() -> Iterator[Row]:
         )
         precision = min(offered, key=lambda name: model.precision(name).experts)
         for target, best in zip(
-            TARGETS, curve(sku, TARGETS, Options(precision=precision)).rows, strict=True
+            TARGETS,
+            curve(sku, TARGETS, Options(precision=precision, engine=engine)).rows,
+            strict=True,
         ):
             found, prediction = best.config, best.prediction
             yield {

@@ -305,7 +305,7 @@ def test_the_assumed_fact_that_moves_the_ratio_most(command: Command, tmp_path: 
     low, high = command(*asked, "--json").json["rows"]
     assert low["ratio"]["assumed"] is None
     found = high["ratio"]["assumed"]
-    assert (found["sku"], found["fact"], found["unit"]) == ("b200", "nic_latency", "s")
+    assert (found["sku"], found["fact"], found["unit"]) == ("b200", "scale_out_latency", "s")
     assert (found["value"], found["alternative"]) == (5e-6, 1.5e-6)
     assert high["ratios"]["b200"] == high["ratio"]
     cluster = tmp_path / "cluster.yaml"
@@ -315,12 +315,15 @@ def test_the_assumed_fact_that_moves_the_ratio_most(command: Command, tmp_path: 
     assert again["modelled_cost"] == pytest.approx(found["modelled_cost"], rel=1e-9)
     assert again["assumed"] is None  # the file says what the latency is
     lines = [*csv.DictReader(command(*asked, "--csv").out.splitlines())]
-    assert [line["ratio_assumed_fact"] for line in lines] == ["", "nic_latency"]
+    assert [line["ratio_assumed_fact"] for line in lines] == ["", "scale_out_latency"]
     before = high["ratio"]["modelled_throughput"]
     ratio = f"{found['modelled_throughput']:.2f}x in place of {before:.2f}x"
     said = " ".join(command(*asked).out.split())
     assert "gb200 over b200 as modelled rests most on an assumed fact at 125" in said
-    assert f"the NIC latency of b200 at 1.5 us in place of 5 us, the search gives {ratio}." in said
+    assert (
+        f"the scale-out latency of b200 at 1.5 us in place of 5 us, the search gives {ratio}."
+        in said
+    )
 
 
 def test_a_ratio_that_rests_on_no_assumed_fact(command: Command) -> None:

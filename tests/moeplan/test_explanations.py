@@ -313,18 +313,18 @@ def test_rows_of_a_cluster_that_no_row_can_name(space: Space) -> None:
 def test_assumed_facts_are_said() -> None:
     found = made_up()
     taken = (TakenAs(value=5e-6, draws=2, stays_best=1.0),)
-    fact = AssumedHolding(sku="b200", fact="nic_latency", unit="s", taken_as=taken)
+    fact = AssumedHolding(sku="b200", fact="scale_out_latency", unit="s", taken_as=taken)
     run = NextMeasurement(
         config=found.challengers[0].config,
         expected_gain=0.1,
         changes_choice=0.5,
-        settles=(SettledFact(sku="b200", fact="nic_latency"),),
+        settles=(SettledFact(sku="b200", fact="scale_out_latency"),),
     )
     more = found.model_copy(update={"assumed": (fact,), "measure_next": (run,)})
     text = " ".join(printed(render_robust.report(more)).split())
-    assert "NIC latency of b200 5 us 2 100.0 %" in text
+    assert "scale-out latency of b200 5 us 2 100.0 %" in text
     settled = f"a run of {run.config.label} would settle it"
-    assert f"The choice hangs on the NIC latency of b200, which is assumed; {settled}" in text
+    assert f"The choice hangs on the scale-out latency of b200, which is assumed; {settled}" in text
     assert "Assumed facts" not in printed(render_robust.report(found))
 
 
@@ -332,10 +332,10 @@ def test_explain_takes_assumed_facts_otherwise(best_of: BestOf) -> None:
     answer = best_of("b200", 125.0)
     found = explain(answer)
     assert [(each.limit, each.after, each.unit) for each in found.assumed] == [
-        ("nic_latency", 1.5, "us"),
-        ("nic_latency", 10.0, "us"),
+        ("scale_out_latency", 1.5, "us"),
+        ("scale_out_latency", 10.0, "us"),
     ]
     assert explain_steps(answer) == len(found.shadow_prices) + 2
     assert found.assumed[0].throughput_change >= 0.0 >= found.assumed[1].throughput_change
     text = " ".join(printed(render_explain.report(found, answer)).split())
-    assert "NIC latency 5 to 1.5 us" in text
+    assert "scale-out latency 5 to 1.5 us" in text

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from presets.files import DATA
+from presets.folders import DATA
 
 if TYPE_CHECKING:
     from pathlib import Path

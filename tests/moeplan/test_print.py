@@ -232,7 +232,7 @@ def test_validate(command: Command, measurements: Mapping[str, Path]) -> None:
 @pytest.mark.parametrize(
     ("name", "parts"),
     [
-        ("b200", ["nic_rate", "5e+10", "ConnectX-7", "Otherwise 1e+11 B/s"]),
+        ("b200", ["scale_out_rate", "5e+10", "ConnectX-7", "Otherwise 1e+11 B/s"]),
         ("deepseek-r1-0528", ["attention.kv_lora_rank", "512", "6.71e+11 parameters", "NVFP4"]),
         ("measured_serving", ["202 rows", "198 more rows", "1x4P 5x8D tp batch 32"]),
         ("inferencex_2026-05-22", ["20 rows", "run 26306422380", "286.4"]),

@@ -42,7 +42,7 @@ def throughput(answer: Answer) -> float:
 
 def test_facts_are_those_that_the_cost_model_reads(problem: Problem) -> None:
     (fact,) = assumed_facts(problem)
-    assert (fact.sku, fact.fact, fact.unit) == ("b200", "nic_latency", "s")
+    assert (fact.sku, fact.fact, fact.unit) == ("b200", "scale_out_latency", "s")
     assert fact.values == (5e-6, 1.5e-6, 1e-5)
     # Nothing crosses NICs in one domain, nor where no worker is larger than one.
     one_domain = replace(problem, cluster=default_cluster("gb200", 72))
@@ -56,7 +56,7 @@ def test_facts_are_those_that_the_cost_model_reads(problem: Problem) -> None:
 
 def test_what_a_cluster_says_is_not_assumed(problem: Problem) -> None:
     stated = ClusterSpec(sku="b200", gpus=72, nic_latency_us=3.0)
-    assert "nic_latency" not in stated.assumed()
+    assert "scale_out_latency" not in stated.assumed()
     assert assumed_facts(replace(problem, cluster=stated)) == ()
 
 
@@ -69,7 +69,7 @@ def test_any_assumed_fact_takes_part(problem: Problem, monkeypatch: pytest.Monke
     )
     monkeypatch.setattr("presets.cluster.load_hardware", lambda name: machine)
     other = replace(problem, cluster=ClusterSpec(sku="b200", gpus=64))
-    assert [fact.fact for fact in assumed_facts(other)] == ["nic_latency", "hbm_rate"]
+    assert [fact.fact for fact in assumed_facts(other)] == ["scale_out_latency", "hbm_rate"]
 
 
 def test_suppositions_are_what_a_search_of_all_targets_finds(
@@ -128,9 +128,9 @@ def test_values_of_a_fact_are_dealt_out_evenly_beside_the_constants(problem: Pro
     assert all((drawn.constants[name] == each).all() for name, each in alone.items())
     assert sorted(np.concatenate([draws for _, draws in drawn.machines])) == [*range(30)]
     for there, draws in drawn.machines:
-        assert set(values[draws]) == {there.cluster.hardware().nic_latency.value}
+        assert set(values[draws]) == {there.cluster.hardware().scale_out_latency.value}
     under = drawn.problem_of(7)
-    assert under.cluster.hardware().nic_latency.value == values[7]
+    assert under.cluster.hardware().scale_out_latency.value == values[7]
     assert under.calibration == single(file, alone, 7)
 
 
@@ -143,7 +143,7 @@ def test_robustness_counts_an_assumed_fact_and_a_run_across_domains_settles_it(
     trials = try_draws(winner, problem, file, draws=30)
     found = holdings(trials)
     (by_value,) = found.assumed
-    assert (by_value.sku, by_value.fact) == ("b200", "nic_latency")
+    assert (by_value.sku, by_value.fact) == ("b200", "scale_out_latency")
     assert [(taken.value, taken.draws) for taken in by_value.taken_as] == [
         (value, 10) for value in (5e-6, 1.5e-6, 1e-5)
     ]
@@ -151,7 +151,7 @@ def test_robustness_counts_an_assumed_fact_and_a_run_across_domains_settles_it(
     assert shorter < as_assumed <= longer
     assert found.retuned.stays_best == pytest.approx((shorter + as_assumed + longer) / 3)
     rows = next_rows(trials, problem, file, ())
-    name = SettledFact(sku="b200", fact="nic_latency")
+    name = SettledFact(sku="b200", fact="scale_out_latency")
     settling = [row.config for row in rows if name in row.settles]
     assert settling
     assert all(each.decode_gpus_per_worker > 8 for each in settling)
@@ -175,7 +175,7 @@ def test_a_fact_that_decides_is_settled_by_a_row(problem: Problem) -> None:
         for depth in range(4)
     ]
     wide = config.model_copy(update={"decode_gpus_per_worker": 32, "decode_ep": 32})
-    name = SettledFact(sku="b200", fact="nic_latency")
+    name = SettledFact(sku="b200", fact="scale_out_latency")
     last = NextMeasurement(config=wide, expected_gain=0.0, changes_choice=0.1, settles=(name,))
     assert chosen(others) == tuple(others[:3])
     assert chosen([*others, last]) == (*others[:2], last)
@@ -183,11 +183,13 @@ def test_a_fact_that_decides_is_settled_by_a_row(problem: Problem) -> None:
 
 
 def test_a_supposed_fact_leaves_the_rest_alone() -> None:
-    supposed = B200.supposing({"nic_latency": 1.5e-6})
+    supposed = B200.supposing({"scale_out_latency": 1.5e-6})
     now, then = B200.hardware(), supposed.hardware()
-    assert then.nic_latency.value == 1.5e-6
-    back = then.nic_latency.model_copy(update={"value": now.nic_latency.value})
-    assert then.model_copy(update={"nic_latency": back}) == now
-    fact = AssumedFact(sku="h200", fact="nic_latency", unit="s", value=5e-6, alternatives=(1e-6,))
+    assert then.scale_out_latency.value == 1.5e-6
+    back = then.scale_out_latency.model_copy(update={"value": now.scale_out_latency.value})
+    assert then.model_copy(update={"scale_out_latency": back}) == now
+    fact = AssumedFact(
+        sku="h200", fact="scale_out_latency", unit="s", value=5e-6, alternatives=(1e-6,)
+    )
     assert B200.supposing({}).hardware() == now
     assert fact.values == (5e-6, 1e-6)

@@ -258,9 +258,9 @@ def test_nics_as_good_as_nvlink_cost_wide_ep_nothing(
     islands = ClusterSpec(
         sku="b200",
         gpus=72,
-        nic_gb_s=machine.nvlink_rate.value / 1e9,
+        nic_gb_s=machine.scale_up_rate.value / 1e9,
         # NVLink must stay the shorter way, be it by a hair.
-        nic_latency_us=machine.nvlink_latency.value * 1e6 * 1.001,
+        nic_latency_us=machine.scale_up_latency.value * 1e6 * 1.001,
     )
     rack = ClusterSpec(sku="b200", gpus=72, gpus_per_domain=72)
     # Islands do not split experts over their NICs.

@@ -65,18 +65,18 @@ def test_links_of_the_new_question_are_a_tenth_faster(
         questions[name].problem.cluster for name in ("nic_bandwidth", "nvlink_bandwidth")
     )
     assert (questions["nic_bandwidth"].before, questions["nic_bandwidth"].after) == (100.0, 110.0)
-    assert nic.hardware().nic_rate.value == pytest.approx(110e9)
+    assert nic.hardware().scale_out_rate.value == pytest.approx(110e9)
     assert questions[
         "nvlink_bandwidth"
-    ].problem.cluster.hardware().nvlink_rate.value == pytest.approx(990e9)
+    ].problem.cluster.hardware().scale_up_rate.value == pytest.approx(990e9)
     assert nvlink.nic_gb_s == 100.0
     latency = questions["nic_latency"]
     assert (latency.before, latency.after) == pytest.approx((5.0, 5.0 / 1.1))
     hardware = latency.problem.cluster.hardware()
-    assert hardware.nic_latency.value == pytest.approx(5e-6 / 1.1)
-    assert hardware.nic_rate.value == pytest.approx(100e9)
+    assert hardware.scale_out_latency.value == pytest.approx(5e-6 / 1.1)
+    assert hardware.scale_out_rate.value == pytest.approx(100e9)
     quick = questions["nvlink_latency"].problem.cluster.hardware()
-    assert quick.nvlink_latency.value == pytest.approx(1e-6 / 1.1)
+    assert quick.scale_up_latency.value == pytest.approx(1e-6 / 1.1)
     # The cluster, not the budget, is what is scarce.
     assert (questions["max_gpus"].before, questions["max_gpus"].after) == (64, 68)
     assert questions["max_gpus"].problem.cluster.gpus == 68

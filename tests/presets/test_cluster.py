@@ -53,10 +53,10 @@ def test_a_file_with_every_key(tmp_path: Path) -> None:
     overridden = {
         "gpus_per_domain": 16,
         "gpus_per_node": 8,
-        "nvlink_rate": 800e9,
-        "nvlink_latency": 2e-6,
-        "nic_rate": 100e9,
-        "nic_latency": 4.5e-6,
+        "scale_up_rate": 800e9,
+        "scale_up_latency": 2e-6,
+        "scale_out_rate": 100e9,
+        "scale_out_latency": 4.5e-6,
         "hbm_bytes": 190e9,
         "price_usd_per_hour": 3.0,
         "power_watts": 1800.0,
@@ -69,7 +69,7 @@ def test_a_file_with_every_key(tmp_path: Path) -> None:
         assert (fact.unit, fact.kind, fact.source) == (before.unit, "assumed", "cluster file")
         assert fact.date == date.today()
         assert fact.alternatives[0].value == before.value
-    assert machine.flops_fp8 == preset.flops_fp8
+    assert machine.flops == preset.flops
 
 
 def test_the_shortest_file_is_the_preset(tmp_path: Path) -> None:

@@ -2,31 +2,35 @@ from itertools import pairwise
 
 import pytest
 
-from presets import InputError, UnknownNameError, hardware_names
+from presets import InputError, UnknownNameError, hardware_names, load_hardware
 from presets.engines import (
-    ENGINE_NAMES,
-    FOLDER,
     load_dynamo,
     load_engine,
     release_number,
 )
+from presets.folders import engine_names
+
+WITH_RECIPES = [name for name in engine_names() if load_engine(name).options]
 
 
-@pytest.mark.parametrize("name", ENGINE_NAMES)
-def test_every_engine_is_loaded_whole(name: str) -> None:
+def test_every_engine_says_what_it_runs_on() -> None:
+    profiles = {load_hardware(name).kernel_profile for name in hardware_names()}
+    served = {name: set(load_engine(name).runs_on.kernel_profiles) for name in engine_names()}
+    assert set().union(*served.values()) == profiles
+    assert all(load_engine(name).name == name for name in engine_names())
+    assert WITH_RECIPES == ["sglang", "trtllm", "vllm"]
+
+
+@pytest.mark.parametrize("name", WITH_RECIPES)
+def test_every_engine_with_recipes_is_loaded_whole(name: str) -> None:
     engine = load_engine(name)
-    assert engine.name == name
     assert engine.releases_of(engine.default_release) is engine.releases[-1]
     assert "{release}" in engine.tag
-    assert len(set(engine.options.names)) == len(engine.options.names) > 100
-    assert not set(engine.refused) & set(engine.options.names)
+    assert len(set(engine.option_names)) == len(engine.option_names) > 100
+    assert not set(engine.refused) & set(engine.option_names)
 
 
-def test_every_file_is_loaded() -> None:
-    assert {path.stem for path in FOLDER.glob("*.toml")} == {*ENGINE_NAMES, "dynamo", "srtctl"}
-
-
-@pytest.mark.parametrize("name", ENGINE_NAMES)
+@pytest.mark.parametrize("name", WITH_RECIPES)
 def test_ranges_of_releases_do_not_overlap(name: str) -> None:
     for before, after in pairwise(load_engine(name).releases):
         assert before.last is not None
@@ -83,5 +87,7 @@ def test_images_ship_the_releases_that_are_known() -> None:
     assert dynamo.shipping("trtllm", "9.9.9") is None
 
 
-def test_every_machine_has_an_architecture() -> None:
-    assert set(load_dynamo().architectures) == set(hardware_names())
+def test_every_machine_of_an_engine_with_recipes_for_dynamo_has_an_architecture() -> None:
+    profiles = load_engine("trtllm").runs_on.kernel_profiles
+    served = {name for name in hardware_names() if load_hardware(name).kernel_profile in profiles}
+    assert set(load_dynamo().architectures) == served

@@ -6,7 +6,8 @@ from threading import Thread
 import pytest
 
 from presets import Alternative, DataFileError, Fact
-from presets.files import data_names, read_preset, read_text, same_file, write_whole
+from presets.files import read_preset, read_text, same_file, write_whole
+from presets.folders import VARIABLE, data_files
 
 
 def test_text_up_to_the_limit_is_read(tmp_path: Path) -> None:
@@ -83,9 +84,21 @@ def test_an_unknown_key_offers_the_closest_where_the_record_is_known(tmp_path: P
 
 
 def test_names_are_sorted_and_of_one_folder() -> None:
-    assert data_names("hardware") == tuple(sorted(data_names("hardware")))
-    assert "kimi-k2" in data_names("models")
-    assert data_names("nowhere") == ()
+    assert list(data_files("hardware")) == sorted(data_files("hardware"))
+    assert data_files("models")["kimi-k2"].is_file()
+    assert data_files("nowhere") == {}
+
+
+def test_a_folder_of_ones_own_adds_to_the_shipped_files_and_replaces_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = data_files("hardware")
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    assert data_files("hardware") == shipped
+    (tmp_path / "hardware").mkdir()
+    for name in ("gb200", "mine"):
+        (tmp_path / "hardware" / f"{name}.toml").touch()
+    assert data_files("hardware") == shipped | {"mine": tmp_path / "hardware" / "mine.toml"}
 
 
 def test_an_existing_file_is_replaced(tmp_path: Path) -> None:

@@ -5,18 +5,25 @@ from datetime import date
 import pytest
 from pydantic import ValidationError
 
-from presets import Alternative, Fact, Hardware, UnknownNameError, hardware_names, load_hardware
-from presets.files import DATA
-
-FACTS = tuple(name for name in Hardware.model_fields if name not in ("name", "title", "generation"))
+from presets import (
+    Alternative,
+    DataFileError,
+    Fact,
+    Hardware,
+    UnknownNameError,
+    hardware_names,
+    load_hardware,
+)
+from presets.files import validated
+from presets.folders import DATA
 
 UNITS = {
     "gpus_per_domain": "GPU",
     "gpus_per_node": "GPU",
-    "nvlink_rate": "B/s",
-    "nvlink_latency": "s",
-    "nic_rate": "B/s",
-    "nic_latency": "s",
+    "scale_up_rate": "B/s",
+    "scale_up_latency": "s",
+    "scale_out_rate": "B/s",
+    "scale_out_latency": "s",
     "hbm_bytes": "B",
     "hbm_rate": "B/s",
     "flops_bf16": "FLOP/s",
@@ -27,15 +34,13 @@ UNITS = {
 }
 
 
-def facts_of(name: str) -> dict[str, Fact]:
-    machine = load_hardware(name)
-    return {fact: getattr(machine, fact) for fact in FACTS if getattr(machine, fact) is not None}
-
-
 @pytest.mark.parametrize("name", hardware_names())
 def test_every_fact_has_value_unit_source_date_and_kind(name: str) -> None:
     content = tomllib.loads((DATA / "hardware" / f"{name}.toml").read_text())
-    for fact, table in content["facts"].items():
+    facts = content["facts"] | {
+        f"flops.{key}": each for key, each in content["facts"].pop("flops").items()
+    }
+    for fact, table in facts.items():
         for field in ("value", "unit", "source", "date", "kind"):
             assert str(table.get(field, "")).strip(), f"{name}: {fact} has no {field}"
         for alternative in table.get("alternatives", []):
@@ -45,7 +50,7 @@ def test_every_fact_has_value_unit_source_date_and_kind(name: str) -> None:
 
 @pytest.mark.parametrize("name", hardware_names())
 def test_every_fact_is_positive_in_its_unit_and_not_from_the_future(name: str) -> None:
-    for fact, content in facts_of(name).items():
+    for fact, content in load_hardware(name).facts.items():
         assert content.value > 0, fact
         assert content.unit == UNITS[fact], fact
         assert date(2024, 1, 1) < content.date <= date.today(), fact
@@ -60,7 +65,7 @@ def test_the_name_is_that_of_the_file(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "domain", "node", "nvlink", "nic", "hbm", "hbm_rate", "price", "power"),
+    ("name", "domain", "node", "scale_up", "nic", "hbm", "hbm_rate", "price", "power"),
     [
         ("h100", 8, 8, 450, 50, 80, 3350, 1.17, 1730),
         ("h200", 8, 8, 450, 50, 141, 4800, 1.22, 1730),
@@ -68,13 +73,17 @@ def test_the_name_is_that_of_the_file(name: str) -> None:
         ("b300", 8, 8, 900, 100, 268, 8000, 2.26, 2170),
         ("gb200", 72, 4, 900, 50, 192, 8000, 1.86, 2100),
         ("gb300", 72, 4, 900, 100, 288, 8000, 2.31, 2100),
+        ("mi300x", 8, 8, 448, 50, 192, 5300, 0.95, 1790),
+        ("mi325x", 8, 8, 448, 50, 256, 6000, 1.10, 2180),
+        ("mi350x", 8, 8, 537.6, 50, 288, 8000, 1.50, 2180),
+        ("mi355x", 8, 8, 537.6, 50, 288, 8000, 1.50, 2650),
     ],
 )
 def test_figures_are_those_of_the_sources(
     name: str,
     domain: int,
     node: int,
-    nvlink: float,
+    scale_up: float,
     nic: float,
     hbm: float,
     hbm_rate: float,
@@ -84,8 +93,8 @@ def test_figures_are_those_of_the_sources(
     machine = load_hardware(name)
     assert machine.gpus_per_domain.value == domain
     assert machine.gpus_per_node.value == node
-    assert machine.nvlink_rate.value == nvlink * 1e9
-    assert machine.nic_rate.value == nic * 1e9
+    assert machine.scale_up_rate.value == scale_up * 1e9
+    assert machine.scale_out_rate.value == nic * 1e9
     assert machine.hbm_bytes.value == hbm * 1e9
     assert machine.hbm_rate.value == hbm_rate * 1e9
     assert machine.price_usd_per_hour.value == price
@@ -93,34 +102,59 @@ def test_figures_are_those_of_the_sources(
 
 
 @pytest.mark.parametrize(
-    ("name", "bf16", "fp8", "fp4"),
+    ("name", "kernel_profile", "scale_up", "rates"),
     [
-        ("h100", 989, 1979, None),
-        ("h200", 989, 1979, None),
-        ("b200", 2250, 4500, 9000),
-        ("b300", 2250, 4500, 13500),
-        ("gb200", 2500, 5000, 10000),
-        ("gb300", 2500, 5000, 15000),
+        ("h100", "hopper", "switch", (989, 1979)),
+        ("h200", "hopper", "switch", (989, 1979)),
+        ("b200", "blackwell", "switch", (2250, 4500, 9000)),
+        ("b300", "blackwell", "switch", (2250, 4500, 13500)),
+        ("gb200", "blackwell", "switch", (2500, 5000, 10000)),
+        ("gb300", "blackwell", "switch", (2500, 5000, 15000)),
+        ("mi300x", "cdna3", "mesh", (1307, 2615)),
+        ("mi325x", "cdna3", "mesh", (1307, 2615)),
+        ("mi350x", "cdna4", "mesh", (2306, 4614, 9227)),
+        ("mi355x", "cdna4", "mesh", (2516, 5033, 10066)),
     ],
 )
-def test_tensor_rates(name: str, bf16: float, fp8: float, fp4: float | None) -> None:
+def test_kernels_and_tensor_rates(
+    name: str, kernel_profile: str, scale_up: str, rates: tuple[float, ...]
+) -> None:
     machine = load_hardware(name)
-    assert machine.flops_bf16.value == bf16 * 1e12
-    assert machine.flops_fp8.value == fp8 * 1e12
-    assert (machine.flops_fp4 and machine.flops_fp4.value) == (fp4 and fp4 * 1e12)
-    assert machine.generation == ("blackwell" if fp4 else "hopper")
+    assert (machine.kernel_profile, machine.scale_up) == (kernel_profile, scale_up)
+    formats = ("bf16", "fp8", "fp4")[: len(rates)]
+    assert {each: fact.value / 1e12 for each, fact in machine.flops.items()} == dict(
+        zip(formats, rates, strict=True)
+    )
 
 
-def test_nvlink_is_faster_and_nearer_than_the_network() -> None:
+def test_all_machines_multiply_in_bf16() -> None:
+    machine = load_hardware("h100")
+    content = machine.model_dump() | {"flops": {"fp8": machine.flops["fp8"].model_dump()}}
+    with pytest.raises(DataFileError, match="flops: bf16 is missing"):
+        validated(Hardware, content)
+
+
+def test_a_fact_can_be_supposed_to_be_otherwise() -> None:
+    machine = load_hardware("mi350x")
+    other = machine.supposing({"flops_fp8": 4e15, "hbm_rate": 7e12})
+    assert (other.flops["fp8"].value, other.hbm_rate.value) == (4e15, 7e12)
+    assert other.flops["fp8"].source == machine.flops["fp8"].source
+    assert (
+        other.supposing({name: machine.facts[name].value for name in ("flops_fp8", "hbm_rate")})
+        == machine
+    )
+
+
+def test_scale_up_is_faster_and_nearer_than_the_network() -> None:
     for name in hardware_names():
         machine = load_hardware(name)
-        assert machine.nvlink_rate.value > 8 * machine.nic_rate.value
-        assert machine.nvlink_latency.value < machine.nic_latency.value
+        assert machine.scale_up_rate.value > 8 * machine.scale_out_rate.value
+        assert machine.scale_up_latency.value < machine.scale_out_latency.value
 
 
 def test_b200_records_what_other_sources_say() -> None:
     machine = load_hardware("b200")
-    assert [other.value for other in machine.nic_rate.alternatives] == [100e9]
+    assert [other.value for other in machine.scale_out_rate.alternatives] == [100e9]
     assert [other.value for other in machine.hbm_rate.alternatives] == [7.7e12]
     assert [other.value for other in machine.hbm_bytes.alternatives] == [180 * 2**30]
     prices = [other.value for other in machine.price_usd_per_hour.alternatives]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from presets import DataFileError, InputError, InputWarning, MeasuredRows, read_measured_rows
 from presets.column_maps import DERIVED, read_column_map, shipped_maps
-from presets.files import DATA
+from presets.folders import DATA
 from presets.rows import ServingRow
 
 DASHBOARD = """\

@@ -19,7 +19,7 @@ from presets import (
     model_names,
     total_parameters,
 )
-from presets.files import DATA
+from presets.folders import DATA
 
 
 @pytest.mark.parametrize("name", model_names())

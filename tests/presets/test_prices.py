@@ -12,7 +12,7 @@ from presets import (
     load_prices,
     price_set_names,
 )
-from presets.files import DATA
+from presets.folders import DATA, VARIABLE
 from presets.hardware import Hardware
 
 
@@ -55,6 +55,10 @@ def test_figures_of_april_are_those_of_the_published_comparison() -> None:
         "gb300": 2.652,
         "h100": 1.30,
         "h200": 1.41,
+        "mi300x": 1.12,
+        "mi325x": 1.28,
+        "mi350x": 1.48,
+        "mi355x": 1.48,
     }
 
 
@@ -71,7 +75,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "hardware").mkdir()
     mine = text.replace('name = "b200"', 'name = "mine"')
     (tmp_path / "hardware" / "mine.toml").write_text(mine, encoding="utf-8")
-    monkeypatch.setattr("presets.hardware.DATA", tmp_path)
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
     monkeypatch.setattr("presets.hardware.hardware_names", lambda: ("mine",))
     return tmp_path / "hardware" / "mine.toml"
 

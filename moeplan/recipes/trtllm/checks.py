@@ -53,7 +53,7 @@ def release(parsed: Parsed) -> Breaches:
                 f"{closest_hint(backend.value, known.moe_backends)}",
             )
         if backend.value == "DEEPGEMM" and (
-            facts.expert_format != "fp8" or facts.machine.generation != "blackwell"
+            facts.expert_format != "fp8" or facts.machine.kernel_profile != "blackwell"
         ):
             yield backend.field, "DEEPGEMM serves fp8 experts on Blackwell only"
         combine = setting(parsed, role, "moe_config", "use_low_precision_moe_combine")

@@ -77,7 +77,7 @@ def _decode(recipe: Recipe) -> dict[str, Any]:
     machine = recipe.machine
     if (
         not attention_dp
-        and machine.generation == "blackwell"
+        and machine.kernel_profile == "blackwell"
         and 1 < gpus <= machine.gpus_per_domain
     ):
         content["allreduce_strategy"] = "MNNVL"
@@ -123,7 +123,7 @@ def _experts(
     recipe: Recipe, engine: Engine, role: RoleName, attention: str, ep: int
 ) -> dict[str, Any]:
     machine, expert_format = recipe.machine, recipe.served.expert_format
-    backend = engine.moe_backend(role, expert_format, machine.generation, attention, ep)
+    backend = engine.moe_backend(role, expert_format, machine.kernel_profile, attention, ep)
     if role == "decode" and _predicted_with_trtllm(recipe):
         backend = "TRTLLM"
     content: dict[str, Any] = {"backend": backend}

@@ -14,7 +14,7 @@ from presets.engines import load_engine
 def read_engine(parsed: Parsed, role: RoleName, place: str, content: object) -> None:
     """Read the options of TensorRT-LLM and note them as those of a role."""
     if isinstance(content, dict):
-        known = set(load_engine("trtllm").options.names) - set(EngineFile.model_fields)
+        known = set(load_engine("trtllm").option_names) - set(EngineFile.model_fields)
         content = {key: value for key, value in content.items() if key not in known}
     if model_of(parsed, place, content, EngineFile) is not None:
         parsed.engines[role] = place
