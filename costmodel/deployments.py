@@ -30,7 +30,7 @@ from costmodel.serving import serve
 from costmodel.workload import Workload
 from presets import ClusterSpec, Model, ServingRow, default_cluster, load_hardware, load_model
 from presets.files import validated
-from topology import group_table
+from topology import fleet_paths
 
 
 class Deployments(NamedTuple):
@@ -121,6 +121,7 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
     attention_dp = np.array([case.configuration.decode_attention == "dp" for case in cases])
     prefilling = [prefilling_worker(case.configuration) for case in cases]
     aggregated = np.array([case.configuration.is_aggregated for case in cases])
+    paths = [_paths(case) for case in cases]
     return Deployments(
         machine=stack([_machine(case, case.cluster) for case in cases]),
         prefill_machine=stack([_machine(case, case.prefill_on) for case in cases]),
@@ -134,15 +135,8 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
             context=workload.context,
             trtllm_experts=np.array([_trtllm_experts(case) for case in cases]),
         ),
-        paths=stack(
-            [_paths(case.cluster, case.configuration.decode_gpus_per_worker) for case in cases]
-        ),
-        prefill_paths=stack(
-            [
-                _paths(case.prefill_on, gpus)
-                for case, (gpus, _) in zip(cases, prefilling, strict=True)
-            ]
-        ),
+        paths=stack([each for each, _ in paths]),
+        prefill_paths=stack([each for _, each in paths]),
         prefill_gpus=np.array([float(gpus) for gpus, _ in prefilling]),
         prefill_dp=np.array([attention == "dp" for _, attention in prefilling]),
         aggregated=aggregated,
@@ -266,6 +260,20 @@ def _model(model: Model, precision: str) -> ModelArrays:
     return model_arrays(model, precision)
 
 
-@lru_cache
-def _paths(cluster: ClusterSpec, gpus: int) -> PathArrays:
-    return path_arrays(group_table(cluster, [gpus])[gpus])
+def _paths(case: Case) -> tuple[PathArrays, PathArrays]:
+    """Links of the slowest decode worker and of the slowest prefill worker, all side by side."""
+    one = case.configuration
+    decode = one.decode_gpus_per_worker, one.decode_workers
+    prefill = one.prefill_gpus_per_worker, one.prefill_workers
+    return _fleet(case.cluster, case.prefill_cluster, decode, prefill)
+
+
+@lru_cache(maxsize=4096)
+def _fleet(
+    cluster: ClusterSpec,
+    prefill_cluster: ClusterSpec | None,
+    decode: tuple[int, int],
+    prefill: tuple[int, int],
+) -> tuple[PathArrays, PathArrays]:
+    here, there = fleet_paths(cluster, prefill_cluster, decode, prefill)
+    return path_arrays(here), path_arrays(there)

@@ -13,14 +13,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from costmodel.inputs import MachineArrays, PathArrays
+from costmodel.counts import path_arrays
+from costmodel.inputs import MachineArrays, PathArrays, stack
 from costmodel.results import Configuration, Prediction
 from optimizer.prefill import prefill_options
 from optimizer.problem import Problem
 from optimizer.search import curve
-from optimizer.states import facts_of, paths_of
+from optimizer.states import facts_of
 from presets import ClusterSpec
 from presets.record import Record
+from topology import group_table
 
 
 class AssumedFact(Record):
@@ -160,8 +162,14 @@ def _read(problem: Problem, decode: list[int], prefill: list[int]) -> _Read:
     here, there = problem.cluster, problem.resources.prefill_on
     return _Read(
         (facts_of(problem.scenario, here).machine, facts_of(problem.scenario, there).machine),
-        (paths_of(here, decode), paths_of(there, prefill)),
+        (_paths(here, decode), _paths(there, prefill)),
     )
+
+
+def _paths(cluster: ClusterSpec, sizes: list[int]) -> PathArrays:
+    """Links of workers of some sizes, each alone: what slows them together moves with these."""
+    table = group_table(cluster, sizes)
+    return stack([path_arrays(table[size]) for size in sizes])
 
 
 def _same(one: Sequence[MachineArrays | PathArrays], other: Sequence[Any]) -> bool:

@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 
 from costmodel.inputs import BoolArray, FloatArray, IntArray
+from optimizer.links import links_of
 from optimizer.placement import Group
 from optimizer.prefill import PrefillOptions, pool_shapes
 from optimizer.problem import Problem
@@ -80,12 +81,13 @@ def all_columns(
     InputError
         If the GPU budget holds none.
     """
-    shapes = np.flatnonzero(np.bincount(states.shape)).tolist()
-    sizes = sorted({states.shapes[place].gpus for place in shapes})
+    shapes = [states.shapes[place] for place in np.flatnonzero(np.bincount(states.shape))]
+    sizes = sorted({shape.gpus for shape in shapes})
     if problem.is_aggregated:
         columns = _pool_columns(problem, states.shapes, options)
     else:
-        columns = {size: _columns(problem, size, options) for size in sizes}
+        kinds = {column_key(shape, is_aggregated=False): shape for shape in shapes}
+        columns = {key: _columns(problem, kinds[key], options) for key in sorted(kinds)}
     if not any(map(len, columns.values())):
         space, there, most = problem.space, problem.cluster, problem.limits.max_gpus
         smallest = min(sizes) * min(space.decode_workers) + int(options.gpus[0]) * min(
@@ -99,9 +101,13 @@ def all_columns(
     return columns
 
 
-def _columns(problem: Problem, size: int, options: PrefillOptions) -> Columns:
-    """Pairs of counts within the budget that find room in the NVLink domains."""
-    space, most = problem.space, problem.limits.max_gpus
+def _columns(problem: Problem, shape: Shape, options: PrefillOptions) -> Columns:
+    """Pairs of counts within the budget that find room in the NVLink domains.
+
+    Of these the ones in which the workers have the links of the shape and of the option.
+    """
+    space, most, size = problem.space, problem.limits.max_gpus, shape.gpus
+    links = links_of(problem)
     sizes = options.gpus.tolist()
     roomy = {
         (decode, prefill, each)
@@ -116,6 +122,11 @@ def _columns(problem: Problem, size: int, options: PrefillOptions) -> Columns:
             space.decode_workers, range(len(sizes)), space.prefill_workers
         )
         if (decode, prefill, sizes[option]) in roomy
+        and (
+            links is None
+            or links.of_fleet[(size, decode), (sizes[option], prefill)]
+            == (shape.links, options.links[option])
+        )
     ]
     return _lightest_first(problem, size, found, options.gpus)
 
@@ -124,11 +135,16 @@ def _pool_columns(
     problem: Problem, shapes: Sequence[Shape], options: PrefillOptions
 ) -> dict[int, Columns]:
     """Count workers that do both, within the budget and the NVLink domains."""
-    columns = {}
+    columns, links = {}, links_of(problem)
     for option, shape in enumerate(pool_shapes(shapes)):
         size = shape.gpus
         groups = [(size, count) for count in problem.space.decode_workers]
-        roomy = [group for group in groups if problem.has_room(group, NO_GPUS)]
+        roomy = [
+            group
+            for group in groups
+            if problem.has_room(group, NO_GPUS)
+            and (links is None or links.of_fleet[group, NO_GPUS][0] == shape.links)
+        ]
         found = [(count, count, option, 0, count * size) for _, count in roomy]
         key = column_key(shape, is_aggregated=True)
         columns[key] = _lightest_first(problem, size, found, options.gpus)

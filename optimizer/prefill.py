@@ -14,6 +14,7 @@ from costmodel.prefill import Prefill, prefill_worker
 from costmodel.results import Scenario
 from optimizer.confidence import prefill_widening
 from optimizer.inside import inside_prefill
+from optimizer.links import links_of, wider_sizes
 from optimizer.problem import Problem
 from optimizer.space import Shape, Space, prefill_shapes
 from optimizer.states import DecodeStates, Facts, column_key, facts_of, paths_of
@@ -33,12 +34,15 @@ class PrefillOptions(NamedTuple):
         What one worker does.
     widening : array of float
         Factor by which it widens the interval of TTFT, outside the data. [1]
+    links : array of int
+        Which of the links that workers of its size have in fleets.
     """
 
     gpus: IntArray
     attention_dp: BoolArray
     prefill: Prefill
     widening: FloatArray
+    links: IntArray
 
 
 def options_of(states: DecodeStates, problem: Problem) -> PrefillOptions:
@@ -63,8 +67,7 @@ def prefill_options(problem: Problem) -> PrefillOptions:
     shapes = fitting_shapes(space, space.prefill_gpus, facts, scenario, cluster, calibration)
     if not shapes:
         # Weights too large for every size of the space: the next size that holds them.
-        largest = max(space.prefill_gpus)
-        wider = [largest * 2**power for power in range(1, 5)]
+        wider = wider_sizes(space)
         shapes = fitting_shapes(space, wider, facts, scenario, cluster, calibration)
         shapes = [shape for shape in shapes if shape.gpus == shapes[0].gpus]
     if not shapes:
@@ -75,21 +78,31 @@ def prefill_options(problem: Problem) -> PrefillOptions:
         )
     if problem.limits.within_data:
         shapes = inside_prefill(shapes, problem)
+    links = links_of(problem)
+    if links is not None:
+        shapes = [
+            shape._replace(links=place)
+            for shape in shapes
+            for place in range(len(links.prefill.get(shape.gpus, ())))
+        ]
     gpus = np.array([shape.gpus for shape in shapes], dtype=np.int64)
     attention_dp = np.array([shape.attention == "dp" for shape in shapes])
     prefill = prefill_worker(
         facts.machine,
         facts.model,
         gpus.astype(np.float64),
-        paths_of(cluster, gpus.tolist()),
+        paths_of(cluster, shapes, None if links is None else links.prefill),
         scenario.workload,
         calibration,
         np.asarray(problem.cluster.hardware().scale_out_rate.value),
         attention_dp,
     )
     widening = prefill_widening(shapes, problem)
-    kept = ~_needless(gpus, attention_dp, prefill, widening)
-    return PrefillOptions(gpus[kept], attention_dp[kept], take(prefill, kept), widening[kept])
+    place = np.array([shape.links for shape in shapes])
+    kept = ~_needless(gpus, place, attention_dp, prefill, widening)
+    return PrefillOptions(
+        gpus[kept], attention_dp[kept], take(prefill, kept), widening[kept], place[kept]
+    )
 
 
 def pool_shapes(shapes: Sequence[Shape]) -> list[Shape]:
@@ -103,7 +116,7 @@ def pool_options(states: DecodeStates, problem: Problem) -> PrefillOptions:
 
     They have no GPUs besides those that decode. EP and drafts make no difference to prefill.
     """
-    calibration = problem.calibration
+    calibration, links = problem.calibration, links_of(problem)
     shapes = pool_shapes(states.shapes)
     gpus = np.array([shape.gpus for shape in shapes])
     attention_dp = np.array([shape.attention == "dp" for shape in shapes])
@@ -111,13 +124,14 @@ def pool_options(states: DecodeStates, problem: Problem) -> PrefillOptions:
         states.facts.machine,
         states.facts.model,
         gpus.astype(np.float64),
-        paths_of(problem.cluster, gpus.tolist()),
+        paths_of(problem.cluster, shapes, None if links is None else links.decode),
         problem.scenario.workload,
         calibration,
         attention_dp=attention_dp,
         hands_over=False,
     )
-    return PrefillOptions(np.zeros_like(gpus), attention_dp, prefill, np.ones(len(gpus)))
+    place = np.array([shape.links for shape in shapes])
+    return PrefillOptions(np.zeros_like(gpus), attention_dp, prefill, np.ones(len(gpus)), place)
 
 
 def fitting_shapes(
@@ -142,14 +156,18 @@ def fitting_shapes(
 
 
 def _needless(
-    gpus: IntArray, attention_dp: BoolArray, prefill: Prefill, widening: FloatArray
+    gpus: IntArray,
+    links: IntArray,
+    attention_dp: BoolArray,
+    prefill: Prefill,
+    widening: FloatArray,
 ) -> BoolArray:
-    """Tell tp workers that dp ones of their size match in all that counts.
+    """Tell tp workers that dp ones of their size and links match in all that counts.
 
     A dp worker that takes at least as many requests, and no longer for one, lets none wait longer;
     its TTFT is to be known as well.
     """
-    other = attention_dp[:, None] & (gpus[:, None] == gpus)
+    other = attention_dp[:, None] & (gpus[:, None] == gpus) & (links[:, None] == links)
     other = other & (prefill.capacity[:, None] >= prefill.capacity)
     other = other & (prefill.latency[:, None] <= prefill.latency)
     other = other & (widening[:, None] <= widening)

@@ -92,6 +92,8 @@ class Shape(NamedTuple):
         [1]
     eplb_slots : int
         Expert slots of a layer; 0 for the plain placement. [1]
+    links : int
+        Which of the links that workers of its size have in fleets; see `optimizer.links`.
     """
 
     gpus: int
@@ -99,6 +101,7 @@ class Shape(NamedTuple):
     attention: Attention
     mtp_depth: int
     eplb_slots: int
+    links: int = 0
 
     @property
     def structure(self) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -34,13 +35,17 @@ from costmodel.step_time import StepTime
 from costmodel.workload import Workload
 from optimizer.confidence import promise_of, ttft_factor
 from optimizer.inside import inside_batches
+from optimizer.links import links_of
 from optimizer.problem import Problem
 from optimizer.space import Shape, allowed_shapes, batch_grid
 from presets import ClusterSpec, InputError
-from topology import group_table
+from topology import GroupPath, group_table
 
 BLOCK = 1 << 14
 """States rated at a time: arrays of an eighth of a megabyte stay in the cache. [1]"""
+
+LINKS_BIT = 32
+"""Where the links of a worker stand in its key: beyond any size."""
 
 NOT_KEPT = StepTime(*(np.zeros(()) for _ in StepTime._fields))
 """Stands for the parts of steps; `DecodeStates.step_of` gives those of one state."""
@@ -181,9 +186,10 @@ class DecodeStates:
 def column_key(shape: Shape, is_aggregated: bool) -> int:
     """Tell workers apart that go with other columns: by size, as decode workers.
 
-    Workers that do both prefill by their attention, which counts as well.
+    Workers that do both prefill by their attention, which counts as well; and so do the links.
     """
-    return 2 * shape.gpus + (shape.attention == "dp") if is_aggregated else shape.gpus
+    kind = 2 * shape.gpus + (shape.attention == "dp") if is_aggregated else shape.gpus
+    return kind + (shape.links << LINKS_BIT)
 
 
 def facts_of(scenario: Scenario, cluster: ClusterSpec) -> Facts:
@@ -215,6 +221,13 @@ def decode_states(problem: Problem) -> DecodeStates:
             f"decode_gpus {space.decode_gpus}: no decode worker of the space runs "
             f"{scenario.model.name} on {cluster.gpus} GPUs of {cluster.sku}; give more gpus"
         )
+    links = links_of(problem)
+    if links is not None:
+        shapes = [
+            shape._replace(links=place)
+            for shape in shapes
+            for place in range(len(links.decode[shape.gpus]))
+        ]
     workers = _workers(shapes, scenario, cluster)
     limits = batch_limit(facts.machine, facts.model, workers, workload, calibration)
     grid = batch_grid(space)
@@ -229,7 +242,7 @@ def decode_states(problem: Problem) -> DecodeStates:
     if not len(shape):
         raise _no_memory(problem)
     batch = np.concatenate(batches)
-    paths = paths_of(cluster, [entry.gpus for entry in shapes])
+    paths = paths_of(cluster, shapes, None if links is None else links.decode)
     mixed = _mixed(facts, workers, paths, workload, calibration) if problem.is_aggregated else None
     rate = _rate(facts, workers, paths, workload, shape, batch, calibration, mixed)
     promise = promise_of(shapes, problem, inside=problem.limits.within_data).take(shape)
@@ -372,10 +385,15 @@ def _trtllm_experts(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> b
     )
 
 
-def paths_of(cluster: ClusterSpec, sizes: list[int]) -> PathArrays:
-    """Links of workers of some sizes, one entry each."""
-    table = {size: path_arrays(path) for size, path in group_table(cluster, sizes).items()}
-    return stack([table[size] for size in sizes])
+def paths_of(
+    cluster: ClusterSpec, shapes: Sequence[Shape], known: dict[int, list[GroupPath]] | None
+) -> PathArrays:
+    """Links of workers, one entry each: by size alone, or those `known` of it."""
+    if known is None:
+        table = group_table(cluster, [shape.gpus for shape in shapes])
+        known = {size: [path] for size, path in table.items()}
+    arrays = {size: [path_arrays(path) for path in paths] for size, paths in known.items()}
+    return stack([arrays[shape.gpus][shape.links] for shape in shapes])
 
 
 def _rate(
@@ -419,7 +437,7 @@ def _drafts(
 ) -> FloatArray:
     """Time one draft of each shape with each batch; shapes that differ in depth alone share it."""
     apart = workers._replace(mtp_depth=np.zeros(()), context=np.zeros(()))
-    columns = (np.broadcast_to(each, workers.gpus.shape).tolist() for each in apart)
+    columns = (np.broadcast_to(each, workers.gpus.shape).tolist() for each in (*apart, *paths))
     kinds: dict[tuple[float, ...], int] = {}
     kind = [kinds.setdefault(row, len(kinds)) for row in zip(*columns, strict=True)]
     width = int(batch.max()) + 1

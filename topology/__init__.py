@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 from presets.lazy import lazy_names
 from topology.paths import GroupPath, group_paths
-from topology.placement import Placement, group_table, pack_workers, place_group
+from topology.placement import (
+    Placement,
+    fleet_paths,
+    group_table,
+    pack_workers,
+    place_group,
+    placed_paths,
+    shares_links,
+    worker_paths,
+)
 
 if TYPE_CHECKING:
     from topology.summary import (
@@ -25,11 +34,15 @@ __all__ = [
     "GroupRate",
     "LinkGroup",
     "Placement",
+    "fleet_paths",
     "group_paths",
     "group_table",
     "pack_workers",
     "place_group",
+    "placed_paths",
+    "shares_links",
     "summarize_cluster",
+    "worker_paths",
 ]
 
 __getattr__, __dir__ = lazy_names(

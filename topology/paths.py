@@ -48,6 +48,8 @@ class GroupPath:
         By which other groups lengthen the all-to-all. [1]
     worst_link : str or None
         Name of the worst link, or of the one that the groups together overfill.
+    shared_with : tuple of int
+        Other groups on a link that all together overfill, by their place among those asked for.
     """
 
     gpus: int
@@ -61,6 +63,7 @@ class GroupPath:
     domain_latency: float
     slowdown: float = 1.0
     worst_link: str | None = field(default=None, compare=False)
+    shared_with: tuple[int, ...] = field(default=(), compare=False)
 
     @property
     def domains(self) -> int:
@@ -145,6 +148,7 @@ def _path(layout: Layout, fabric: Fabric, group: Sequence[int], load: GroupLoad)
         domain_latency=layout.nvlink_latency,
         slowdown=load.slowdown,
         worst_link=worst.name if worst else None,
+        shared_with=load.shared_with,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
-from itertools import groupby
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from presets import InputError
@@ -165,6 +166,102 @@ def _path_of_size(spec: ClusterSpec, size: int) -> GroupPath:
     if group[0] // layout.gpus_per_domain == group[-1] // layout.gpus_per_domain:
         return domain_path(layout, size)
     return group_paths(spec, [group])[0]
+
+
+Workers = tuple[int, int]
+"""Size of a worker [GPU], and how many."""
+
+
+def shares_links(spec: ClusterSpec) -> bool:
+    """Whether workers may slow each other, or have other links elsewhere, by how they stand.
+
+    In a fabric that is not oversubscribed no cable carries more than the NICs below it send.
+    """
+    layout = read_layout(spec)
+    return layout.uplink_rate < layout.nic_rate and len(layout.leaf_sizes) > 1
+
+
+@lru_cache(maxsize=65536)
+def worker_paths(spec: ClusterSpec, groups: tuple[Workers, ...]) -> tuple[GroupPath, ...]:
+    """Paths of the slowest worker of each group, all workers side by side and at work.
+
+    Parameters
+    ----------
+    spec : ClusterSpec
+        The cluster.
+    groups : tuple of (int, int)
+        Sizes of workers [GPU], and how many of each. [1]
+
+    Returns
+    -------
+    tuple of GroupPath
+        One for each group. Workers that cannot slow each other need no room.
+
+    Raises
+    ------
+    InputError
+        If a size is not valid, or a worker finds no room.
+    """
+    domain = read_layout(spec).gpus_per_domain
+    if not shares_links(spec) or all(size <= domain for size, _ in groups):
+        table = group_table(spec, [size for size, _ in groups])
+        return tuple(table[size] for size, _ in groups)
+    sizes = [size for size, count in groups for _ in range(count)]
+    paths = placed_paths(spec, [each.gpus for each in pack_workers(spec, sizes)])
+    ends = list(accumulate(count for _, count in groups))
+    starts = [0, *ends[:-1]]
+    return tuple(
+        max(paths[start:end], key=lambda path: path.seconds_per_pair_byte)
+        for start, end in zip(starts, ends, strict=True)
+    )
+
+
+def fleet_paths(
+    spec: ClusterSpec, prefill_spec: ClusterSpec | None, decode: Workers, prefill: Workers
+) -> tuple[GroupPath, GroupPath]:
+    """Paths of the slowest decode and the slowest prefill worker of a fleet; see `worker_paths`.
+
+    Parameters
+    ----------
+    spec, prefill_spec : ClusterSpec
+        Where the fleet stands, and its prefill workers where that is elsewhere.
+    decode, prefill : tuple of (int, int)
+        Size of a worker [GPU], and how many; no prefill workers where decode workers do both. [1]
+    """
+    if not prefill[1]:
+        (both,) = worker_paths(spec, (decode,))
+        return both, both
+    if prefill_spec is None:
+        here, there = worker_paths(spec, (decode, prefill))
+        return here, there
+    return worker_paths(spec, (decode,))[0], worker_paths(prefill_spec, (prefill,))[0]
+
+
+def placed_paths(spec: ClusterSpec, placed: Sequence[tuple[int, ...]]) -> list[GroupPath]:
+    """Paths of workers that are all at work, each on its GPUs; `GroupPath.shared_with` are places.
+
+    Raises
+    ------
+    InputError
+        If a worker is not valid; see `group_paths`.
+    """
+    layout = read_layout(spec)
+    domain = layout.gpus_per_domain
+    crossing = [
+        place for place, gpus in enumerate(placed) if gpus[0] // domain != gpus[-1] // domain
+    ]
+    found = {
+        place: replace(path, shared_with=tuple(crossing[each] for each in path.shared_with))
+        for place, path in zip(
+            crossing,
+            group_paths(spec, [placed[each] for each in crossing]) if crossing else (),
+            strict=True,
+        )
+    }
+    return [
+        found[place] if place in found else domain_path(layout, len(gpus))
+        for place, gpus in enumerate(placed)
+    ]
 
 
 def _check_size(spec: ClusterSpec, size: int) -> None:

@@ -161,7 +161,7 @@ class RunnerUp(Record):
 
 
 class Links(Record):
-    """What the links give to one decode worker.
+    """What the links give to a decode worker, to the slowest where they differ.
 
     Attributes
     ----------
@@ -175,6 +175,12 @@ class Links(Record):
         What one GPU sends to all others in a uniform all-to-all. [GB/s]
     latency_us : float
         Of the longest path. [us]
+    slowest_link : str or None
+        Name of the worst link, or of the one that workers share; None inside an NVLink domain.
+    slowdown : float
+        By which the other workers lengthen its all-to-all where all are at work. [1]
+    shared_with : tuple of str
+        Workers on that link, if any, such as "decode 2".
     """
 
     gpus: int
@@ -182,6 +188,9 @@ class Links(Record):
     bottleneck: str | None
     all_to_all_gb_s: float | None
     latency_us: float
+    slowest_link: str | None = None
+    slowdown: float = 1.0
+    shared_with: tuple[str, ...] = ()
 
 
 class Deployment(Record):

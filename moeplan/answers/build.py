@@ -7,7 +7,7 @@ from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from costmodel.results import Predicted, Scenario
+from costmodel.results import Configuration, Predicted, Scenario
 from moeplan.answers.best import (
     Best,
     Billing,
@@ -31,8 +31,7 @@ from optimizer.confidence import chance_to_meet
 from optimizer.objective import UNITS, ObjectiveValue
 from optimizer.resources import Resources
 from optimizer.safe import SAFE, safe_problem
-from presets import ClusterSpec
-from topology import group_table
+from topology import fleet_paths
 
 if TYPE_CHECKING:
     from optimizer.answer import Answer
@@ -216,20 +215,26 @@ def deployment_of(predicted: Predicted, resources: Resources, replicas: int = 1)
         breakdown_ms=predicted.breakdown_ms,
         batch_in_flight=predicted.batch_in_flight,
         prefill_load=predicted.prefill_load,
-        links=_links(resources.cluster, predicted.configuration.decode_gpus_per_worker),
+        links=_links(resources, predicted.configuration),
         placement=placement_of(predicted.configuration, resources, replicas),
         hidden_communication_ms=predicted.hidden_communication_ms,
         batch_limit=predicted.batch_limit,
     )
 
 
-def _links(cluster: ClusterSpec, gpus: int) -> Links:
-    path = group_table(cluster, [gpus])[gpus]
+def _links(resources: Resources, configuration: Configuration) -> Links:
+    decode, prefill = groups_of(configuration)
+    path, _ = fleet_paths(resources.cluster, resources.prefill_cluster, decode, prefill)
     rate = path.per_gpu_rate
+    workers = [f"decode {number + 1}" for number in range(decode[1])]
+    workers += [f"prefill {number + 1}" for number in range(prefill[1])]
     return Links(
-        gpus=gpus,
+        gpus=path.gpus,
         domains=path.domains,
         bottleneck=path.bottleneck,
         all_to_all_gb_s=rate / 1e9 if math.isfinite(rate) else None,
         latency_us=1e6 * path.latency,
+        slowest_link=path.worst_link,
+        slowdown=path.slowdown,
+        shared_with=tuple(workers[place] for place in path.shared_with),
     )

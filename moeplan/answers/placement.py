@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,7 +11,7 @@ from pydantic import Field
 from moeplan.question import groups_of
 from presets import ClusterSpec
 from presets.record import Record
-from topology import group_paths, group_table
+from topology import placed_paths, shares_links
 from topology.cluster import read_layout
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ class WorkerPart(Record):
     gpu_numbers : tuple of int
         Numbers of the GPUs in the cluster, from 0 through its domains and servers.
     links_as_priced : bool
-        Whether the worker's links are those that the prediction takes for its size; a worker over
-        several domains may lie otherwise on the leaf switches.
+        Whether the prediction takes this worker's links; else they are better than those of the
+        slowest worker of its role, which it takes.
     """
 
     role: Literal["prefill", "decode", "both"]
@@ -100,8 +101,10 @@ def placement_of(
 def domains_of(placed: Iterable[PlacedWorker], one_pool: bool = False) -> tuple[Domain, ...]:
     """Sort placed workers by NVLink domain; those of one pool have both roles."""
     inside: dict[ClusterSpec, dict[int, list[WorkerPart]]] = {}
-    for each in placed:
-        for domain, record in _parts(each, "both" if one_pool else each.role):
+    workers = list(placed)
+    for each, as_priced in zip(workers, _links_as_priced(workers), strict=True):
+        role = "both" if one_pool else each.role
+        for domain, record in _parts(each, role, as_priced):
             inside.setdefault(each.cluster, {}).setdefault(domain, []).append(record)
     return tuple(
         _domain(cluster, number, workers)
@@ -111,11 +114,10 @@ def domains_of(placed: Iterable[PlacedWorker], one_pool: bool = False) -> tuple[
 
 
 def _parts(
-    placed: PlacedWorker, role: Literal["prefill", "decode", "both"]
+    placed: PlacedWorker, role: Literal["prefill", "decode", "both"], as_priced: bool
 ) -> list[tuple[int, WorkerPart]]:
     """One worker as a record in each of its domains."""
     gpus, domain = placed.placement.gpus, read_layout(placed.cluster).gpus_per_domain
-    as_priced = _links_as_priced(placed)
     parts = []
     for number in placed.placement.domains:
         here = tuple(gpu for gpu in gpus if gpu // domain == number)
@@ -132,13 +134,25 @@ def _parts(
     return parts
 
 
-def _links_as_priced(placed: PlacedWorker) -> bool:
-    """Whether a worker has the links that the cost model takes for one of its size."""
-    gpus = placed.placement.gpus
-    if len(placed.placement.domains) == 1:  # NVLink alone, wherever it stands
-        return True
-    priced = group_table(placed.cluster, [len(gpus)])[len(gpus)]
-    return group_paths(placed.cluster, [gpus])[0] == priced
+def _links_as_priced(placed: list[PlacedWorker]) -> list[bool]:
+    """Whether each worker has the links that the prediction takes, those of its role's slowest."""
+    as_priced = [True] * len(placed)
+    # Copies of a deployment are priced as one alone.
+    for cluster in {each.cluster for each in placed if shares_links(each.cluster)}:
+        places = [
+            place
+            for place, each in enumerate(placed)
+            if each.cluster == cluster and each.replica == 1
+        ]
+        paths = placed_paths(cluster, [placed[place].placement.gpus for place in places])
+        slowest: dict[str, float] = {}
+        for place, path in zip(places, paths, strict=True):
+            role = placed[place].role
+            slowest[role] = max(slowest.get(role, 0.0), path.seconds_per_pair_byte)
+        for place, path in zip(places, paths, strict=True):
+            priced = slowest[placed[place].role]
+            as_priced[place] = math.isclose(path.seconds_per_pair_byte, priced, rel_tol=1e-9)
+    return as_priced
 
 
 def _domain(cluster: ClusterSpec, number: int, workers: list[WorkerPart]) -> Domain:

@@ -241,4 +241,17 @@ def links_sentence(links: Links, worker: str = "decode worker") -> str:
         f"A {worker} spans {count(links.domains, 'NVLink domain')}; its slowest link is "
         f"{LINK_NAMES[links.bottleneck]}: in an all-to-all of {links.gpus} GPUs each sends "
         f"{plain(links.all_to_all_gb_s)} GB/s, over a path of {plain(links.latency_us)} us."
+        f"{_shared(links)}"
+    )
+
+
+def _shared(links: Links) -> str:
+    """Say who else is on the worst link."""
+    if not links.shared_with:
+        return ""
+    others, most = links.shared_with, 4
+    named = ", ".join(others[:most]) + (f" and {len(others) - most} more" * (len(others) > most))
+    return (
+        f" It shares {links.slowest_link} with {named}, which makes the all-to-all "
+        f"{plain(links.slowdown)} times as long while all are at work."
     )

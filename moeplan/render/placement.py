@@ -22,8 +22,8 @@ def placement_lines(placement: Sequence[Domain]) -> list[str]:
     Returns
     -------
     list of str
-        One line for each run of domains that hold the same, and one more where workers do not have
-        the links that their prediction takes.
+        One line for each run of domains that hold the same, and one more where workers have better
+        links than those that their prediction takes.
     """
     mixed = len({domain.sku for domain in placement}) > 1
     workers = [worker for domain in placement for worker in domain.workers]
@@ -32,7 +32,7 @@ def placement_lines(placement: Sequence[Domain]) -> list[str]:
     astray = [worker for worker in workers if not worker.links_as_priced]
     groups = [[each for each in astray if each.role == role] for role in ROLES]
     if named := ", ".join(_names(group, copies) for group in groups if group):
-        lines.append(f"predicted as at the first GPUs, on other leaf switches: {named}")
+        lines.append(f"predicted with the links of the slowest of its role, but faster: {named}")
     return lines
 
 

@@ -17,7 +17,7 @@ from moeplan.render.placement import placement_lines
 from optimizer import Space
 from optimizer.placement import packs, roomy
 from optimizer.resources import Resources
-from presets import ClusterSpec, InputError, default_cluster
+from presets import ClusterSpec, InputError, ScaleOut, default_cluster
 from tests.samples import changed
 from topology import group_table
 
@@ -175,20 +175,20 @@ def test_the_bill_is_of_the_placement(
 
 def test_links_that_are_not_as_priced_are_named() -> None:
     # Leaves of 24: GPUs 0 to 15 hang on one, 16 to 31 on two.
-    content = {"sku": "b200", "gpus": 64, "scale_out": {"gpus_per_leaf": 24}}
-    cluster = ClusterSpec.model_validate(content)
+    fabric = ScaleOut(gpus_per_leaf=24, oversubscription=4.0)
+    cluster = ClusterSpec(sku="b200", gpus=64, scale_out=fabric)
     config = shape((1, 4), (2, 16))
     placement = placement_of(config, Resources(cluster))
     as_priced = {
         name[1:]: parts[0][1].links_as_priced for name, parts in parts_of(placement).items()
     }
     assert as_priced == {
-        ("decode", 1, 1): True,
-        ("decode", 1, 2): False,
+        ("decode", 1, 1): False,
+        ("decode", 1, 2): True,
         ("prefill", 1, 1): True,
     }
     said = placement_lines(placement)
-    assert said[-1] == "predicted as at the first GPUs, on other leaf switches: decode 2"
+    assert said[-1] == "predicted with the links of the slowest of its role, but faster: decode 1"
     assert len(lines(config, default_cluster("b200", 64))) == len(said) - 1
 
 
@@ -233,7 +233,6 @@ def test_links_that_are_not_as_priced_are_named() -> None:
                 "server 5: decode 1-2 (4 of 20 GPUs each)",
                 "server 6: prefill 1 (2 GPUs), 6 free",
                 # The last 4 GPUs of each hang on the second leaf; priced are GPUs 0 to 19.
-                "predicted as at the first GPUs, on other leaf switches: decode 1-2",
             ],
         ),
         (

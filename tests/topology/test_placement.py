@@ -1,9 +1,11 @@
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from presets import ClusterSpec, InputError, default_cluster
-from topology import group_table, pack_workers, place_group
+from presets import ClusterSpec, InputError, ScaleOut, default_cluster
+from topology import group_table, pack_workers, place_group, placed_paths, shares_links
 
 B200 = default_cluster("b200", 32)
 GB200 = default_cluster("gb200", 144)
@@ -141,3 +143,31 @@ def test_table_of_sizes() -> None:
 def test_table_refuses_a_group_larger_than_the_cluster() -> None:
     with pytest.raises(InputError, match="64 GPUs is not valid"):
         group_table(B200, [64])
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_without_oversubscription_links_follow_from_the_size(seed: int) -> None:
+    # What the search and the cost model take for granted there: workers need not be placed.
+    rng = random.Random(seed)
+    spec = ClusterSpec(
+        sku="b200",
+        gpus=rng.randint(16, 96),
+        gpus_per_domain=rng.choice([4, 8, 12]),
+        gpus_per_node=4,
+        scale_out=ScaleOut(gpus_per_leaf=rng.randint(4, 40), spines=rng.randint(1, 3)),
+    )
+    assert not shares_links(spec)
+    sizes: list[int] = []
+    while sum(sizes) < spec.gpus - 4 and len(sizes) < 4:
+        sizes.append(rng.randint(1, spec.gpus - sum(sizes)))
+    try:
+        placed = [each.gpus for each in pack_workers(spec, sizes)]
+    except InputError:
+        return
+    alone = group_table(spec, sizes)
+    for size, path in zip(sizes, placed_paths(spec, placed), strict=True):
+        expected = alone[size]
+        assert path.seconds_per_pair_byte == pytest.approx(expected.seconds_per_pair_byte)
+        assert path.nic_rate == pytest.approx(expected.nic_rate)
+        assert path.nvlink_rate == pytest.approx(expected.nvlink_rate)
+        assert path.domain_sizes == expected.domain_sizes
