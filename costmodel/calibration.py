@@ -80,6 +80,7 @@ class Coverage(BaseModel):
     models: tuple[str, ...]
     precisions: tuple[str, ...]
     engines: tuple[str, ...]
+    drafts: tuple[str, ...] = ("mtp", "none")  # what drafts, or nothing
     isl: Span  # [token]
     osl: Span  # [token]
     decode_gpus: Span  # per worker
@@ -171,10 +172,8 @@ class Calibration(NamedTuple):
     first_token_time: float
     prefill_wait: float
     prefill_imbalance: float
-    # accepted drafts per step at each depth [1]
-    acceptance_1: float
-    acceptance_2: float
-    acceptance_3: float
+    # accepted drafts per step [1]
+    acceptance: float
     acceptance_input: float
     acceptance_output: float
     mean_to_median: float

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from costmodel.results import Case, Configuration
 from presets import ClusterSpec, InputError, Model
+from presets.drafts import draft_model
 
 
 def check_shape(
@@ -40,10 +41,16 @@ def check_shape(
             f"prefill_gpus_per_worker {prefill} must divide the {model.heads} attention "
             f"heads under prefill_attention tp; give {_divisors(model.heads)}, or dp"
         )
-    if configuration.mtp_depth and not model.draft_layers:
-        raise InputError(
-            f"mtp_depth {configuration.mtp_depth} needs draft layers; {model.name} has none, use 0"
-        )
+    if configuration.mtp_depth:
+        _check_draft(configuration, model)
+
+
+def _check_draft(configuration: Configuration, model: Model) -> None:
+    try:
+        draft_model(model, configuration.draft)
+    except InputError as error:
+        depth = configuration.mtp_depth
+        raise InputError(f"mtp_depth {depth}: {error}; without drafts use 0") from None
 
 
 def _check_room(

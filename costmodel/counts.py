@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from costmodel.attention import attention_arrays
 from costmodel.inputs import MachineArrays, ModelArrays, PathArrays
 from presets import (
+    DenseFeedForward,
     Hardware,
     InputError,
+    LayerGroup,
     Model,
     Precision,
     active_parameters,
@@ -16,6 +20,8 @@ from presets import (
     expert_parameters,
     shared_parameters,
 )
+from presets.drafts import Draft, default_draft, draft_model
+from presets.model import DraftModel
 from topology import GroupPath
 
 FP4_BITS = 5.0  # precisions with fewer bits per expert weight run FP4 GEMMs
@@ -25,16 +31,21 @@ FP8_BYTES = 1.0 + 4.0 / 128.0  # per element: 8 bits and an FP32 scale per 128
 BF16_BYTES = 2.0
 
 
-def model_arrays(model: Model, precision: str) -> ModelArrays:
+def model_arrays(model: Model, precision: str, draft: Draft | None = None) -> ModelArrays:
     """Count one model at one precision, each field of shape ``()``.
+
+    Parameters
+    ----------
+    draft
+        What drafts; None takes the draft layers of the checkpoint, if it has any.
 
     Raises
     ------
     InputError
-        If the model is not offered at that precision.
+        If the model is not offered at that precision, or has no such draft.
     """
     bits = model.precision(precision)
-    narrow, drafted = _input_bits(bits, bits.experts), _input_bits(bits, bits.draft)
+    narrow = _input_bits(bits, bits.experts)
     moe, hidden = model.moe, model.hidden
     width = moe.latent or hidden  # of what goes into a routed expert
     expert, shared = expert_parameters(moe, hidden), shared_parameters(moe, hidden)
@@ -57,27 +68,62 @@ def model_arrays(model: Model, precision: str) -> ModelArrays:
         "head_params": head,
         "head_bytes": head * bits.lm_head / 8.0,
         "embedding_bytes": 0.0 if model.tied_embeddings else head * bits.embedding / 8.0,
-        "draft_layers": model.draft_layers,
-        "draft_weight_ratio": bits.draft / bits.experts,
         "expert_input_bytes": expert_input_bytes(width, narrow),
         "dispatch_bytes": _dispatch_bytes(width, narrow),
         "combine_bytes": _combine_bytes(width, narrow),
-        "draft_join_params": 2.0 * hidden**2 if model.draft else 0.0,
-        "draft_expert_input_bytes": expert_input_bytes(width, drafted),
-        "draft_dispatch_bytes": _dispatch_bytes(width, drafted),
-        "draft_combine_bytes": _combine_bytes(width, drafted),
         "active_params": active_parameters(model) - head,
     }
-    counts = {name: np.asarray(float(value)) for name, value in values.items()}
-    own = model.draft.attention if model.draft else None
+    counts: dict[str, Any] = {name: np.asarray(float(value)) for name, value in values.items()}
     return ModelArrays(
         attention=tuple(
             attention_arrays(attention, hidden, bits, layers)
             for attention, layers in model.attention_layers().items()
         ),
-        draft_attention=attention_arrays(own or model.attentions[-1], hidden, bits, 1, draft=True),
         **counts,
+        **_draft_arrays(model, bits, draft_model(model, draft or default_draft(model))),
     )
+
+
+def _draft_arrays(model: Model, bits: Precision, own: DraftModel | None) -> dict[str, Any]:
+    """Count what drafts; without drafts the layers stand for some, of which there are none."""
+    hidden, width = model.hidden, model.moe.latent or model.hidden
+    wide = own is not None and not own.in_checkpoint
+    bits = bits.model_copy(update={"draft": 8.0 * BF16_BYTES}) if wide else bits
+    drafted = _input_bits(bits, bits.draft)
+    layers = own.layers if own else None
+    dense = _dense_params(layers, hidden)
+    head = float(((own and own.vocab) or model.vocab) * hidden)
+    head_bytes = head * (BF16_BYTES if own and own.vocab else bits.lm_head / 8.0)
+    count = layers.count if layers else 0
+    values: dict[str, float] = {
+        "layers": count,
+        "passes": count if own and own.block else 1.0,
+        "moe": 0.0 if dense else 1.0,
+        "weight_ratio": bits.draft / bits.experts,
+        "dense_params": dense,
+        "dense_bytes": dense * bits.draft / 8.0,
+        "join_params": float(own.joined if own else 0) * hidden**2,
+        "head_params": head,
+        "head_bytes": head_bytes,
+        "own_head_bytes": head_bytes if own and own.vocab else 0.0,
+        "expert_input_bytes": expert_input_bytes(width, drafted),
+        "dispatch_bytes": _dispatch_bytes(width, drafted),
+        "combine_bytes": _combine_bytes(width, drafted),
+    }
+    attention = (layers.attention if layers else None) or model.attentions[-1]
+    return {f"draft_{name}": np.asarray(float(value)) for name, value in values.items()} | {
+        "draft_attention": attention_arrays(attention, hidden, bits, 1, draft=True),
+        "draft_block": np.asarray(own is not None and own.block),
+        "draft_wide": np.asarray(wide),
+    }
+
+
+def _dense_params(layers: LayerGroup | None, hidden: int) -> float:
+    """Weights of the MLP of a layer without experts; 0 where it has some."""
+    part = layers.feed_forward if layers else None
+    if isinstance(part, DenseFeedForward):
+        return float(part.matrices * hidden * part.intermediate)
+    return 0.0
 
 
 def machine_arrays(hardware: Hardware, model: Model, precision: str) -> MachineArrays:

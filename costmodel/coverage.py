@@ -42,6 +42,7 @@ def _coverage_of(rows: Sequence[ServingRow]) -> Coverage:
         models=_measured(rows, lambda row: row.model),
         precisions=_measured(rows, lambda row: row.precision),
         engines=_measured(rows, lambda row: row.framework or "trtllm"),
+        drafts=_measured(rows, lambda row: row.draft),
         isl=(min(row.isl for row in rows), max(row.isl for row in rows)),
         osl=(min(row.osl for row in rows), max(row.osl for row in rows)),
         decode_gpus=(
@@ -153,6 +154,7 @@ def joined_coverage(first: Coverage, second: Coverage) -> Coverage:
         "models",
         "precisions",
         "engines",
+        "drafts",
         "prefill_attentions",
         "narrow_ep",
         "eplb_skus",

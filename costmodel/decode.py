@@ -82,7 +82,8 @@ def decode_step(
         dispatch=model.moe_layers * moe.dispatch,
         combine=model.moe_layers * moe.combine,
         all_reduce=model.layers * 2.0 * reduce,
-        draft=workers.mtp_depth * draft,
+        draft=np.where(model.draft_block, np.minimum(workers.mtp_depth, 1.0), workers.mtp_depth)
+        * draft,
         head=head,
         launch=model.layers * launch_time(machine, calibration) + calibration.step_time,
         host=requests * calibration.request_time,
@@ -152,12 +153,12 @@ def draft_time(
     requests: FloatArray,
     calibration: Calibration,
 ) -> FloatArray:
-    """One draft of a step: a layer, at its own precision, and what is around it [s].
+    """One pass of what drafts: its layers, at their own precision, and what is around them [s].
 
-    Before the layer a projection in BF16 joins hidden state and embedding, after it is the LM head.
+    Before the layers a projection in BF16 joins hidden states, after them is the LM head.
 
-    The first draft sees all depth + 1 tokens of a request, the others one: two on average, whatever
-    the depth.
+    Where each draft takes a pass the first sees all depth + 1 tokens of a request, the others one:
+    two on average, whatever the depth. A pass that drafts a block sees all its tokens.
     """
     ratio = model.draft_weight_ratio
     drafted = model._replace(
@@ -167,22 +168,32 @@ def draft_time(
         dispatch_bytes=model.draft_dispatch_bytes,
         combine_bytes=model.draft_combine_bytes,
     )
+    arithmetic = np.where(model.draft_wide, machine.flops_bf16, machine.flops_draft)
     slower = machine._replace(
-        flops_experts=machine.flops_draft,
+        flops_experts=arithmetic,
+        flops_dense=np.where(model.draft_wide, machine.flops_bf16, machine.flops_dense),
         fp4=machine.fp4 & (ratio <= 1.0),
         fp8=machine.fp8 & (ratio <= 1.0),
     )
-    tokens = 2.0 * requests
+    each = np.where(model.draft_block, np.maximum(workers.mtp_depth, 1.0), 1.0)
+    tokens = requests * np.where(model.draft_block, each, 2.0)
     attention = model.draft_attention
     moe = expert_layer_time(slower, drafted, workers, paths, tokens, calibration)
     layer = projection_time(slower, attention, workers, tokens, calibration)
     layer = layer + attention_time(slower, attention, workers, requests, tokens, calibration)
-    layer = layer + moe.experts + moe.dispatch + moe.combine + launch_time(slower, calibration)
+    layer = layer + model.draft_moe * (moe.experts + moe.dispatch + moe.combine)
+    held, params = (
+        each / workers.tp for each in (model.draft_dense_bytes, model.draft_dense_params)
+    )
+    layer = layer + matrix_time(slower, held, params, tokens, calibration)
+    layer = layer + launch_time(slower, calibration)
     reduce = attention_reduce_time(slower, drafted, workers, tokens, paths, calibration)
+    layer = model.draft_passes * (layer + 2.0 * reduce)
     params = model.draft_join_params / workers.tp
     join = matrix_time(machine, BF16_BYTES * params, params, tokens, calibration)
-    head = head_time(machine, model, workers, requests, calibration)
-    return np.asarray((layer + 2.0 * reduce + join) * calibration.draft_factor + head)
+    own = model._replace(head_params=model.draft_head_params, head_bytes=model.draft_head_bytes)
+    head = head_time(machine, own, workers, requests * each, calibration)
+    return np.asarray((layer + join) * calibration.draft_factor + head)
 
 
 def expert_time(

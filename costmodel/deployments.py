@@ -29,6 +29,7 @@ from costmodel.runs import frontends_of, has_trtllm_experts, is_early, measured_
 from costmodel.serving import serve
 from costmodel.workload import Workload
 from presets import ClusterSpec, Model, ServingRow, default_cluster, load_hardware, load_model
+from presets.drafts import Draft
 from presets.files import validated
 from topology import fleet_paths
 
@@ -96,7 +97,7 @@ def check_offered(case: Case) -> None:
         Naming it and the valid ones.
     """
     check_machine(case.scenario.engine, case.cluster.hardware())
-    _model(case.scenario.model, case.scenario.precision)
+    _model_of(case)
     _machine(case, case.cluster)
 
 
@@ -112,7 +113,7 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
     column = {
         name: np.array([float(getattr(case.configuration, name)) for case in cases])
         for name in names
-        if name not in ("serving", "prefill_attention", "decode_attention", "frontends")
+        if name not in ("serving", "prefill_attention", "decode_attention", "frontends", "draft")
     }
     workload = Workload(
         np.array([float(case.scenario.isl) for case in cases]),
@@ -125,12 +126,14 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
     return Deployments(
         machine=stack([_machine(case, case.cluster) for case in cases]),
         prefill_machine=stack([_machine(case, case.prefill_on) for case in cases]),
-        model=stack([_model(case.scenario.model, case.scenario.precision) for case in cases]),
+        model=stack([_model_of(case) for case in cases]),
         workers=WorkerArrays(
             gpus=column["decode_gpus_per_worker"],
             ep=column["decode_ep"],
             attention_dp=attention_dp,
             mtp_depth=column["mtp_depth"],
+            drafts_kept=np.array([_drafts_kept(case) for case in cases]),
+            kept_as_given=np.array([case.scenario.acceptance is not None for case in cases]),
             eplb_slots=column["eplb_slots"],
             context=workload.context,
             trtllm_experts=np.array([_trtllm_experts(case) for case in cases]),
@@ -255,9 +258,19 @@ def _machine_of(cluster: ClusterSpec, model: Model, precision: str) -> MachineAr
     return machine_arrays(cluster.hardware(), model, precision)
 
 
+def _model_of(case: Case) -> ModelArrays:
+    draft = case.configuration.draft
+    return _model(case.scenario.model, case.scenario.precision, None if draft == "none" else draft)
+
+
 @lru_cache
-def _model(model: Model, precision: str) -> ModelArrays:
-    return model_arrays(model, precision)
+def _model(model: Model, precision: str, draft: Draft | None) -> ModelArrays:
+    return model_arrays(model, precision, draft)
+
+
+def _drafts_kept(case: Case) -> float:
+    draft, depth = case.configuration.draft, case.configuration.mtp_depth
+    return case.scenario.acceptance_of(draft).kept(depth) if depth else 0.0
 
 
 def _paths(case: Case) -> tuple[PathArrays, PathArrays]:

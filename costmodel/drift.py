@@ -33,7 +33,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     "fixed time": ("layer_time", "layer_time_hopper", "step_time", "request_time"),
     "links": ("exchange_factor", "all_reduce_factor", "crossing_factor"),
-    "drafts": ("acceptance_1", "acceptance_2", "acceptance_3"),
+    "drafts": ("acceptance",),
     "prefill": ("prefill_efficiency", "prefill_attention_efficiency"),
     "waiting": ("first_token_time", "prefill_wait"),
 }
@@ -129,4 +129,4 @@ def asked_drift(
 
 
 def _drift_of(name: str) -> float:
-    return ACCEPTANCE_DRIFT if name.startswith("acceptance_") else DRIFT
+    return ACCEPTANCE_DRIFT if name.startswith("acceptance") else DRIFT

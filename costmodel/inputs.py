@@ -86,9 +86,18 @@ class ModelArrays(NamedTuple):
     head_params: FloatArray  # LM head
     head_bytes: FloatArray  # [B]
     embedding_bytes: FloatArray  # input embedding [B]
-    draft_layers: FloatArray  # in the checkpoint
+    draft_layers: FloatArray  # of what drafts; 0 where nothing does
+    draft_passes: FloatArray  # draft layers that one pass takes
+    draft_block: BoolArray  # whether one pass drafts all tokens of a step
+    draft_wide: BoolArray  # whether draft layers are in BF16 whatever the checkpoint is in
+    draft_moe: FloatArray  # 1 where draft layers have experts, else 0
     draft_weight_ratio: FloatArray  # bits per weight of a draft layer over those of the experts
-    draft_join_params: FloatArray  # projection that joins hidden state and embedding before a draft
+    draft_dense_params: FloatArray  # MLP of a draft layer without experts
+    draft_dense_bytes: FloatArray  # [B]
+    draft_join_params: FloatArray  # projection that joins hidden states before a draft
+    draft_head_params: FloatArray  # LM head that drafts are read from
+    draft_head_bytes: FloatArray  # [B]
+    draft_own_head_bytes: FloatArray  # the same, where it is not that of the model [B]
     draft_expert_input_bytes: FloatArray  # one token as a draft layer's experts multiply it [B]
     draft_dispatch_bytes: FloatArray  # one token of a draft layer on its way to one rank [B]
     draft_combine_bytes: FloatArray  # and on its way back [B]
@@ -105,6 +114,8 @@ class WorkerArrays(NamedTuple):
     ep: FloatArray
     attention_dp: BoolArray
     mtp_depth: FloatArray
+    drafts_kept: FloatArray  # of a step, at inputs and outputs of `REFERENCE_LENGTH` [1]
+    kept_as_given: BoolArray  # whether that holds at any length, as nobody measured it
     eplb_slots: FloatArray
     trtllm_experts: BoolArray  # FP8 expert GEMMs by kernels of TRTLLM, not of DeepGEMM
     context: FloatArray  # mean tokens in the KV cache of a request in flight

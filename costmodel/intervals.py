@@ -15,6 +15,7 @@ from costmodel.inputs import FloatArray
 from costmodel.results import Case, Scenario
 from presets import ClusterSpec, Model, ScaleOut, load_hardware, load_model, model_names
 from presets.attention import Attention
+from presets.drafts import Draft
 from presets.pools import Serving
 
 MODEL_WEIGHT = 3.0
@@ -37,7 +38,7 @@ WIDEST = math.log(10.0)
 ARCHITECTURE = tuple(
     set(Model.model_fields)
     - {"name", "title", "hf_id", "provenance", "published_parameters", "published_active"}
-    - {"checkpoint", "precisions"}
+    - {"checkpoint", "precisions", "draft_models"}
 )
 """Fields of a model that its times rest on, but for the bits of each precision."""
 
@@ -197,12 +198,26 @@ def _decode_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
     narrow = narrow_ep_of(cluster.sku, case.scenario.precision, mode, gpus, ep)
     if ep < gpus and narrow not in coverage.narrow_ep:
         yield Outside(f"EP {ep} over {gpus} GPUs under attention {mode}")
+    yield from drafts_outside(case.scenario, configuration.draft, configuration.mtp_depth, coverage)
     if slots and (cluster.sku not in coverage.eplb_skus or _distance(slots, coverage.eplb_slots)):
         yield Outside(f"{slots} expert slots on {cluster.sku}")
     if batches == (0, 0):
         yield Outside(f"attention {mode}", KIND_WEIGHT)
     elif _distance(batch, batches):  # counts once: a promise to meet a target rests on that
         yield Outside(f"batch {batch} under attention {mode}")
+
+
+def drafts_outside(
+    scenario: Scenario, draft: Draft, depth: int, coverage: Coverage
+) -> Iterator[Outside]:
+    """In what drafts, and how deep; acceptance with a model goes with the model."""
+    if not depth:
+        return
+    if draft not in coverage.drafts:
+        yield Outside(f"drafts of the kind {draft!r}")
+    deepest = scenario.acceptance_of(draft).deepest
+    if 0 < deepest < depth:
+        yield Outside(f"draft depth {depth}, beyond the {deepest} that acceptance is known of")
 
 
 def narrow_ep_of(sku: str, precision: str, attention: str, gpus: int, ep: int) -> str:

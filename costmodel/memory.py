@@ -27,14 +27,15 @@ def weight_bytes(model: ModelArrays, workers: WorkerArrays) -> FloatArray:
     tp = workers.tp
     drafts = draft_layers(model, workers)
     copies = np.maximum(workers.eplb_slots, model.experts)
-    wider = drafts * model.draft_weight_ratio  # draft layers keep their own precision
+    wider = drafts * model.draft_moe * model.draft_weight_ratio  # at a precision of their own
     routed = (model.moe_layers + wider) * copies * model.expert_bytes / workers.gpus
     attention = sum(group.layers * _projection_bytes(group, tp) for group in model.attention)
-    drafting = _projection_bytes(model.draft_attention, tp)
-    drafting = drafting + BF16_BYTES * model.draft_join_params / tp
+    drafting = _projection_bytes(model.draft_attention, tp) + model.draft_dense_bytes / tp
+    once = np.minimum(drafts, 1.0)
+    joins = np.where(model.draft_block, once, drafts) * BF16_BYTES * model.draft_join_params / tp
     rest = (model.moe_layers + wider) * model.shared_bytes + model.dense_bytes
-    ends = model.head_bytes / workers.gpus + model.embedding_bytes / workers.gpus
-    return routed + attention + drafts * drafting + rest / tp + ends
+    ends = model.head_bytes + model.embedding_bytes + once * model.draft_own_head_bytes
+    return routed + attention + drafts * drafting + joins + rest / tp + ends / workers.gpus
 
 
 def _projection_bytes(attention: AttentionArrays, tp: FloatArray) -> FloatArray:
@@ -43,8 +44,8 @@ def _projection_bytes(attention: AttentionArrays, tp: FloatArray) -> FloatArray:
 
 
 def draft_layers(model: ModelArrays, workers: WorkerArrays) -> FloatArray:
-    """Draft layers that a worker keeps: those of the checkpoint where it drafts, else none."""
-    return np.where(workers.mtp_depth > 0, np.maximum(model.draft_layers, 1.0), 0.0)
+    """Draft layers that a worker keeps: all of them where it drafts, else none."""
+    return np.where(workers.mtp_depth > 0, model.draft_layers, 0.0)
 
 
 def request_bytes(model: ModelArrays, workers: WorkerArrays, workload: Workload) -> FloatArray:
@@ -98,6 +99,8 @@ def input_workers(
         ep=gpus,
         attention_dp=np.broadcast_to(attention_dp, gpus.shape),
         mtp_depth=none,
+        drafts_kept=none,
+        kept_as_given=np.zeros_like(gpus, dtype=np.bool_),
         eplb_slots=none,
         trtllm_experts=np.zeros_like(gpus, dtype=np.bool_),
         context=inputs.context,

@@ -67,7 +67,8 @@ def observations_of(rows: Sequence[ServingRow]) -> Observations:
 def configuration_key(row: ServingRow) -> tuple[object, ...]:
     """Tell what makes two rows measurements of the same thing."""
     return (
-        row.sku, row.model, row.precision, row.isl, row.osl, row.mtp_depth, row.prefill_workers,
+        row.sku, row.model, row.precision, row.isl, row.osl, row.draft, row.mtp_depth,
+        row.prefill_workers,
         row.prefill_gpus_per_worker, row.prefill_attention, row.decode_workers,
         row.decode_gpus_per_worker, row.decode_ep, row.decode_attention, row.concurrency,
         row.max_batch, row.eplb_slots, row.frontends,
@@ -77,7 +78,8 @@ def configuration_key(row: ServingRow) -> tuple[object, ...]:
 def structure_key(row: ServingRow) -> tuple[object, ...]:
     """Tell what makes two rows points of one deployment under different load."""
     return (
-        row.sku, row.model, row.precision, row.isl, row.osl, row.mtp_depth, row.prefill_workers,
+        row.sku, row.model, row.precision, row.isl, row.osl, row.draft, row.mtp_depth,
+        row.prefill_workers,
         row.prefill_gpus_per_worker, row.prefill_attention, row.decode_workers,
         row.decode_gpus_per_worker, row.decode_ep, row.decode_attention, row.eplb_slots,
     )  # fmt: skip
@@ -106,7 +108,7 @@ def step_residuals(
     The time of a row counts once, whether one or three of its clocks are known.
     """
     predicted = run(deployments, calibration)
-    length = acceptance_length(deployments.workers.mtp_depth, deployments.workload, calibration)
+    length = acceptance_length(deployments.workers, deployments.workload, calibration)
     clocks = [
         _log_ratio(predicted.steady.decode.step.total, seen.iteration),
         _log_ratio(predicted.tpot_mean, seen.tpot_mean),

@@ -62,6 +62,7 @@ def predict(
     columns = zip(
         cases,
         _column(result.tpot_median, len(cases)),
+        _column(step.total / result.tpot_median, len(cases)),
         _ttfts(result, len(cases)),
         _column(result.total_tok_s_per_gpu, len(cases)),
         _column(result.steady.decode.requests, len(cases)),
@@ -81,13 +82,27 @@ def predict(
                 case, calibration, tpot, ttft, throughput, mean_price(case.configuration, *prices)
             ),
             breakdown_ms=part | {"exposed_communication": 1e3 * links},
+            tokens_per_step=kept,
             batch_in_flight=batch,
             prefill_load=load,
             decode_nic_load=nics,
             hidden_communication_ms=1e3 * hidden,
             batch_limit=math.floor(limit),
         )
-        for case, tpot, ttft, throughput, batch, load, nics, part, links, hidden, limit in columns
+        for (
+            case,
+            tpot,
+            kept,
+            ttft,
+            throughput,
+            batch,
+            load,
+            nics,
+            part,
+            links,
+            hidden,
+            limit,
+        ) in columns
     ]
 
 

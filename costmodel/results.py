@@ -9,6 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from costmodel.workload import Workload
 from presets import ClusterSpec, Model
+from presets.drafts import (
+    DEEPEST,
+    Acceptance,
+    Draft,
+    TextKind,
+    acceptance_of,
+    check_draft,
+    default_draft,
+    given_acceptance,
+    with_draft,
+)
 from presets.frozen import Frozen
 from presets.pools import Serving, check_pools, with_pools
 
@@ -20,7 +31,9 @@ Interval = tuple[float, float]
 class Scenario(BaseModel):
     """What is served: model, precision, nominal lengths, engine, behind how many frontends.
 
-    `frontends` is of the deployments that a search looks at.
+    `frontends` and `draft` are of the deployments that a search looks at; `draft` None takes the
+    layers of the checkpoint, if it has any. Drafts are kept as measured of a `text`, or by the
+    rates of `acceptance`: the share of steps that keep the first draft, the second, and so on.
     """
 
     # Built when first used: by then its model is, and need not be built again.
@@ -32,6 +45,20 @@ class Scenario(BaseModel):
     osl: Annotated[int, Field(ge=2, le=1_000_000)] = 1024
     engine: str = "trtllm"
     frontends: Annotated[int, Field(ge=1, le=1000)] = 1
+    draft: Draft | None = None
+    text: TextKind = "random"
+    acceptance: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
+
+    @property
+    def drafting(self) -> Draft:
+        """What drafts in the deployments that a search looks at."""
+        return self.draft or default_draft(self.model)
+
+    def acceptance_of(self, draft: Draft) -> Acceptance:
+        """Drafts kept of a step, at inputs and outputs of about 1024 tokens or as given."""
+        if self.acceptance is not None:
+            return given_acceptance(self.acceptance)
+        return acceptance_of(self.model.name, draft, self.text)
 
     @property
     def workload(self) -> Workload:
@@ -41,6 +68,8 @@ class Scenario(BaseModel):
 
 class Configuration(BaseModel):
     """One deployment; `max_batch` is per rank under attention dp, per worker under tp.
+
+    `draft` says what drafts, `mtp_depth` how many tokens of a step.
 
     In aggregated serving one pool of workers prefills and decodes: it stands under the fields of
     decode, and there are no prefill workers.
@@ -62,7 +91,8 @@ class Configuration(BaseModel):
     decode_ep: Count
     decode_attention: Literal["tp", "dp"]
     max_batch: Count
-    mtp_depth: Annotated[int, Field(ge=0, le=3)]
+    mtp_depth: Annotated[int, Field(ge=0, le=DEEPEST)]
+    draft: Draft = "none"
     eplb_slots: CountOrZero = 0
     concurrency: Count
     frontends: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -70,11 +100,12 @@ class Configuration(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _one_pool_is_whole(cls, given: Any) -> Any:
-        return with_pools(given)
+        return with_draft(with_pools(given))
 
     @model_validator(mode="after")
     def _pools_fit(self) -> Self:
         check_pools(self.serving, self.prefill_workers, self.prefill_gpus_per_worker)
+        check_draft(self.draft, self.mtp_depth)
         return self
 
     @property
@@ -103,7 +134,8 @@ class Configuration(BaseModel):
 
         Workers that do both are "PD".
         """
-        rest = f"{self.decode_attention} batch {self.max_batch} mtp {self.mtp_depth}"
+        draft = "mtp" if self.draft == "none" else self.draft
+        rest = f"{self.decode_attention} batch {self.max_batch} {draft} {self.mtp_depth}"
         if self.is_aggregated:
             return f"{self.decode_workers}x{self.decode_gpus_per_worker}PD {rest}"
         split = "tp " if self.prefill_attention == "tp" else ""
@@ -139,6 +171,7 @@ class Predicted(NamedTuple):
     configuration: Configuration
     prediction: Prediction
     breakdown_ms: dict[str, float]
+    tokens_per_step: float  # kept of a request, the one that is no draft included
     batch_in_flight: float  # per rank (dp) or worker (tp)
     prefill_load: float  # share of the prefill capacity in use
     decode_nic_load: float  # share of the NICs of decode that KV caches and collectives use

@@ -72,7 +72,7 @@ def decode_rate(
     """
     met = requests if batch is None else batch
     step = decode_step(machine, model, workers, paths, met, calibration, draft)
-    kept = acceptance_length(workers.mtp_depth, workload, calibration)
+    kept = acceptance_length(workers, workload, calibration)
     handed, arrival_wait = hand_over_bytes(model, workload), np.zeros(requests.shape)
     if mixed is not None:
         step = joined_step(step, met, kept, mixed)

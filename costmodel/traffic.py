@@ -180,10 +180,10 @@ def _exchanged(case: Case, network: Network, batch: FloatArray) -> dict[str, flo
     """Dispatch and combine of one step [B]."""
     model, workers = network.model, network.workers
     tokens = batch * (1.0 + workers.mtp_depth)
-    drafted = 2.0 * batch  # as in the time of a draft: two tokens of each request on average
+    drafted, passes = _drafted(network, batch)
     layer = tokens * model.moe_layers * (model.dispatch_bytes + model.combine_bytes)
     draft = model.draft_dispatch_bytes + model.draft_combine_bytes
-    draft = drafted * workers.mtp_depth * draft
+    draft = drafted * passes * model.draft_moe * draft
     near = ranks_hit(workers.ep, model.top_k)
     over_nics = partial(
         nic_copies, top_k=model.top_k, ranks=workers.gpus, ep=workers.ep, paths=network.paths
@@ -197,13 +197,24 @@ def _exchanged(case: Case, network: Network, batch: FloatArray) -> dict[str, flo
     return {name: _number(each[name]) * count for name, count in reached.items()}
 
 
+def _drafted(network: Network, of_request: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Count the tokens that drafts handle in one layer, and such layers of a step [1].
+
+    As in the time of a draft: two tokens of each request on average, or a block.
+    """
+    model, depth = network.model, network.workers.mtp_depth
+    drafted = of_request * np.where(model.draft_block, depth, 2.0)
+    return drafted, model.draft_passes * np.where(model.draft_block, np.minimum(depth, 1.0), depth)
+
+
 def _reduced(network: Network, batch: FloatArray, link: str) -> float:
     """All-reduces of one step, two in each layer and draft [B]."""
     model, workers = network.model, network.workers
     once = partial(_reduced_once, network, link=link, gpus=workers.gpus, paths=network.paths)
     size = 2.0 * model.hidden * batch  # BF16 activations of one token per request
     layers = once(size * (1.0 + workers.mtp_depth)) * model.layers
-    drafts = once(2.0 * size) * workers.mtp_depth
+    drafted, passes = _drafted(network, size)
+    drafts = once(drafted) * passes
     return _number(2.0 * (layers + drafts))
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.inputs import FloatArray
+from costmodel.inputs import FloatArray, WorkerArrays
 
 # Lengths are drawn uniformly from 0.8 to 1.0 of nominal (InferenceX benchmark, 2026).
 SHORTEST = 0.8
@@ -43,19 +43,18 @@ class Workload(NamedTuple):
 
 
 def acceptance_length(
-    mtp_depth: FloatArray, workload: Workload, calibration: Calibration
+    workers: WorkerArrays, workload: Workload, calibration: Calibration
 ) -> FloatArray:
     """Tokens kept per step, 1 to depth + 1 [1].
 
-    Measured at 1k/1k for each depth; longer inputs and outputs are easier to predict, by a power of
-    their length. A depth beyond the measured ones is refused by the search.
+    Drafts kept are known at 1k/1k (`presets.drafts`); longer inputs and outputs are easier to
+    predict, by a power of their length. What a user gave holds as it is.
     """
-    accepted = (calibration.acceptance_1, calibration.acceptance_2, calibration.acceptance_3)
-    kept = np.select([mtp_depth == depth for depth in (1, 2, 3)], accepted, 0.0)
     lengths = (workload.isl / REFERENCE_LENGTH) ** calibration.acceptance_input * (
         workload.osl / REFERENCE_LENGTH
     ) ** calibration.acceptance_output
-    return 1.0 + np.minimum(kept * lengths, mtp_depth)
+    factor = np.where(workers.kept_as_given, 1.0, calibration.acceptance * lengths)
+    return 1.0 + np.minimum(workers.drafts_kept * factor, workers.mtp_depth)
 
 
 def mean_over_median(mtp_depth: FloatArray, calibration: Calibration) -> FloatArray:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from presets import hardware_names, load_hardware, serving_rows
+from presets.drafts import DEEPEST, TEXTS
 from presets.errors import InputError, shown, unknown_name
 from presets.quantities import note_unusual, quantity, valid_quantity
 
@@ -118,6 +120,34 @@ def number_list(name: str, text: str, unit: str) -> tuple[float, ...]:
     if len(parts) > MOST_TARGETS:
         raise InputError(f"{name}: {len(parts)} numbers are given; give at most {MOST_TARGETS}")
     return tuple(positive_number(name, part, unit) for part in parts)
+
+
+def acceptance(name: str, value: object) -> str | float | tuple[float, ...]:
+    """Take rates at which drafts are kept, a length that a step keeps, or a text that was measured.
+
+    Examples
+    --------
+    >>> acceptance("--acceptance", "0.8,0.6"), acceptance("--acceptance", "2.6")
+    ((0.8, 0.6), 2.6)
+    """
+    if value in TEXTS:
+        return str(value)
+    parts = value.split(",") if isinstance(value, str) else value
+    given = parts if isinstance(parts, list | tuple) else (parts,)
+    try:
+        rates = tuple(float(part) for part in given)
+    except (TypeError, ValueError):
+        rates = ()
+    if len(rates) == 1 and 1.0 < rates[0] <= DEEPEST + 1:
+        return rates[0]
+    falling = all(one >= other for one, other in pairwise(rates))
+    if not (0 < len(rates) <= DEEPEST and falling and all(0.0 < rate <= 1.0 for rate in rates)):
+        raise InputError(
+            f"{name}: {shown(value)} is not valid; give rates from 0 to 1 that do not rise, such "
+            f"as 0.8,0.6,0.4, at most {DEEPEST} of them, or the tokens kept per step, such as 2.6, "
+            f"or one of {', '.join(TEXTS)}"
+        )
+    return rates
 
 
 def text(name: str, value: object) -> str:

@@ -24,6 +24,7 @@ ENGINE = "trtllm"
 PRECISIONS = ("fp4", "fp8", "int4", "bf16")
 """In the order in which they are preferred."""
 MAX_GPUS = 72
+DRAFTS = ("none", "mtp", "eagle3", "dspark")
 OBJECTIVES = ("cost", "throughput", "output-cost", "power", "gpus")
 BILLINGS = ("gpu", "domain")
 SERVING = ("disaggregated", "aggregated", "either")
@@ -97,6 +98,12 @@ def _ttft(name: str, value: Any) -> Any:
     from moeplan import numbers  # as above
 
     return numbers.ttft_limit(name, value)
+
+
+def _acceptance(name: str, value: Any) -> Any:
+    from moeplan import numbers  # as above
+
+    return numbers.acceptance(name, value)
 
 
 def _price(name: str, value: Any) -> Any:
@@ -191,6 +198,27 @@ class Options:
             "NUMBER",
             _whole(1, 1000, "frontends"),
             "Frontends that route requests, each for itself.",
+        ),
+    )
+    draft: str | None = field(
+        default=None,
+        metadata=_entry(
+            "draft",
+            "NAME",
+            _one_of(DRAFTS),
+            "What drafts: none, mtp (layers of the checkpoint), eagle3 (an EAGLE-3 head) or dspark "
+            "(a block drafter). [default: mtp where the checkpoint has such layers]",
+        ),
+    )
+    acceptance: str | float | tuple[float, ...] | None = field(
+        default=None,
+        metadata=_entry(
+            "acceptance",
+            "RATES",
+            _acceptance,
+            "Share of steps that keep the first draft, the second, ..., such as 0.8,0.6,0.4; or "
+            "tokens kept per step at the depth of a given configuration, such as 2.6; or a text "
+            "that was measured: random, coding or maths. [default: random]",
         ),
     )
     max_gpus: int = field(

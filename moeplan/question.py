@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +26,7 @@ from presets import (
     price_set_names,
 )
 from presets.catalogue import is_path
+from presets.drafts import draft_model, rate_of_length
 from presets.errors import shown, unknown_name
 from presets.files import validated
 from presets.pools import Serving
@@ -314,8 +316,42 @@ def scenario_of(
         "osl": options.osl,
         "engine": options.engine,
         "frontends": options.frontends,
+        "draft": options.draft,
+        **_acceptance(options),
     }
+    if options.draft is not None:
+        draft_model(model, options.draft)  # type: ignore[arg-type]
     return validated(Scenario, fields)
+
+
+def _acceptance(options: Options) -> dict[str, Any]:
+    """Say by what drafts are kept: a text, or rates."""
+    given = options.acceptance
+    if isinstance(given, float):
+        raise InputError(
+            f"acceptance: {given:g} tokens per step are of one depth; give rates that hold for "
+            "any, such as 0.8,0.6,0.4, or a configuration to predict"
+        )
+    return {} if given is None else {"text" if isinstance(given, str) else "acceptance": given}
+
+
+def at_depth(options: Options, depth: int) -> Options:
+    """Options with rates in place of tokens kept per step, which are of one depth.
+
+    Raises
+    ------
+    InputError
+        Where a step of that depth cannot keep as many.
+    """
+    length = options.acceptance
+    if not isinstance(length, float):
+        return options
+    if length >= depth + 1:
+        raise InputError(
+            f"acceptance: {length:g} tokens per step are not valid at mtp_depth {depth}; give less "
+            f"than {depth + 1}, or a larger depth"
+        )
+    return replace(options, acceptance=(rate_of_length(length, depth),))
 
 
 def _say_assumed(model: Model, precision: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from costmodel.intervals import Outside, extrapolations, largest_batch_sent
+from costmodel.intervals import Outside, drafts_outside, extrapolations, largest_batch_sent
 from costmodel.results import Case, Configuration
 from optimizer.problem import Problem
 from optimizer.space import Shape
@@ -30,6 +30,7 @@ def case_of_workers(decode: Shape, batch: int, problem: Problem, prefill: Shape 
             decode_attention=decode.attention,
             max_batch=batch,
             mtp_depth=decode.mtp_depth,
+            draft=problem.scenario.drafting if decode.mtp_depth else "none",
             eplb_slots=decode.eplb_slots,
             concurrency=1,
         ),
@@ -43,16 +44,23 @@ def decode_outside(
 ) -> list[tuple[Outside, ...]]:
     """In what decode workers with a batch lie outside the data of the calibration.
 
-    Drafts count only where attention dp crosses NVLink domains, as far fewer tokens are then sent
-    than gathered; so other workers that differ in their depth alone are looked up once.
+    Drafts inside the data count only where attention dp crosses NVLink domains, as far fewer tokens
+    are then sent than gathered; so other workers that differ in such a depth alone are looked up
+    once.
     """
     domain = problem.cluster.hardware().gpus_per_domain.value
     coverage = problem.calibration.coverage
     known: dict[tuple[Shape, int], tuple[Outside, ...]] = {}
+    depths = {shape.mtp_depth for shape, _ in workers}
+    scenario, draft = problem.scenario, problem.scenario.drafting
+    alike = {
+        depth: depth if any(drafts_outside(scenario, draft, depth, problem.coverage)) else 0
+        for depth in depths
+    }
 
     def found(shape: Shape, batch: int) -> tuple[Outside, ...]:
         if shape.attention != "dp" or shape.gpus <= domain:
-            shape = shape._replace(mtp_depth=0)
+            shape = shape._replace(mtp_depth=alike[shape.mtp_depth])
         if (shape, batch) not in known:
             case = case_of_workers(shape, batch, problem)
             every = extrapolations(case, coverage)

@@ -212,6 +212,7 @@ def configuration_of(lattice: Lattice, state: int, column: int, users: int) -> C
         decode_attention=shape.attention,
         max_batch=int(lattice.states.batch[state]),
         mtp_depth=shape.mtp_depth,
+        draft=lattice.states.facts.draft if shape.mtp_depth else "none",
         eplb_slots=shape.eplb_slots,
         concurrency=users,
         frontends=int(lattice.states.facts.frontends),

@@ -14,6 +14,7 @@ from costmodel.engine_rules import shape_problem
 from costmodel.results import Configuration, Scenario
 from optimizer.checks import LARGEST_COUNT
 from presets import ClusterSpec, InputError
+from presets.drafts import DEEPEST
 
 Attention = Literal["tp", "dp"]
 
@@ -23,8 +24,8 @@ EPLB_COPIES = 9 / 8
 EPLB_FROM_EP = 16
 """Narrowest EP that is balanced with copies; no measured recipe does so below. [GPU]"""
 
-DEEPEST_DRAFT = 3
-"""Deepest draft whose acceptance was measured. [1]"""
+USUAL_DEPTH = 3
+"""Depth up to which drafts are tried, or up to the one that their acceptance is known of. [1]"""
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class Space:
         EP of decode workers that is tried besides that of all their GPUs. [GPU]
     attention, prefill_attention : tuple of {"tp", "dp"}
         Attention of decode workers, and of prefill workers.
-    mtp_depths : tuple of int
-        Draft tokens verified per step. [1]
+    mtp_depths : tuple of int or None
+        Draft tokens verified per step; None takes all up to `USUAL_DEPTH`, or up to the depth that
+        acceptance is known of. [1]
     largest_batch : int
         Per rank under dp, per worker under tp; beyond it no recipe goes. [1]
     batch_ratio : float
@@ -56,7 +58,7 @@ class Space:
     narrow_ep: tuple[int, ...] = (1,)
     attention: tuple[Attention, ...] = ("tp", "dp")
     prefill_attention: tuple[Attention, ...] = ("tp", "dp")
-    mtp_depths: tuple[int, ...] = (0, 1, 2, 3)
+    mtp_depths: tuple[int, ...] | None = None
     largest_batch: int = 1024
     batch_ratio: float = 1.01
 
@@ -66,7 +68,8 @@ class Space:
             _check_grid(name, getattr(self, name), 1, LARGEST_COUNT)
         if self.narrow_ep:
             _check_grid("narrow_ep", self.narrow_ep, 1, LARGEST_COUNT)
-        _check_grid("mtp_depths", self.mtp_depths, 0, DEEPEST_DRAFT)
+        if self.mtp_depths is not None:
+            _check_grid("mtp_depths", self.mtp_depths, 0, DEEPEST)
         for name in ("attention", "prefill_attention"):
             modes = getattr(self, name)
             if not modes or not set(modes) <= {"tp", "dp"}:
@@ -75,6 +78,16 @@ class Space:
             raise InputError(f"largest_batch {self.largest_batch} is not valid; give 1 or more")
         if not 1.0 < self.batch_ratio < math.inf:
             raise InputError(f"batch_ratio {self.batch_ratio} is not valid; give more than 1")
+
+
+def depths_of(space: Space, scenario: Scenario) -> tuple[int, ...]:
+    """Draft depths that are tried [1]."""
+    if space.mtp_depths is not None:
+        return space.mtp_depths
+    if scenario.drafting == "none":
+        return (0,)
+    given, known = scenario.acceptance, scenario.acceptance_of(scenario.drafting).deepest
+    return tuple(range(max(USUAL_DEPTH, known if given is None else len(given)) + 1))
 
 
 class Shape(NamedTuple):
@@ -173,8 +186,8 @@ def heads_divide(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool
 
 
 def drafts_exist(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
-    """Whether the checkpoint has layers to draft with."""
-    return shape.mtp_depth == 0 or scenario.model.draft_layers > 0
+    """Whether something drafts."""
+    return shape.mtp_depth == 0 or scenario.drafting != "none"
 
 
 def copies_pay(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
@@ -194,7 +207,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("split", "experts are split inside one NVLink domain only", split_inside),
     Rule("heads", "attention tp must divide the attention heads", heads_divide),
-    Rule("drafts", "a draft depth above 0 needs draft layers in the checkpoint", drafts_exist),
+    Rule("drafts", "a draft depth above 0 needs what drafts", drafts_exist),
     Rule(
         "copies",
         f"EPLB copies experts under attention dp and EP {EPLB_FROM_EP} or wider only",
@@ -221,7 +234,9 @@ def all_shapes(space: Space, scenario: Scenario) -> list[Shape]:
     experts = scenario.model.experts
     return sorted(
         Shape(gpus, ep, attention, depth, slots)
-        for gpus, attention, depth in product(space.decode_gpus, space.attention, space.mtp_depths)
+        for gpus, attention, depth in product(
+            space.decode_gpus, space.attention, depths_of(space, scenario)
+        )
         for ep in sorted({gpus, *(narrow for narrow in space.narrow_ep if narrow < gpus)})
         for slots in (0, eplb_slots(experts, ep))
     )

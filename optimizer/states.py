@@ -39,6 +39,7 @@ from optimizer.links import links_of
 from optimizer.problem import Problem
 from optimizer.space import Shape, allowed_shapes, batch_grid
 from presets import ClusterSpec, InputError
+from presets.drafts import Draft
 from topology import GroupPath, group_table
 
 BLOCK = 1 << 14
@@ -57,6 +58,7 @@ class Facts(NamedTuple):
     machine: MachineArrays
     model: ModelArrays
     frontends: FloatArray  # that route requests
+    draft: Draft
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,8 +198,9 @@ def facts_of(scenario: Scenario, cluster: ClusterSpec) -> Facts:
     """Arrays of a scenario's model and a cluster's machine, each field of shape ``()``."""
     return Facts(
         machine_arrays(cluster.hardware(), scenario.model, scenario.precision),
-        model_arrays(scenario.model, scenario.precision),
+        model_arrays(scenario.model, scenario.precision, scenario.drafting),
         np.asarray(float(scenario.frontends)),
+        scenario.drafting,
     )
 
 
@@ -368,11 +371,16 @@ def _batches(grid: IntArray, limit: float) -> IntArray:
 
 def _workers(shapes: list[Shape], scenario: Scenario, cluster: ClusterSpec) -> WorkerArrays:
     gpus = np.array([float(shape.gpus) for shape in shapes])
+    depths = {shape.mtp_depth for shape in shapes} - {0}
+    accepted = scenario.acceptance_of(scenario.drafting) if depths else None
+    kept = {0: 0.0} | {depth: accepted.kept(depth) for depth in depths if accepted}
     return WorkerArrays(
         gpus=gpus,
         ep=np.array([float(shape.ep) for shape in shapes]),
         attention_dp=np.array([shape.attention == "dp" for shape in shapes]),
         mtp_depth=np.array([float(shape.mtp_depth) for shape in shapes]),
+        drafts_kept=np.array([kept[shape.mtp_depth] for shape in shapes]),
+        kept_as_given=np.asarray(scenario.acceptance is not None),
         eplb_slots=np.array([float(shape.eplb_slots) for shape in shapes]),
         trtllm_experts=np.array([_trtllm_experts(one, scenario, cluster) for one in shapes]),
         context=np.asarray(scenario.workload.context),
@@ -435,8 +443,13 @@ def _drafts(
     batch: IntArray,
     calibration: Calibration,
 ) -> FloatArray:
-    """Time one draft of each shape with each batch; shapes that differ in depth alone share it."""
-    apart = workers._replace(mtp_depth=np.zeros(()), context=np.zeros(()))
+    """Time one pass of drafts of each shape with each batch.
+
+    Shapes that differ in depth alone share it, but where a pass drafts as many tokens.
+    """
+    apart = workers._replace(drafts_kept=np.zeros(()), context=np.zeros(()))
+    if not facts.model.draft_block:
+        apart = apart._replace(mtp_depth=np.zeros(()))
     columns = (np.broadcast_to(each, workers.gpus.shape).tolist() for each in (*apart, *paths))
     kinds: dict[tuple[float, ...], int] = {}
     kind = [kinds.setdefault(row, len(kinds)) for row in zip(*columns, strict=True)]

@@ -10,10 +10,14 @@ from pydantic import Field, model_validator
 from presets.attention import Attention, Count, CountOrZero, GqaAttention
 from presets.errors import InputError, unknown_name
 from presets.facts import Fact, Provenance, Text
+from presets.frozen import Frozen, FrozenDict
 from presets.precision import Precision, Precisions
 from presets.record import Record
 
 Matrices = Annotated[int, Field(ge=2, le=3)]
+
+OtherDraft = Literal["eagle3", "dspark"]
+"""Kinds of draft models that are no multi-token-prediction layers of the checkpoint."""
 
 
 class DenseFeedForward(Record):
@@ -95,6 +99,35 @@ class LayerGroup(Record):
         return self
 
 
+class DraftModel(Provenance):
+    """A model of its own that drafts: layers on hidden states of the model that it drafts for.
+
+    Source, date, kind and note are those of `Provenance`.
+
+    Attributes
+    ----------
+    layers : LayerGroup
+        All layers. Those with experts have the experts of the model.
+    joined : int
+        Hidden states, or embeddings, that a projection joins into one before the layers. [1]
+    vocab : int or None
+        Tokens that its own LM head chooses among; None where it uses that of the model. [token]
+    block : bool
+        Whether one pass drafts all tokens of a step; else each takes a pass.
+    in_checkpoint : bool
+        Whether its weights are as wide as the draft layers of the checkpoint; else BF16.
+    hf_id : str or None
+        Name at Hugging Face, where it is known.
+    """
+
+    layers: LayerGroup
+    joined: Annotated[int, Field(ge=1, le=100)]
+    vocab: Count | None = None
+    block: bool = False
+    in_checkpoint: bool = False
+    hf_id: Text | None = None
+
+
 class Model(Record):
     """Architecture of a mixture-of-experts model.
 
@@ -114,6 +147,8 @@ class Model(Record):
         All layers, draft layers not counted. Those with experts have the same experts.
     draft : LayerGroup or None
         Multi-token-prediction layers in the checkpoint.
+    draft_models : dict of DraftModel
+        Of other kinds, by name of the kind.
     tied_embeddings : bool
         Whether the LM head is the embedding.
     published_parameters : Fact or None
@@ -133,6 +168,7 @@ class Model(Record):
     vocab: Count
     groups: Annotated[tuple[LayerGroup, ...], Field(min_length=1, max_length=1000)]
     draft: LayerGroup | None = None
+    draft_models: Frozen[OtherDraft, DraftModel] = Field(default_factory=FrozenDict)
     tied_embeddings: bool
     published_parameters: Fact | None = None
     published_active: Fact | None = None

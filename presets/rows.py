@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from presets.drafts import DEEPEST, Draft, check_draft, with_draft
 from presets.errors import closest_hint, shown
 from presets.facts import Text
 from presets.hardware import hardware_names
@@ -40,7 +41,9 @@ class ConfigurationRow(_MachineRow):
     isl, osl : int
         Nominal lengths of input and output. [token]
     mtp_depth : int
-        Draft tokens per step. [token]
+        Draft tokens per step, whatever drafts. [token]
+    draft : {"none", "mtp", "eagle3", "dspark"}
+        What drafts; "mtp", the layers of the checkpoint, where a table with a depth does not say.
     serving : {"aggregated", "disaggregated"}
         One pool, whose workers stand under the columns of decode, or two. "aggregated" where a row
         has no prefill workers, else "disaggregated", where a table has no such column.
@@ -68,7 +71,8 @@ class ConfigurationRow(_MachineRow):
     precision: PrecisionName
     isl: Count
     osl: Count
-    mtp_depth: Annotated[int, Field(ge=0, le=16)]
+    mtp_depth: Annotated[int, Field(ge=0, le=DEEPEST)]
+    draft: Draft = "none"
     serving: Serving = "disaggregated"
     prefill_workers: CountOrZero
     prefill_gpus_per_worker: CountOrZero
@@ -88,11 +92,12 @@ class ConfigurationRow(_MachineRow):
     @model_validator(mode="before")
     @classmethod
     def _one_pool_is_whole(cls, given: Any) -> Any:
-        return with_pools(given)
+        return with_draft(with_pools(given))
 
     @model_validator(mode="after")
     def _pools_fit(self) -> Self:
         check_pools(self.serving, self.prefill_workers, self.prefill_gpus_per_worker)
+        check_draft(self.draft, self.mtp_depth)
         return self
 
     @model_validator(mode="after")

@@ -366,16 +366,34 @@ class Curve(Answer):
         return f"{self.sku}: {len(self.rows)} targets, {met} of them within reach"
 
 
+class KeptDrafts(Record):
+    """How many tokens a step keeps of a request, and where that comes from.
+
+    Attributes
+    ----------
+    tokens_per_step : float
+        The one that is no draft included. [token]
+    interval_90 : (float, float)
+        [token]
+    source : str
+    """
+
+    tokens_per_step: float
+    interval_90: tuple[float, float]
+    source: str
+
+
 class PredictedDeployment(Deployment, Answer):
     """One given configuration as predicted, with what was asked and where it stands.
 
-    `gpus` and `version` are those of `Best`.
+    `gpus` and `version` are those of `Best`; `acceptance` is None without drafts.
     """
 
     sku: str
     scenario: ScenarioSummary
     question: Asked
     gpus: int
+    acceptance: KeptDrafts | None = None
     version: str | None = None
     title: Annotated[str, Field(exclude=True)] = ""
     price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0

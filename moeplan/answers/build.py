@@ -12,6 +12,7 @@ from moeplan.answers.best import (
     Best,
     Billing,
     Deployment,
+    KeptDrafts,
     Links,
     PredictedDeployment,
     RunnerUp,
@@ -134,9 +135,22 @@ def predicted_of(predicted: Predicted, question: Question) -> PredictedDeploymen
         scenario=summary_of(question.scenario),
         question=question,
         gpus=predicted.configuration.gpus,
+        acceptance=_kept_drafts(predicted, question.scenario),
         version=version(),
         title=question.cluster.hardware().title,
         price_usd_per_hour=price_of(question.cluster),
+    )
+
+
+def _kept_drafts(predicted: Predicted, scenario: Scenario) -> KeptDrafts | None:
+    draft, depth = predicted.configuration.draft, predicted.configuration.mtp_depth
+    if draft == "none":
+        return None
+    known, length = scenario.acceptance_of(draft), predicted.tokens_per_step
+    return KeptDrafts(
+        tokens_per_step=length,
+        interval_90=known.interval(length, depth),
+        source=known.source,
     )
 
 

@@ -31,6 +31,7 @@ Config = Annotated[
     "isl",
     "osl",
     "engine",
+    "acceptance",
     "prefill_sku",
     "prefill_price",
     "price",

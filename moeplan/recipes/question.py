@@ -23,6 +23,9 @@ from presets.files import explained, validated
 
 NAME = "moeplan"
 
+RECIPE_DRAFTS = ("none", "mtp")
+"""What drafts in a recipe: of other draft models it would have to know the path."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -135,6 +138,11 @@ def recipe_of(answer: Best | PredictedDeployment, request: Request) -> Recipe:
         raise InputError(
             "serving 'aggregated' is not valid for a recipe, which deploys a pool of prefill "
             "workers and one of decode workers; ask for disaggregated serving"
+        )
+    if configuration.draft not in RECIPE_DRAFTS:
+        raise InputError(
+            f"draft {shown(configuration.draft)} is not valid for a recipe, which writes drafts by "
+            f"layers of the checkpoint alone; give {' or '.join(RECIPE_DRAFTS)}"
         )
     if question.prefill_cluster is not None:
         raise InputError(

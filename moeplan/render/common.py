@@ -216,13 +216,16 @@ def configuration_rows(configuration: Configuration) -> list[tuple[str, str]]:
         f"EP {configuration.decode_ep}, attention {configuration.decode_attention}{copies}"
     )
     pools = [("Prefill", prefill), ("Decode", decode)]
+    draft = configuration.draft if configuration.mtp_depth else None
     return [
         *([("One pool", decode)] if configuration.is_aggregated else pools),
         ("Batch", f"{count(configuration.max_batch, 'request')} per {holder}"),
-        ("Drafts", f"MTP depth {configuration.mtp_depth}" if configuration.mtp_depth else "none"),
+        ("Drafts", f"{DRAFT_TITLES[draft]} depth {configuration.mtp_depth}" if draft else "none"),
         ("Concurrency", count(configuration.concurrency, "request")),
     ]
 
+
+DRAFT_TITLES = {"mtp": "MTP", "eagle3": "EAGLE-3", "dspark": "DSpark"}
 
 LINK_NAMES = {
     "nvlink": "NVLink",

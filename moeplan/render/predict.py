@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from costmodel.results import Prediction
-from moeplan.answers.best import Deployment, Measured, PredictedDeployment
+from moeplan.answers.best import Deployment, KeptDrafts, Measured, PredictedDeployment
 from moeplan.render.common import (
     configuration_rows,
     count,
@@ -69,6 +69,7 @@ def report(answer: PredictedDeployment) -> list[RenderableType]:
         figures_table(answer.prediction),
         origin_sentence(answer.prediction),
         *batch_sentence(answer),
+        *drafts_sentence(answer.acceptance),
         "",
         *breakdown(answer),
     ]
@@ -115,6 +116,15 @@ def batch_sentence(deployment: Deployment) -> list[RenderableType]:
     return [
         paragraph(f"KV memory holds {held} of the {asked} requests per {holder_of(deployment)}.")
     ]
+
+
+def drafts_sentence(kept: KeptDrafts | None) -> list[RenderableType]:
+    """Say how many tokens a step keeps, how sure that is, and who measured it."""
+    if kept is None:
+        return []
+    low, high = kept.interval_90
+    sure = "" if low == high else f" (90 % interval {low:.2f} to {high:.2f})"
+    return [paragraph(f"A step keeps {kept.tokens_per_step:.2f} tokens{sure}: {kept.source}.")]
 
 
 def holder_of(deployment: Deployment) -> str:

@@ -22,6 +22,7 @@ from presets import (
     load_model,
     model_names,
 )
+from presets.drafts import Draft
 from topology import GroupPath, group_table
 
 COVERAGE = load_calibration().coverage
@@ -47,6 +48,7 @@ class Drawn:
     ep: int
     dp: bool
     drafts: int
+    draft: Draft
     eplb_slots: int
     trtllm_kernels: bool
     isl: int
@@ -70,13 +72,15 @@ class Drawn:
             ep=np.array(float(self.ep)),
             attention_dp=np.array(self.dp),
             mtp_depth=np.array(float(self.drafts)),
+            drafts_kept=np.array(float(self.drafts)),
+            kept_as_given=np.array(False),
             eplb_slots=np.array(float(self.eplb_slots)),
             trtllm_experts=np.array(self.trtllm_kernels),
             context=Workload(np.array(float(self.isl)), np.array(float(self.osl))).context,
         )
         return decode_step(
             machine_arrays(self.cluster.hardware(), self.model, self.precision),
-            model_arrays(self.model, self.precision),
+            model_arrays(self.model, self.precision, self.draft),
             workers,
             path_arrays(self.path),
             batch,
@@ -125,7 +129,10 @@ def workers(draw: st.DrawFn, spread: float = 1.0) -> Drawn:
         gpus=gpus,
         ep=draw(st.sampled_from(widths)),
         dp=draw(st.booleans()),
-        drafts=draw(st.integers(0, 3)),
+        drafts=draw(st.integers(0, 8)),
+        draft=draw(
+            st.sampled_from(["eagle3", *model.draft_models, *["mtp"] * (model.draft_layers > 0)])
+        ),
         eplb_slots=draw(st.sampled_from([0, model.experts])),
         trtllm_kernels=draw(st.booleans()),
         isl=draw(st.integers(1, 200_000)),

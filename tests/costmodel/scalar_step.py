@@ -22,6 +22,7 @@ from presets import (
     SparseIndex,
 )
 from presets.attention import Attention
+from presets.model import DraftModel
 from topology import GroupPath
 
 Constants = Mapping[str, float]
@@ -43,6 +44,7 @@ class Worker:
     trtllm_kernels: bool
     isl: int
     osl: int
+    draft: DraftModel | None
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def step(worker: Worker, b: float, at: Constants) -> dict[str, float]:
             parts["combine"] += group.count * combine
     parts |= {
         "all_reduce": layers * all_reduces(worker, n, at),
-        "draft": worker.drafts * draft(worker, b, at) if worker.drafts else 0.0,
+        "draft": drafts(worker, b, at),
         "head": head(worker, n, at),
         "launch": layers * launch(worker, own, at) + at["step_time"],
         "host": b * at["request_time"],
@@ -115,8 +117,10 @@ def model_format(worker: Worker) -> Format:
     )
 
 
-def draft_format(worker: Worker) -> Format:
+def draft_format(worker: Worker, draft: DraftModel) -> Format:
     bits, own = worker.precision, model_format(worker)
+    if not draft.in_checkpoint:
+        bits = bits.model_copy(update={"draft": 16.0})
     wider = bits.draft / bits.experts
     as_experts = bits.expert_input is not None and wider <= 1
     return Format(
@@ -155,18 +159,44 @@ def all_reduces(worker: Worker, n: float, at: Constants) -> float:
     return 0.0 if worker.dp else 2 * all_reduce(worker, n, at)
 
 
-def draft(worker: Worker, b: float, at: Constants) -> float:
-    n, form, model = 2 * b, draft_format(worker), worker.model
-    own = model.draft.attention if model.draft else model.attentions[-1]
-    assert own is not None
-    layer = sum(expert_layer(worker, form, n, at))
-    layer += projection(worker, own, form, n, at) + attention(worker, own, b, n, at)
-    layer += launch(worker, form, at) + all_reduces(worker, n, at)
-    join = 0.0
-    if model.draft:
-        weights = 2.0 * model.hidden**2 / tp(worker)
-        join = 2.0 * weights / hbm(worker, at) + 2 * n * weights / dense_rate(worker, at)
-    return at["draft_factor"] * (layer + join) + head(worker, b, at)
+def drafts(worker: Worker, b: float, at: Constants) -> float:
+    if not worker.drafts:
+        return 0.0
+    assert worker.draft is not None
+    own, model = worker.draft, worker.model
+    passes, drafted, n = worker.drafts, b, 2 * b
+    if own.block:
+        passes, drafted, n = 1, b * worker.drafts, b * worker.drafts
+    form, kind = draft_format(worker, own), own.layers.attention
+    assert kind is not None
+    rate = dense_rate(worker, at)
+    if not own.in_checkpoint:
+        rate = at["dense_efficiency"] * worker.hardware.flops["bf16"].value
+    layer = (
+        attention(worker, kind, b, n, at) + launch(worker, form, at) + all_reduces(worker, n, at)
+    )
+    whole, split, last = weights_of(kind, model.hidden)
+    layer += matrix(worker, whole + (split + last) / tp(worker), form.attention, rate, n, at)
+    if isinstance(own.layers.feed_forward, DenseFeedForward):
+        dense = own.layers.feed_forward.matrices * model.hidden
+        dense *= own.layers.feed_forward.intermediate
+        layer += matrix(worker, dense / tp(worker), form.attention, rate, n, at)
+    else:
+        layer += sum(expert_layer(worker, form, n, at))
+    layers = own.layers.count * layer if own.block else layer
+    joined = own.joined * model.hidden**2 / tp(worker)
+    join = matrix(worker, joined, 16.0, dense_rate(worker, at), n, at)
+    vocab, bits = model.vocab, worker.precision.lm_head
+    if own.vocab:
+        vocab, bits = own.vocab, 16.0
+    chosen = head(worker, drafted, at, vocab, bits)
+    return passes * (at["draft_factor"] * (layers + join) + chosen)
+
+
+def matrix(
+    worker: Worker, weights: float, bits: float, rate: float, n: float, at: Constants
+) -> float:
+    return weights * bits / 8 / hbm(worker, at) + 2 * n * weights / rate
 
 
 def projection(worker: Worker, kind: Attention, form: Format, n: float, at: Constants) -> float:
@@ -391,9 +421,9 @@ def all_reduce(worker: Worker, n: float, at: Constants) -> float:
     return factor * (launch + near) + best
 
 
-def head(worker: Worker, n: float, at: Constants) -> float:
-    weights = worker.model.vocab * worker.model.hidden
-    read = weights * worker.precision.lm_head / 8 / worker.gpus / hbm(worker, at)
+def head(worker: Worker, n: float, at: Constants, vocab: int = 0, bits: float = 0.0) -> float:
+    weights = (vocab or worker.model.vocab) * worker.model.hidden
+    read = weights * (bits or worker.precision.lm_head) / 8 / worker.gpus / hbm(worker, at)
     rate = at["dense_efficiency"] * worker.hardware.flops["bf16"].value
     return read + 2 * n * weights / tp(worker) / rate
 

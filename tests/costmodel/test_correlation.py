@@ -110,7 +110,7 @@ def test_draws_have_the_spread_and_correlation_of_the_fit() -> None:
     file = SHIPPED._replace(correlations=(PAIR,))
     found = draw_constants(file, 4000, 1)
     logs = {name: np.log(column[:, 0]) for name, column in found.items()}
-    for name in ("layer_time", "attention_efficiency", "acceptance_3"):
+    for name in ("layer_time", "attention_efficiency", "acceptance"):
         constant = file.constants[name]
         assert logs[name].mean() == pytest.approx(np.log(constant.value), abs=0.01)
         assert logs[name].std() == pytest.approx(constant.standard_error, rel=0.05)

@@ -63,7 +63,7 @@ def test_a_group_shares_one_factor() -> None:
 
 
 def test_constants_of_two_groups_drift_apart_and_drafts_less() -> None:
-    names = ("layer_time", "hbm_efficiency", "acceptance_1", "roofline_exponent")
+    names = ("layer_time", "hbm_efficiency", "acceptance", "roofline_exponent")
     before = fit_covariance(SHIPPED, names)
     drift = prior_covariance(SHIPPED, names, "shared", np.ones(4, dtype=bool)) - before
     assert ACCEPTANCE_DRIFT == 0.03

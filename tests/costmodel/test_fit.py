@@ -32,9 +32,9 @@ def wide(file: CalibrationFile, names: tuple[str, ...]) -> CalibrationFile:
 
 
 def test_constants_behind_made_up_rows_are_found_again(as_made: Making) -> None:
-    names = ("layer_time", "acceptance_1", "attention_efficiency")
+    names = ("layer_time", "acceptance", "attention_efficiency")
     flat = constants_of(SHIPPED.calibration)
-    truth = flat | {"layer_time": 50e-6, "acceptance_1": 0.6, "attention_efficiency": 0.3}
+    truth = flat | {"layer_time": 50e-6, "acceptance": 0.9, "attention_efficiency": 0.3}
     rows = [row for row in serving_rows() if row.sku == "gb200" and row.mtp_depth == 1][:8]
     rows = as_made(rows, calibration_of(truth, SHIPPED.coverage))
     deployments, seen = deployments_of([case_of(row) for row in rows]), observations_of(rows)

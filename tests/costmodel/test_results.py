@@ -59,6 +59,7 @@ def test_configuration_has_the_keys_of_the_contract() -> None:
         "decode_attention",
         "max_batch",
         "mtp_depth",
+        "draft",
         "eplb_slots",
         "concurrency",
         "frontends",
@@ -121,7 +122,8 @@ def test_shared_prefill_has_one_server_per_worker(plain: Calibration) -> None:
         ("decode_attention", "ep"),
         ("prefill_attention", "ep"),
         ("prefill_attention", None),
-        ("mtp_depth", 4),
+        ("mtp_depth", 17),
+        ("draft", "none"),
         ("eplb_slots", -1),
         ("concurrency", 10_000_000),
         ("batch", 4),
@@ -152,8 +154,9 @@ def test_figures_of_a_prediction_agree_with_each_other(plain: Calibration) -> No
     exposed = parts.pop("exposed_communication")
     together = parts["dispatch"] + parts["combine"] + parts["all_reduce"]
     assert exposed == pytest.approx(together)
-    # A step at depth 1 keeps 1.75 tokens.
-    assert sum(parts.values()) == pytest.approx(1.75 * prediction.tpot_ms)
+    # A step at depth 1 keeps 1.774 tokens of R1.
+    assert result.tokens_per_step == pytest.approx(1.774147)
+    assert sum(parts.values()) == pytest.approx(1.774147 * prediction.tpot_ms)
     assert 0 < result.batch_in_flight <= 16
     assert 0 < result.prefill_load < 1
 
@@ -303,7 +306,9 @@ def test_prefill_on_another_machine(plain: Calibration) -> None:
 def test_drafts_need_draft_layers() -> None:
     bare = R1.model_copy(update={"draft": None, "name": "bare"})
     check_shape(changed(mtp_depth=0), bare, GB200)
-    with pytest.raises(InputError, match="mtp_depth 1 needs draft layers; bare has none, use 0"):
+    with pytest.raises(
+        InputError, match="mtp_depth 1: draft 'mtp' is not known of bare; valid: none, ea"
+    ):
         check_shape(USUAL, bare, GB200)
 
 

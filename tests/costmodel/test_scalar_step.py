@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from presets.drafts import draft_model
 from tests.costmodel.drawn import Drawn, workers
 from tests.costmodel.scalar_step import Worker, step
 
@@ -24,6 +25,7 @@ def test_arrays_agree_with_plain_floats(drawn: Drawn, log_batch: float) -> None:
         ep=drawn.ep,
         dp=drawn.dp,
         drafts=drawn.drafts,
+        draft=draft_model(drawn.model, drawn.draft),
         eplb_slots=drawn.eplb_slots,
         trtllm_kernels=drawn.trtllm_kernels,
         isl=drawn.isl,

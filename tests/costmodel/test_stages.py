@@ -161,7 +161,7 @@ def test_intervals_stay_inside_their_bounds() -> None:
 
 def test_a_whole_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
     # The whole course of it on few rows and constants.
-    monkeypatch.setattr(module, "step_names", lambda _: ("layer_time", "acceptance_1"))
+    monkeypatch.setattr(module, "step_names", lambda _: ("layer_time", "acceptance"))
     monkeypatch.setattr(module, "PREFILL", ("first_token_time",))
     monkeypatch.setattr(module, "FOLDS", 2)
     rows = [row for row in ROWS if row.sku == "gb200" and row.mtp_depth == 1][:4]
@@ -169,7 +169,7 @@ def test_a_whole_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
     fit = calibrate(rows, SHIPPED, progress=lambda: calls.append(1))
     assert len(calls) >= fit.evaluations > 0
     assert fit.file.coverage == coverage_of([*rows, *aggregated_rows()])
-    fitted = {"layer_time", "acceptance_1", "first_token_time", *ALL_TO_ALL, *ALL_REDUCE, *SPLIT}
+    fitted = {"layer_time", "acceptance", "first_token_time", *ALL_TO_ALL, *ALL_REDUCE, *SPLIT}
     fitted |= {*MIXED, *MIXED_WAIT}
     assert set(fit.informed) == fitted
     for name, constant in fit.file.constants.items():

@@ -181,6 +181,7 @@ def test_no_nic_carries_more_than_its_rate(
         decode_attention=attention[1],
         max_batch=sizes[2],
         mtp_depth=sizes[3],
+        draft="mtp" if load_model(model).draft else "eagle3",
         concurrency=100_000,
     )
     cluster = given_case.cluster.model_copy(update={"nic_gb_s": nic_gb_s})

@@ -141,8 +141,8 @@ def test_rows(command: Command, tmp_path: Path, measurements: Mapping[str, Path]
     path.write_text("\n".join([lines[0], lines[1].replace("b200", "b2000", 1)]))
     assert_one_sentence(command("validate", str(path)), "line 2, column sku")
 
-    path.write_text("\n".join([lines[0], lines[1].replace("1024,1024,0", "1024,1024,5", 1)]))
-    assert_one_sentence(command("validate", str(path)), "line 2, column mtp_depth: 5 is")
+    path.write_text("\n".join([lines[0], lines[1].replace("1024,1024,0", "1024,1024,17", 1)]))
+    assert_one_sentence(command("validate", str(path)), "line 2, column mtp_depth: '17' is")
 
 
 ROW: dict[str, object] = {
@@ -166,7 +166,7 @@ ROWS: dict[str, tuple[dict[str, object], str]] = {
     ),
     "drafts": (
         {"model": "qwen3-235b-a22b", "mtp_depth": 1},
-        "mtp_depth 1 needs draft layers; qwen3-235b-a22b has none, use 0",
+        "mtp_depth 1: draft 'mtp' is not known of qwen3-235b-a22b; valid: none, eagle3; without",
     ),
     "memory": (
         {"sku": "h100", "precision": "fp8", "prefill_gpus_per_worker": 16},
@@ -320,7 +320,7 @@ def test_configuration(command: Command, tmp_path: Path, case: str) -> None:
     [
         ("decode_gpus_per_worker", 1, "decode_ep 8 must divide decode_gpus_per_worker 1"),
         ("max_batch", 64.5, "key max_batch"),
-        ("mtp_depth", 4, "key mtp_depth"),
+        ("mtp_depth", 17, "key mtp_depth"),
         ("decode_ep", 3, "decode_ep 3"),
         ("decode_attention", "pp", "key decode_attention"),
         ("concurrency", 0, "key concurrency"),

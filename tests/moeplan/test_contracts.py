@@ -32,6 +32,7 @@ CONFIG = [
     "decode_attention",
     "max_batch",
     "mtp_depth",
+    "draft",
     "eplb_slots",
     "concurrency",
     "frontends",
@@ -283,9 +284,9 @@ def test_predict_takes_yaml(
     path = tmp_path / "config.yaml"
     path.write_text("\n".join(f"{key}: {value}" for key, value in configuration.items()))
     run = command("predict", "--sku", "b200", "--config", str(path), "--json")
-    # A file without the mode of prefill means dp, and ten frontends as in the measured runs; what
-    # is printed says so.
-    said = {"serving": "disaggregated", "prefill_attention": "dp", "frontends": 10}
+    # A file without the mode of prefill means dp, a depth layers of the checkpoint, and ten
+    # frontends are those of the measured runs; what is printed says so.
+    said = {"serving": "disaggregated", "prefill_attention": "dp", "frontends": 10, "draft": "mtp"}
     assert run.json["config"] == configuration | said
     parts = dict(run.json["breakdown_ms"])
     exposed = parts.pop("exposed_communication")

@@ -84,3 +84,63 @@ def test_a_recipe_needs_a_batch_that_fits(command: Command, too_many: Path, tmp_
     limit = int(run.err.rsplit(maxsplit=1)[1])
     too_many.write_text(json.dumps(json.loads(too_many.read_text()) | {"max_batch": limit}))
     assert command(*asked).status == 0
+
+
+DEEP = """\
+prefill_workers: 1
+prefill_gpus_per_worker: 4
+decode_workers: 1
+decode_gpus_per_worker: 8
+decode_ep: 8
+decode_attention: dp
+max_batch: 64
+mtp_depth: 5
+concurrency: 64
+"""
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(DEEP)
+    return path
+
+
+def test_drafts_of_any_depth_are_predicted(command: Command, deep: Path) -> None:
+    asked = ("predict", "--sku", "b200", "--config", str(deep))
+    found = command(*asked, "--json").json
+    kept = found["acceptance"]
+    low, high = kept["interval_90"]
+    assert 2.2 < low < 2.33 < kept["tokens_per_step"] < high < 3.0  # depth 3 keeps 2.33
+    assert found["prediction"]["extrapolated_in"] == [
+        "draft depth 5, beyond the 3 that acceptance is known of"
+    ]
+    assert "A step keeps 2.44 tokens (90 % interval" in command(*asked).out
+
+
+def test_acceptance_of_ones_own_is_taken(command: Command, deep: Path) -> None:
+    asked = ("predict", "--sku", "b200", "--config", str(deep), "--json", "--acceptance")
+    by_length = command(*asked, "3.5").json
+    assert by_length["acceptance"] == {
+        "tokens_per_step": pytest.approx(3.5),
+        "interval_90": [pytest.approx(3.5), pytest.approx(3.5)],
+        "source": "given",
+    }
+    by_rates = command(*asked, "0.9,0.8").json["acceptance"]
+    assert by_rates["tokens_per_step"] == pytest.approx(
+        1 + 0.9 + 0.8 + sum(0.8 * (8 / 9) ** step for step in (1, 2, 3))
+    )
+    coding = command(*asked, "coding").json["acceptance"]
+    assert coding["tokens_per_step"] > 2.44
+    assert "give less than 6" in command(*asked, "6").err
+
+
+def test_a_head_costs_as_much_as_its_own_layer(command: Command, deep: Path) -> None:
+    asked = ("predict", "--sku", "b200", "--config", str(deep), "--json")
+    layers = command(*asked).json["breakdown_ms"]["draft"]
+    deep.write_text(f"{DEEP}draft: eagle3\n")
+    head = command(*asked).json
+    assert head["config"]["draft"] == "eagle3"
+    assert 0.0 < head["breakdown_ms"]["draft"] < layers
+    deep.write_text(f"{DEEP}draft: dspark\n")
+    assert "valid: none, mtp, eagle3" in command(*asked).err

@@ -72,7 +72,7 @@ def every_deployment(
     """Each deployment of the tiny space with each number of users up to those that fill it."""
     found: list[Predicted] = []
     for workers, ep, attention, depth, batch in product(
-        TINY.decode_workers, (1, 4), TINY.attention, TINY.mtp_depths, range(1, 9)
+        TINY.decode_workers, (1, 4), TINY.attention, (0, 2), range(1, 9)
     ):
         slots = workers * batch * (4 if attention == "dp" else 1)
         configurations = [

@@ -169,7 +169,7 @@ def test_shapes_of_the_full_space_on_islands(scenario: Scenario) -> None:
         {"narrow_ep": (0,)},
         {"narrow_ep": (1, 1)},
         {"narrow_ep": (1.5,)},
-        {"mtp_depths": (4,)},
+        {"mtp_depths": (17,)},
         {"attention": ("ep",)},
         {"prefill_attention": ()},
         {"prefill_attention": ("dp", "ep")},

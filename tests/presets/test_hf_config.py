@@ -100,6 +100,7 @@ SAME_AS_PRESET = set(Model.model_fields) - {
     "title",
     "hf_id",
     "provenance",
+    "draft_models",  # of checkpoints of their own
     "published_parameters",
     "published_active",
     "checkpoint",
