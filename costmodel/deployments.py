@@ -74,6 +74,7 @@ def case_of(row: ServingRow) -> Case:
         "precision": row.precision,
         "isl": row.isl,
         "osl": row.osl,
+        "cached_share": row.cached_share,
         "engine": engine,
     }
     scenario = validated(Scenario, served)
@@ -118,6 +119,7 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
     workload = Workload(
         np.array([float(case.scenario.isl) for case in cases]),
         np.array([float(case.scenario.osl) for case in cases]),
+        np.array([case.scenario.cached_share for case in cases]),
     )
     attention_dp = np.array([case.configuration.decode_attention == "dp" for case in cases])
     prefilling = [prefilling_worker(case.configuration) for case in cases]

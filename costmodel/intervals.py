@@ -149,6 +149,9 @@ def _served_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
         yield Outside(f"input length {scenario.isl}", far)
     if far := _distance(scenario.osl, coverage.osl):
         yield Outside(f"output length {scenario.osl}", far)
+    if scenario.cached_share:
+        one_pool = case.configuration.is_aggregated
+        yield Outside(f"a cached share of {scenario.cached_share:g}", decode=one_pool)
 
 
 def attention_kinds(model: Model) -> set[str]:

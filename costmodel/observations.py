@@ -67,21 +67,20 @@ def observations_of(rows: Sequence[ServingRow]) -> Observations:
 def configuration_key(row: ServingRow) -> tuple[object, ...]:
     """Tell what makes two rows measurements of the same thing."""
     return (
-        row.sku, row.model, row.precision, row.isl, row.osl, row.draft, row.mtp_depth,
-        row.prefill_workers,
-        row.prefill_gpus_per_worker, row.prefill_attention, row.decode_workers,
-        row.decode_gpus_per_worker, row.decode_ep, row.decode_attention, row.concurrency,
-        row.max_batch, row.eplb_slots, row.frontends,
+        row.sku, row.model, row.precision, row.isl, row.osl, row.cached_share, row.draft,
+        row.mtp_depth, row.prefill_workers, row.prefill_gpus_per_worker, row.prefill_attention,
+        row.decode_workers, row.decode_gpus_per_worker, row.decode_ep, row.decode_attention,
+        row.concurrency, row.max_batch, row.eplb_slots, row.frontends,
     )  # fmt: skip
 
 
 def structure_key(row: ServingRow) -> tuple[object, ...]:
     """Tell what makes two rows points of one deployment under different load."""
     return (
-        row.sku, row.model, row.precision, row.isl, row.osl, row.draft, row.mtp_depth,
-        row.prefill_workers,
-        row.prefill_gpus_per_worker, row.prefill_attention, row.decode_workers,
-        row.decode_gpus_per_worker, row.decode_ep, row.decode_attention, row.eplb_slots,
+        row.sku, row.model, row.precision, row.isl, row.osl, row.cached_share, row.draft,
+        row.mtp_depth, row.prefill_workers, row.prefill_gpus_per_worker, row.prefill_attention,
+        row.decode_workers, row.decode_gpus_per_worker, row.decode_ep, row.decode_attention,
+        row.eplb_slots,
     )  # fmt: skip
 
 

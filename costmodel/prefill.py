@@ -18,11 +18,14 @@ from costmodel.inputs import BoolArray, FloatArray, MachineArrays, ModelArrays, 
 from costmodel.memory import input_workers
 from costmodel.workload import Workload
 
+LEAST_CACHED = 1e-6
+"""Stands for nothing that is cached, in quotients. [token]"""
+
 
 class Prefill(NamedTuple):
     """What one prefill worker does; shapes broadcast."""
 
-    seconds_per_token: FloatArray  # on one rank (dp) or the whole worker (tp) [s]
+    seconds_per_token: FloatArray  # of input, on one rank (dp) or the whole worker (tp) [s]
     latency: FloatArray  # of one request alone, hand-over and first token included [s]
     capacity: FloatArray  # requests per second of the worker
     servers: FloatArray  # that each take a request of their own: ranks (dp) or the worker (tp) [1]
@@ -57,7 +60,8 @@ def prefill_worker(
     Notes
     -----
     Compute-bound: ``2 active parameters`` and the attention products per token over calibrated
-    shares of the peak rates, plus what the worker's links take.
+    shares of the peak rates, plus what the worker's links take. Tokens whose KV is there cost none
+    of that; those after them look back on them. All of the KV goes to another worker.
     """
     dp = np.broadcast_to(attention_dp, gpus.shape)
     split = split_seconds(machine, model, gpus, paths, workload, calibration)
@@ -91,7 +95,7 @@ def replicated_seconds(
     workload: Workload,
     calibration: Calibration,
 ) -> FloatArray:
-    """Time of one token on one rank under attention dp [s].
+    """Time of one token of input on one rank under attention dp, cached ones included [s].
 
     Each MoE layer sends a token to the ranks that hold its experts and back; the rank with most
     work sets the pace of all that step together.
@@ -100,7 +104,8 @@ def replicated_seconds(
     attention = _attention_seconds(machine, model, workload, calibration)
     exchange = _exchange_seconds(model, gpus, paths) / wire_efficiency(paths, calibration)
     slowest = 1.0 + calibration.prefill_imbalance * _spread(gpus)
-    return np.asarray((linear + attention + exchange) * slowest)
+    fresh = 1.0 - workload.cached_share
+    return np.asarray((fresh * (linear + exchange) + attention) * slowest)
 
 
 def split_seconds(
@@ -111,7 +116,7 @@ def split_seconds(
     workload: Workload,
     calibration: Calibration,
 ) -> FloatArray:
-    """Time of one token on all ranks of a worker under attention tp [s].
+    """Time of one token of input on all ranks of a worker under attention tp [s].
 
     Each rank works on all tokens of a request: on its heads, on its share of every dense matrix and
     on the experts that it holds, of which one rank has more tokens than the mean, as at decode. Of
@@ -122,7 +127,7 @@ def split_seconds(
     routed = model.moe_layers * model.top_k * model.expert_params
     hottest = 1.0 + calibration.expert_spread * _spread(gpus) * np.sqrt(gpus / model.experts)
     params = whole + (model.active_params - whole + routed * (hottest - 1.0)) / gpus
-    linear = 2.0 * params / _flops(machine, calibration)
+    linear = 2.0 * (1.0 - workload.cached_share) * params / _flops(machine, calibration)
     attention = _attention_seconds(machine, model, workload, calibration) / gpus
     reduce = _reduce_seconds(machine, model, gpus, paths, workload, calibration)
     return np.asarray(linear + attention + reduce)
@@ -142,10 +147,10 @@ def _reduce_seconds(
     workload: Workload,
     calibration: Calibration,
 ) -> FloatArray:
-    """Time of the all-reduces of one token, of as many as a request has at a time [s]."""
-    workers, tokens = input_workers(gpus, False, workload), workload.input_tokens
+    """Time of the all-reduces of one token of input, all that are prefilled at a time [s]."""
+    workers, tokens = input_workers(gpus, False, workload), workload.prefilled_tokens
     reduce = attention_reduce_time(machine, model, workers, tokens, paths, calibration)
-    return 2.0 * model.layers * reduce / tokens
+    return 2.0 * model.layers * reduce / workload.input_tokens
 
 
 def _nic_seconds(
@@ -162,7 +167,8 @@ def _nic_seconds(
         return np.zeros(())
     reached = calibration.nic_efficiency / crossing_slowdown(paths, calibration)
     reduce = _reduce_seconds(machine, model, gpus, paths, workload, calibration) * reached
-    each = np.where(dp, _exchange_seconds(model, gpus, paths), reduce)
+    fresh = 1.0 - workload.cached_share
+    each = np.where(dp, fresh * _exchange_seconds(model, gpus, paths), reduce)
     return np.where(paths.domains > 1, workload.input_tokens * each, 0.0)
 
 
@@ -174,9 +180,15 @@ def _flops(machine: MachineArrays, calibration: Calibration) -> FloatArray:
 def _attention_seconds(
     machine: MachineArrays, model: ModelArrays, workload: Workload, calibration: Calibration
 ) -> FloatArray:
-    """Time of the attention products of one token over all heads [s]."""
+    """Time of the attention products of one token of input over all heads [s].
+
+    Those of all of it, less those of what is cached.
+    """
+    share = workload.cached_share
+    whole, cached = workload.input_tokens, np.maximum(workload.cached_tokens, LEAST_CACHED)
     products = sum(
-        group.layers * prompt_products(group, workload.input_tokens) for group in model.attention
+        group.layers * (prompt_products(group, whole) - share * prompt_products(group, cached))
+        for group in model.attention
     )
     return np.asarray(
         products / (machine.flops_attention * calibration.prefill_attention_efficiency)

@@ -31,6 +31,8 @@ Interval = tuple[float, float]
 class Scenario(BaseModel):
     """What is served: model, precision, nominal lengths, engine, behind how many frontends.
 
+    Of the input `cached_share` has its KV before a request comes: no work, but its memory.
+
     `frontends` and `draft` are of the deployments that a search looks at; `draft` None takes the
     layers of the checkpoint, if it has any. Drafts are kept as measured of a `text`, or by the
     rates of `acceptance`: the share of steps that keep the first draft, the second, and so on.
@@ -43,6 +45,7 @@ class Scenario(BaseModel):
     precision: str = "fp4"
     isl: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
     osl: Annotated[int, Field(ge=2, le=1_000_000)] = 1024
+    cached_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     engine: str = "trtllm"
     frontends: Annotated[int, Field(ge=1, le=1000)] = 1
     draft: Draft | None = None
@@ -63,7 +66,8 @@ class Scenario(BaseModel):
     @property
     def workload(self) -> Workload:
         """Lengths as the cost model reads them."""
-        return Workload(np.asarray(float(self.isl)), np.asarray(float(self.osl)))
+        isl, osl = np.asarray(float(self.isl)), np.asarray(float(self.osl))
+        return Workload(isl, osl, np.asarray(self.cached_share))
 
 
 class Configuration(BaseModel):

@@ -155,7 +155,7 @@ def _prefill_bytes(case: Case, network: Network, paths: PathArrays) -> dict[str,
     """Bytes of one request and GPU by kind of link [B]."""
     gpus, attention = prefilling_worker(case.configuration)
     model = network.model
-    tokens, hand_over = network.workload.input_tokens, _number(_hand_over(network))
+    tokens, hand_over = network.workload.prefilled_tokens, _number(_hand_over(network))
     if attention == "tp":
         # All GPUs work on each request, and one of them hands it over.
         group = np.asarray(float(gpus))

@@ -20,11 +20,22 @@ class Workload(NamedTuple):
 
     isl: FloatArray  # [token]
     osl: FloatArray  # [token]
+    cached_share: FloatArray = np.zeros(())  # of the input, whose KV is there before a request [1]
 
     @property
     def input_tokens(self) -> FloatArray:
         """Mean input of a request [token]."""
         return MEAN_LENGTH * self.isl
+
+    @property
+    def cached_tokens(self) -> FloatArray:
+        """Mean input of a request that is not prefilled [token]."""
+        return self.input_tokens * self.cached_share
+
+    @property
+    def prefilled_tokens(self) -> FloatArray:
+        """Mean input of a request that is prefilled [token]."""
+        return self.input_tokens - self.cached_tokens
 
     @property
     def output_tokens(self) -> FloatArray:

@@ -150,6 +150,26 @@ def acceptance(name: str, value: object) -> str | float | tuple[float, ...]:
     return rates
 
 
+def share(name: str, value: object) -> float:
+    """Take a share from 0 to below 1, also as a percentage.
+
+    Examples
+    --------
+    >>> share("--cached-share", "75%"), share("--cached-share", 0)
+    (0.75, 0.0)
+    """
+    text, percent, _ = str(value).strip().partition("%")
+    try:
+        number = float(text) / (100.0 if percent else 1.0)
+    except ValueError:
+        number = math.nan
+    if isinstance(value, bool) or not 0.0 <= number < 1.0:
+        raise InputError(
+            f"{name}: {shown(value)} is not valid; give a share from 0 to below 1, such as 0.75"
+        )
+    return number
+
+
 def text(name: str, value: object) -> str:
     """Take text."""
     if not isinstance(value, str | Path):

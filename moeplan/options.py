@@ -106,6 +106,12 @@ def _acceptance(name: str, value: Any) -> Any:
     return numbers.acceptance(name, value)
 
 
+def _share(name: str, value: Any) -> Any:
+    from moeplan import numbers  # as above
+
+    return numbers.share(name, value)
+
+
 def _price(name: str, value: Any) -> Any:
     from moeplan import numbers  # as above
 
@@ -175,6 +181,16 @@ class Options:
         default=LENGTH,
         metadata=_entry(
             "osl", "TOKENS", _whole(2, LARGEST_LENGTH, "tokens"), "Nominal output length."
+        ),
+    )
+    cached_share: float = field(
+        default=0.0,
+        metadata=_entry(
+            "cached_share",
+            "SHARE",
+            _share,
+            "Part of the input, from 0 to below 1, whose KV is reused: no prefill work, but its "
+            "memory.",
         ),
     )
     engine: str = field(

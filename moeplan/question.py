@@ -314,6 +314,7 @@ def scenario_of(
         "precision": precision,
         "isl": options.isl,
         "osl": options.osl,
+        "cached_share": options.cached_share,
         "engine": options.engine,
         "frontends": options.frontends,
         "draft": options.draft,

@@ -40,6 +40,8 @@ class ConfigurationRow(_MachineRow):
     sku, model, precision : str
     isl, osl : int
         Nominal lengths of input and output. [token]
+    cached_share : float
+        Of the input, whose KV is there before a request comes. [1]
     mtp_depth : int
         Draft tokens per step, whatever drafts. [token]
     draft : {"none", "mtp", "eagle3", "dspark"}
@@ -73,6 +75,7 @@ class ConfigurationRow(_MachineRow):
     osl: Count
     mtp_depth: Annotated[int, Field(ge=0, le=DEEPEST)]
     draft: Draft = "none"
+    cached_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     serving: Serving = "disaggregated"
     prefill_workers: CountOrZero
     prefill_gpus_per_worker: CountOrZero

@@ -50,6 +50,8 @@ class ScenarioSummary(Record):
     model, precision, engine : str
     isl, osl : int
         [token]
+    cached_share : float
+        Of the input, whose KV is reused. [1]
     """
 
     model: str
@@ -57,6 +59,7 @@ class ScenarioSummary(Record):
     isl: int
     osl: int
     engine: str
+    cached_share: float = 0.0
 
 
 class MeasuredRow(Record):

@@ -54,6 +54,7 @@ def summary_of(scenario: Scenario) -> ScenarioSummary:
         isl=scenario.isl,
         osl=scenario.osl,
         engine=scenario.engine,
+        cached_share=scenario.cached_share,
     )
 
 

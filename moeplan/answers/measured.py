@@ -70,6 +70,8 @@ def why_incomparable(scenario: Scenario, cluster: ClusterSpec) -> str | None:
         return f"the published rows serve {MODEL} in fp4"
     if (scenario.isl, scenario.osl) != (LENGTH, LENGTH):
         return f"the published rows are for {LENGTH} tokens in and {LENGTH} out"
+    if scenario.cached_share:
+        return "the published rows reuse no KV of the input"
     if scenario.engine != ENGINE:
         return f"the published rows ran on {ENGINE}"
     if cluster_differs(cluster):

@@ -30,6 +30,7 @@ Config = Annotated[
     "precision",
     "isl",
     "osl",
+    "cached_share",
     "engine",
     "acceptance",
     "prefill_sku",

@@ -157,6 +157,7 @@ def recipe_of(answer: Best | PredictedDeployment, request: Request) -> Recipe:
         "expert_format": _expert_format(model, scenario.precision),
         "isl": scenario.isl,
         "osl": scenario.osl,
+        "cached_share": scenario.cached_share,
         "experts": model.experts,
         "heads": model.heads,
         "kv_bits": int(precision.kv_cache),

@@ -76,6 +76,8 @@ class Served(Part):
         Format of the experts' weights; fp4 is one of two.
     isl, osl : int
         Nominal lengths; the longest that are sent. [token]
+    cached_share : float
+        Of the input, whose KV is reused; above 0 engines keep it. [1]
     experts, heads, kv_bits : int
         Routed experts of a layer, attention heads, bits of a cached value. [1]
     expert_width, kv_heads : int or None
@@ -92,6 +94,7 @@ class Served(Part):
     kv_bits: Count
     expert_width: Count | None = None
     kv_heads: Count | None = None
+    cached_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class Settings(Part):

@@ -154,9 +154,10 @@ def configuration_label(configuration: Configuration) -> str:
 
 def served(scenario: ScenarioSummary) -> str:
     """Name what is served."""
+    cached = f" ({percent(scenario.cached_share)} of them cached)" if scenario.cached_share else ""
     return (
         f"{scenario.model} in {scenario.precision} on {scenario.engine}, "
-        f"{scenario.isl} tokens in, {scenario.osl} out"
+        f"{scenario.isl} tokens in{cached}, {scenario.osl} out"
     )
 
 

@@ -168,7 +168,7 @@ def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
         "max_running_requests": batch * ranks,
         "mem_fraction_static": engine.settings["memory_fraction"].value,
         "cuda_graph_max_bs_decode": batch if role == "decode" else None,
-        "disable_radix_cache": True,
+        "disable_radix_cache": None if served.cached_share else True,
         **_drafts(config.mtp_depth),
         "disaggregation_mode": role,
         "disaggregation_transfer_backend": "nixl",

@@ -107,7 +107,7 @@ def _shared(recipe: Recipe, engine: Engine, kv_fraction: float) -> dict[str, Any
     content: dict[str, Any] = {
         "kv_cache_config": {
             "dtype": KV_TYPES.get(recipe.served.kv_bits, "auto"),
-            "enable_block_reuse": False,
+            "enable_block_reuse": recipe.served.cached_share > 0,
             "free_gpu_memory_fraction": kv_fraction,
             "tokens_per_block": _setting(engine, "tokens_per_block"),
         },

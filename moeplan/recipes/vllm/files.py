@@ -197,7 +197,7 @@ def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
                 Compilation(cudagraph_mode="FULL_DECODE_ONLY") if role == "decode" else None
             ),
             "enforce_eager": True if role == "prefill" else None,
-            "no_enable_prefix_caching": True,
+            "no_enable_prefix_caching": None if served.cached_share else True,
             "stream_interval": (
                 int(engine.settings["stream_interval"].value) if role == "decode" else None
             ),
