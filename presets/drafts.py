@@ -10,7 +10,8 @@ from pydantic import Field
 from presets.attention import GqaAttention
 from presets.errors import InputError, shown
 from presets.facts import Fact, Provenance, Text
-from presets.files import DATA, read_preset
+from presets.files import read_preset
+from presets.folders import DATA
 from presets.frozen import Frozen
 from presets.model import DenseFeedForward, DraftModel, LayerGroup, Model
 from presets.record import Record

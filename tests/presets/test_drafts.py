@@ -17,7 +17,8 @@ from presets.drafts import (
     rate_of_length,
     rates_of,
 )
-from presets.files import DATA, read_toml
+from presets.files import read_toml
+from presets.folders import DATA
 
 
 def test_every_measured_depth_is_given_back() -> None:
