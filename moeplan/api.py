@@ -17,7 +17,7 @@ from moeplan.answers.record import Answer, show_answers
 from moeplan.answers.serving import better_of, refused
 from moeplan.arguments import checked_arguments
 from moeplan.numbers import positive_number
-from moeplan.options import DEFAULTS, Options
+from moeplan.options import DEFAULTS, Options, checked
 from moeplan.question import Question, ask, at_depth, calibration_file, gpus_needed
 from presets import InputError, load_hardware
 
@@ -193,7 +193,7 @@ def predict(
         Where the configuration does not fit the cluster or the model, or not one request the
         memory.
     """
-    options = at_depth(options, configuration.mtp_depth)
+    options = at_depth(checked(options), configuration.mtp_depth)
     question = ask(sku, options, gpus_needed(configuration, sku))
     cluster, scenario = question.cluster, question.scenario
     frontends = frontends_of(configuration, cluster.sku, scenario.precision)

@@ -122,31 +122,42 @@ def number_list(name: str, text: str, unit: str) -> tuple[float, ...]:
     return tuple(positive_number(name, part, unit) for part in parts)
 
 
-def acceptance(name: str, value: object) -> str | float | tuple[float, ...]:
+def acceptance(name: str, value: object) -> str:
     """Take rates at which drafts are kept, a length that a step keeps, or a text that was measured.
 
     Examples
     --------
-    >>> acceptance("--acceptance", "0.8,0.6"), acceptance("--acceptance", "2.6")
-    ((0.8, 0.6), 2.6)
+    >>> acceptance("--acceptance", " 0.8, 0.6"), acceptance("--acceptance", 2.6)
+    ('0.8,0.6', '2.6')
     """
-    if value in TEXTS:
-        return str(value)
-    parts = value.split(",") if isinstance(value, str) else value
-    given = parts if isinstance(parts, list | tuple) else (parts,)
+    text = "" if isinstance(value, bool) else "".join(str(value)[:200].split())
     try:
-        rates = tuple(float(part) for part in given)
-    except (TypeError, ValueError):
-        rates = ()
-    if len(rates) == 1 and 1.0 < rates[0] <= DEEPEST + 1:
-        return rates[0]
-    falling = all(one >= other for one, other in pairwise(rates))
-    if not (0 < len(rates) <= DEEPEST and falling and all(0.0 < rate <= 1.0 for rate in rates)):
+        rates_or_length(text)
+    except ValueError:
         raise InputError(
             f"{name}: {shown(value)} is not valid; give rates from 0 to 1 that do not rise, such "
             f"as 0.8,0.6,0.4, at most {DEEPEST} of them, or the tokens kept per step, such as 2.6, "
             f"or one of {', '.join(TEXTS)}"
-        )
+        ) from None
+    return text
+
+
+def rates_or_length(text: str) -> tuple[float, ...] | float | None:
+    """Rates at which drafts are kept, or the tokens that a step keeps; None of a measured text.
+
+    Raises
+    ------
+    ValueError
+        Where it is none of these.
+    """
+    if text in TEXTS:
+        return None
+    rates = tuple(float(part) for part in text.split(","))
+    if len(rates) == 1 and 1.0 < rates[0] <= DEEPEST + 1:
+        return rates[0]
+    falling = all(one >= other for one, other in pairwise(rates))
+    if not (len(rates) <= DEEPEST and falling and all(0.0 < rate <= 1.0 for rate in rates)):
+        raise ValueError(text)
     return rates
 
 

@@ -226,7 +226,7 @@ class Options:
             "(a block drafter). [default: mtp where the checkpoint has such layers]",
         ),
     )
-    acceptance: str | float | tuple[float, ...] | None = field(
+    acceptance: str | float | None = field(
         default=None,
         metadata=_entry(
             "acceptance",

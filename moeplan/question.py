@@ -12,6 +12,7 @@ from costmodel.calibration import CalibrationFile, read_calibration, shipped_cal
 from costmodel.counts import can_multiply
 from costmodel.engine_rules import check_machine
 from costmodel.results import Configuration, Scenario
+from moeplan.numbers import rates_or_length
 from moeplan.options import MAX_GPUS, PRECISIONS, Options, checked, entries, read_options
 from presets import (
     ClusterSpec,
@@ -327,13 +328,16 @@ def scenario_of(
 
 def _acceptance(options: Options) -> dict[str, Any]:
     """Say by what drafts are kept: a text, or rates."""
-    given = options.acceptance
+    text = options.acceptance
+    if text is None:
+        return {}
+    given = rates_or_length(str(text))
     if isinstance(given, float):
         raise InputError(
             f"acceptance: {given:g} tokens per step are of one depth; give rates that hold for "
             "any, such as 0.8,0.6,0.4, or a configuration to predict"
         )
-    return {} if given is None else {"text" if isinstance(given, str) else "acceptance": given}
+    return {"text": text} if given is None else {"acceptance": given}
 
 
 def at_depth(options: Options, depth: int) -> Options:
@@ -344,7 +348,7 @@ def at_depth(options: Options, depth: int) -> Options:
     InputError
         Where a step of that depth cannot keep as many.
     """
-    length = options.acceptance
+    length = None if options.acceptance is None else rates_or_length(str(options.acceptance))
     if not isinstance(length, float):
         return options
     if length >= depth + 1:
@@ -352,7 +356,7 @@ def at_depth(options: Options, depth: int) -> Options:
             f"acceptance: {length:g} tokens per step are not valid at mtp_depth {depth}; give less "
             f"than {depth + 1}, or a larger depth"
         )
-    return replace(options, acceptance=(rate_of_length(length, depth),))
+    return replace(options, acceptance=repr(rate_of_length(length, depth)))
 
 
 def _say_assumed(model: Model, precision: str) -> None:

@@ -103,6 +103,7 @@ def test_best(best_of: BestOf, sku: str) -> None:
         "isl": 1024,
         "osl": 1024,
         "engine": "trtllm",
+        "cached_share": 0.0,
     }
     assert list(content["config"]) == CONFIG
     assert set(content["prediction"]) == PREDICTION
