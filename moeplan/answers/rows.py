@@ -38,7 +38,7 @@ def outside(prediction: Prediction | None) -> str | None:
 def asked_columns(question: Question) -> dict[str, Any]:
     """Write all that was asked as flat columns, by the keys of the options; a cluster is its JSON.
 
-    Users and frontends that were asked for are named apart from those of a configuration.
+    Users, frontends and drafts that were asked for are named apart from those of a configuration.
     """
     columns: dict[str, Any] = {}
     for key, value in question.to_json().items():

@@ -61,7 +61,7 @@ def test_a_row_can_be_read_alone(best_of: BestOf) -> None:
     assert row["version"] == found.to_json()["version"] == version("moeplan")
     assert row["concurrency"] == config.concurrency
     for key, value in question.items():
-        assert row[f"asked_{key}" if key in ("concurrency", "frontends") else key] == value
+        assert row[f"asked_{key}" if key in ("concurrency", "frontends", "draft") else key] == value
     assert found.prediction is not None
     assert row["extrapolated_in"] == "; ".join(found.prediction.extrapolated_in)
 
