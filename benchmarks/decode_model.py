@@ -12,6 +12,7 @@ import numpy as np
 from costmodel.calibration import load_calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
 from costmodel.decode import decode_step
+from costmodel.engine_rules import exchange_of
 from costmodel.inputs import WorkerArrays
 from costmodel.workload import Workload
 from presets import default_cluster, load_model
@@ -45,6 +46,7 @@ def evaluate(states: int, block: int) -> float:
             eplb_slots=np.asarray(288.0),
             trtllm_experts=np.asarray(False),
             context=workload.context,
+            **{name: np.asarray(has) for name, has in exchange_of("trtllm").items()},
         )
         total = decode_step(machine, counts, workers, paths, requests[part], calibration).total
         assert np.isfinite(total).all()

@@ -77,6 +77,8 @@ class Coverage(BaseModel):
     skus: tuple[str, ...]
     crossing_skus: tuple[str, ...]  # machines measured with a worker across NVLink domains
     crossing_gpus: Whole = 0  # most GPUs of a worker measured across NVLink domains
+    exchanges: tuple[str, ...] = ()  # kernels that carried tokens across NVLink domains
+    nics: tuple[str, ...] = ()  # "h100 25 GB/s": other NICs than those of the preset
     models: tuple[str, ...]
     precisions: tuple[str, ...]
     engines: tuple[str, ...]
@@ -101,6 +103,24 @@ class AllToAllKernel(NamedTuple):
     latency: float | FloatArray  # [s]
     latency_per_doubling: float | FloatArray  # of the EP width [s]
     seconds_per_byte: float | FloatArray  # local copies of one BF16 activation [s/B]
+
+
+class NicKernel(NamedTuple):
+    """One kernel across NVLink domains that sends over NVLink and NICs at a time."""
+
+    latency: float | FloatArray  # [s]
+    latency_per_doubling: float | FloatArray  # of the domains, or of the ranks of a gather [s]
+    nic_efficiency: float | FloatArray  # share of a NIC's rate that it reaches [1]
+    link_efficiency: float | FloatArray  # share of NVLink's rate that it reaches [1]
+
+
+class StagedKernel(NamedTuple):
+    """One kernel across NVLink domains that sends over NICs what it copies on inside a domain."""
+
+    latency: float | FloatArray  # [s]
+    latency_per_doubling: float | FloatArray  # of the domains [s]
+    nic_efficiency: float | FloatArray  # share of a NIC's rate that it reaches [1]
+    copy_rate: float | FloatArray  # of the multiprocessors that it keeps busy [B/s]
 
 
 class HalfWidths(NamedTuple):
@@ -151,11 +171,9 @@ class Calibration(NamedTuple):
     all_reduce_launch_hopper: float
     two_shot_latency: float
     link_efficiency: float
-    nic_efficiency: float
     kernel_path_latency: float
-    nic_path_latency: float
-    crossing_rounds: float
-    crossing_factor: float
+    crossing_reduce_latency: float
+    crossing_reduce_efficiency: float
     # kernels of the engine inside a domain: two-sided over NVLink
     dispatch: AllToAllKernel
     combine: AllToAllKernel
@@ -163,9 +181,15 @@ class Calibration(NamedTuple):
     prepare: AllToAllKernel
     one_sided_dispatch: AllToAllKernel
     one_sided_combine: AllToAllKernel
-    # across domains: low-latency kernels over NICs
-    deepep_dispatch: AllToAllKernel
-    deepep_combine: AllToAllKernel
+    # across domains: DeepEP's low-latency and normal kernels, all-gather and reduce-scatter
+    low_latency_dispatch: NicKernel
+    low_latency_combine: NicKernel
+    normal_dispatch: StagedKernel
+    normal_combine: StagedKernel
+    gather: NicKernel
+    deepep_blackwell_latency: float
+    low_latency_factor: float
+    normal_factor: float
     # prefill
     prefill_efficiency: float
     prefill_attention_efficiency: float
@@ -197,23 +221,28 @@ class Calibration(NamedTuple):
     coverage: Coverage
 
 
-KERNELS = (
-    "dispatch",
-    "combine",
-    "combine_low_precision",
-    "prepare",
-    "one_sided_dispatch",
-    "one_sided_combine",
-    "deepep_dispatch",
-    "deepep_combine",
-)
-"""Fields of `Calibration` that are each an `AllToAllKernel`."""
+KERNELS: dict[str, type[AllToAllKernel] | type[NicKernel] | type[StagedKernel]] = {
+    "dispatch": AllToAllKernel,
+    "combine": AllToAllKernel,
+    "combine_low_precision": AllToAllKernel,
+    "prepare": AllToAllKernel,
+    "one_sided_dispatch": AllToAllKernel,
+    "one_sided_combine": AllToAllKernel,
+    "low_latency_dispatch": NicKernel,
+    "low_latency_combine": NicKernel,
+    "normal_dispatch": StagedKernel,
+    "normal_combine": StagedKernel,
+    "gather": NicKernel,
+}
+"""Fields of `Calibration` that are each the constants of one kernel."""
 
 HALF_WIDTHS = ("tpot_half_width", "ttft_half_width", "throughput_half_width")
 """Fields of `Calibration` that are each a `HalfWidths`."""
 
-NESTED: dict[str, type[AllToAllKernel] | type[HalfWidths]] = {
-    **dict.fromkeys(KERNELS, AllToAllKernel),
+NESTED: dict[
+    str, type[AllToAllKernel] | type[NicKernel] | type[StagedKernel] | type[HalfWidths]
+] = {
+    **KERNELS,
     **dict.fromkeys(HALF_WIDTHS, HalfWidths),
 }
 """Fields of `Calibration` that are several constants."""

@@ -12,11 +12,6 @@ import numpy as np
 from costmodel.calibration import AllToAllKernel, Calibration
 from costmodel.inputs import BoolArray, FloatArray, PathArrays
 
-LARGEST_DISPATCH = 8 * 2**20
-"""Bytes of a rank's dispatch, a copy per expert at the precision of their input, up to which
-engines take low-latency kernels over NICs; beyond it they gather all tokens (MoE performance guide
-of TensorRT-LLM 1.3, 2026-09)."""
-
 GROUP_SIZES = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)  # first stages that an all-reduce may have
 
 
@@ -53,7 +48,7 @@ def exchange_time(
     paths: PathArrays,
     calibration: Calibration,
 ) -> FloatArray:
-    """One direction of an MoE all-to-all.
+    """One direction of an MoE all-to-all inside an NVLink domain.
 
     Parameters
     ----------
@@ -79,111 +74,18 @@ def exchange_time(
     Notes
     -----
     ``t = latency + latency_per_doubling log2(ranks) + tokens * hidden_bytes * seconds_per_byte +
-    bytes_per_pair * seconds_per_pair_byte / efficiency + rounds * excess latency``. Leaving the
-    NVLink domain costs the path's excess latency several times over: a message, its flag, and
-    waiting for the slowest peer.
+    bytes_per_pair * (ranks - 1) / (efficiency * rate) + excess latency`` of a path longer than that
+    which the kernels were measured on.
     """
-    wire = tokens * copies * token_bytes * paths.seconds_per_pair_byte
-    wire = wire / wire_efficiency(paths, calibration)
+    wire = tokens * copies * token_bytes * (ranks - 1.0) / paths.nvlink_rate
+    wire = wire / calibration.link_efficiency + excess_latency(paths, calibration)
     local = preparation_time(kernel, tokens, hidden_bytes, ranks)
-    rounds = calibration.crossing_rounds * excess_latency(paths.latency, calibration)
-    return np.where(ranks > 1, local + wire + rounds, 0.0)
+    return np.where(ranks > 1, local + wire, 0.0)
 
 
-def wire_efficiency(paths: PathArrays, calibration: Calibration) -> FloatArray:
-    """Share of its worst link's rate that a group reaches: NVLink in a domain, else NIC [1]."""
-    return np.where(paths.domains > 1, calibration.nic_efficiency, calibration.link_efficiency)
-
-
-def nic_copies(
-    tokens: FloatArray,
-    input_bytes: FloatArray,
-    top_k: FloatArray,
-    ranks: FloatArray,
-    ep: FloatArray,
-    paths: PathArrays,
-) -> FloatArray:
-    """Count the copies of a token that the engine sends to a given rank over NICs [1].
-
-    Up to `LARGEST_DISPATCH` low-latency kernels send one per expert; beyond it an all-gather sends
-    one to each domain, whose ranks share it over NVLink, where that is less.
-    """
-    one_per_expert, one_per_domain = copies_sent(ep, top_k), paths.domains / ranks
-    fewer = np.minimum(one_per_expert, one_per_domain)
-    sent = tokens * top_k * input_bytes <= LARGEST_DISPATCH
-    return np.where(sent, one_per_expert, fewer)
-
-
-def nic_copies_timed(
-    tokens: FloatArray,
-    input_bytes: FloatArray,
-    top_k: FloatArray,
-    ranks: FloatArray,
-    ep: FloatArray,
-    paths: PathArrays,
-) -> FloatArray:
-    """Count the copies to a given rank whose bytes take as long over NICs as the exchange does [1].
-
-    Those of `nic_copies`, but no fewer bytes than low-latency kernels send at `LARGEST_DISPATCH`:
-    where engines change to a gather it is no quicker than what they change from, or they would have
-    changed before. So no larger batch is quicker than a smaller one.
-    """
-    largest = LARGEST_DISPATCH / (tokens * top_k * input_bytes)
-    at_change = copies_sent(ep, top_k) * np.minimum(largest, 1.0)
-    return np.maximum(at_change, nic_copies(tokens, input_bytes, top_k, ranks, ep, paths))
-
-
-def engine_exchange_time(
-    kernel: AllToAllKernel,
-    tokens: FloatArray,
-    token_bytes: FloatArray,
-    hidden_bytes: FloatArray,
-    ranks: FloatArray,
-    copies: FloatArray,
-    copies_over_nics: FloatArray,
-    paths: PathArrays,
-    calibration: Calibration,
-) -> FloatArray:
-    """One direction of an MoE all-to-all as it runs in the engine [s].
-
-    As `exchange_time` inside a domain, ``exchange_factor`` times. Beyond it NICs carry copies of
-    their own beside NVLink, the slower of the two counts, and so does the longer path.
-    """
-    factor = calibration.exchange_factor
-    sent = tokens * token_bytes
-    wire = factor * sent * copies * (ranks - 1.0) / paths.nvlink_rate / calibration.link_efficiency
-    sync = factor * calibration.crossing_rounds * excess_latency(paths.domain_latency, calibration)
-    crossing = paths.domains > 1
-    if crossing.any():
-        nics = sent * copies_over_nics * paths.seconds_per_pair_byte / calibration.nic_efficiency
-        nics = np.where(crossing, nics * crossing_slowdown(paths, calibration), 0.0)
-        wire = np.maximum(wire, nics)
-        sync = np.maximum(sync, crossing_latency(paths, calibration))
-    time = factor * preparation_time(kernel, tokens, hidden_bytes, ranks) + sync + wire
-    return np.where(ranks > 1, time, 0.0)
-
-
-def crossing_latency(paths: PathArrays, calibration: Calibration) -> FloatArray:
-    """Synchronise a collective that leaves its domain over its longer path, in the engine [s]."""
-    rounds = calibration.crossing_factor * calibration.crossing_rounds
-    longer = rounds * excess_latency(paths.latency, calibration)
-    return np.where(paths.domains > 1, longer, 0.0)
-
-
-def crossing_slowdown(paths: PathArrays, calibration: Calibration) -> FloatArray:
-    """Time of bytes over NICs in the engine over that of the measured kernels [1].
-
-    ``crossing_factor`` on the path that those were measured on; it goes with the latency of the
-    path, as a bounded window in flight makes it, and a path as short as NVLink's has none.
-    """
-    measured = calibration.nic_path_latency - calibration.kernel_path_latency
-    excess = excess_latency(paths.latency, calibration)
-    return 1.0 + (calibration.crossing_factor - 1.0) * excess / measured
-
-
-def excess_latency(latency: FloatArray, calibration: Calibration) -> FloatArray:
-    """Latency of a path beyond that of the NVLink path which the kernels were measured on [s]."""
-    return np.maximum(latency - calibration.kernel_path_latency, 0.0)
+def excess_latency(paths: PathArrays, calibration: Calibration) -> FloatArray:
+    """Latency inside a domain beyond that of the path which the kernels were measured on [s]."""
+    return np.maximum(paths.domain_latency - calibration.kernel_path_latency, 0.0)
 
 
 def kernel_where(
@@ -213,29 +115,57 @@ def all_reduce_time(
     launch: FloatArray,
     factor: float | FloatArray = 1.0,
 ) -> FloatArray:
-    """All-reduce of ``size`` bytes over a worker's GPUs [s]: the quickest of several hierarchies.
+    """All-reduce of ``size`` bytes over a worker's GPUs [s].
 
-    In a first stage groups of g GPUs of one NVLink domain reduce among themselves, one-shot (each
-    reads all others) or two-shot (reduce-scatter, then all-gather). Where g is less than all, each
-    GPU then reduces its 1/g of the result with the other groups, ``2 size/g (1 - g/W)``, over
-    NVLink inside a domain and over NICs between domains, where the longer path delays the
-    synchronisation. ``factor`` is the time in the engine over that of the kernels inside a domain;
-    between domains `crossing_factor` is.
+    ``factor`` is the time in the engine over that of the kernels inside a domain.
     """
-    inside = gpus / paths.domains
+    near = _reduce_in_domain(size, gpus, paths, calibration, launch, factor)
+    crossing = paths.domains > 1
+    if not crossing.any():
+        return near
+    return np.where(crossing, _reduce_across(size, gpus, paths, calibration), near)
+
+
+def _reduce_in_domain(
+    size: FloatArray,
+    gpus: FloatArray,
+    paths: PathArrays,
+    calibration: Calibration,
+    launch: FloatArray,
+    factor: float | FloatArray,
+) -> FloatArray:
+    """All-reduce inside a domain: the quickest of several hierarchies [s].
+
+    In a first stage groups of g GPUs reduce among themselves, one-shot (each reads all others) or
+    two-shot (reduce-scatter, then all-gather). Where g is less than all, each GPU then reduces its
+    1/g of the result with the other groups, ``2 size/g (1 - g/W)``.
+    """
     wire = calibration.link_efficiency * paths.nvlink_rate / factor
-    nic = calibration.nic_efficiency * paths.nic_rate / crossing_slowdown(paths, calibration)
-    first = calibration.crossing_rounds * excess_latency(paths.domain_latency, calibration)
     two_shot = factor * calibration.two_shot_latency
-    sync = np.maximum(two_shot, crossing_latency(paths, calibration))
-    between = np.where(paths.domains == 1, wire, np.minimum(wire, nic))
-    best = np.full(np.broadcast_shapes(size.shape, gpus.shape, inside.shape), np.inf)
-    smaller = [np.asarray(each) for each in GROUP_SIZES if each < inside.max()]
-    for group in (*smaller, inside):
+    best = np.full(np.broadcast_shapes(size.shape, gpus.shape, wire.shape), np.inf)
+    smaller = [np.asarray(each) for each in GROUP_SIZES if each < gpus.max()]
+    for group in (*smaller, gpus):
         once = size * (group - 1.0) / wire
         twice = two_shot + 2.0 * size * (group - 1.0) / group / wire
-        second = sync + 2.0 * size / group * (1.0 - group / gpus) / between
+        second = two_shot + 2.0 * size / group * (1.0 - group / gpus) / wire
         time = np.minimum(once, twice) + np.where(group < gpus, second, 0.0)
-        whole = (inside % group == 0) | (group == inside)
-        best = np.minimum(best, np.where((group <= inside) & whole, time, np.inf))
-    return np.where(gpus > 1, factor * (launch + first) + best, 0.0)
+        whole = (gpus % group == 0) | (group == gpus)
+        best = np.minimum(best, np.where((group <= gpus) & whole, time, np.inf))
+    first = launch + excess_latency(paths, calibration)
+    return np.where(gpus > 1, factor * first + best, 0.0)
+
+
+def _reduce_across(
+    size: FloatArray, gpus: FloatArray, paths: PathArrays, calibration: Calibration
+) -> FloatArray:
+    """All-reduce across N domains of g GPUs, as NCCL does it [s].
+
+    Two shots inside each domain, ``2 size (1 - 1/g)`` over NVLink, and between them each GPU's 1/g,
+    ``2 size/g (1 - 1/N)`` over its NIC; its fixed time grows with each doubling of N.
+    """
+    inside = gpus / paths.domains
+    wire = calibration.link_efficiency * paths.nvlink_rate
+    nic = calibration.crossing_reduce_efficiency * paths.nic_rate
+    near = 2.0 * size * (1.0 - 1.0 / inside) / wire
+    far = 2.0 * size / inside * (1.0 - 1.0 / paths.domains) / nic
+    return calibration.crossing_reduce_latency * np.log2(paths.domains) + near + far

@@ -189,7 +189,6 @@ def path_arrays(path: GroupPath) -> PathArrays:
     """Load and latency of one group's links, each field of shape ``()``."""
     return PathArrays(
         seconds_per_pair_byte=np.asarray(path.seconds_per_pair_byte),
-        latency=np.asarray(path.latency),
         domain_latency=np.asarray(path.domain_latency),
         domains=np.asarray(float(path.domains)),
         nvlink_rate=np.asarray(path.nvlink_rate),

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from costmodel.calibration import Coverage
-from costmodel.intervals import narrow_ep_of
+from costmodel.deployments import case_of
+from costmodel.intervals import narrow_ep_of, nics_of
 from costmodel.observations import configuration_key
 from presets import ServingRow, load_hardware
 
@@ -39,6 +40,8 @@ def _coverage_of(rows: Sequence[ServingRow]) -> Coverage:
         skus=_measured(rows, lambda row: row.sku),
         crossing_skus=_measured(crossing, lambda row: row.sku),
         crossing_gpus=max((row.decode_gpus_per_worker for row in crossing), default=0),
+        exchanges=tuple(sorted({row.exchange for row in crossing if row.exchange})),
+        nics=tuple(sorted({nics_of(case_of(row).cluster) for row in rows if row.nic_gb_s})),
         models=_measured(rows, lambda row: row.model),
         precisions=_measured(rows, lambda row: row.precision),
         engines=_measured(rows, lambda row: row.framework or "trtllm"),
@@ -151,6 +154,8 @@ def joined_coverage(first: Coverage, second: Coverage) -> Coverage:
     for name in (
         "skus",
         "crossing_skus",
+        "exchanges",
+        "nics",
         "models",
         "precisions",
         "engines",

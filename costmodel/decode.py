@@ -7,21 +7,19 @@ worker under attention tp. Equations and symbols: ``docs/cost-model.md``.
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 
 from costmodel.attention import attention_time, matrix_time, projection_time
 from costmodel.calibration import Calibration
 from costmodel.collectives import (
     all_reduce_time,
-    engine_exchange_time,
+    exchange_time,
     kernel_where,
-    nic_copies_timed,
     preparation_time,
     ranks_hit,
 )
 from costmodel.counts import BF16_BYTES
+from costmodel.exchange import crossing_exchange
 from costmodel.inputs import (
     FloatArray,
     MachineArrays,
@@ -160,21 +158,7 @@ def draft_time(
     Where each draft takes a pass the first sees all depth + 1 tokens of a request, the others one:
     two on average, whatever the depth. A pass that drafts a block sees all its tokens.
     """
-    ratio = model.draft_weight_ratio
-    drafted = model._replace(
-        expert_bytes=model.expert_bytes * ratio,
-        shared_bytes=model.shared_bytes * ratio,
-        expert_input_bytes=model.draft_expert_input_bytes,
-        dispatch_bytes=model.draft_dispatch_bytes,
-        combine_bytes=model.draft_combine_bytes,
-    )
-    arithmetic = np.where(model.draft_wide, machine.flops_bf16, machine.flops_draft)
-    slower = machine._replace(
-        flops_experts=arithmetic,
-        flops_dense=np.where(model.draft_wide, machine.flops_bf16, machine.flops_dense),
-        fp4=machine.fp4 & (ratio <= 1.0),
-        fp8=machine.fp8 & (ratio <= 1.0),
-    )
+    slower, drafted = draft_layer(machine, model)
     each = np.where(model.draft_block, np.maximum(workers.mtp_depth, 1.0), 1.0)
     tokens = requests * np.where(model.draft_block, each, 2.0)
     attention = model.draft_attention
@@ -194,6 +178,26 @@ def draft_time(
     own = model._replace(head_params=model.draft_head_params, head_bytes=model.draft_head_bytes)
     head = head_time(machine, own, workers, requests * each, calibration)
     return np.asarray((layer + join) * calibration.draft_factor + head)
+
+
+def draft_layer(machine: MachineArrays, model: ModelArrays) -> tuple[MachineArrays, ModelArrays]:
+    """Machine and model as a draft layer has them, at its own precision."""
+    ratio = model.draft_weight_ratio
+    drafted = model._replace(
+        expert_bytes=model.expert_bytes * ratio,
+        shared_bytes=model.shared_bytes * ratio,
+        expert_input_bytes=model.draft_expert_input_bytes,
+        dispatch_bytes=model.draft_dispatch_bytes,
+        combine_bytes=model.draft_combine_bytes,
+    )
+    arithmetic = np.where(model.draft_wide, machine.flops_bf16, machine.flops_draft)
+    slower = machine._replace(
+        flops_experts=arithmetic,
+        flops_dense=np.where(model.draft_wide, machine.flops_bf16, machine.flops_dense),
+        fp4=machine.fp4 & (ratio <= 1.0),
+        fp8=machine.fp8 & (ratio <= 1.0),
+    )
+    return slower, drafted
 
 
 def expert_time(
@@ -261,27 +265,24 @@ def moe_exchange_time(
 ) -> tuple[FloatArray, FloatArray]:
     """Dispatch and combine of one MoE layer under dp; zero under tp, which all-reduces [s].
 
-    An exchange of counts goes before the dispatch.
+    Inside a domain an exchange of counts goes before the dispatch.
     """
-    sent = 2.0 * model.expert_width
-    exchange = partial(
-        engine_exchange_time,
-        tokens=tokens,
-        hidden_bytes=sent,
-        ranks=workers.gpus,
-        copies=ranks_hit(workers.ep, model.top_k),
-        copies_over_nics=nic_copies_timed(
-            tokens, model.expert_input_bytes, model.top_k, workers.gpus, workers.ep, paths
-        ),
-        paths=paths,
-        calibration=calibration,
+    hidden, ranks = 2.0 * model.expert_width, workers.gpus
+    copies, factor = ranks_hit(workers.ep, model.top_k), calibration.exchange_factor
+    low = kernel_where(machine.fp4, calibration.combine_low_precision, calibration.combine)
+    there, back = (
+        factor * exchange_time(kernel, tokens, size, hidden, ranks, copies, paths, calibration)
+        for kernel, size in (
+            (calibration.dispatch, model.dispatch_bytes),
+            (low, model.combine_bytes),
+        )
     )
-    combine = kernel_where(machine.fp4, calibration.combine_low_precision, calibration.combine)
-    prepare = preparation_time(calibration.prepare, tokens, sent, workers.gpus)
-    there = exchange(calibration.dispatch, token_bytes=model.dispatch_bytes)
-    there = there + calibration.exchange_factor * prepare
-    back = exchange(combine, token_bytes=model.combine_bytes)
-    dp = workers.attention_dp
+    there = there + factor * preparation_time(calibration.prepare, tokens, hidden, ranks)
+    crossing, dp = paths.domains > 1, workers.attention_dp
+    if (crossing & dp).any():
+        far = crossing_exchange(machine, model, workers, tokens, paths, calibration)
+        there = np.where(crossing, far.dispatch, there)
+        back = np.where(crossing, far.combine, back)
     return np.where(dp, there, 0.0), np.where(dp, back, 0.0)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from costmodel.aggregated import interleaved
 from costmodel.calibration import Calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
-from costmodel.engine_rules import check_machine
+from costmodel.engine_rules import check_machine, exchange_of
 from costmodel.inputs import (
     BoolArray,
     FloatArray,
@@ -57,6 +57,8 @@ class Deployments(NamedTuple):
 def case_of(row: ServingRow) -> Case:
     """Build the case that a measured row describes, on its machine as the preset has it.
 
+    What the row says of the rate of its NICs holds in place of the preset's.
+
     Raises
     ------
     InputError
@@ -81,12 +83,9 @@ def case_of(row: ServingRow) -> Case:
     domain = int(load_hardware(row.sku).gpus_per_domain.value)
     largest = max(row.decode_gpus_per_worker, row.prefill_gpus_per_worker)
     gpus = max(configuration.gpus, -(-largest // domain) * domain)
-    return Case(
-        configuration,
-        scenario,
-        default_cluster(row.sku, gpus),
-        early=is_early(engine, row.framework_version, row.date),
-    )
+    cluster = default_cluster(row.sku, gpus).model_copy(update={"nic_gb_s": row.nic_gb_s})
+    early = is_early(engine, row.framework_version, row.date)
+    return Case(configuration, scenario, cluster, early=early)
 
 
 def check_offered(case: Case) -> None:
@@ -114,7 +113,11 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
     column = {
         name: np.array([float(getattr(case.configuration, name)) for case in cases])
         for name in names
-        if name not in ("serving", "prefill_attention", "decode_attention", "frontends", "draft")
+        if name
+        not in (
+            *("serving", "prefill_attention", "decode_attention", "frontends"),
+            *("draft", "exchange"),
+        )
     }
     workload = Workload(
         np.array([float(case.scenario.isl) for case in cases]),
@@ -125,6 +128,7 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
     prefilling = [prefilling_worker(case.configuration) for case in cases]
     aggregated = np.array([case.configuration.is_aggregated for case in cases])
     paths = [_paths(case) for case in cases]
+    exchanges = [exchange_of(case.scenario.engine, case.configuration.exchange) for case in cases]
     return Deployments(
         machine=stack([_machine(case, case.cluster) for case in cases]),
         prefill_machine=stack([_machine(case, case.prefill_on) for case in cases]),
@@ -139,6 +143,7 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
             eplb_slots=column["eplb_slots"],
             context=workload.context,
             trtllm_experts=np.array([_trtllm_experts(case) for case in cases]),
+            **{name: np.array([each[name] for each in exchanges]) for name in exchanges[0]},
         ),
         paths=stack([each for each, _ in paths]),
         prefill_paths=stack([each for _, each in paths]),

@@ -32,7 +32,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "attention_efficiency_hopper",
     ),
     "fixed time": ("layer_time", "layer_time_hopper", "step_time", "request_time"),
-    "links": ("exchange_factor", "all_reduce_factor", "crossing_factor"),
+    "links": ("exchange_factor", "all_reduce_factor", "normal_factor", "crossing_reduce_latency"),
     "drafts": ("acceptance",),
     "prefill": ("prefill_efficiency", "prefill_attention_efficiency"),
     "waiting": ("first_token_time", "prefill_wait"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from costmodel.results import Configuration, Scenario
 from presets import Hardware, InputError
-from presets.engines import ShapeRule, load_engine
+from presets.engines import ExchangeName, ShapeRule, load_engine
+from presets.errors import shown
 from presets.folders import engine_names
 
 
@@ -85,6 +86,43 @@ def _runs_on(engine: str, hardware: Hardware) -> bool:
     return hardware.kernel_profile in load_engine(engine).runs_on.kernel_profiles
 
 
+EXCHANGES: dict[str, str] = {
+    "deepep_low_latency": "low_latency",
+    "deepep_normal": "normal",
+    "all_gather": "gather",
+}
+"""Field of `WorkerArrays` that says whether a worker may run each kernel across domains."""
+
+
+def exchange_of(engine: str, exchange: str | None = None) -> dict[str, bool]:
+    """Fields of `WorkerArrays` that say what an engine may send tokens across NVLink domains with.
+
+    One kernel where it is named, else all that the engine has.
+
+    >>> [name for name, has in exchange_of("vllm").items() if has]
+    ['low_latency', 'normal', 'fp8_dispatch']
+    """
+    kernels = kernels_of(engine)
+    profile = load_engine(engine).exchange if engine in engine_names() else None
+    return {
+        **{
+            field: name in kernels and exchange in (None, name) for name, field in EXCHANGES.items()
+        },
+        "fp8_dispatch": profile is not None and profile.fp8_dispatch,
+        "fp4_combine": profile is not None and profile.fp4_combine,
+    }
+
+
+def kernels_of(engine: str) -> tuple[ExchangeName, ...]:
+    """List the kernels across NVLink domains that an engine has; NCCL's where nothing is known.
+
+    >>> kernels_of("vllm"), kernels_of("another")
+    (('deepep_low_latency', 'deepep_normal'), ('all_gather',))
+    """
+    profile = load_engine(engine).exchange if engine in engine_names() else None
+    return ("all_gather",) if profile is None else profile.kernels
+
+
 def check_engine_rules(configuration: Configuration, scenario: Scenario) -> None:
     """Refuse a configuration whose engine does not start.
 
@@ -102,6 +140,22 @@ def check_engine_rules(configuration: Configuration, scenario: Scenario) -> None
     )
     if found is not None:
         raise InputError(f"decode_ep {found[1]}")
+    check_exchange(configuration, scenario.engine)
+
+
+def check_exchange(configuration: Configuration, engine: str) -> None:
+    """Refuse a kernel across NVLink domains that an engine does not have.
+
+    Raises
+    ------
+    InputError
+        Naming the field, its value and what would be valid.
+    """
+    exchange, kernels = configuration.exchange, kernels_of(engine)
+    if exchange not in (None, *kernels):
+        raise InputError(
+            f"exchange {shown(exchange)} is not valid; {engine} has {', '.join(kernels)}"
+        )
 
 
 def needed_environment(

@@ -119,6 +119,12 @@ class WorkerArrays(NamedTuple):
     eplb_slots: FloatArray
     trtllm_experts: BoolArray  # FP8 expert GEMMs by kernels of TRTLLM, not of DeepGEMM
     context: FloatArray  # mean tokens in the KV cache of a request in flight
+    # What may carry experts' tokens across NVLink domains, and how its engine sends them
+    low_latency: BoolArray  # DeepEP's low-latency kernels
+    normal: BoolArray  # DeepEP's normal kernels
+    gather: BoolArray  # all-gather and reduce-scatter
+    fp8_dispatch: BoolArray  # quantises the input of FP8 experts before it is sent, not after
+    fp4_combine: BoolArray  # low-latency kernels return the results of FP4 experts in FP4
 
     @property
     def tp(self) -> FloatArray:
@@ -130,7 +136,6 @@ class PathArrays(NamedTuple):
     """What the topology says of the group of GPUs that a worker occupies."""
 
     seconds_per_pair_byte: FloatArray  # uniform all-to-all over the worker's GPUs [s/B]
-    latency: FloatArray  # longest path between two of its GPUs [s]
     domain_latency: FloatArray  # longest path inside one NVLink domain [s]
     domains: FloatArray  # NVLink domains the worker spans
     nvlink_rate: FloatArray  # one way, per GPU [B/s]
@@ -142,9 +147,9 @@ def stack(items: Sequence[T]) -> T:
 
     Of nested groups each item has as many as the longest: what it lacks are groups of no layers.
 
-    >>> one = PathArrays(*(np.float64(value) for value in range(6)))
-    >>> stack([one, one]).latency
-    array([1., 1.])
+    >>> one = PathArrays(*(np.float64(value) for value in range(5)))
+    >>> stack([one, one]).domains
+    array([2., 2.])
     """
     return items[0]._make(_stacked(column) for column in zip(*items, strict=True))
 

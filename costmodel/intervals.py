@@ -9,8 +9,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from costmodel.calibration import Calibration, Coverage
-from costmodel.collectives import LARGEST_DISPATCH
-from costmodel.counts import expert_input_bytes
 from costmodel.inputs import FloatArray
 from costmodel.results import Case, Scenario
 from presets import ClusterSpec, Model, ScaleOut, load_hardware, load_model, model_names
@@ -235,16 +233,15 @@ def narrow_ep_of(sku: str, precision: str, attention: str, gpus: int, ep: int) -
 def _links_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
     """In the links of the decode workers."""
     configuration, cluster = case.configuration, case.cluster
-    gpus, batch = configuration.decode_gpus_per_worker, configuration.max_batch
+    gpus, exchange = configuration.decode_gpus_per_worker, configuration.exchange
     wide = gpus > cluster.hardware().gpus_per_domain.value
     if wide and (far := _crossing_distance(cluster, gpus, coverage)):
         yield Outside(f"{gpus} GPUs per decode worker across NVLink domains", far)
-    gathered = batch > largest_batch_sent(case.scenario, configuration.mtp_depth)
-    if wide and gathered and configuration.decode_attention == "dp":
-        yield Outside("tokens gathered over NICs, which one row shows")
+    elif wide and configuration.decode_attention == "dp" and exchange not in coverage.exchanges:
+        yield Outside("tokens sent across NVLink domains by another kernel than any row names")
     if wide and cluster.nic_latency_us is not None:
         yield Outside("a NIC latency that no row has, between NVLink domains")
-    if cluster_differs(cluster):
+    if cluster_differs(cluster, coverage):
         yield Outside("links or memory that the cluster file changes")
 
 
@@ -265,7 +262,7 @@ def _prefill_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
     if cluster.sku != case.cluster.sku:
         reason = f"prefill on {cluster.sku} before decode on {case.cluster.sku}"
         yield Outside(reason, decode=False)
-    if cluster_differs(cluster) and not cluster_differs(case.cluster):
+    if cluster_differs(cluster, coverage) and not cluster_differs(case.cluster, coverage):
         yield Outside("links or memory that the cluster file changes", decode=False)
 
 
@@ -289,18 +286,20 @@ def _distance(value: float, bounds: tuple[float, float]) -> float:
     return max(1.0, math.log(ratio) / math.log(FAR))
 
 
-def largest_batch_sent(scenario: Scenario, mtp_depth: int) -> float:
-    """Largest batch per rank whose tokens go to each expert over NICs; above they are gathered."""
-    model = scenario.model
-    bits = model.precision(scenario.precision).experts
-    tokens = LARGEST_DISPATCH / (
-        model.moe.top_k * expert_input_bytes(model.moe.latent or model.hidden, bits)
-    )
-    return tokens / (1.0 + mtp_depth)
+def nics_of(cluster: ClusterSpec) -> str:
+    """Name the NICs of a machine, as a coverage has them.
+
+    >>> nics_of(ClusterSpec(sku="h100", gpus=16, nic_gb_s=25.0))
+    'h100 25 GB/s'
+    """
+    return f"{cluster.sku} {cluster.hardware().scale_out_rate.value / 1e9:g} GB/s"
 
 
-def cluster_differs(cluster: ClusterSpec) -> bool:
-    """Whether a cluster file changes physics, not just count, name or price."""
+def cluster_differs(cluster: ClusterSpec, coverage: Coverage | None = None) -> bool:
+    """Whether a cluster file changes physics, not just count, name or price.
+
+    NICs as slow or quick as those of measured rows are none of it where a coverage is given.
+    """
     physical = (
         "gpus_per_domain",
         "gpus_per_node",
@@ -310,5 +309,7 @@ def cluster_differs(cluster: ClusterSpec) -> bool:
         "nic_latency_us",
         "hbm_gb",
     )
-    changed = any(getattr(cluster, name) is not None for name in physical)
-    return changed or cluster.scale_out != ScaleOut()
+    changed = [name for name in physical if getattr(cluster, name) is not None]
+    if coverage is not None and changed == ["nic_gb_s"] and nics_of(cluster) in coverage.nics:
+        changed = []
+    return bool(changed) or cluster.scale_out != ScaleOut()

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from costmodel.calibration import AllToAllKernel, Calibration
+from costmodel.calibration import Calibration, NicKernel, StagedKernel
 from costmodel.collectives import all_reduce_time, copies_sent, exchange_time, preparation_time
 from costmodel.counts import BF16_BYTES, FP8_BYTES, NVFP4_BYTES, path_arrays
+from costmodel.exchange import Group, low_latency_time, normal_time
 from costmodel.inputs import FloatArray, PathArrays, stack
 from presets import AllReduceRow, AllToAllRow, default_cluster, load_hardware
 from topology import group_table
@@ -16,7 +17,8 @@ from topology import group_table
 FAMILIES = {
     "trtllm-NVLinkTwoSided": "",  # what the engines behind the serving rows run inside a domain
     "trtllm-NVLinkOneSided": "one_sided_",
-    "deepep-low-latency": "deepep_",
+    "deepep-low-latency": "low_latency_",
+    "deepep-normal": "normal_",
 }  # measured kernels: how their constants begin
 BYTES = {"nvfp4": NVFP4_BYTES, "fp8": FP8_BYTES, "bfloat16": BF16_BYTES}  # of one element
 LARGEST_MESSAGE = 2**25  # elements
@@ -24,7 +26,7 @@ LATENCY_SPREAD = 0.10  # of log latencies
 
 
 def exchange_kernel(row: AllToAllRow) -> str:
-    """Name the constants of a measured operation: ``dispatch``, ``deepep_combine``, ..."""
+    """Name the constants of a measured operation: ``dispatch``, ``normal_combine``, ..."""
     return FAMILIES[row.kernel] + row.op
 
 
@@ -46,16 +48,8 @@ def exchange_residuals(rows: Sequence[AllToAllRow]) -> Callable[[Calibration], F
 
     def residuals(calibration: Calibration) -> FloatArray:
         parts = []
-        for name, (_, (tokens, size, hidden, ep, top_k, paths, measured)) in inputs.items():
-            kernel: AllToAllKernel = getattr(calibration, name)
-            if name == "prepare":
-                time = preparation_time(kernel, tokens, 2.0 * hidden, ep)
-            else:
-                joined = not name.startswith("deepep")
-                copies = copies_sent(ep, np.minimum(top_k, ep) if joined else top_k)
-                time = exchange_time(
-                    kernel, tokens, size, 2.0 * hidden, ep, copies, paths, calibration
-                )
+        for name, (_, (group, size, hidden, measured)) in inputs.items():
+            time = _kernel_time(name, group, size, hidden, calibration)
             parts.append(np.log(time / measured) / LATENCY_SPREAD)
         if not parts:
             return np.zeros(0)
@@ -63,6 +57,22 @@ def exchange_residuals(rows: Sequence[AllToAllRow]) -> Callable[[Calibration], F
         return np.asarray(np.concatenate(parts, axis=-1)[..., order])
 
     return residuals
+
+
+def _kernel_time(
+    name: str, group: Group, size: FloatArray, hidden: FloatArray, calibration: Calibration
+) -> FloatArray:
+    """Time of one operation alone [s]; a token takes `size` bytes, its activation `hidden`."""
+    kernel = getattr(calibration, name)
+    if isinstance(kernel, NicKernel):
+        return low_latency_time(kernel, group, size, calibration)
+    if isinstance(kernel, StagedKernel):
+        return normal_time(kernel, group, size, calibration)
+    tokens, ep = group.tokens, group.ep
+    if name == "prepare":
+        return preparation_time(kernel, tokens, hidden, ep)
+    copies = copies_sent(ep, np.minimum(group.top_k, ep))
+    return exchange_time(kernel, tokens, size, hidden, ep, copies, group.paths, calibration)
 
 
 def reduce_residuals(rows: Sequence[AllReduceRow]) -> Callable[[Calibration], FloatArray]:
@@ -84,21 +94,23 @@ def reduce_residuals(rows: Sequence[AllReduceRow]) -> Callable[[Calibration], Fl
     return residuals
 
 
-ExchangeInputs = tuple[
-    FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, PathArrays, FloatArray
-]
+ExchangeInputs = tuple[Group, FloatArray, FloatArray, FloatArray]
+"""Ranks, bytes of a token on the wire and of its BF16 activation [B], measured time [s]."""
 
 
 def _exchange_inputs(rows: Sequence[AllToAllRow]) -> ExchangeInputs:
-    return (
-        np.array([float(row.tokens_per_rank) for row in rows]),
-        np.array([row.hidden * _element_bytes(row) for row in rows]),
-        np.array([float(row.hidden) for row in rows]),
-        np.array([float(row.ep) for row in rows]),
-        np.array([float(row.top_k) for row in rows]),
-        stack([_paths(row.sku, row.ep) for row in rows]),
-        np.array([row.latency_us * 1e-6 for row in rows]),
+    ep = np.array([float(row.ep) for row in rows])
+    group = Group(
+        tokens=np.array([float(row.tokens_per_rank) for row in rows]),
+        ranks=ep,
+        ep=ep,
+        top_k=np.array([float(row.top_k) for row in rows]),
+        blackwell=np.array([load_hardware(row.sku).kernel_profile == "blackwell" for row in rows]),
+        paths=stack([_paths(row.sku, row.ep) for row in rows]),
     )
+    size = np.array([row.hidden * _element_bytes(row) for row in rows])
+    hidden = np.array([row.hidden * BF16_BYTES for row in rows])
+    return group, size, hidden, np.array([row.latency_us * 1e-6 for row in rows])
 
 
 def _element_bytes(row: AllToAllRow) -> float:

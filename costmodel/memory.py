@@ -93,7 +93,7 @@ def input_workers(
     gpus: FloatArray, attention_dp: BoolArray | bool, inputs: Workload
 ) -> WorkerArrays:
     """Describe prefill workers as decode workers are: EP over all GPUs, neither drafts nor EPLB."""
-    none = np.zeros_like(gpus)
+    none, never = np.zeros_like(gpus), np.zeros_like(gpus, dtype=np.bool_)
     return WorkerArrays(
         gpus=gpus,
         ep=gpus,
@@ -102,6 +102,11 @@ def input_workers(
         drafts_kept=none,
         kept_as_given=np.zeros_like(gpus, dtype=np.bool_),
         eplb_slots=none,
-        trtllm_experts=np.zeros_like(gpus, dtype=np.bool_),
+        trtllm_experts=never,
         context=inputs.context,
+        low_latency=never,
+        normal=never,
+        gather=never,
+        fp8_dispatch=never,
+        fp4_combine=never,
     )

@@ -14,7 +14,7 @@ from costmodel.inputs import FloatArray
 from costmodel.network import Benchmark, ranks
 from costmodel.serving import steady_state
 from costmodel.workload import acceptance_length, mean_over_median
-from presets import ServingRow
+from presets import ServingRow, load_hardware
 
 # Standard deviations of log residuals: what the model is expected to reach on a good row.
 TIME_SPREAD = 0.05
@@ -22,6 +22,10 @@ ACCEPTANCE_SPREAD = 0.03
 MEAN_SPREAD = 0.02
 WAIT_SPREAD = 0.30
 THROUGHPUT_SPREAD = 0.07
+
+CROSSING_WEIGHT = 0.25
+"""Weight of a row with a worker across NVLink domains: in folds those err twice as much as others
+(docs/accuracy.md), and least squares weighs by the inverse square of the error. [1]"""
 
 SAME_STRUCTURE = 0.5
 """Correlation of the errors of configurations that differ in load alone: on the shipped rows 0.5 of
@@ -38,7 +42,7 @@ class Observations:
     ttft_mean: FloatArray  # [s]
     ttft_median: FloatArray  # [s]
     tok_s_per_gpu: FloatArray  # input plus output [token/s]
-    weight: FloatArray  # 1 over the rows of the same configuration
+    weight: FloatArray  # that of a row's kind over the rows of the same configuration
 
 
 def observations_of(rows: Sequence[ServingRow]) -> Observations:
@@ -60,8 +64,18 @@ def observations_of(rows: Sequence[ServingRow]) -> Observations:
         ttft_mean=np.where(ttft == ttft_median, np.nan, ttft),
         ttft_median=ttft_median,
         tok_s_per_gpu=_column(rows, "total_tok_s_per_gpu"),
-        weight=np.array([1.0 / counts[key] for key in keys]),
+        weight=np.array(
+            [_weight_of(row) / counts[key] for row, key in zip(rows, keys, strict=True)]
+        ),
     )
+
+
+def _weight_of(row: ServingRow) -> float:
+    """Weigh a row by its kind; a suspect one says nothing."""
+    if row.suspect:
+        return 0.0
+    domain = load_hardware(row.sku).gpus_per_domain.value
+    return CROSSING_WEIGHT if row.decode_gpus_per_worker > domain else 1.0
 
 
 def configuration_key(row: ServingRow) -> tuple[object, ...]:
@@ -71,6 +85,7 @@ def configuration_key(row: ServingRow) -> tuple[object, ...]:
         row.mtp_depth, row.prefill_workers, row.prefill_gpus_per_worker, row.prefill_attention,
         row.decode_workers, row.decode_gpus_per_worker, row.decode_ep, row.decode_attention,
         row.concurrency, row.max_batch, row.eplb_slots, row.frontends,
+        row.exchange, row.nic_gb_s,
     )  # fmt: skip
 
 
@@ -80,7 +95,7 @@ def structure_key(row: ServingRow) -> tuple[object, ...]:
         row.sku, row.model, row.precision, row.isl, row.osl, row.cached_share, row.draft,
         row.mtp_depth, row.prefill_workers, row.prefill_gpus_per_worker, row.prefill_attention,
         row.decode_workers, row.decode_gpus_per_worker, row.decode_ep, row.decode_attention,
-        row.eplb_slots,
+        row.eplb_slots, row.exchange, row.nic_gb_s,
     )  # fmt: skip
 
 

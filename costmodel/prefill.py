@@ -12,7 +12,7 @@ import numpy as np
 
 from costmodel.attention import kept_of_model, prompt_products
 from costmodel.calibration import Calibration
-from costmodel.collectives import crossing_slowdown, ranks_hit, wire_efficiency
+from costmodel.collectives import ranks_hit
 from costmodel.decode import attention_reduce_time
 from costmodel.inputs import BoolArray, FloatArray, MachineArrays, ModelArrays, PathArrays
 from costmodel.memory import input_workers
@@ -102,7 +102,10 @@ def replicated_seconds(
     """
     linear = 2.0 * model.active_params / _flops(machine, calibration)
     attention = _attention_seconds(machine, model, workload, calibration)
-    exchange = _exchange_seconds(model, gpus, paths) / wire_efficiency(paths, calibration)
+    near, far = _exchange_seconds(model, gpus, paths)
+    near = near / calibration.link_efficiency
+    far = far * calibration.normal_factor / calibration.normal_dispatch.nic_efficiency
+    exchange = np.maximum(near, far)
     slowest = 1.0 + calibration.prefill_imbalance * _spread(gpus)
     fresh = 1.0 - workload.cached_share
     return np.asarray((fresh * (linear + exchange) + attention) * slowest)
@@ -133,10 +136,17 @@ def split_seconds(
     return np.asarray(linear + attention + reduce)
 
 
-def _exchange_seconds(model: ModelArrays, gpus: FloatArray, paths: PathArrays) -> FloatArray:
-    """Time of the bytes of one token's all-to-alls at the full rate of the worst link [s]."""
-    copies = ranks_hit(gpus, model.top_k) * (model.dispatch_bytes + model.combine_bytes)
-    return np.where(gpus > 1, model.moe_layers * copies * paths.seconds_per_pair_byte, 0.0)
+def _exchange_seconds(
+    model: ModelArrays, gpus: FloatArray, paths: PathArrays
+) -> tuple[FloatArray, FloatArray]:
+    """Time of the bytes of one token's all-to-alls at the full rate of NVLink, and of NICs [s].
+
+    One copy goes over NICs to each other domain that holds an expert of it, as normal kernels send.
+    """
+    each = model.moe_layers * (model.dispatch_bytes + model.combine_bytes)
+    copies = ranks_hit(gpus, model.top_k) * (gpus - 1.0)
+    beyond = ranks_hit(paths.domains, model.top_k) * (paths.domains - 1.0)
+    return each * copies / paths.nvlink_rate, each * beyond / paths.nic_rate
 
 
 def _reduce_seconds(
@@ -165,10 +175,11 @@ def _nic_seconds(
     """Bound how long the collectives of a request would take a NIC at its full rate [s]."""
     if not np.any(paths.domains > 1):
         return np.zeros(())
-    reached = calibration.nic_efficiency / crossing_slowdown(paths, calibration)
-    reduce = _reduce_seconds(machine, model, gpus, paths, workload, calibration) * reached
+    reduce = _reduce_seconds(machine, model, gpus, paths, workload, calibration)
+    reduce = reduce * calibration.crossing_reduce_efficiency
+    _, exchange = _exchange_seconds(model, gpus, paths)
     fresh = 1.0 - workload.cached_share
-    each = np.where(dp, fresh * _exchange_seconds(model, gpus, paths), reduce)
+    each = np.where(dp, fresh * exchange, reduce)
     return np.where(paths.domains > 1, workload.input_tokens * each, 0.0)
 
 

@@ -20,6 +20,7 @@ from presets.drafts import (
     given_acceptance,
     with_draft,
 )
+from presets.engines import ExchangeName
 from presets.frozen import Frozen
 from presets.pools import Serving, check_pools, with_pools
 
@@ -81,7 +82,8 @@ class Configuration(BaseModel):
     Under `prefill_attention` dp each rank of a prefill worker takes requests of its own, under tp
     all ranks share each.
 
-    `frontends` None takes as many as the measured runs of the machine and precision had.
+    `frontends` None takes as many as the measured runs of the machine and precision had. `exchange`
+    is the kernel that carries tokens across NVLink domains; None takes the quickest of the engine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -100,6 +102,7 @@ class Configuration(BaseModel):
     eplb_slots: CountOrZero = 0
     concurrency: Count
     frontends: Annotated[int, Field(ge=1, le=1000)] | None = None
+    exchange: ExchangeName | None = None
 
     @model_validator(mode="before")
     @classmethod

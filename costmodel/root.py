@@ -12,7 +12,7 @@ from costmodel.inputs import BoolArray, FloatArray, IntArray
 Function = Callable[[FloatArray], FloatArray]
 Part = Callable[[IntArray], Function]
 
-WIDTH = 1e-7
+WIDTH = 1e-8
 """Width of the bracket at which the search for a root ends. [1]"""
 
 HEIGHT = 1e-9

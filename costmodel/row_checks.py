@@ -13,6 +13,7 @@ from costmodel.deployments import (
     memory_limit,
     prefill_memory_limit,
 )
+from costmodel.engine_rules import check_exchange
 from costmodel.results import Case
 from presets import InputError, ServingRow
 
@@ -57,6 +58,7 @@ def rows_that_cannot_run(
 def _checked(row: ServingRow) -> Case:
     case = case_of(row)
     check_shape(case.configuration, case.scenario.model, case.cluster)
+    check_exchange(case.configuration, case.scenario.engine)
     check_offered(case)
     return case
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from costmodel.aggregated import joined_step
 from costmodel.calibration import Calibration
-from costmodel.collectives import crossing_slowdown
 from costmodel.decode import decode_step
+from costmodel.exchange import nic_share
 from costmodel.inputs import (
     FloatArray,
     IntArray,
@@ -102,15 +102,13 @@ def collectives_nic_load(
 ) -> float | FloatArray:
     """Bound the share of a worker's NICs that its own collectives use; none in a domain [1].
 
-    Bytes over NICs take the kernels' share of the rate, and `crossing_slowdown` times as long in
-    the engine: the rest of the time of collectives and drafts moves none.
+    While collectives or drafts run their bytes take no more than the kernels' share of the rate.
     """
     crossing = paths.domains > 1
     if not crossing.any():
         return 0.0
     busy = (step.exposed_communication + step.hidden + step.draft) / step.total
-    reached = calibration.nic_efficiency / crossing_slowdown(paths, calibration)
-    return np.where(crossing, busy * reached / calibration.engine_factor, 0.0)
+    return np.where(crossing, busy * nic_share(calibration) / calibration.engine_factor, 0.0)
 
 
 def steady_state(network: Network, requests: FloatArray, max_batch: FloatArray) -> Steady:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from costmodel.calibration import KERNELS, AllToAllKernel, Calibration, CalibrationFile, Constant
+from costmodel.calibration import KERNELS, Calibration, CalibrationFile, Constant
 from costmodel.coverage import ENOUGH, coverage_of
 from costmodel.deployments import Deployments, case_of, deployments_of
 from costmodel.fit import Fit, Progress, fit_constants
@@ -44,9 +44,13 @@ PREFILL = (
 ALL_REDUCE = ("all_reduce_launch", "all_reduce_launch_hopper", "two_shot_latency")
 ALL_TO_ALL = (
     "link_efficiency",
-    "nic_efficiency",
-    "crossing_rounds",
-    *(f"{kernel}.{part}" for kernel in KERNELS for part in AllToAllKernel._fields),
+    "deepep_blackwell_latency",
+    *(
+        f"{name}.{part}"
+        for name, kernel in KERNELS.items()
+        for part in kernel._fields
+        if name != "gather"
+    ),
 )
 INTERVALS = tuple(
     f"{figure}_half_width.{kind}"
@@ -63,7 +67,8 @@ NOT_FITTED = (
     "acceptance_output",
     "attention_tile",
     "kernel_path_latency",
-    "nic_path_latency",
+    "low_latency_factor",
+    *(f"gather.{part}" for part in KERNELS["gather"]._fields),
     "reserved_bytes",
     "cache_share",
     "rounds",

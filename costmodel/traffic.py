@@ -12,8 +12,8 @@ from functools import partial
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.collectives import all_reduce_time, nic_copies, ranks_hit
-from costmodel.decode import decode_step
+from costmodel.collectives import all_reduce_time, ranks_hit
+from costmodel.decode import decode_step, draft_layer
 from costmodel.deployments import (
     deployments_of,
     memory_limit,
@@ -21,6 +21,7 @@ from costmodel.deployments import (
     prefilling_worker,
     run,
 )
+from costmodel.exchange import crossing_exchange
 from costmodel.inputs import FloatArray, PathArrays
 from costmodel.network import Network, Steady, ranks
 from costmodel.prefill import hand_over_bytes
@@ -87,9 +88,9 @@ def traffic_of(case: Case, calibration: Calibration) -> Traffic:
 
     Notes
     -----
-    A token goes once to each rank that holds one of its experts and comes back as often, over NICs
-    in as many copies as `nic_copies` says; on each kind of link the busiest GPU of a worker is
-    counted. An all-reduce moves what the quickest
+    A token goes once to each rank that holds one of its experts and comes back as often; across
+    domains the kernel that carries it says in how many copies. Inside a domain the busiest GPU of a
+    worker is counted, across domains the mean one. An all-reduce moves what the quickest
     hierarchy does. A request's KV cache leaves its prefill rank over one NIC, and arrives spread
     over the NICs of the decode worker. From memory a step reads weights and KV cache, once.
     """
@@ -141,7 +142,7 @@ def _decode_bytes(
     )
     hand_over = _hand_over(network) * steady.decode.request_rate / network.workers.gpus
     if case.configuration.decode_attention == "dp":
-        links = _exchanged(case, network, batch)
+        links = _exchanged(network, batch)
     else:
         links = {name: _reduced(network, batch, name) for name in LINKS}
     return {
@@ -176,25 +177,29 @@ def _hand_over(network: Network) -> FloatArray:
     return size if network.mixed is None else np.where(network.mixed.aggregated, 0.0, size)
 
 
-def _exchanged(case: Case, network: Network, batch: FloatArray) -> dict[str, float]:
+def _exchanged(network: Network, batch: FloatArray) -> dict[str, float]:
     """Dispatch and combine of one step [B]."""
-    model, workers = network.model, network.workers
-    tokens = batch * (1.0 + workers.mtp_depth)
+    workers, depth = network.workers, network.workers.mtp_depth
+    layer = network.machine, network.model
+    draft = draft_layer(network.machine, network.model)
     drafted, passes = _drafted(network, batch)
-    layer = tokens * model.moe_layers * (model.dispatch_bytes + model.combine_bytes)
-    draft = model.draft_dispatch_bytes + model.draft_combine_bytes
-    draft = drafted * passes * model.draft_moe * draft
-    near = ranks_hit(workers.ep, model.top_k)
-    over_nics = partial(
-        nic_copies, top_k=model.top_k, ranks=workers.gpus, ep=workers.ep, paths=network.paths
-    )
-    each = {
-        "nvlink": (layer + draft) * near,
-        "nic": layer * over_nics(tokens, model.expert_input_bytes)
-        + draft * over_nics(drafted, model.draft_expert_input_bytes),
-    }
-    reached = peers(case.cluster, case.configuration.decode_gpus_per_worker)
-    return {name: _number(each[name]) * count for name, count in reached.items()}
+    moved = dict.fromkeys(LINKS, 0.0)
+    for (machine, model), tokens, times in (
+        (layer, batch * (1.0 + depth), network.model.moe_layers),
+        (draft, drafted, passes * network.model.draft_moe),
+    ):
+        if (network.paths.domains > 1).any():
+            across = crossing_exchange(
+                machine, model, workers, tokens, network.paths, network.calibration
+            )
+            each = {"nvlink": across.nvlink_bytes, "nic": across.nic_bytes}
+        else:
+            sent = tokens * (model.dispatch_bytes + model.combine_bytes)
+            peers_hit = ranks_hit(workers.ep, model.top_k) * (workers.gpus - 1.0)
+            each = {"nvlink": sent * peers_hit, "nic": np.zeros(())}
+        for name, size in each.items():
+            moved[name] += _number(times * size)
+    return moved
 
 
 def _drafted(network: Network, of_request: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -25,7 +25,7 @@ from presets import InputError, PublishedRow, ServingRow
 
 FIGURES = ("tpot", "ttft", "ttft_median", "throughput", "iteration")
 GROUPS: dict[str, Callable[[ServingRow], str]] = {
-    "sku": lambda row: row.sku,
+    "sku": lambda row: f"{row.sku}, suspect" if row.suspect else row.sku,
     "model": lambda row: row.model,
     "engine": lambda row: row.framework or "trtllm",
     "serving": lambda row: row.serving,

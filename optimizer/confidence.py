@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from costmodel.inputs import FloatArray
-from costmodel.intervals import WIDEST, Outside, largest_batch_sent, worker_class
+from costmodel.intervals import WIDEST, Outside, worker_class
 from costmodel.results import Prediction
 from optimizer.inside import decode_outside, prefill_outside
 from optimizer.problem import Limits, Problem
@@ -136,10 +136,7 @@ def _edges(shape: Shape, problem: Problem) -> list[int]:
     """Largest batches of a shape before another lies outside the data, rising [1]."""
     coverage = problem.coverage
     least, most = coverage.max_batch_dp if shape.attention == "dp" else coverage.max_batch_tp
-    sent = most
-    if shape.attention == "dp" and shape.gpus > problem.cluster.hardware().gpus_per_domain.value:
-        sent = math.floor(largest_batch_sent(problem.scenario, shape.mtp_depth))
-    return sorted([least - 1, most, sent])
+    return [least - 1, most]
 
 
 def _widening(found: Sequence[Sequence[Outside]], problem: Problem) -> FloatArray:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from costmodel.intervals import Outside, drafts_outside, extrapolations, largest_batch_sent
+from costmodel.intervals import Outside, drafts_outside, extrapolations
 from costmodel.results import Case, Configuration
 from optimizer.problem import Problem
 from optimizer.space import Shape
@@ -88,14 +87,11 @@ def inside_batches(shapes: Sequence[Shape], problem: Problem) -> list[tuple[int,
     InputError
         If no decode worker is, saying in what the question lies outside.
     """
-    scenario, coverage = problem.scenario, problem.coverage
-    domain = problem.cluster.hardware().gpus_per_domain.value
-    spans = []
-    for shape in shapes:
-        least, most = coverage.max_batch_dp if shape.attention == "dp" else coverage.max_batch_tp
-        if shape.attention == "dp" and shape.gpus > domain:
-            most = min(most, math.floor(largest_batch_sent(scenario, shape.mtp_depth)))
-        spans.append((least, most))
+    coverage = problem.coverage
+    spans = [
+        coverage.max_batch_dp if shape.attention == "dp" else coverage.max_batch_tp
+        for shape in shapes
+    ]
     smallest = [max(least, 1) for least, _ in spans]
     outside = decode_outside(list(zip(shapes, smallest, strict=True)), problem)
     found = [(1, 0) if some else span for some, span in zip(outside, spans, strict=True)]

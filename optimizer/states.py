@@ -14,6 +14,7 @@ from costmodel.aggregated import interleaved
 from costmodel.calibration import Calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
 from costmodel.decode import draft_time
+from costmodel.engine_rules import exchange_of
 from costmodel.inputs import (
     BoolArray,
     FloatArray,
@@ -384,6 +385,7 @@ def _workers(shapes: list[Shape], scenario: Scenario, cluster: ClusterSpec) -> W
         eplb_slots=np.array([float(shape.eplb_slots) for shape in shapes]),
         trtllm_experts=np.array([_trtllm_experts(one, scenario, cluster) for one in shapes]),
         context=np.asarray(scenario.workload.context),
+        **{name: np.asarray(has) for name, has in exchange_of(scenario.engine).items()},
     )
 
 

@@ -3,7 +3,7 @@
 import datetime
 import re
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -14,6 +14,11 @@ from presets.folders import DATA, data_files, engine_names
 from presets.record import Record
 
 DEPLOYMENT = DATA / "deployment"
+
+ExchangeName = Literal["deepep_low_latency", "deepep_normal", "all_gather"]
+"""Kernels that carry the experts' tokens across NVLink domains."""
+
+EXCHANGE_NAMES: tuple[ExchangeName, ...] = get_args(ExchangeName)
 
 RELEASE = re.compile(r"(\d+)\.(\d+)\.(\d+)(?:rc(\d+))?(?:\.post(\d+))?", re.ASCII)
 """A release as PyPI writes it: 1.3.0rc29, 0.5.10.post1."""
@@ -119,6 +124,24 @@ class EngineMachines(Provenance):
     kernel_profiles: tuple[Text, ...]
 
 
+class CrossingExchange(Provenance):
+    """How an engine carries the experts' tokens across NVLink domains.
+
+    Attributes
+    ----------
+    kernels : tuple of str
+        Of `EXCHANGE_NAMES`: those that it has.
+    fp8_dispatch : bool
+        Whether the input of FP8 experts is quantised before it is sent, not where it arrives.
+    fp4_combine : bool
+        Whether its low-latency kernels return the results of FP4 experts in FP4, not in BF16.
+    """
+
+    kernels: tuple[ExchangeName, ...]
+    fp8_dispatch: bool
+    fp4_combine: bool
+
+
 class EngineOptions(Provenance):
     """Names that an engine takes, as options or as keys of its file."""
 
@@ -150,6 +173,8 @@ class Engine(Record):
     shape_rules : tuple of ShapeRule
         Asked by search, prediction, recipes and their check alike.
     environment_rules : tuple of EnvironmentRule
+    exchange : CrossingExchange or None
+        None gathers all tokens by NCCL, which every engine has.
     refused : dict
         Options that it no longer takes, and what to give instead.
     options : EngineOptions or None
@@ -168,6 +193,7 @@ class Engine(Record):
     moe_backends: tuple[MoeBackend, ...] = ()
     shape_rules: tuple[ShapeRule, ...] = ()
     environment_rules: tuple[EnvironmentRule, ...] = ()
+    exchange: CrossingExchange | None = None
     refused: dict[str, Text] = Field(default_factory=dict)
     options: EngineOptions | None = None
 

@@ -29,6 +29,7 @@ UNITS = {
     **dict.fromkeys(("prefill_workers", "decode_workers"), "worker"),
     **dict.fromkeys(("max_batch", "concurrency", "requests_in_decode"), "request"),
     **dict.fromkeys(("eplb_slots", "frontends"), "1"),
+    "nic_gb_s": "GB/s",
     **dict.fromkeys(
         ("ttft_ms", "tpot_ms", "ttft_median_ms", "tpot_median_ms", "iteration_ms"), "ms"
     ),

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from presets.drafts import DEEPEST, Draft, check_draft, with_draft
+from presets.engines import ExchangeName
 from presets.errors import closest_hint, shown
 from presets.facts import Text
 from presets.hardware import hardware_names
@@ -66,6 +67,10 @@ class ConfigurationRow(_MachineRow):
         [request]
     frontends : int or None
         That route requests; None takes those of the measured runs. [1]
+    exchange : str or None
+        Kernel that carried tokens across NVLink domains; None takes the quickest of the engine.
+    nic_gb_s : float or None
+        Rate of a GPU's NICs as they were; None takes that of the machine. [GB/s]
     framework, framework_version, date : str, str, date or None
     """
 
@@ -88,6 +93,8 @@ class ConfigurationRow(_MachineRow):
     eplb_slots: CountOrZero
     concurrency: Count
     frontends: Annotated[int, Field(ge=1, le=1000)] | None = None
+    exchange: ExchangeName | None = None
+    nic_gb_s: Annotated[float, Field(ge=0.001, le=1e6)] | None = None
     framework: Text | None = None
     framework_version: Text | None = None
     date: datetime.date | None = None
@@ -155,6 +162,8 @@ class ServingRow(ConfigurationRow):
         Interactivity. [token/s]
     requests_in_decode : float or None
         Output tokens per second times TPOT. [request]
+    suspect : str or None
+        Why no constant is fitted to the row, which is predicted all the same.
     """
 
     ttft_ms: Amount | None = None
@@ -165,6 +174,7 @@ class ServingRow(ConfigurationRow):
     total_tok_s_per_gpu: Amount | None = None
     tok_s_per_user: Amount | None = None
     requests_in_decode: Amount | None = None
+    suspect: Text | None = None
 
     @property
     def is_measured(self) -> bool:
@@ -172,7 +182,7 @@ class ServingRow(ConfigurationRow):
         return any(
             getattr(self, name) is not None
             for name in ServingRow.model_fields
-            if name not in ConfigurationRow.model_fields
+            if name not in (*ConfigurationRow.model_fields, "suspect")
         )
 
 

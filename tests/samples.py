@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from costmodel.results import Configuration
 from moeplan.answers.reasons import explain_infeasibility, lost_by
 from moeplan.cli import main
 from optimizer import Answer
+from presets import Hardware
+from presets.facts import Alternative
 
 USUAL: dict[str, Any] = {
     "prefill_workers": 1,
@@ -66,6 +69,17 @@ def runner(capsys: pytest.CaptureFixture[str]) -> Command:
         return Run(status, printed.out, printed.err)
 
     return run
+
+
+def nics_assumed(machine: Hardware) -> Hardware:
+    """Take the rate of a machine's NICs as assumed, 25 or 100 GB/s by other sources."""
+    others = [
+        Alternative(value=rate, source="another", date=date(2026, 11, 28), note="other NICs")
+        for rate in (25e9, 100e9)
+    ]
+    said = {"kind": "assumed", "alternatives": tuple(others)}
+    rate = machine.scale_out_rate.model_copy(update=said)
+    return machine.model_copy(update={"scale_out_rate": rate})
 
 
 def reason_of(answer: Answer) -> str:

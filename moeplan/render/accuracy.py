@@ -39,7 +39,8 @@ Errors are absolute and relative to the measurement, in percent; bias is signed;
 share of measurements within the 90 % interval, *half-width* its mean half-width. No prediction here
 comes from a fit that saw the row it predicts or another measurement of its configuration; the
 half-widths are those of the shipped calibration in every table, set on cross-validated errors of
-all rows, so their coverage is not independent of the rows it is counted on."""
+all rows, so their coverage is not independent of the rows it is counted on. Suspect rows are in no
+fit but in every figure, and stand apart by machine."""
 
 KINDS = """\
 How far the model carries beyond its data: rows of each kind predicted by a fit on all rows that are

@@ -135,8 +135,10 @@ def _table(found: TablePreset, rows: int) -> list[RenderableType]:
     shared = {name for name in lines[0] if len({line[name] for line in lines}) == 1}
     common = [f"{name} {_cell(lines[0][name])}" for name in shared if lines[0][name] is not None]
     names = [name for name in lines[0] if name not in shared]
-    shown = _fitting(names, lines[:rows])
-    left_out = [name for name in names if name not in shown]
+    given = [name for name in names if any(line[name] is not None for line in lines[:rows])]
+    empty = [name for name in names if name not in given]
+    shown = _fitting(given, lines[:rows])
+    left_out = [name for name in given if name not in shown]
     parts: list[RenderableType] = [
         heading(f"{found.name}: {count(len(lines), 'row')}"),
         paragraph(f"{found.provenance.kind}, {found.provenance.date}: {_source(found.provenance)}"),
@@ -148,6 +150,8 @@ def _table(found: TablePreset, rows: int) -> list[RenderableType]:
             rows=[[_cell(line[name]) for name in shown] for line in lines[:rows]],
         ),
     ]
+    if empty:
+        parts.append(paragraph(f"Columns empty in these rows: {', '.join(empty)}."))
     if left_out:
         parts.append(paragraph(f"Columns left out for width: {', '.join(left_out)}."))
     if len(lines) > rows:

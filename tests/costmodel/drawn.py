@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from costmodel.calibration import calibration_of, constants_of, load_calibration
 from costmodel.counts import can_multiply, machine_arrays, model_arrays, path_arrays
 from costmodel.decode import decode_step
+from costmodel.engine_rules import exchange_of, kernels_of
 from costmodel.inputs import FloatArray, WorkerArrays
 from costmodel.step_time import StepTime
 from costmodel.workload import Workload
@@ -23,6 +24,7 @@ from presets import (
     model_names,
 )
 from presets.drafts import Draft
+from presets.folders import engine_names
 from topology import GroupPath, group_table
 
 COVERAGE = load_calibration().coverage
@@ -53,6 +55,8 @@ class Drawn:
     trtllm_kernels: bool
     isl: int
     osl: int
+    engine: str
+    exchange: str | None
     constants: Mapping[str, float]
 
     def but(self, **changes: object) -> "Drawn":
@@ -77,6 +81,9 @@ class Drawn:
             eplb_slots=np.array(float(self.eplb_slots)),
             trtllm_experts=np.array(self.trtllm_kernels),
             context=Workload(np.array(float(self.isl)), np.array(float(self.osl))).context,
+            **{
+                name: np.array(has) for name, has in exchange_of(self.engine, self.exchange).items()
+            },
         )
         return decode_step(
             machine_arrays(self.cluster.hardware(), self.model, self.precision),
@@ -120,6 +127,7 @@ def workers(draw: st.DrawFn, spread: float = 1.0) -> Drawn:
     model = load_model(name)
     gpus = draw(st.sampled_from(GPUS))
     widths = [ep for ep in range(1, gpus + 1) if gpus % ep == 0 and ep <= model.experts]
+    engine = draw(st.sampled_from(engine_names()))
     factors = np.random.default_rng(draw(st.integers(0, 999))).uniform(-1.0, 1.0, len(SHIPPED))
     moved = zip(SHIPPED.items(), (spread**factors).tolist(), strict=True)
     return Drawn(
@@ -137,5 +145,7 @@ def workers(draw: st.DrawFn, spread: float = 1.0) -> Drawn:
         trtllm_kernels=draw(st.booleans()),
         isl=draw(st.integers(1, 200_000)),
         osl=draw(st.integers(2, 50_000)),
+        engine=engine,
+        exchange=draw(st.sampled_from([None, *kernels_of(engine)])),
         constants={constant: value * factor for (constant, value), factor in moved},
     )

@@ -45,6 +45,9 @@ class Worker:
     isl: int
     osl: int
     draft: DraftModel | None
+    kernels: tuple[str, ...]  # that may carry tokens across domains
+    fp8_dispatch: bool
+    fp4_combine: bool
 
 
 @dataclass(frozen=True)
@@ -340,14 +343,15 @@ def exchange(worker: Worker, form: Format, n: float, at: Constants) -> tuple[flo
     """Dispatch and combine of one layer under dp."""
     if worker.gpus == 1:
         return 0.0, 0.0
+    if worker.path.domains > 1:
+        return across_domains(worker, form, n, at)
     hidden = worker.model.moe.latent or worker.model.hidden
-    low = form.arithmetic < 5
     there = 0.5625 * hidden if form.wire_input < 5 else 2.0 * hidden
     back = 0.5625 * hidden if form.wire_combine < 5 else 2.0 * hidden
-    dispatch = one_way(worker, form, "dispatch", there, n, at)
+    dispatch = one_way(worker, "dispatch", there, n, at)
     dispatch += at["exchange_factor"] * kernel("prepare", worker, n, at)
-    combine = "combine_low_precision" if low else "combine"
-    return dispatch, one_way(worker, form, combine, back, n, at)
+    combine = "combine_low_precision" if form.arithmetic < 5 else "combine"
+    return dispatch, one_way(worker, combine, back, n, at)
 
 
 def kernel(name: str, worker: Worker, n: float, at: Constants) -> float:
@@ -358,39 +362,75 @@ def kernel(name: str, worker: Worker, n: float, at: Constants) -> float:
     )
 
 
-def one_way(worker: Worker, form: Format, name: str, size: float, n: float, at: Constants) -> float:
-    path, k = worker.path, worker.model.moe.top_k
-    factor = at["exchange_factor"]
-    near = at["crossing_rounds"] * max(path.domain_latency - at["kernel_path_latency"], 0)
-    seconds = factor * kernel(name, worker, n, at) + max(factor * near, longer_way(worker, at))
-    hit = 1 - (1 - 1 / worker.ep) ** k
-    wire = factor * n * size * hit * (worker.gpus - 1)
-    wire /= at["link_efficiency"] * path.nvlink_rate
-    if path.domains == 1:
-        return seconds + wire
+def one_way(worker: Worker, name: str, size: float, n: float, at: Constants) -> float:
+    path = worker.path
+    hit = 1 - (1 - 1 / worker.ep) ** worker.model.moe.top_k
+    wire = n * size * hit * (worker.gpus - 1) / (at["link_efficiency"] * path.nvlink_rate)
+    return at["exchange_factor"] * (kernel(name, worker, n, at) + wire + beyond(worker, at))
+
+
+def beyond(worker: Worker, at: Constants) -> float:
+    """What a path inside a domain is longer than that of the measured kernels."""
+    return max(worker.path.domain_latency - at["kernel_path_latency"], 0)
+
+
+def across_domains(worker: Worker, form: Format, n: float, at: Constants) -> tuple[float, float]:
     hidden = worker.model.moe.latent or worker.model.hidden
-    as_input = 2.0 * hidden if form.wire_input >= 9 else (1 + 1 / 32) * hidden
-    if form.wire_input < 5:
-        as_input = 0.5625 * hidden
-    copies = k / worker.ep
-    if (size_sent := n * k * as_input) > (largest := 8 * 1024 * 1024):
-        copies = max(copies * largest / size_sent, min(copies, path.domains / worker.gpus))
-    nics = n * size * copies * path.seconds_per_pair_byte / at["nic_efficiency"]
-    return seconds + max(wire, nics * slowdown(worker, at))
+    back = 2.0 * hidden
+    there = 0.5625 * hidden if form.wire_input < 5 else 2.0 * hidden
+    if worker.fp8_dispatch and 5 <= form.wire_input < 9:
+        there = (1 + 1 / 32) * hidden
+    narrow = 0.5625 * hidden if worker.fp4_combine and form.wire_combine < 5 else back
+    found = []
+    for name in worker.kernels:
+        if name == "deepep_low_latency":
+            times = (
+                low_latency("low_latency_dispatch", worker, there, n, at),
+                low_latency("low_latency_combine", worker, narrow, n, at),
+            )
+        elif name == "deepep_normal":
+            times = (
+                normal("normal_dispatch", worker, there, n, at),
+                normal("normal_combine", worker, back, n, at),
+            )
+        else:
+            times = (gather(worker, there, n, at), gather(worker, back, n, at))
+        found.append(times)
+    return min(found, key=sum)
 
 
-def longer_way(worker: Worker, at: Constants) -> float:
-    """What the longer path between domains takes of a collective."""
-    if worker.path.domains == 1:
-        return 0.0
-    beyond = max(worker.path.latency - at["kernel_path_latency"], 0)
-    return at["crossing_factor"] * at["crossing_rounds"] * beyond
+def start(name: str, worker: Worker, at: Constants) -> float:
+    blackwell = worker.hardware.kernel_profile == "blackwell"
+    return at[f"{name}.latency"] + (at["deepep_blackwell_latency"] if blackwell else 0.0)
 
 
-def slowdown(worker: Worker, at: Constants) -> float:
-    beyond = max(worker.path.latency - at["kernel_path_latency"], 0)
-    measured = at["nic_path_latency"] - at["kernel_path_latency"]
-    return 1 + (at["crossing_factor"] - 1) * beyond / measured
+def low_latency(name: str, worker: Worker, size: float, n: float, at: Constants) -> float:
+    path = worker.path
+    sent = n * worker.model.moe.top_k / worker.ep * size
+    nic = sent * path.seconds_per_pair_byte / at[f"{name}.nic_efficiency"]
+    near = sent * (worker.gpus / path.domains - 1)
+    near /= at[f"{name}.link_efficiency"] * path.nvlink_rate
+    doublings = at[f"{name}.latency_per_doubling"] * (1 + log2(path.domains))
+    return at["low_latency_factor"] * (start(name, worker, at) + doublings + max(nic, near))
+
+
+def normal(name: str, worker: Worker, size: float, n: float, at: Constants) -> float:
+    path, k = worker.path, worker.model.moe.top_k
+    other = (path.domains - 1) * (1 - (1 - 1 / min(worker.ep, path.domains)) ** k)
+    nic = n * size * other / (at[f"{name}.nic_efficiency"] * path.nic_rate)
+    copies = worker.gpus * (1 - (1 - 1 / worker.ep) ** k) + other
+    moved = n * size * copies / at[f"{name}.copy_rate"]
+    doublings = at[f"{name}.latency_per_doubling"] * log2(path.domains)
+    joined = float((nic**4 + moved**4) ** 0.25)
+    return at["normal_factor"] * (start(name, worker, at) + doublings + joined)
+
+
+def gather(worker: Worker, size: float, n: float, at: Constants) -> float:
+    path = worker.path
+    nic = n * size * (path.domains - 1) / (at["gather.nic_efficiency"] * path.nic_rate)
+    near = n * size * (worker.gpus - 1) / (at["gather.link_efficiency"] * path.nvlink_rate)
+    doublings = at["gather.latency_per_doubling"] * log2(worker.gpus)
+    return at["gather.latency"] + doublings + max(nic, near)
 
 
 def all_reduce(worker: Worker, n: float, at: Constants) -> float:
@@ -400,25 +440,24 @@ def all_reduce(worker: Worker, n: float, at: Constants) -> float:
         return 0.0
     size = 2.0 * worker.model.hidden * n
     link = at["link_efficiency"] * path.nvlink_rate / factor
-    between, two_shot = link, factor * at["two_shot_latency"]
+    two_shot = factor * at["two_shot_latency"]
     if path.domains > 1:
-        between = min(link, at["nic_efficiency"] * path.nic_rate / slowdown(worker, at))
-    inside = gpus / path.domains
+        inside = gpus / path.domains
+        near = 2 * size * (1 - 1 / inside) / (at["link_efficiency"] * path.nvlink_rate)
+        nic = 2 * size / inside * (1 - 1 / path.domains)
+        nic /= at["crossing_reduce_efficiency"] * path.nic_rate
+        return at["crossing_reduce_latency"] * log2(path.domains) + near + nic
     best = inf
-    for group in (2, 4, 8, 16, 32, 64, inside):
-        if group > inside or (inside % group and group != inside):
+    for group in (2, 4, 8, 16, 32, 64, gpus):
+        if group > gpus or gpus % group:
             continue
         one_shot = size * (group - 1) / link
         first = min(one_shot, two_shot + 2 * size * (group - 1) / group / link)
-        second = 0.0
-        if group < gpus:
-            second = max(two_shot, longer_way(worker, at))
-            second += 2 * size / group * (1 - group / gpus) / between
+        second = two_shot + 2 * size / group * (1 - group / gpus) / link if group < gpus else 0.0
         best = min(best, first + second)
     blackwell = worker.hardware.kernel_profile == "blackwell"
     launch = at["all_reduce_launch"] if blackwell else at["all_reduce_launch_hopper"]
-    near = at["crossing_rounds"] * max(path.domain_latency - at["kernel_path_latency"], 0)
-    return factor * (launch + near) + best
+    return factor * (launch + beyond(worker, at)) + best
 
 
 def head(worker: Worker, n: float, at: Constants, vocab: int = 0, bits: float = 0.0) -> float:

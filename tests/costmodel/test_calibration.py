@@ -84,6 +84,8 @@ def test_units_of_times_rates_and_sizes() -> None:
             assert constant.unit == "B", name
         elif last == "seconds_per_byte":
             assert constant.unit == "s/B", name
+        elif last == "copy_rate":
+            assert constant.unit == "B/s", name
         elif time or last in {"layer_time_hopper", "request_time_hopper", "latency_per_doubling"}:
             assert constant.unit == "s", name
         else:

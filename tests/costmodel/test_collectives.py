@@ -7,11 +7,7 @@ from costmodel.calibration import AllToAllKernel, Calibration
 from costmodel.collectives import (
     all_reduce_time,
     copies_sent,
-    crossing_latency,
-    crossing_slowdown,
-    engine_exchange_time,
     exchange_time,
-    nic_copies,
     preparation_time,
     ranks_hit,
 )
@@ -90,82 +86,18 @@ def test_exchange_in_a_domain_by_hand(plain: Calibration, inside: PathArrays) ->
     assert exchange(plain, inside) == pytest.approx(12.02e-6 + 0.13125e-6)
 
 
-def test_exchange_across_domains_by_hand(plain: Calibration, across: PathArrays) -> None:
-    # Wire: 2187.5 B x 200 ps at a quarter of the rate of NICs = 1.75 us. The path is 4 us longer
-    # than in a domain; 3 rounds of that come on top.
-    assert exchange(plain, across) == pytest.approx(12.02e-6 + 1.75e-6 + 3 * 4e-6)
+def test_a_longer_path_inside_a_domain_counts_once(plain: Calibration, inside: PathArrays) -> None:
+    far = inside._replace(domain_latency=np.asarray(3e-6))  # that of the kernels is 1 us
+    assert exchange(plain, far) == pytest.approx(exchange(plain, inside) + 2e-6)
+    assert reduce(plain, far, 1e4) == pytest.approx(reduce(plain, inside, 1e4) + 2e-6)
 
 
-def in_engine(calibration: Calibration, paths: PathArrays, over_nics: float = 0.5) -> float:
-    """As `exchange`, twice as long in the engine, with copies over NICs."""
-    time = engine_exchange_time(
-        calibration.dispatch,
-        np.asarray(10.0),
-        np.asarray(500.0),
-        np.asarray(2000.0),
-        FOUR,
-        np.asarray(7 / 16),
-        np.asarray(over_nics),
-        paths,
-        calibration,
-    )
-    return float(time)
-
-
-def test_inside_a_domain_the_engine_takes_its_factor(
-    plain: Calibration, inside: PathArrays
-) -> None:
-    assert in_engine(plain, inside) == pytest.approx(2 * exchange(plain, inside))
-
-
-def test_crossing_by_hand(plain: Calibration, across: PathArrays) -> None:
-    # 10 x 1/2 copies of 500 B to each peer: 200 ps/B at a quarter of the rate, and 3 rounds of
-    # 4 us; in the engine four times as long. Local: 12.02 us twice. NVLink, 2187.5 B to each of 3
-    # peers in 0.2625 us, works at the same time.
-    assert in_engine(plain, across) == pytest.approx(24.04e-6 + 4 * 14e-6)
-    # With fewer copies over NICs NVLink is the slower.
-    less = in_engine(plain, across, over_nics=0.01)
-    assert less == pytest.approx(24.04e-6 + 0.2625e-6 + 4 * 12e-6)
-
-
-def test_the_engine_s_loss_over_nics_goes_with_their_latency(
-    plain: Calibration, across: PathArrays
-) -> None:
-    for latency, slowdown in ((1e-6, 1.0), (3e-6, 2.5), (5e-6, 4.0), (9e-6, 7.0)):
-        path = across._replace(latency=np.asarray(latency))
-        assert crossing_slowdown(path, plain) == pytest.approx(slowdown)
-        assert crossing_latency(path, plain) == pytest.approx(4 * 3 * (latency - 1e-6))
-
-
-def test_nics_as_good_as_nvlink_cost_nothing(
-    plain: Calibration, inside: PathArrays, across: PathArrays
-) -> None:
-    equal = plain._replace(nic_efficiency=plain.link_efficiency)
-    good = across._replace(seconds_per_pair_byte=np.asarray(2 / 1e11), latency=np.asarray(1e-6))
-    here, there = (in_engine(equal, path) for path in (inside, good))
-    assert here == pytest.approx(there)
-
-
-def test_large_dispatches_are_gathered(across: PathArrays) -> None:
-    # 4 ranks in 2 domains, 2 experts: 2/4 copies to a rank, or 1 to each domain of 2 ranks.
-    wide = across._replace(domains=np.asarray(1.5))
-    size, two = np.asarray(1024.0), np.asarray(2.0)
-    for tokens, copies in ((1, 0.5), (4096, 0.5), (4097, 0.375)):
-        assert nic_copies(np.asarray(float(tokens)), size, two, FOUR, FOUR, wide) == copies
-
-
-def test_exchange_of_eight_b200_takes_the_topology_s_load(plain: Calibration) -> None:
+def test_exchange_of_eight_b200_takes_the_rate_of_nvlink(plain: Calibration) -> None:
     path = path_arrays(group_table(default_cluster("b200", 8), [8])[8])
-    free = exchange(plain, path._replace(seconds_per_pair_byte=np.asarray(0.0)), ranks=8)
+    free = exchange(plain, path._replace(nvlink_rate=np.asarray(np.inf)), ranks=8)
     # Each GPU sends to 7 others at 900 GB/s: 10 x 15/64 x 500 B to each, at half the rate.
     wire = 10 * 15 / 64 * 500 * 7 / 900e9 / 0.5
     assert exchange(plain, path, ranks=8) - free == pytest.approx(wire, rel=1e-6)
-
-
-def test_leaving_the_domain_costs_far_more_than_the_link_rates_say(plain: Calibration) -> None:
-    table = group_table(default_cluster("b200", 16), [8, 16])
-    eight, sixteen = (path_arrays(table[gpus]) for gpus in (8, 16))
-    assert exchange(plain, sixteen, ranks=16) > exchange(plain, eight, ranks=8) + 3 * 4e-6
 
 
 def test_one_gpu_moves_nothing(plain: Calibration, inside: PathArrays) -> None:
@@ -184,11 +116,13 @@ def test_large_all_reduce_is_two_shot(plain: Calibration, inside: PathArrays) ->
     assert reduce(plain, inside, 1e6) == pytest.approx(5e-6 + 20e-6 + 30e-6)
 
 
-def test_all_reduce_across_domains_is_hierarchical(plain: Calibration, across: PathArrays) -> None:
-    # In each domain of 2: one shot of 1 MB at 50 GB/s, 20 us.
-    # Across, in the engine four times as long: each GPU owns 0.5 MB; 2 x 0.5 MB x 1/2 at a quarter
-    # of 10 GB/s is 200 us; 3 rounds of 4 us are longer than the 20 us of two shots.
-    assert reduce(plain, across, 1e6) == pytest.approx(5e-6 + 20e-6 + 4 * (200e-6 + 12e-6))
+def test_all_reduce_across_domains_by_hand(plain: Calibration, across: PathArrays) -> None:
+    # Two domains of 2: 2 x 1/2 x 1 MB at 50 GB/s, 20 us, then each GPU's half, 2 x 1/2 x 0.5 MB at
+    # a quarter of 10 GB/s, 200 us, and 40 us of fixed time. Four domains of 1: 2 x 3/4 x 1 MB at a
+    # quarter of 10 GB/s, 600 us, and 40 us for each doubling.
+    assert reduce(plain, across, 1e6) == pytest.approx(40e-6 + 20e-6 + 200e-6)
+    apart = across._replace(domains=FOUR)
+    assert reduce(plain, apart, 1e6) == pytest.approx(80e-6 + 600e-6)
 
 
 def test_the_engine_s_factor_holds_inside_a_domain(
@@ -198,7 +132,7 @@ def test_the_engine_s_factor_holds_inside_a_domain(
         return float(all_reduce_time(np.asarray(size), FOUR, paths, plain, LAUNCH, 2.0))
 
     assert engine(inside, 1e6) == pytest.approx(2 * reduce(plain, inside, 1e6))
-    assert engine(across, 1e6) == pytest.approx(2 * 25e-6 + 4 * 212e-6)
+    assert engine(across, 1e6) == reduce(plain, across, 1e6)
 
 
 def test_a_wide_domain_reduces_in_groups_first(plain: Calibration, inside: PathArrays) -> None:
@@ -210,11 +144,12 @@ def test_a_wide_domain_reduces_in_groups_first(plain: Calibration, inside: PathA
     assert reduce(plain, inside, 1e5, gpus=64) == pytest.approx(5e-6 + 23.9375e-6)
 
 
-def test_groups_divide_the_worker(plain: Calibration, across: PathArrays) -> None:
-    # 20 GPUs, 10 in each domain, 10 kB: one shot of 9 x 10 kB at 50 GB/s, 1.8 us; then four times
-    # 12 us and 2 x 1 kB x 1/2 at a quarter of 10 GB/s, 0.4 us. Groups of 8, which do not divide 20,
-    # would take 1.4 us and 4 x 0.6 us.
-    assert reduce(plain, across, 1e4, gpus=20) == pytest.approx(5e-6 + 1.8e-6 + 4 * 12.4e-6)
+def test_groups_divide_the_worker(plain: Calibration, inside: PathArrays) -> None:
+    # 10 GPUs, 50 kB: pairs first, 1 us in one shot, then 20 us and 2 x 25 kB x 8/10 at 50 GB/s,
+    # 0.8 us; one shot of all takes 9 us. Groups of 4 or 8 do not divide 10.
+    assert reduce(plain, inside, 5e4, gpus=10) == pytest.approx(5e-6 + 9e-6)
+    # 200 kB: one shot takes 36 us; pairs 4 us, then 20 us and 3.2 us.
+    assert reduce(plain, inside, 2e5, gpus=10) == pytest.approx(5e-6 + 27.2e-6)
 
 
 def test_arrays_give_what_single_values_give(
@@ -228,11 +163,11 @@ def test_arrays_give_what_single_values_give(
 
 @given(st.floats(1, 1e6), st.floats(1, 1e6), factors)
 def test_exchange_never_falls_with_tokens_or_bytes(
-    plain: Calibration, across: PathArrays, tokens: float, size: float, factor: float
+    plain: Calibration, inside: PathArrays, tokens: float, size: float, factor: float
 ) -> None:
-    before = exchange(plain, across, tokens=tokens, size=size)
-    assert exchange(plain, across, tokens=tokens * factor, size=size) >= before
-    assert exchange(plain, across, tokens=tokens, size=size * factor) >= before
+    before = exchange(plain, inside, tokens=tokens, size=size)
+    assert exchange(plain, inside, tokens=tokens * factor, size=size) >= before
+    assert exchange(plain, inside, tokens=tokens, size=size * factor) >= before
 
 
 @given(st.floats(1, 1e9), factors)
@@ -240,8 +175,7 @@ def test_slower_links_and_longer_paths_never_help(
     plain: Calibration, across: PathArrays, size: float, factor: float
 ) -> None:
     changes = [
-        across._replace(seconds_per_pair_byte=across.seconds_per_pair_byte * factor),
-        across._replace(latency=across.latency * factor),
+        across._replace(domain_latency=across.domain_latency * factor),
         across._replace(nvlink_rate=across.nvlink_rate / factor),
         across._replace(nic_rate=across.nic_rate / factor),
     ]

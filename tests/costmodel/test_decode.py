@@ -17,6 +17,7 @@ from costmodel.decode import (
     head_time,
     launch_time,
 )
+from costmodel.engine_rules import exchange_of
 from costmodel.inputs import (
     FloatArray,
     MachineArrays,
@@ -357,6 +358,7 @@ def step_of(
         eplb_slots=array(0),
         trtllm_experts=np.asarray(False),
         context=array(1500),
+        **{name: np.asarray(has) for name, has in exchange_of("trtllm").items()},
     )
     counts = model_arrays(R1, precision)
     return float(decode_step(facts, counts, workers, paths, array(requests), calibration).total)
@@ -454,6 +456,7 @@ def candidates(
         eplb_slots=np.where(chance.random(count) < 0.5, 288.0, 0.0),
         trtllm_experts=chance.random(count) < 0.5,
         context=np.asarray(1400.0),
+        **{name: np.asarray(has) for name, has in exchange_of("trtllm").items()},
     )
     return workers, paths, chance.integers(1, 1024, count).astype(float)
 

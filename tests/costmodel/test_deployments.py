@@ -36,6 +36,7 @@ def test_cases_become_columns(sku: str) -> None:
     assert found.concurrency.tolist() == [row.concurrency for row in rows]
     for index, row in enumerate(rows):
         cluster = default_cluster(sku, max(144, row.decode_gpus_per_worker))
+        cluster = cluster.model_copy(update={"nic_gb_s": row.nic_gb_s})
         paths = path_arrays(
             group_table(cluster, [row.decode_gpus_per_worker])[row.decode_gpus_per_worker]
         )

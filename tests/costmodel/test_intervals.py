@@ -142,16 +142,26 @@ def test_ep_1_was_measured_in_fp8_on_blackwell_only(plain: Calibration, attentio
         assert reasons(Case(split, scenario, cluster), plain.coverage) == outside
 
 
-def test_gathering_over_nics_is_outside_the_data(plain: Calibration) -> None:
-    """8 MiB are 141 tokens of 8 x 7392 bytes: 141 at depth 0, 35 at depth 3."""
+OTHER_KERNEL = "tokens sent across NVLink domains by another kernel than any row names"
+
+
+def test_only_the_kernels_of_rows_are_inside_the_data(plain: Calibration) -> None:
     fp8, h100 = SCENARIO.model_copy(update={"precision": "fp8"}), default_cluster("h100", 64)
-    for depth, batch in ((0, 141), (3, 35)):
-        for more in (0, 1):
-            wide = changed(
-                decode_gpus_per_worker=16, decode_ep=16, mtp_depth=depth, max_batch=batch + more
-            )
-            found = reasons(Case(wide, fp8, h100), plain.coverage)
-            assert found == (("tokens gathered over NICs, which one row shows",) if more else ())
+    for exchange, outside in (
+        ("deepep_normal", ()),
+        ("deepep_low_latency", (OTHER_KERNEL,)),
+        (None, (OTHER_KERNEL,)),
+    ):
+        wide = changed(decode_gpus_per_worker=16, decode_ep=16, exchange=exchange)
+        assert reasons(Case(wide, fp8, h100), plain.coverage) == outside
+
+
+def test_nics_of_measured_rows_are_inside_the_data(plain: Calibration) -> None:
+    fp8 = SCENARIO.model_copy(update={"precision": "fp8"})
+    for rate, outside in ((25.0, False), (30.0, True)):
+        slow = default_cluster("h100", 64).model_copy(update={"nic_gb_s": rate})
+        found = reasons(Case(changed(), fp8, slow), plain.coverage)
+        assert ("links or memory that the cluster file changes" in found) is outside
 
 
 def test_another_nic_latency_counts_between_domains_only(plain: Calibration) -> None:

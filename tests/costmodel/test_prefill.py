@@ -96,8 +96,9 @@ def test_crossing_domains_is_slower(
     near = prefill_worker(machine, model, GPUS, inside, workload, plain)
     far = prefill_worker(machine, model, GPUS, across, workload, plain)
     slowest = 1 + 0.1 * math.sqrt(2 * math.log(4))
-    # 200 ps/B at a quarter of the rate instead of 30 at half.
-    more = 4 * 7 / 16 * 1500 * (200e-12 / 0.25 - 30e-12 / 0.5) * slowest
+    # One copy to the other domain, 3/4 of all tokens, at half of 10 GB/s and three times as long in
+    # the engine, instead of one to each of 3 ranks, 7/16, at half of 100 GB/s.
+    more = 4 * 1500 * (3 / 4 * 3 / 5e9 - 7 / 16 * 3 / 50e9) * slowest
     assert far.seconds_per_token - near.seconds_per_token == pytest.approx(more)
     assert far.capacity < near.capacity
 

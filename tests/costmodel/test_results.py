@@ -63,6 +63,7 @@ def test_configuration_has_the_keys_of_the_contract() -> None:
         "eplb_slots",
         "concurrency",
         "frontends",
+        "exchange",
     ]
     assert USUAL.gpus == 2 * 4 + 2 * 8
     assert USUAL.label == "2x4P 2x8D dp batch 16 mtp 1"

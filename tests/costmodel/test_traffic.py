@@ -83,8 +83,7 @@ def test_what_prefill_sends_decode_receives(calibration: Calibration) -> None:
 def test_a_worker_across_domains_uses_its_nics(calibration: Calibration) -> None:
     inside = traffic_of(case("gb200", decode_gpus_per_worker=16, decode_ep=16), calibration)
     across = traffic_of(case("b200", decode_gpus_per_worker=16, decode_ep=16), calibration)
-    # 7 peers in the server and 8 over the NIC, of 15.
-    assert across.decode["nvlink"].moved == pytest.approx(inside.decode["nvlink"].moved * 7 / 15)
+    # Of 8 copies, one for each expert, 4 leave the domain, and 1/2 stays on the rank itself.
     assert across.decode["nic"].moved > 8 / 7 * across.decode["nvlink"].moved
     assert across.decode["nic"].utilisation > inside.decode["nic"].utilisation
 

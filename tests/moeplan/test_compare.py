@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
+from datetime import date
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,8 @@ from moeplan import output
 from moeplan.answers.comparison import MEASURED_NOISE, TOO_CLOSE, ComparisonRow, comparison_row
 from moeplan.render.compare import BEYOND
 from optimizer import Space
-from presets import iso_rows, serving_rows
+from presets import hardware_names, iso_rows, load_hardware, serving_rows
+from presets.facts import Alternative
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -299,31 +301,37 @@ def test_five_machines_fit_the_page(command: Command) -> None:
     assert all(f"gb200/{sku}" in run.out for sku in skus[1:])
 
 
-def test_the_assumed_fact_that_moves_the_ratio_most(command: Command, tmp_path: Path) -> None:
-    """A cluster file with the other latency gives the ratio that the comparison promises."""
-    asked = ("compare", "gb200", "b200", "--targets", "75,125")
-    low, high = command(*asked, "--json").json["rows"]
-    assert low["ratio"]["assumed"] is None
+def test_the_assumed_fact_that_moves_the_ratio_most(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster file with the other rate gives the ratio that the comparison promises."""
+    other = Alternative(value=100e9, source="another", date=date(2026, 11, 28))
+    rate = load_hardware("b200").scale_out_rate.model_copy(
+        update={"kind": "assumed", "alternatives": (other,)}
+    )
+    machines = {name: load_hardware(name) for name in hardware_names()}
+    machines["b200"] = machines["b200"].model_copy(update={"scale_out_rate": rate})
+    monkeypatch.setattr("presets.cluster.load_hardware", machines.__getitem__)
+    asked = ("compare", "gb200", "b200", "--targets", "125")
+    (high,) = command(*asked, "--json").json["rows"]
     found = high["ratio"]["assumed"]
-    assert (found["sku"], found["fact"], found["unit"]) == ("b200", "scale_out_latency", "s")
-    assert (found["value"], found["alternative"]) == (5e-6, 1.5e-6)
+    assert (found["sku"], found["fact"], found["unit"]) == ("b200", "scale_out_rate", "B/s")
+    assert (found["value"], found["alternative"]) == (50e9, 100e9)
     assert high["ratios"]["b200"] == high["ratio"]
     cluster = tmp_path / "cluster.yaml"
-    cluster.write_text("sku: b200\ngpus: 72\nnic_latency_us: 1.5\n")
-    again = command(*asked, "--cluster", str(cluster), "--json").json["rows"][1]["ratio"]
+    cluster.write_text("sku: b200\ngpus: 72\nnic_gb_s: 100\n")
+    again = command(*asked, "--cluster", str(cluster), "--json").json["rows"][0]["ratio"]
     assert again["modelled_throughput"] == pytest.approx(found["modelled_throughput"], rel=1e-9)
     assert again["modelled_cost"] == pytest.approx(found["modelled_cost"], rel=1e-9)
-    assert again["assumed"] is None  # the file says what the latency is
+    assert again["assumed"] is None  # the file says what the rate is
     lines = [*csv.DictReader(command(*asked, "--csv").out.splitlines())]
-    assert [line["ratio_assumed_fact"] for line in lines] == ["", "scale_out_latency"]
+    assert [line["ratio_assumed_fact"] for line in lines] == ["scale_out_rate"]
     before = high["ratio"]["modelled_throughput"]
     ratio = f"{found['modelled_throughput']:.2f}x in place of {before:.2f}x"
     said = " ".join(command(*asked).out.split())
     assert "gb200 over b200 as modelled rests most on an assumed fact at 125" in said
-    assert (
-        f"the scale-out latency of b200 at 1.5 us in place of 5 us, the search gives {ratio}."
-        in said
-    )
+    there = "the scale-out rate of b200 at 100 GB/s in place of 50 GB/s"
+    assert f"{there}, the search gives {ratio}." in said
 
 
 def test_a_ratio_that_rests_on_no_assumed_fact(command: Command) -> None:

@@ -36,6 +36,7 @@ CONFIG = [
     "eplb_slots",
     "concurrency",
     "frontends",
+    "exchange",
 ]
 FIGURES = [
     "tok_s_per_user",
@@ -288,6 +289,7 @@ def test_predict_takes_yaml(
     # A file without the mode of prefill means dp, a depth layers of the checkpoint, and ten
     # frontends are those of the measured runs; what is printed says so.
     said = {"serving": "disaggregated", "prefill_attention": "dp", "frontends": 10, "draft": "mtp"}
+    said |= {"exchange": None}
     assert run.json["config"] == configuration | said
     parts = dict(run.json["breakdown_ms"])
     exposed = parts.pop("exposed_communication")
@@ -313,6 +315,10 @@ def test_presets(command: Command) -> None:
         "gb300",
         "h100",
         "h200",
+        "mi300x",
+        "mi325x",
+        "mi350x",
+        "mi355x",
     ]
     for kind in names.values():
         for entry in kind:

@@ -29,8 +29,8 @@ from moeplan.render import explain as render_explain
 from moeplan.render import robust as render_robust
 from optimizer.robustness.holdings import AssumedHolding, Challenger, Holding, OnAverage, TakenAs
 from optimizer.robustness.next_rows import NextMeasurement, SettledFact
-from presets import ClusterSpec, InputError, read_measured_rows
-from tests.samples import changed
+from presets import ClusterSpec, InputError, load_hardware, read_measured_rows
+from tests.samples import changed, nics_assumed
 
 if TYPE_CHECKING:
     from optimizer import Space
@@ -125,7 +125,8 @@ def test_rows_to_measure_come_back(command: Command, tmp_path: Path) -> None:
     with path.open() as file:
         lines = list(csv.DictReader(file))
     for line, config in zip(lines, proposed, strict=True):
-        assert {name: line[name] for name in config} == {n: str(v) for n, v in config.items()}
+        said = {name: "" if value is None else str(value) for name, value in config.items()}
+        assert {name: line[name] for name in config} == said
         assert (line["sku"], line["framework"], line["tpot_ms"]) == ("b200", "trtllm", "")
 
     empty = command("validate", str(path))
@@ -328,14 +329,19 @@ def test_assumed_facts_are_said() -> None:
     assert "Assumed facts" not in printed(render_robust.report(found))
 
 
-def test_explain_takes_assumed_facts_otherwise(best_of: BestOf) -> None:
+def test_explain_takes_assumed_facts_otherwise(
+    best_of: BestOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answer = best_of("b200", 125.0)
+    assert explain(answer).assumed == ()
+    marked = nics_assumed(load_hardware("b200"))
+    monkeypatch.setattr("presets.cluster.load_hardware", lambda name: marked)
     found = explain(answer)
     assert [(each.limit, each.after, each.unit) for each in found.assumed] == [
-        ("scale_out_latency", 1.5, "us"),
-        ("scale_out_latency", 10.0, "us"),
+        ("scale_out_rate", 25.0, "GB/s"),
+        ("scale_out_rate", 100.0, "GB/s"),
     ]
     assert explain_steps(answer) == len(found.shadow_prices) + 2
-    assert found.assumed[0].throughput_change >= 0.0 >= found.assumed[1].throughput_change
+    assert found.assumed[0].throughput_change <= 0.0 <= found.assumed[1].throughput_change
     text = " ".join(printed(render_explain.report(found, answer)).split())
-    assert "scale-out latency 5 to 1.5 us" in text
+    assert "scale-out rate 50 to 25 GB/s" in text

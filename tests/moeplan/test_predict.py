@@ -9,6 +9,7 @@ import pytest
 
 import moeplan
 from costmodel.calibration import load_calibration
+from costmodel.deployments import case_of
 from costmodel.results import Configuration
 from costmodel.validation import validate
 from presets import serving_rows
@@ -27,9 +28,13 @@ def test_every_measured_row_is_predicted_as_validate_does() -> None:
         names = Configuration.model_fields
         configuration = Configuration(**{name: getattr(row, name) for name in names})
         options = moeplan.Options(
-            model=row.model, precision=row.precision, isl=row.isl, osl=row.osl
+            model=row.model,
+            precision=row.precision,
+            isl=row.isl,
+            osl=row.osl,
+            cluster=case_of(row).cluster,
         )
-        found = moeplan.predict(row.sku, configuration, options)
+        found = moeplan.predict(None, configuration, options)
         assert found.prediction.tpot_ms == pytest.approx(tpot_ms, rel=1e-9)
         cut += found.batch_limit < row.max_batch
     assert cut >= 14

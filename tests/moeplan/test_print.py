@@ -131,7 +131,7 @@ def test_best(best_of: BestOf, capsys: pytest.CaptureFixture[str]) -> None:
         "no row is published from 101.8 to 126.4 tok/s/user, where throughput",
         "Why: one decode step",
         "of it exposed communication",
-        "A decode worker spans 1 NVLink domain; its slowest link is NVLink",
+        "A decode worker spans 4 NVLink domains; its slowest link is the NIC",
         "Runners-up",
         "Search: OPTIMAL, gap 0.0 %",
         "941.1",

