@@ -30,7 +30,7 @@ BILLINGS = ("gpu", "domain")
 SERVING = ("disaggregated", "aggregated", "either")
 LARGEST_USERS = 1_000_000
 LARGEST_LENGTH = 1_000_000
-LARGEST_GPUS = 65_536
+LARGEST_GPUS = 131_072
 
 Read = Callable[[str, Any], Any]
 """From the name of an option, for messages, and what was given to its value."""

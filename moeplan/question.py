@@ -31,7 +31,7 @@ from presets.drafts import draft_model, rate_of_length
 from presets.errors import shown, unknown_name
 from presets.files import validated
 from presets.pools import Serving
-from topology.cluster import MAX_GPUS as LARGEST_CLUSTER
+from presets.scale_out import MAX_GPUS as LARGEST_CLUSTER
 
 if TYPE_CHECKING:
     from optimizer.placement import Group  # predictions on a described cluster need no packing

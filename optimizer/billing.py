@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from costmodel.inputs import BoolArray, IntArray
 from optimizer.placement import NOBODY, Group, packs
-from presets import ClusterSpec
+from presets import ClusterSpec, InputError
+from topology import pack_workers
 from topology.cluster import read_layout
 from topology.packing import Groups, domains_filled
 
@@ -164,6 +166,30 @@ def cheapest(
     return copies, best
 
 
+def _in_unequal_domains(
+    cluster: ClusterSpec, first: Groups, second: Groups
+) -> tuple[IntArray, BoolArray]:
+    """As `_in_domains`, by placing the workers of each deployment."""
+    groups = np.broadcast_arrays(*first, *second)
+    gpus = np.zeros(groups[0].shape, dtype=np.int64)
+    for place in np.ndindex(gpus.shape):
+        size, count, other, others = (int(each[place]) for each in groups)
+        gpus[place] = _gpus_of_domains(cluster, (size, count), (other, others))
+    return gpus, gpus > 0
+
+
+@lru_cache(maxsize=65536)
+def _gpus_of_domains(cluster: ClusterSpec, first: Group, second: Group) -> int:
+    """GPUs of the domains that workers touch; 0 where they find no room [GPU]."""
+    layout = read_layout(cluster)
+    try:
+        placed = pack_workers(cluster, [first[0]] * first[1] + [second[0]] * second[1])
+    except InputError:
+        return 0
+    domains = {domain for worker in placed for domain in worker.domains}
+    return sum(layout.domain_sizes[domain] for domain in domains)
+
+
 def _paid(charged: Charged, prices: tuple[int, int]) -> IntArray:
     """Price of the GPUs that are charged [1e-6 USD/h]."""
     return charged.prefill * prices[0] + charged.decode * prices[1]
@@ -175,6 +201,8 @@ def _group(group: Group) -> Groups:
 
 def _in_domains(cluster: ClusterSpec, first: Groups, second: Groups) -> tuple[IntArray, BoolArray]:
     """GPUs of the domains that workers fill, and whether the cluster has as many."""
+    if not cluster.is_whole:
+        return _in_unequal_domains(cluster, first, second)
     layout = read_layout(cluster)
     domains = domains_filled(layout, first, second)
     whole, rest = divmod(cluster.gpus, layout.gpus_per_domain)

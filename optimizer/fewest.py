@@ -16,7 +16,7 @@ from optimizer.problem import Problem
 from optimizer.slowed import slowed
 from optimizer.value import charged, replicas_for
 from presets import ClusterSpec
-from topology.cluster import MAX_GPUS
+from presets.scale_out import MAX_GPUS
 
 
 def fewest_gpus(problem: Problem, rate: float) -> int | None:
@@ -56,7 +56,7 @@ def of_size(problem: Problem, gpus: int) -> Problem:
     """Give clusters at least some GPUs."""
 
     def sized(cluster: ClusterSpec) -> ClusterSpec:
-        return cluster.model_copy(update={"gpus": max(cluster.gpus, gpus)})
+        return cluster if cluster.gpus >= gpus else cluster.resized(gpus)
 
     return _resized(problem, sized)
 
@@ -133,7 +133,7 @@ def _of_whole_domains(problem: Problem, gpus: int) -> Problem:
     def sized(cluster: ClusterSpec) -> ClusterSpec:
         domain = int(cluster.hardware().gpus_per_domain.value)
         whole = min(-(-gpus // domain), MAX_GPUS // domain) * domain
-        return cluster.model_copy(update={"gpus": max(cluster.gpus, whole)})
+        return cluster if cluster.gpus >= whole else cluster.resized(whole)
 
     return _resized(problem, sized)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
 
-from optimizer.placement import Group
+from optimizer.placement import NOBODY, Group, packs
 from optimizer.problem import Problem
 from optimizer.resources import Resources
 from optimizer.space import Space
@@ -72,8 +72,9 @@ def _add_alone(
     known: dict[int, list[GroupPath]], sizes: Iterable[int], cluster: ClusterSpec
 ) -> None:
     """Give workers that are in no fleet the links that they have alone."""
-    left = [size for size in sizes if size not in known and size <= cluster.gpus]
-    known.update({size: [path] for size, path in group_table(cluster, left).items()})
+    for size in sizes:
+        if size not in known and packs(cluster, (size, 1), NOBODY):
+            known[size] = [group_table(cluster, [size])[size]]
 
 
 def _fleets(resources: Resources, most: int, space: Space, is_aggregated: bool) -> Iterable[Fleet]:

@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from presets import ClusterSpec, InputError
+from presets.scale_out import MAX_GPUS
 from topology import Placement, pack_workers
-from topology.cluster import MAX_GPUS
 
 Group = tuple[int, int]
 """Size of one worker [GPU], and how many."""
@@ -107,8 +107,11 @@ def leaves_no_gap(cluster: ClusterSpec, size: int) -> bool:
     beside them powers of two, where servers and domains are powers of two as well: the larger
     workers take whole servers, or domains, and the smaller share the others.
     """
+    if not cluster.is_whole:
+        return False
     hardware = cluster.hardware()
     node, domain = int(hardware.gpus_per_node.value), int(hardware.gpus_per_domain.value)
+    node = min(node, domain)
     units = (node,) if cluster.gpus <= domain else (node, domain)
     if cluster.gpus % units[-1]:
         return False
@@ -166,11 +169,11 @@ def roomy(cluster: ClusterSpec, decode: Group, prefill: Group) -> ClusterSpec:
     if packs(cluster, decode, prefill):
         return cluster
     domain = int(cluster.hardware().gpus_per_domain.value)
-    vast = cluster.model_copy(update={"gpus": MAX_GPUS // domain * domain})
+    vast = cluster.resized(MAX_GPUS // domain * domain)
     placed = pack_workers(vast, _sizes(decode, prefill))
     # Each takes the first domain with room, so the domains beyond the last make no difference.
     last = max(worker.domains[-1] for worker in placed)
-    return cluster.model_copy(update={"gpus": (last + 1) * domain})
+    return cluster.resized((last + 1) * domain)
 
 
 def _sizes(decode: Group, prefill: Group) -> list[int]:

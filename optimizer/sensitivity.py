@@ -14,7 +14,7 @@ from presets import ClusterSpec
 from presets.cluster import in_unit_of_file
 from presets.files import validated
 from presets.record import Record
-from topology.cluster import MAX_GPUS
+from presets.scale_out import MAX_GPUS
 
 WIDER = 1.1
 """Factor on a rate, a memory or a limit on TTFT; a latency is divided by it. [1]"""

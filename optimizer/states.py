@@ -220,18 +220,18 @@ def decode_states(problem: Problem) -> DecodeStates:
     cluster, workload = problem.cluster, scenario.workload
     facts = facts_of(scenario, cluster)
     shapes = allowed_shapes(space, scenario, cluster)
-    if not shapes:
-        raise InputError(
-            f"decode_gpus {space.decode_gpus}: no decode worker of the space runs "
-            f"{scenario.model.name} on {cluster.gpus} GPUs of {cluster.sku}; give more gpus"
-        )
     links = links_of(problem)
     if links is not None:
         shapes = [
             shape._replace(links=place)
             for shape in shapes
-            for place in range(len(links.decode[shape.gpus]))
+            for place in range(len(links.decode.get(shape.gpus, ())))
         ]
+    if not shapes:
+        raise InputError(
+            f"decode_gpus {space.decode_gpus}: no decode worker of the space runs "
+            f"{scenario.model.name} on {cluster.gpus} GPUs of {cluster.sku}; give more gpus"
+        )
     workers = _workers(shapes, scenario, cluster)
     limits = batch_limit(facts.machine, facts.model, workers, workload, calibration)
     grid = batch_grid(space)

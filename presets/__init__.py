@@ -17,7 +17,8 @@ if TYPE_CHECKING:
         SparseIndex,
     )
     from presets.catalogue import load_model, model_names
-    from presets.cluster import ClusterSpec, ScaleOut, default_cluster, load_cluster
+    from presets.cluster import ClusterSpec, default_cluster
+    from presets.cluster_file import cluster_faults, load_cluster
     from presets.errors import (
         DataFileError,
         InfeasibleError,
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
         RunSettingsRow,
         ServingRow,
     )
+    from presets.scale_out import ScaleOut
 
 _MODULE_OF = {
     "AllReduceRow": "presets.rows",
@@ -94,7 +96,7 @@ _MODULE_OF = {
     "Provenance": "presets.facts",
     "PublishedRow": "presets.rows",
     "RunSettingsRow": "presets.rows",
-    "ScaleOut": "presets.cluster",
+    "ScaleOut": "presets.scale_out",
     "ServingRow": "presets.rows",
     "SparseIndex": "presets.attention",
     "UnknownNameError": "presets.errors",
@@ -104,13 +106,14 @@ _MODULE_OF = {
     "alltoall_rows": "presets.measurements",
     "attention_parameters": "presets.parameters",
     "attention_weights": "presets.parameters",
+    "cluster_faults": "presets.cluster_file",
     "default_cluster": "presets.cluster",
     "dense_parameters": "presets.parameters",
     "engine_settings_rows": "presets.measurements",
     "expert_parameters": "presets.parameters",
     "hardware_names": "presets.hardware",
     "iso_rows": "presets.measurements",
-    "load_cluster": "presets.cluster",
+    "load_cluster": "presets.cluster_file",
     "load_columns": "presets.measurements",
     "load_hardware": "presets.hardware",
     "load_model": "presets.catalogue",
@@ -167,6 +170,7 @@ __all__ = [
     "alltoall_rows",
     "attention_parameters",
     "attention_weights",
+    "cluster_faults",
     "default_cluster",
     "dense_parameters",
     "engine_settings_rows",

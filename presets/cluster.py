@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
-from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from presets.errors import DataFileError, closest_hint, shown
 from presets.facts import Alternative, Fact, Text
 from presets.files import validated
-from presets.hardware import Hardware, hardware_names, load_hardware
-from presets.quantities import note_unusual, read_quantities
-from presets.record import Record
-
-Gpus = Annotated[int, Field(ge=1, le=65_536)]
-Amount = Annotated[float, Field(ge=1e-3, le=1e6)]
-"""In the units of a cluster file: wide of all that is sold, and no figure overflows."""
+from presets.hardware import Hardware, load_hardware
+from presets.parts import KINDS, OF_GPUS, parts_of
+from presets.scale_out import Amount, Gpus, ScaleOut, Strict
 
 MAX_CABLES = 262_144
 """Most cables between leaf and spine switches: some 0.5 GB of graph. [1]"""
@@ -37,8 +31,6 @@ OVERRIDES = {
 """Key of a cluster file: the fact that it overrides, and its factor to SI."""
 
 
-_COUNTS = ("gpus_per_domain", "gpus_per_node")
-
 UNITS = {
     "gpus": "GPU",
     "gpus_per_domain": "GPU",
@@ -53,34 +45,8 @@ UNITS = {
 }
 """Unit of each key of a cluster file that is a quantity."""
 
-SCALE_OUT_UNITS = {"gpus_per_leaf": "GPU", "spines": "switch"}
 
-
-class _Strict(Record):
-    """A record that takes a value only in its own type: no number from text."""
-
-    model_config = ConfigDict(strict=True)
-
-
-class ScaleOut(_Strict):
-    """The fabric between NVLink domains: leaf switches under spines.
-
-    Attributes
-    ----------
-    gpus_per_leaf : int
-        GPUs whose NICs share a leaf switch. [GPU]
-    spines : int
-        Spine switches. [1]
-    oversubscription : float
-        NIC rate below a leaf over its rate to the spines, 1 or more. [1]
-    """
-
-    gpus_per_leaf: Gpus = 32
-    spines: Annotated[int, Field(ge=1, le=1024)] = 4
-    oversubscription: Annotated[float, Field(ge=1, le=1024)] = 1.0
-
-
-class ClusterSpec(_Strict):
+class ClusterSpec(Strict):
     """A cluster: a machine of `hardware_names`, how many GPUs, and what differs from the preset.
 
     Attributes
@@ -88,7 +54,11 @@ class ClusterSpec(_Strict):
     sku : str
         Name of the machine.
     gpus : int
-        [GPU]
+        Those out of use among them. [GPU]
+    domains : tuple of int or None
+        GPUs of each NVLink domain, where these differ. [GPU]
+    reserved, failed : tuple of str
+        What is out of use; see `presets.parts.parts_of`.
     name : str or None
         Name in print; that of the machine where None.
     gpus_per_domain, gpus_per_node : int or None
@@ -109,6 +79,9 @@ class ClusterSpec(_Strict):
 
     sku: Text
     gpus: Gpus
+    domains: Annotated[tuple[Gpus, ...], Field(min_length=1, strict=False)] | None = None
+    reserved: Annotated[tuple[Text, ...], Field(strict=False)] = ()
+    failed: Annotated[tuple[Text, ...], Field(strict=False)] = ()
     name: Text | None = None
     gpus_per_domain: Gpus | None = None
     gpus_per_node: Gpus | None = None
@@ -121,30 +94,100 @@ class ClusterSpec(_Strict):
     power_watts: Amount | None = None
     scale_out: ScaleOut = ScaleOut()
 
-    @model_validator(mode="after")
-    def _servers_fill_domains(self) -> Self:
-        """Refuse servers that straddle NVLink domains, and domains that split a server."""
-        preset = load_hardware(self.sku)
-        domain = self.gpus_per_domain or int(preset.gpus_per_domain.value)
-        node = self.gpus_per_node or int(preset.gpus_per_node.value)
-        if domain % node:
-            raise ValueError(
-                f"gpus_per_domain is {domain}; it must be a multiple of gpus_per_node, {node}"
-            )
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _count_domains(cls, content: Any) -> Any:
+        """Take the GPUs of the domains together where a file leaves `gpus` out."""
+        if isinstance(content, dict) and "gpus" not in content:
+            sizes = content.get("domains")
+            if isinstance(sizes, (list, tuple)) and all(type(each) is int for each in sizes):
+                return {**content, "gpus": sum(sizes)}
+        return content
 
     @model_validator(mode="after")
-    def _cables_can_be_held(self) -> Self:
-        fabric = self.scale_out
-        leaves = -(-self.gpus // fabric.gpus_per_leaf)
-        if leaves * fabric.spines > MAX_CABLES:
-            raise ValueError(
+    def _agrees(self, info: ValidationInfo) -> Self:
+        """Refuse the first of the faults, or note all of them in a list that is the context."""
+        faults = list(self._faults())
+        if isinstance(info.context, list):
+            info.context.extend(faults)
+        elif faults:
+            raise ValueError(faults[0])
+        return self
+
+    def _faults(self) -> Iterator[str]:
+        """Say what keys do not agree on, or name that is not there."""
+        preset, fabric = load_hardware(self.sku), self.scale_out
+        domain = self.gpus_per_domain or int(preset.gpus_per_domain.value)
+        node = self.gpus_per_node or int(preset.gpus_per_node.value)
+        if domain % node and node % domain:
+            yield (
+                f"gpus_per_domain is {domain}; it must be a multiple of gpus_per_node, {node}, or "
+                "divide it"
+            )
+        if self.domains is not None and sum(self.domains) != self.gpus:
+            yield (
+                f"domains: they hold {sum(self.domains)} GPUs and gpus is {self.gpus}; leave out "
+                "one of the two, or make them agree"
+            )
+        leaves, pods = fabric.leaves(self.gpus), fabric.pods(self.gpus)
+        cables = leaves * fabric.spines + pods * fabric.spines * fabric.cores
+        if cables > MAX_CABLES:
+            yield (
                 f"scale_out: {leaves} leaf switches (gpus {self.gpus} over gpus_per_leaf "
                 f"{fabric.gpus_per_leaf}) times spines {fabric.spines} are "
-                f"{leaves * fabric.spines} cables; at most {MAX_CABLES} are held, "
+                f"{cables} cables; at most {MAX_CABLES} are held, "
                 "so give more gpus_per_leaf or fewer spines"
             )
-        return self
+        yield from self._absent_parts()
+
+    def _absent_parts(self) -> Iterator[str]:
+        """Name parts out of use that the cluster has not."""
+        counts = self._counts()
+        for key, kinds in (("reserved", OF_GPUS), ("failed", (*KINDS, "uplink"))):
+            try:
+                parts = parts_of(getattr(self, key), kinds)
+            except ValueError as error:
+                yield f"{key}: {error}"
+                continue
+            for kind in KINDS:
+                most = max(getattr(parts, kind), default=-1)
+                if most >= counts[kind]:
+                    yield (
+                        f"{key}: there is no {kind} {most}; this cluster has {counts[kind]}, "
+                        "numbered from 0"
+                    )
+            for leaf, spine in sorted(parts.uplink):
+                if leaf >= counts["leaf"] or spine >= counts["spine"]:
+                    yield (
+                        f"{key}: there is no uplink {leaf}/{spine}; this cluster has "
+                        f"{counts['leaf']} leaf and {counts['spine']} spine switches, numbered "
+                        "from 0"
+                    )
+
+    def _counts(self) -> dict[str, int]:
+        """Count the parts of each kind [1]."""
+        preset, fabric = load_hardware(self.sku), self.scale_out
+        domain = self.gpus_per_domain or int(preset.gpus_per_domain.value)
+        node = self.gpus_per_node or int(preset.gpus_per_node.value)
+        sizes = self.domains or ()
+        return {
+            "gpu": self.gpus,
+            "nic": self.gpus,
+            "server": sum(-(-size // node) for size in sizes) or -(-self.gpus // node),
+            "domain": len(sizes) or -(-self.gpus // domain),
+            "leaf": fabric.leaves(self.gpus),
+            "spine": fabric.spines * fabric.pods(self.gpus),
+            "core": fabric.cores * fabric.halls,
+        }
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether domains are equal, but for the last, and nothing is out of use."""
+        return self.domains is None and not self.reserved and not self.failed
+
+    def resized(self, gpus: int) -> Self:
+        """Give the cluster another size; one of equal domains where nothing is out of use [GPU]."""
+        return self.model_copy(update={"gpus": gpus, "domains": None, "reserved": (), "failed": ()})
 
     def hardware(self) -> Hardware:
         """Machine of the preset with the overrides of this cluster.
@@ -236,42 +279,6 @@ def default_cluster(sku: str, gpus: int) -> ClusterSpec:
     72.0
     """
     return validated(ClusterSpec, {"sku": load_hardware(sku).name, "gpus": gpus})
-
-
-def load_cluster(path: str | Path) -> ClusterSpec:
-    """Read a cluster file.
-
-    Parameters
-    ----------
-    path : str or Path
-        A YAML file of at most `MAX_BYTES`, without aliases.
-
-    Raises
-    ------
-    DataFileError
-        Where the file is malformed, or a key is unknown, missing or out of range.
-    """
-    # Most questions name a machine: the YAML library is loaded for a file only.
-    from presets.yaml_file import read_yaml
-
-    path = Path(path)
-    content = read_yaml(path)
-    if not isinstance(content, dict):
-        raise DataFileError("must hold keys and values, such as 'sku: b200'", path)
-    sku = content.get("sku")
-    if isinstance(sku, str) and sku not in hardware_names():
-        hint = closest_hint(sku, hardware_names())
-        raise DataFileError(f"{shown(sku)} is no known machine; {hint}", path, key="sku")
-    content = read_quantities(content, UNITS, path)
-    if isinstance(fabric := content.get("scale_out"), dict):
-        content["scale_out"] = read_quantities(fabric, SCALE_OUT_UNITS, path, "scale_out")
-    spec = validated(ClusterSpec, content, path)
-    for key, (fact, factor) in OVERRIDES.items():
-        if getattr(spec, key) is not None and fact not in _COUNTS:
-            sold = [load_hardware(name).facts[fact].value for name in hardware_names()]
-            usual = min(sold) / factor, max(sold) / factor
-            note_unusual(f"{path}, key {key}", getattr(spec, key), UNITS[key], usual)
-    return spec
 
 
 def _overridden(fact: Fact, value: float) -> Fact:

@@ -20,6 +20,7 @@ from costmodel.correlation import Correlation
 from costmodel.results import Configuration, Scenario
 from moeplan.cli import make_app
 from moeplan.config_file import read_stored
+from optimizer import Space
 from presets import (
     InputError,
     InputWarning,
@@ -28,11 +29,12 @@ from presets import (
     read_measured_rows,
 )
 from presets.architectures import load_architectures
-from presets.cluster import OVERRIDES, ClusterSpec, ScaleOut
+from presets.cluster import OVERRIDES, ClusterSpec
 from presets.column_maps import DERIVED, ColumnMap, Source, read_column_map
 from presets.errors import LONGEST_MESSAGE
 from presets.hf_config import read_hf_config
 from presets.rows import ServingRow
+from presets.scale_out import ScaleOut
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "files.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
@@ -154,6 +156,39 @@ def test_the_example_of_a_cluster_has_every_key(tmp_path: Path) -> None:
     cluster = load_cluster(path)
     assert cluster.model_fields_set == set(ClusterSpec.model_fields) > set(OVERRIDES)
     assert cluster.scale_out.model_fields_set == set(ScaleOut.model_fields)
+
+
+def test_the_example_of_a_worn_cluster_is_planned(tmp_path: Path) -> None:
+    path = tmp_path / "lab.yaml"
+    whole = path.with_name("whole.yaml")
+    worn = EXAMPLE.findall(SECTIONS["Cluster"])[1][1]
+    path.write_text(worn, encoding="utf-8")
+    whole.write_text(worn[: worn.index("failed")], encoding="utf-8")
+    # Wide workers, as a model needs that does not fit a server.
+    space = Space(decode_gpus=(16, 32), prefill_gpus=(4, 8), decode_workers=(1, 2, 3))
+    found, unhurt = (
+        moeplan.best(None, 20.0, moeplan.Options(cluster=str(each), max_gpus=64), space=space)
+        for each in (path, whole)
+    )
+    assert found.config is not None
+    assert found.prediction is not None
+    assert unhurt.prediction is not None
+    used = [
+        gpu for domain in found.placement for worker in domain.workers for gpu in worker.gpu_numbers
+    ]
+    assert len(used) == len(set(used)) == found.config.gpus
+    assert 17 not in used
+    assert max(used) < 48  # GPUs from 48 on hang on the leaf switch that failed
+    # A worker of 16 takes whole servers; the third has seven GPUs.
+    wide = [
+        gpu
+        for domain in found.placement
+        for worker in domain.workers
+        if worker.of_gpus > 8
+        for gpu in worker.gpu_numbers
+    ]
+    assert not set(wide) & set(range(16, 24))
+    assert found.prediction.total_tok_s_per_gpu <= unhurt.prediction.total_tok_s_per_gpu
 
 
 def test_the_example_of_a_constant_is_complete() -> None:

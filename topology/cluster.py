@@ -6,10 +6,14 @@ every attribute follows from a GPU's number.
 
 from __future__ import annotations
 
+from bisect import bisect
 from functools import lru_cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from presets import InputError
+from presets.parts import parts_of
+from presets.scale_out import MAX_GPUS
 
 if TYPE_CHECKING:
     from presets import ClusterSpec
@@ -23,9 +27,6 @@ LINK_KINDS: tuple[LinkKind, ...] = (
     "hall",
 )
 """Kinds of link, from the GPU outwards."""
-
-MAX_GPUS = 65_536
-"""The largest cluster that is built. [GPU]"""
 
 PICOSECOND = 1e-12
 """Latencies of links are whole picoseconds, so that paths of equal cost are equal. [s]"""
@@ -54,6 +55,10 @@ class Layout(NamedTuple):
         One way, GPU to GPU. [s]
     uplink_rate : float
         One way, from a leaf to the spines together, for each GPU on the leaf. [B/s]
+    sizes : tuple of int
+        GPUs of each domain where they differ, else empty. [GPU]
+    is_mesh : bool
+        Whether the GPUs of a domain are joined each to each, without a switch.
     """
 
     gpus: int
@@ -66,11 +71,32 @@ class Layout(NamedTuple):
     nvlink_latency: float
     nic_latency: float
     uplink_rate: float
+    sizes: tuple[int, ...] = ()
+    is_mesh: bool = False
 
     @property
     def domain_sizes(self) -> tuple[int, ...]:
-        """GPUs of every NVLink domain; the last holds what remains [GPU]."""
-        return _shares(self.gpus, self.gpus_per_domain)
+        """GPUs of every NVLink domain; of equal ones the last holds what remains [GPU]."""
+        return self.sizes or _shares(self.gpus, self.gpus_per_domain)
+
+    def domain_of(self, gpu: int) -> int:
+        """Give the number of the domain that a GPU lies in."""
+        if not self.sizes:
+            return gpu // self.gpus_per_domain
+        return bisect(_starts(self.sizes), gpu) - 1
+
+    def gpus_of(self, domain: int) -> range:
+        """Numbers of the GPUs of a domain."""
+        if not self.sizes:
+            first = domain * self.gpus_per_domain
+            return range(first, min(first + self.gpus_per_domain, self.gpus))
+        first = _starts(self.sizes)[domain]
+        return range(first, first + self.sizes[domain])
+
+    @property
+    def server(self) -> int:
+        """GPUs of a domain that share a server [GPU]."""
+        return min(self.gpus_per_node, self.gpus_per_domain)
 
     @property
     def leaf_sizes(self) -> tuple[int, ...]:
@@ -103,7 +129,7 @@ def read_layout(spec: ClusterSpec) -> Layout:
         )
     return Layout(
         gpus=spec.gpus,
-        gpus_per_domain=int(machine.gpus_per_domain.value),
+        gpus_per_domain=max(spec.domains or (int(machine.gpus_per_domain.value),)),
         gpus_per_node=int(machine.gpus_per_node.value),
         gpus_per_leaf=fabric.gpus_per_leaf,
         spines=fabric.spines,
@@ -112,7 +138,41 @@ def read_layout(spec: ClusterSpec) -> Layout:
         nvlink_latency=nvlink_latency,
         nic_latency=nic_latency,
         uplink_rate=machine.scale_out_rate.value / fabric.oversubscription,
+        sizes=spec.domains or (),
+        is_mesh=machine.scale_up == "mesh",
     )
+
+
+@lru_cache(maxsize=64)
+def out_of_use(spec: ClusterSpec) -> frozenset[int]:
+    """Numbers of the GPUs that are reserved or failed, alone or with their server or domain."""
+    layout = read_layout(spec)
+    gpus: set[int] = set()
+    for parts in (parts_of(spec.reserved), parts_of(spec.failed)):
+        gpus |= parts.gpu
+        for domain in parts.domain:
+            gpus.update(layout.gpus_of(domain))
+        if parts.server:
+            servers = servers_of(layout)
+            for server in parts.server:
+                gpus.update(servers[server])
+    return frozenset(gpus)
+
+
+def servers_of(layout: Layout) -> list[range]:
+    """Numbers of the GPUs of every server; servers larger than a domain hold several."""
+    if layout.gpus_per_node > layout.gpus_per_domain:
+        spans = [range(layout.gpus)]
+    else:
+        spans = [layout.gpus_of(domain) for domain in range(len(layout.domain_sizes))]
+    step = layout.gpus_per_node
+    return [span[first : first + step] for span in spans for first in range(0, len(span), step)]
+
+
+@lru_cache(maxsize=64)
+def _starts(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """First GPU of each domain."""
+    return tuple(accumulate(sizes, initial=0))[:-1]
 
 
 def _shares(total: int, each: int) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import networkx as nx
 import numpy as np
 
-from topology.cluster import PICOSECOND, SPINE_HOP_LATENCY, Layout, LinkKind
+from topology.cluster import LinkKind
 from topology.routes import Routes, Switch
 
 if TYPE_CHECKING:
@@ -191,44 +191,3 @@ def plane_of(
 
 
 _EDGE = Cables._fields[2:]
-
-
-def build_fabric(layout: Layout) -> Fabric:
-    """Derive the networks of a cluster of equal domains, leaves and spines.
-
-    Parameters
-    ----------
-    layout : Layout
-        Of the cluster.
-
-    Notes
-    -----
-    The latencies of a machine are those of a whole path between two GPUs, spread evenly over its
-    hops: two over NVLink, four over NICs and one leaf. Spines exist only above two or more leaves;
-    the uplinks of a leaf carry the sum of the NIC rates below it over the oversubscription.
-    """
-    hop, nic = _ps(layout.nvlink_latency / 2), _ps(layout.nic_latency / 2)
-    in_domain = [
-        (Port(("nvswitch", domain), layout.nvlink_rate, hop),)
-        for domain in range(len(layout.domain_sizes))
-    ]
-    on_leaf = [
-        (Port(("leaf", leaf), layout.nic_rate, nic),) for leaf in range(len(layout.leaf_sizes))
-    ]
-    gpus = np.arange(layout.gpus)
-    return Fabric(
-        plane_of("nvlink", in_domain, gpus // layout.gpus_per_domain),
-        plane_of("nic", on_leaf, gpus // layout.gpus_per_leaf, _uplinks(layout)),
-    )
-
-
-def _uplinks(layout: Layout) -> Iterable[Cables]:
-    hop, leaves = _ps(SPINE_HOP_LATENCY), layout.leaf_sizes
-    for leaf, gpus in enumerate(leaves if len(leaves) > 1 else ()):
-        rate = gpus * layout.uplink_rate / layout.spines
-        for spine in range(layout.spines):
-            yield Cables(("leaf", leaf), ("spine", spine), 1, rate, hop, "leaf_spine")
-
-
-def _ps(seconds: float) -> int:
-    return max(1, round(seconds / PICOSECOND))

@@ -47,7 +47,7 @@ def domains_filled(layout: Layout, first: Groups, second: Groups) -> IntArray:
     >>> domains_filled(rack, (np.array(40), ones), (np.array(24), twos)).tolist()
     [1, 3]
     """
-    domain, node = layout.gpus_per_domain, layout.gpus_per_node
+    domain, node = layout.gpus_per_domain, layout.server
     (a, of_a), (b, of_b) = first, second
     whole = a // domain * of_a + b // domain * of_b
     a, b = a % domain, b % domain

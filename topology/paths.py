@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from topology.cluster import Layout, LinkKind, read_layout
@@ -78,14 +77,6 @@ class GroupPath:
         return (self.gpus - 1) / self.seconds_per_pair_byte
 
 
-@lru_cache(maxsize=4)
-def cached_fabric(spec: ClusterSpec) -> Fabric:
-    """Build the networks of a cluster once."""
-    from topology.fabric import build_fabric  # networkx takes 0.1 s, and one domain needs none
-
-    return build_fabric(read_layout(spec))
-
-
 def group_paths(spec: ClusterSpec, groups: Sequence[Sequence[int]]) -> tuple[GroupPath, ...]:
     """Load, latency and bottleneck of uniform all-to-alls that groups run at the same time.
 
@@ -111,6 +102,7 @@ def group_paths(spec: ClusterSpec, groups: Sequence[Sequence[int]]) -> tuple[Gro
     Kept by what decides them: how many GPUs of each class of ports each group has.
     """
     # networkx takes 0.1 s, and one domain needs none.
+    from topology.build import cached_fabric
     from topology.contention import group_loads
     from topology.loads import check_group
     from topology.patterns import all_to_all
@@ -153,7 +145,7 @@ def _path(layout: Layout, fabric: Fabric, group: Sequence[int], load: GroupLoad)
 
 
 def domain_path(layout: Layout, gpus: int) -> GroupPath:
-    """Load and latency of a group inside one NVLink domain, a star whose arms are alike.
+    """Load and latency of a group inside one NVLink domain, a star or a mesh whose arms are alike.
 
     As `group_paths`, without the graph: half of the questions ask for nothing else, and networkx
     takes a tenth of the time of a short command to import.
@@ -165,7 +157,9 @@ def domain_path(layout: Layout, gpus: int) -> GroupPath:
     gpus : int
         In the group, all in one domain. [GPU]
     """
-    load = (gpus - 1) / layout.nvlink_rate
+    # In a mesh each pair of GPUs has a link of its own, however few of them talk.
+    sharing = layout.gpus_per_domain - 1 if layout.is_mesh else gpus - 1
+    load = sharing / layout.nvlink_rate if gpus > 1 else 0.0
     return GroupPath(
         gpus=gpus,
         domain_sizes=(gpus,),
@@ -173,7 +167,7 @@ def domain_path(layout: Layout, gpus: int) -> GroupPath:
         latency=layout.nvlink_latency if gpus > 1 else 0.0,
         bottleneck="nvlink" if gpus > 1 else None,
         load_by_kind={"nvlink": load} if gpus > 1 else {},
-        nvlink_rate=layout.nvlink_rate,
+        nvlink_rate=(gpus - 1) / load if layout.is_mesh and gpus > 1 else layout.nvlink_rate,
         nic_rate=layout.nic_rate,
         domain_latency=layout.nvlink_latency,
     )

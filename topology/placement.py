@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from itertools import accumulate, groupby
+from itertools import accumulate, groupby, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from presets import InputError
-from topology.cluster import Layout, read_layout
+from topology.cluster import Layout, out_of_use, read_layout
 from topology.paths import GroupPath, domain_path, group_paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from presets import ClusterSpec
 
@@ -30,6 +30,18 @@ class Placement(NamedTuple):
 
     gpus: tuple[int, ...]
     domains: tuple[int, ...]
+
+
+@lru_cache(maxsize=64)
+def unusable(spec: ClusterSpec) -> frozenset[int]:
+    """Numbers of the GPUs that no worker gets: out of use, or without the others in reach."""
+    away = out_of_use(spec)
+    if spec.is_whole:
+        return away
+    # The graph needs networkx, which takes 0.1 s; whole clusters do without.
+    from topology.build import cut_off
+
+    return away | cut_off(spec)
 
 
 def place_group(spec: ClusterSpec, gpus_in_group: int, first_gpu: int = 0) -> tuple[int, ...]:
@@ -106,29 +118,32 @@ def pack_workers(spec: ClusterSpec, sizes: Sequence[int]) -> tuple[Placement, ..
     layout = read_layout(spec)
     for size in sizes:
         _check_size(spec, size)
-    if sum(sizes) > spec.gpus:
+    usable = spec.gpus - len(unusable(spec))
+    if sum(sizes) > usable:
         raise InputError(
-            f"sizes: {len(sizes)} workers need {sum(sizes)} GPUs; the cluster has {spec.gpus}"
+            f"sizes: {len(sizes)} workers need {sum(sizes)} GPUs; the cluster has {usable}"
         )
     pieces = [
         (piece, worker)
         for worker, size in enumerate(sizes)
         for piece in _pieces(size, layout.gpus_per_domain)
     ]
-    # A piece opens one domain at most: those beyond stay empty.
-    free = _free_servers(layout, len(pieces))
+    free: list[list[Server]] = []
+    more = _free_servers(spec)  # opened one by one: those beyond the last stay empty
     placed: list[list[int]] = [[] for _ in sizes]
     # Of equal pieces those of the larger worker come first: its domains then share leaf switches.
     pieces.sort(key=lambda entry: (-entry[0], -sizes[entry[1]], entry[1]))
     for size, equal in groupby(pieces, key=lambda entry: entry[0]):
         domain = 0
         for _, worker in equal:
-            while domain < len(free) and not (
-                taken := _take(free[domain], size, layout.gpus_per_node)
-            ):
+            while True:
+                if domain == len(free):
+                    free += islice(more, 1)
+                if domain == len(free):
+                    raise InputError(f"sizes: no NVLink domain has room left for {size} GPUs")
+                if taken := _take(free[domain], size, layout.server):
+                    break
                 domain += 1  # without room for this size now, without room later
-            if domain == len(free):
-                raise InputError(f"sizes: no NVLink domain has room left for {size} GPUs")
             placed[worker] += taken
     return tuple(_placement(layout, gpus) for gpus in placed)
 
@@ -162,10 +177,8 @@ def group_table(spec: ClusterSpec, sizes: Iterable[int]) -> dict[int, GroupPath]
 
 @lru_cache(maxsize=4096)
 def _path_of_size(spec: ClusterSpec, size: int) -> GroupPath:
-    layout, group = read_layout(spec), place_group(spec, size)
-    if group[0] // layout.gpus_per_domain == group[-1] // layout.gpus_per_domain:
-        return domain_path(layout, size)
-    return group_paths(spec, [group])[0]
+    group = place_group(spec, size) if spec.is_whole else pack_workers(spec, [size])[0].gpus
+    return placed_paths(spec, [group])[0]
 
 
 Workers = tuple[int, int]
@@ -175,9 +188,11 @@ Workers = tuple[int, int]
 def shares_links(spec: ClusterSpec) -> bool:
     """Whether workers may slow each other, or have other links elsewhere, by how they stand.
 
-    In a fabric that is not oversubscribed no cable carries more than the NICs below it send.
+    In two tiers that are not oversubscribed no cable carries more than the NICs below it send.
     """
     layout = read_layout(spec)
+    if not spec.is_whole or not spec.scale_out.has_two_tiers:
+        return True
     return layout.uplink_rate < layout.nic_rate and len(layout.leaf_sizes) > 1
 
 
@@ -203,7 +218,8 @@ def worker_paths(spec: ClusterSpec, groups: tuple[Workers, ...]) -> tuple[GroupP
         If a size is not valid, or a worker finds no room.
     """
     domain = read_layout(spec).gpus_per_domain
-    if not shares_links(spec) or all(size <= domain for size, _ in groups):
+    inside = spec.is_whole and all(size <= domain for size, _ in groups)
+    if inside or not shares_links(spec):
         table = group_table(spec, [size for size, _ in groups])
         return tuple(table[size] for size, _ in groups)
     sizes = [size for size, count in groups for _ in range(count)]
@@ -246,9 +262,10 @@ def placed_paths(spec: ClusterSpec, placed: Sequence[tuple[int, ...]]) -> list[G
         If a worker is not valid; see `group_paths`.
     """
     layout = read_layout(spec)
-    domain = layout.gpus_per_domain
     crossing = [
-        place for place, gpus in enumerate(placed) if gpus[0] // domain != gpus[-1] // domain
+        place
+        for place, gpus in enumerate(placed)
+        if layout.domain_of(gpus[0]) != layout.domain_of(gpus[-1])
     ]
     found = {
         place: replace(path, shared_with=tuple(crossing[each] for each in path.shared_with))
@@ -275,35 +292,45 @@ def _pieces(size: int, domain: int) -> list[int]:
     return [domain] * whole + [rest] * (rest > 0)
 
 
-def _free_servers(layout: Layout, domains: int) -> list[list[range]]:
-    """Free GPUs of every server of the first domains, domain by domain."""
-    free, step = [], layout.gpus_per_node
-    end = min(layout.gpus, domains * layout.gpus_per_domain)
-    for first in range(0, end, layout.gpus_per_domain):
-        last = min(first + layout.gpus_per_domain, layout.gpus)
-        free.append([range(a, min(a + step, last)) for a in range(first, last, step)])
-    return free
+Server = range | tuple[int, ...]
+"""Free GPUs of a server, rising; a range while it is whole and nobody has any of it."""
+
+
+def _free_servers(spec: ClusterSpec) -> Iterator[list[Server]]:
+    """Free GPUs of every server, domain by domain."""
+    layout, away = read_layout(spec), unusable(spec)
+    for domain in range(len(layout.domain_sizes)):
+        gpus, step = layout.gpus_of(domain), layout.server
+        servers = (gpus[first : first + step] for first in range(0, len(gpus), step))
+        yield [
+            tuple(gpu for gpu in server if gpu not in away)
+            if away and not away.isdisjoint(server)
+            else server
+            for server in servers
+        ]
 
 
 def _placement(layout: Layout, gpus: list[int]) -> Placement:
-    domains = sorted({gpu // layout.gpus_per_domain for gpu in gpus})
+    domains = sorted({layout.domain_of(gpu) for gpu in gpus})
     return Placement(gpus=tuple(sorted(gpus)), domains=tuple(domains))
 
 
-def _take(servers: list[range], size: int, gpus_per_node: int) -> list[int]:
-    """Take GPUs out of one domain's servers and return them; none where there is no room."""
-    if size <= gpus_per_node:
+def _take(servers: list[Server], size: int, gpus_per_server: int) -> list[int]:
+    """Take GPUs out of one domain's servers and return them; none where there is no room.
+
+    More than a server holds come from servers that are whole and untouched: ranges.
+    """
+    if size <= gpus_per_server:
         chosen = [i for i, server in enumerate(servers) if len(server) >= size][:1]
     else:
-        # GPUs are taken from the front, so an untouched server still starts where servers do.
-        chosen = [
-            i for i, server in enumerate(servers) if server and not server.start % gpus_per_node
-        ]
+        chosen = [i for i, server in enumerate(servers) if server and isinstance(server, range)]
     if sum(len(servers[i]) for i in chosen) < size:
         return []
     gpus: list[int] = []
     for i in chosen:
+        if len(gpus) == size:
+            break
         taken = servers[i][: size - len(gpus)]
-        servers[i] = servers[i][len(taken) :]
+        servers[i] = tuple(servers[i][len(taken) :])
         gpus += taken
     return gpus

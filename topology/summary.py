@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from topology.cluster import LINK_KINDS, PICOSECOND, Layout, LinkKind, read_layout
-from topology.paths import cached_fabric
+from presets import InputError
+from topology.build import cached_fabric, cut_off
+from topology.cluster import LINK_KINDS, PICOSECOND, Layout, LinkKind, out_of_use, read_layout
+from topology.paths import GroupPath
 from topology.placement import group_table
 
 if TYPE_CHECKING:
@@ -92,6 +94,8 @@ class ClusterSummary:
         GPUs of a server. [GPU]
     domains : tuple of DomainGroup
         NVLink domains, the largest first.
+    unusable : dict
+        GPUs that no worker gets, by why: "reserved or failed", and "cut off" from the fabric. [GPU]
     links : tuple of LinkGroup
         Links, from the GPU outwards.
     groups : tuple of GroupRate
@@ -101,6 +105,7 @@ class ClusterSummary:
     gpus: int
     gpus_per_node: int
     domains: tuple[DomainGroup, ...]
+    unusable: dict[str, int]
     links: tuple[LinkGroup, ...]
     groups: tuple[GroupRate, ...]
 
@@ -116,7 +121,8 @@ def summarize_cluster(spec: ClusterSpec) -> ClusterSummary:
     Returns
     -------
     ClusterSummary
-        With groups of 4, 8, 16 and so on, of a whole domain and of the whole cluster.
+        With groups of 4, 8, 16 and so on, of a whole domain and of the whole cluster, of those
+        that find room.
 
     Raises
     ------
@@ -133,15 +139,28 @@ def summarize_cluster(spec: ClusterSpec) -> ClusterSummary:
         gpus=spec.gpus,
         gpus_per_node=layout.gpus_per_node,
         domains=tuple(DomainGroup(sizes[gpus], gpus) for gpus in sorted(sizes, reverse=True)),
+        unusable={"reserved or failed": len(out_of_use(spec)), "cut off": len(cut_off(spec))},
         links=tuple(
             LinkGroup(kind, 2 * count, rate, latency * PICOSECOND)
             for (kind, rate, latency), count in outwards
         ),
         groups=tuple(
             GroupRate(size, path.domains, path.per_gpu_rate, path.latency, path.bottleneck)
-            for size, path in group_table(spec, _group_sizes(layout)).items()
+            for size, path in _group_paths(spec, _group_sizes(layout)).items()
         ),
     )
+
+
+def _group_paths(spec: ClusterSpec, sizes: list[int]) -> dict[int, GroupPath]:
+    if spec.is_whole:
+        return group_table(spec, sizes)
+    found: dict[int, GroupPath] = {}
+    for size in sorted(set(sizes)):
+        try:
+            found |= group_table(spec, [size])
+        except InputError:  # no room between what is out of use
+            continue
+    return found
 
 
 def _links(fabric: Fabric) -> Counter[tuple[LinkKind, float, int]]:

@@ -33,6 +33,7 @@ from optimizer.objective import UNITS, ObjectiveValue
 from optimizer.resources import Resources
 from optimizer.safe import SAFE, safe_problem
 from topology import fleet_paths
+from topology.cluster import read_layout
 
 if TYPE_CHECKING:
     from optimizer.answer import Answer
@@ -213,7 +214,7 @@ def _billing(answer: Answer, by_gpu: Answer | None) -> Billing | None:
 def _domains(resources: Resources, bill: Bill) -> int:
     """Count the NVLink domains of a bill [1]."""
     sides = (resources.prefill_on, bill.prefill_gpus), (resources.cluster, bill.decode_gpus)
-    return sum(gpus // int(on.hardware().gpus_per_domain.value) for on, gpus in sides)
+    return sum(-(-gpus // read_layout(on).gpus_per_domain) for on, gpus in sides)
 
 
 def deployment_of(predicted: Predicted, resources: Resources, replicas: int = 1) -> Deployment:

@@ -13,6 +13,7 @@ from presets import ClusterSpec
 from presets.record import Record
 from topology import placed_paths, shares_links
 from topology.cluster import read_layout
+from topology.placement import unusable
 
 if TYPE_CHECKING:
     from costmodel.results import Configuration
@@ -55,7 +56,7 @@ class Domain(Record):
     domain : int
         Its number in the cluster of that machine, from 1. [1]
     gpus, free_gpus : int
-        All of them, and those that no worker has. [GPU]
+        All of them, and those that a worker could have and none has. [GPU]
     workers : tuple of WorkerPart
         By role, replica and number, prefill first.
     unit : {"domain", "server"}
@@ -117,10 +118,10 @@ def _parts(
     placed: PlacedWorker, role: Literal["prefill", "decode", "both"], as_priced: bool
 ) -> list[tuple[int, WorkerPart]]:
     """One worker as a record in each of its domains."""
-    gpus, domain = placed.placement.gpus, read_layout(placed.cluster).gpus_per_domain
+    gpus, layout = placed.placement.gpus, read_layout(placed.cluster)
     parts = []
     for number in placed.placement.domains:
-        here = tuple(gpu for gpu in gpus if gpu // domain == number)
+        here = tuple(gpu for gpu in gpus if gpu in layout.gpus_of(number))
         record = WorkerPart(
             role=role,
             replica=placed.replica,
@@ -158,11 +159,12 @@ def _links_as_priced(placed: list[PlacedWorker]) -> list[bool]:
 def _domain(cluster: ClusterSpec, number: int, workers: list[WorkerPart]) -> Domain:
     layout = read_layout(cluster)
     gpus = layout.domain_sizes[number]
+    away = len(unusable(cluster).intersection(layout.gpus_of(number)))
     return Domain(
         sku=cluster.sku,
         domain=number + 1,
         gpus=gpus,
-        free_gpus=gpus - sum(worker.gpus for worker in workers),
+        free_gpus=gpus - away - sum(worker.gpus for worker in workers),
         workers=tuple(
             sorted(workers, key=lambda each: (each.role != "prefill", each.replica, each.worker))
         ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from costmodel.results import Predicted, Scenario
 from costmodel.serving import MOST_LOAD
 from optimizer.answer import rounded
-from topology.cluster import MAX_GPUS
+from presets.scale_out import MAX_GPUS
 
 if TYPE_CHECKING:
     from optimizer.answer import Conflict, Infeasibility, LimitName, Ranked

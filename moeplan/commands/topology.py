@@ -25,9 +25,32 @@ EXAMPLES = given.examples(
 )
 
 
+File = Annotated[str, typer.Argument(metavar="FILE", help="Cluster file, YAML.")]
+
+
 @app.callback()
 def _group() -> None:
     pass
+
+
+@app.command(epilog=given.examples("moeplan topology check cluster.yaml"))
+def check(file: File) -> None:
+    """Say all that is wrong in a cluster file; exit 2 where anything is."""
+    from moeplan import numbers, output  # --help does without these
+    from moeplan.render.topology import usable_sentence
+    from presets import InputError, cluster_faults, load_cluster
+    from topology.cluster import read_layout
+
+    path = numbers.file_name("FILE", file)
+    faults = cluster_faults(path)
+    if len(faults) > 1:
+        error = InputError(f"{path}: {len(faults)} faults")
+        for fault in faults:
+            error.add_note(fault)
+        raise error
+    spec = load_cluster(path)  # raises the only fault
+    read_layout(spec)
+    output.emit(f"{path} is valid: {usable_sentence(spec)}")
 
 
 @app.command(epilog=EXAMPLES)
@@ -52,7 +75,7 @@ def show(
         raise InputError("--sku and --cluster: give one of the two, such as --sku b200")
     if cluster is not None:
         spec = load_cluster(numbers.file_name("--cluster", cluster))
-        spec = spec if size is None else spec.model_copy(update={"gpus": size})
+        spec = spec if size is None else spec.resized(size)
     else:
         spec = default_cluster(str(sku), MAX_GPUS if size is None else size)
     result = summarize_cluster(spec)

@@ -44,6 +44,11 @@ def report(cluster: ClusterSpec, summary: ClusterSummary) -> list[RenderableType
             [
                 ("NVLink", domains),
                 ("Servers", f"{count(summary.gpus_per_node, 'GPU')} each"),
+                *(
+                    (why.capitalize(), count(gpus, "GPU"))
+                    for why, gpus in summary.unusable.items()
+                    if gpus
+                ),
             ]
         ),
         "",
@@ -62,6 +67,19 @@ def report(cluster: ClusterSpec, summary: ClusterSummary) -> list[RenderableType
     ]
 
 
+def usable_sentence(cluster: ClusterSpec) -> str:
+    """Say how many GPUs a cluster has, and how many of them serve."""
+    from topology.build import cut_off  # the graph, which whole clusters do without
+    from topology.cluster import out_of_use
+
+    away, apart = len(out_of_use(cluster)), len(cut_off(cluster))
+    lost = [f"{away} reserved or failed"] * bool(away)
+    lost += [f"{apart} cut off from the others"] * bool(apart)
+    usable = cluster.gpus - away - apart
+    rest = f", of which {usable} can serve: {' and '.join(lost)} do not" if lost else ""
+    return f"{count(cluster.gpus, 'GPU')} of {cluster.hardware().title}{rest}."
+
+
 def summary(cluster: ClusterSpec, result: ClusterSummary) -> dict[str, Any]:
     """Content that ``--json`` prints."""
     return {
@@ -69,6 +87,7 @@ def summary(cluster: ClusterSpec, result: ClusterSummary) -> dict[str, Any]:
         "gpus": result.gpus,
         "gpus_per_node": result.gpus_per_node,
         "domains": [vars(group) for group in result.domains],
+        "unusable": result.unusable,
         "links": [
             {
                 "kind": link.kind,

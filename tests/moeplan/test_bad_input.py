@@ -63,7 +63,7 @@ BAD = {
     "folder that is not there": (["validate", "x.csv", "--output", "/none/x.csv"], "--output"),
     "output is a folder": (["validate", "x.csv", "--output", "/"], "it is a folder"),
     "no output": (["calibrate", "x.csv"], "--output"),
-    "gpus": (["topology", "show", "--sku", "b200", "--gpus", "65537"], "--gpus"),
+    "gpus": (["topology", "show", "--sku", "b200", "--gpus", "131073"], "--gpus"),
     "no cluster": (["topology", "show"], "--sku"),
     "two clusters": (["topology", "show", "--sku", "b200", "--cluster", "x"], "--cluster"),
     "preset": (["presets", "show", "gb20"], "did you mean 'gb200'?"),

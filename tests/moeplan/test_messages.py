@@ -26,7 +26,7 @@ CONFIGURATIONS: dict[str, tuple[list[str], dict[str, Any], tuple[str, str, str]]
     "attention": ([], {"decode_attention": "pp"}, ("decode_attention", "'pp'", "'tp' or 'dp'")),
     "serving": ([], {"serving": "x"}, ("serving", "'x'", "'disaggregated'")),
     "users": ([], {"concurrency": 10**9}, ("concurrency", "1000000000", "equal to 1000000")),
-    "workers": ([], {"decode_workers": 60_000}, ("config", "480,004 GPUs", "at most 65,536")),
+    "workers": ([], {"decode_workers": 60_000}, ("config", "480,004 GPUs", "at most 131,072")),
     "weights": (
         [],
         {"decode_gpus_per_worker": 1, "decode_ep": 1},
@@ -87,7 +87,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], tuple[str, str, str]]] = {
     "confidence": ((*BEST, "--min-confidence", "2"), ("min_confidence", "2", "0.5 to 0.999")),
     "GPUs": (
         ("topology", "show", "--sku", "b200", "--gpus", "3x"),
-        ("--gpus", "'3x'", "a whole number from 1 to 65536"),
+        ("--gpus", "'3x'", "a whole number from 1 to 131072"),
     ),
     "format": (
         ("recipe", "--sku", "b200", "--target", "50", "--format", "k8s", "--output", "q"),

@@ -227,7 +227,7 @@ def test_a_rate_beyond_the_cluster_names_its_gpus(
             objective=Objective("gpus", rate=1e6),
         )
     )
-    assert "the budget would have to be more than 65,536 GPUs" in reason_of(vast)
+    assert "the budget would have to be more than 131,072 GPUs" in reason_of(vast)
 
 
 def test_a_rate_and_a_ttft(scenario: Scenario, calibration: Calibration) -> None:

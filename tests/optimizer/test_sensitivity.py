@@ -85,11 +85,11 @@ def test_links_of_the_new_question_are_a_tenth_faster(
 
 
 def test_what_cannot_be_wider_is_left_out(scenario: Scenario, calibration: Calibration) -> None:
-    problem = Problem(scenario, default_cluster("b200", 65_536), Limits(5.0), calibration)
+    problem = Problem(scenario, default_cluster("b200", 131_072), Limits(5.0), calibration)
     largest = [each.limit for each in wider_problems(problem)]
     assert "target" not in largest
     assert "max_gpus" in largest
-    whole = problem.within(Limits(5.0, max_gpus=65_536))
+    whole = problem.within(Limits(5.0, max_gpus=131_072))
     largest = [each.limit for each in wider_problems(whole)]
     assert "max_gpus" not in largest
 

@@ -12,6 +12,7 @@ from presets import (
     InputError,
     ScaleOut,
     UnknownNameError,
+    cluster_faults,
     default_cluster,
     hardware_names,
     load_cluster,
@@ -102,7 +103,7 @@ def test_default_cluster_checks_its_arguments() -> None:
         ("sku: gb20\ngpus: 8", "key sku: 'gb20' is no known machine; did you mean 'gb200'?"),
         ("sku: b200\ngpus: 0", "key gpus: 0 is not valid; it must be greater than or equal to 1"),
         ("sku: b200\ngpus: -8", "key gpus: -8 is not valid"),
-        ("sku: b200\ngpus: 1000000", "it must be less than or equal to 65536"),
+        ("sku: b200\ngpus: 1000000", "it must be less than or equal to 131072"),
         ("sku: b200\ngpus: 8.5", "key gpus: 8.5 is not valid; it must be a whole number"),
         ("sku: b200\ngpus: '8.5'", "key gpus: 8.5 is not valid; it must be a whole number"),
         ("sku: b200\ngpus: true", "key gpus: True is not valid"),
@@ -142,8 +143,8 @@ def test_default_cluster_checks_its_arguments() -> None:
             "scale_out.oversubscription: 0.5 is not valid; it must be greater than or equal to 1",
         ),
         (
-            "sku: b200\ngpus: 8\ngpus_per_domain: 4",
-            "gpus_per_domain is 4; it must be a multiple of gpus_per_node, 8",
+            "sku: b200\ngpus: 8\ngpus_per_domain: 3",
+            "gpus_per_domain is 3; it must be a multiple of gpus_per_node, 8",
         ),
         ("sku: b200\ngpus: 8\n1: 3", "key 1: 1 is not valid; it must be text, as a key"),
         ("", "must hold keys and values, such as 'sku: b200'"),
@@ -253,3 +254,46 @@ def test_a_ratio_is_no_number_to_base_60(tmp_path: Path) -> None:
         path.write_text(f"sku: b200\ngpus: 8\nscale_out: {{oversubscription: {value}}}\n")
         with pytest.raises(DataFileError, match=r"oversubscription: '\d:1.* is not valid"):
             load_cluster(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("domains: [8, 0]", "domains.1: 0 is not valid"),
+        ("gpus: 9\ndomains: [8, 8]", "domains: they hold 16 GPUs and gpus is 9"),
+        ("gpus: 16\nfailed: [gpus]", "failed: 'gpus' names no part; give such as 'gpu 117'"),
+        ("gpus: 16\nfailed: [gpu 16]", "failed: there is no gpu 16; this cluster has 16"),
+        ("gpus: 16\nfailed: [gpu 9-3]", "'gpu 9-3' is no range; give the lower number first"),
+        ("gpus: 16\nfailed: [uplink 0/9]", "there is no uplink 0/9; this cluster has 1 leaf and 4"),
+        ("gpus: 16\nreserved: [leaf 0]", "reserved: 'leaf 0' names no part"),
+        ("gpus: 16\nfailed: gpu 3", "key failed: 'gpu 3' is not valid"),
+        ("gpus: 16\nscale_out: {halls: 2}", "halls 2 and hall_gb_s go together"),
+        ("gpus: 16\nscale_out: {cores: 2}", "cores 2 join pods; give leaves_per_pod"),
+        ("gpus: 16\nscale_out: {leaves_per_pod: 2}", "leaves the fabric in pieces"),
+        ("gpus: 16\nscale_out: {hall_gb_s: 0}", "hall_gb_s: 0 is not valid"),
+    ],
+)
+def test_faults_of_domains_tiers_and_parts(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, f"sku: b200\n{text}")
+    with pytest.raises(DataFileError) as caught:
+        load_cluster(path)
+    assert message in str(caught.value)
+    assert any(message in fault for fault in cluster_faults(path))
+
+
+def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
+    text = "sku: b20\ngpu: 8\ngpus: 16\nhbm_gb: 0\nnic_gb_s: 5 miles\nscale_out: {spines: 0}"
+    faults = cluster_faults(write(tmp_path, text))
+    for key in ("sku", "gpu", "hbm_gb", "nic_gb_s", "scale_out.spines"):
+        assert sum(f"key {key}: " in fault for fault in faults) == 1
+    assert len(faults) == 5
+    agree = "sku: b200\ngpus: 16\ndomains: [8]\ngpus_per_node: 3\nfailed: [leaf 7, x]"
+    assert len(cluster_faults(write(tmp_path, agree))) == 3
+    assert cluster_faults(write(tmp_path, "sku: b200\ngpus: 16")) == []
+    assert len(cluster_faults(write(tmp_path, "- 1"))) == 1
+
+
+def test_domains_give_the_gpus(tmp_path: Path) -> None:
+    spec = load_cluster(write(tmp_path, "sku: gb200\ndomains: [72, 70, 64]"))
+    assert (spec.gpus, spec.is_whole) == (206, False)
+    assert spec.resized(72) == default_cluster("gb200", 72)
