@@ -92,7 +92,7 @@ def test_the_search_promises_what_placed_workers_give(
 def test_the_best_changes_with_what_workers_share(
     scenario: Scenario, calibration: Calibration
 ) -> None:
-    space = replace(SPACE, decode_gpus=(24, 48), largest_batch=256)
+    space = replace(SPACE, decode_gpus=(40, 48), largest_batch=256)
     answers = [
         best(replace(problem(islands(over), scenario, calibration), space=space))
         for over in (1.0, 8.0)
