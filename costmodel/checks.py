@@ -35,14 +35,43 @@ def check_shape(
             f"decode_gpus_per_worker {gpus} must divide the {model.heads} attention "
             f"heads under decode_attention tp; give {_divisors(model.heads)}, or dp"
         )
-    prefill = max(configuration.prefill_gpus_per_worker, 1)
+    prefill = max(configuration.prefill_gpus_per_worker // configuration.prefill_stages, 1)
     if configuration.prefill_attention == "tp" and model.heads % prefill:
         raise InputError(
             f"prefill_gpus_per_worker {prefill} must divide the {model.heads} attention "
             f"heads under prefill_attention tp; give {_divisors(model.heads)}, or dp"
         )
+    _check_groups(configuration, model, cluster)
     if configuration.mtp_depth:
         _check_draft(configuration, model)
+
+
+def _check_groups(configuration: Configuration, model: Model, cluster: ClusterSpec) -> None:
+    """Refuse groups of GPUs that share requests, or stages, into which no worker can be parted."""
+    gpus, group = configuration.decode_gpus_per_worker, configuration.decode_attention_tp
+    domain = int(cluster.hardware().gpus_per_domain.value)
+    if group > 1 and configuration.decode_attention == "tp":
+        raise InputError(
+            f"decode_attention_tp {group} is not valid under decode_attention tp, where all GPUs "
+            "of a worker share each request; leave it out, or give decode_attention dp"
+        )
+    valid = [n for n in range(1, gpus + 1) if gpus % n == model.heads % n == 0 and n <= domain]
+    if group not in valid:
+        raise InputError(
+            f"decode_attention_tp {group} must divide decode_gpus_per_worker {gpus} and the "
+            f"{model.heads} attention heads, inside a scale-up domain of {domain} GPUs; give "
+            f"{' or '.join(map(str, valid))}"
+        )
+    stages, prefill = configuration.prefill_stages, configuration.prefill_gpus_per_worker
+    if stages > 1 and (configuration.is_aggregated or prefill % stages):
+        raise InputError(
+            f"prefill_stages {stages} must divide prefill_gpus_per_worker {prefill}, of workers "
+            "that only prefill; give 1"
+        )
+    if stages > model.layers:
+        raise InputError(
+            f"prefill_stages {stages} are more than the {model.layers} layers of {model.name}"
+        )
 
 
 def _check_draft(configuration: Configuration, model: Model) -> None:

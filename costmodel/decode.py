@@ -129,8 +129,9 @@ def expert_layer_time(
 
     Dispatch and combine pass behind a share of the expert GEMMs; what does not fit is exposed.
     """
-    worker_tokens = np.where(workers.attention_dp, tokens * workers.gpus, tokens)
-    dispatch, combine = moe_exchange_time(machine, model, workers, tokens, paths, calibration)
+    worker_tokens = tokens * workers.gpus / workers.tp
+    sent = np.where(workers.attention_dp, tokens / workers.tp, tokens)  # by each GPU
+    dispatch, combine = moe_exchange_time(machine, model, workers, sent, paths, calibration)
     experts = expert_time(machine, model, workers, tokens, worker_tokens, calibration)
     exchange = dispatch + combine
     hidden = np.minimum(exchange, calibration.overlap * experts)
@@ -294,27 +295,36 @@ def attention_reduce_time(
     paths: PathArrays,
     calibration: Calibration,
 ) -> FloatArray:
-    """One BF16 all-reduce of a layer's activations under attention tp; zero under dp [s].
+    """Half of what joins, in one layer, the GPUs that share requests, in BF16 [s].
 
-    Evaluated under tp alone: it costs more than the rest of a layer, and most workers are dp.
+    Under attention tp that is one of two all-reduces of the activations. In groups under dp it is
+    half of one, over the GPUs of a group: parted around the experts, to which each GPU sends its
+    part of the tokens. Evaluated where GPUs share requests alone, as it costs more than the rest of
+    a layer, and most workers are dp without groups.
     """
     launch = machine.by_generation(
         calibration.all_reduce_launch, calibration.all_reduce_launch_hopper
     )
     size = tokens * model.hidden * 2.0
     factor = np.asarray(calibration.all_reduce_factor)
-    dp = workers.attention_dp
-    if dp.all():
+    dp, group = workers.attention_dp, np.asarray(workers.tp)
+    shared = ~dp | (group > 1.0)
+    if not shared.any():
         return np.zeros(())
-    if dp.ndim != 1:
-        time = all_reduce_time(size, workers.gpus, paths, calibration, launch, factor)
-        return np.where(dp, 0.0, time)
-    tp = np.flatnonzero(~dp)
-    size, gpus, launch, factor = (
-        take_last(value, tp, dp.size) for value in (size, workers.gpus, launch, factor)
+    part = np.where(dp, 0.5, 1.0)
+    near = paths._replace(  # a group stands in one domain
+        domains=np.where(dp, 1.0, paths.domains),
+        latency=np.where(dp, paths.domain_latency, paths.latency),
     )
-    of_tp = PathArrays(*(take_last(each, tp, dp.size) for each in paths))
-    found = all_reduce_time(size, gpus, of_tp, calibration, launch, factor)
+    if shared.ndim != 1:
+        time = all_reduce_time(size, group, near, calibration, launch, factor)
+        return np.where(shared, part * time, 0.0)
+    tp = np.flatnonzero(shared)
+    size, gpus, launch, factor, part = (
+        take_last(value, tp, dp.size) for value in (size, group, launch, factor, part)
+    )
+    of_tp = PathArrays(*(take_last(each, tp, dp.size) for each in near))
+    found = part * all_reduce_time(size, gpus, of_tp, calibration, launch, factor)
     time = np.zeros((*found.shape[:-1], dp.size))
     time[..., tp] = found
     return time

@@ -45,6 +45,8 @@ class Deployments(NamedTuple):
     prefill_paths: PathArrays
     prefill_gpus: FloatArray  # of what prefills: a prefill worker, or a worker that does both
     prefill_dp: BoolArray  # whether each rank of a prefill worker takes requests of its own
+    prefill_tp: FloatArray  # GPUs that share each request under attention dp
+    prefill_stages: FloatArray  # that a prefill worker is parted into
     aggregated: BoolArray  # whether workers prefill what they decode
     early: BoolArray  # whether they run an early release
     decode_nic_rate: FloatArray  # of a decode GPU [B/s]
@@ -144,11 +146,14 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
             context=workload.context,
             trtllm_experts=np.array([_trtllm_experts(case) for case in cases]),
             **{name: np.array([each[name] for each in exchanges]) for name in exchanges[0]},
+            attention_tp=column["decode_attention_tp"],
         ),
         paths=stack([each for each, _ in paths]),
         prefill_paths=stack([each for _, each in paths]),
         prefill_gpus=np.array([float(gpus) for gpus, _ in prefilling]),
         prefill_dp=np.array([attention == "dp" for _, attention in prefilling]),
+        prefill_tp=np.where(aggregated, column["decode_attention_tp"], 1.0),
+        prefill_stages=column["prefill_stages"],
         aggregated=aggregated,
         early=np.array([case.early for case in cases]),
         decode_nic_rate=np.array([case.cluster.hardware().scale_out_rate.value for case in cases]),
@@ -176,6 +181,8 @@ def network_of(deployments: Deployments, calibration: Calibration) -> Network:
         deployments.decode_nic_rate,
         attention_dp=deployments.prefill_dp,
         hands_over=~deployments.aggregated,
+        attention_tp=deployments.prefill_tp,
+        stages=deployments.prefill_stages,
     )
     return Network(
         machine=deployments.machine,
@@ -222,6 +229,7 @@ def prefill_memory_limit(deployments: Deployments, calibration: Calibration) -> 
         deployments.workload,
         calibration,
         deployments.prefill_dp,
+        deployments.prefill_stages,
     )
     return np.where(deployments.aggregated, np.inf, limit)
 
@@ -284,7 +292,8 @@ def _paths(case: Case) -> tuple[PathArrays, PathArrays]:
     """Links of the slowest decode worker and of the slowest prefill worker, all side by side."""
     one = case.configuration
     decode = one.decode_gpus_per_worker, one.decode_workers
-    prefill = one.prefill_gpus_per_worker, one.prefill_workers
+    stages = one.prefill_stages
+    prefill = one.prefill_gpus_per_worker // stages, stages * one.prefill_workers
     return _fleet(case.cluster, case.prefill_cluster, decode, prefill)
 
 

@@ -125,11 +125,12 @@ class WorkerArrays(NamedTuple):
     gather: BoolArray  # all-gather and reduce-scatter
     fp8_dispatch: BoolArray  # quantises the input of FP8 experts before it is sent, not after
     fp4_combine: BoolArray  # low-latency kernels return the results of FP4 experts in FP4
+    attention_tp: FloatArray = np.ones(())  # GPUs that share a request under attention dp
 
     @property
     def tp(self) -> FloatArray:
         """Ways in which attention is split over heads."""
-        return np.where(self.attention_dp, 1.0, self.gpus)
+        return np.where(self.attention_dp, self.attention_tp, self.gpus)
 
 
 class PathArrays(NamedTuple):

@@ -199,6 +199,8 @@ def _decode_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
     narrow = narrow_ep_of(cluster.sku, case.scenario.precision, mode, gpus, ep)
     if ep < gpus and narrow not in coverage.narrow_ep:
         yield Outside(f"EP {ep} over {gpus} GPUs under attention {mode}")
+    if configuration.decode_attention_tp > 1:
+        yield Outside(f"attention tp {configuration.decode_attention_tp} inside dp")
     yield from drafts_outside(case.scenario, configuration.draft, configuration.mtp_depth, coverage)
     if slots and (cluster.sku not in coverage.eplb_skus or _distance(slots, coverage.eplb_slots)):
         yield Outside(f"{slots} expert slots on {cluster.sku}")
@@ -256,6 +258,8 @@ def _prefill_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
     elif far := _distance(gpus, coverage.prefill_gpus):
         reason = f"prefill workers of {gpus} GPU{'s' if gpus > 1 else ''}"
         yield Outside(reason, far, decode=False)
+    if configuration.prefill_stages > 1:
+        yield Outside(f"{configuration.prefill_stages} pipeline stages of prefill", decode=False)
     split = configuration.prefill_attention == "tp" and gpus > 1
     if split and "tp" not in coverage.prefill_attentions:
         yield Outside(f"prefill attention tp over {gpus} GPUs", decode=False)

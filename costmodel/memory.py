@@ -78,14 +78,15 @@ def prefill_limit(
     workload: Workload,
     calibration: Calibration,
     attention_dp: BoolArray | bool = True,
+    stages: FloatArray | float = 1.0,
 ) -> FloatArray:
     """Count inputs whose cache fits, per rank of a prefill worker (dp) or worker (tp) [1].
 
-    Below 1 none runs.
+    Below 1 none runs. A pipeline stage keeps its share of the layers, and of what they keep.
     """
     # A prefill worker keeps the inputs only; the shortest output stands for the first token.
     inputs = Workload(workload.isl, np.ones_like(workload.isl))
-    workers = input_workers(gpus, attention_dp, inputs)
+    workers = input_workers(gpus, attention_dp, inputs)._replace(attention_tp=np.asarray(stages))
     return batch_limit(machine, model, workers, inputs, calibration)
 
 

@@ -136,5 +136,5 @@ class Benchmark:
 
 
 def ranks(workers: WorkerArrays) -> FloatArray:
-    """Ranks that batch requests of their own: all GPUs under dp, one group under tp."""
-    return np.where(workers.attention_dp, workers.gpus, 1.0)
+    """Ranks that batch requests of their own: all groups of GPUs under dp, one under tp."""
+    return np.asarray(workers.gpus / workers.tp)

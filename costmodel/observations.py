@@ -82,8 +82,9 @@ def configuration_key(row: ServingRow) -> tuple[object, ...]:
     """Tell what makes two rows measurements of the same thing."""
     return (
         row.sku, row.model, row.precision, row.isl, row.osl, row.cached_share, row.draft,
-        row.mtp_depth, row.prefill_workers, row.prefill_gpus_per_worker, row.prefill_attention,
-        row.decode_workers, row.decode_gpus_per_worker, row.decode_ep, row.decode_attention,
+        row.mtp_depth, row.decode_attention_tp, row.prefill_stages, row.prefill_workers,
+        row.prefill_gpus_per_worker, row.prefill_attention, row.decode_workers,
+        row.decode_gpus_per_worker, row.decode_ep, row.decode_attention,
         row.concurrency, row.max_batch, row.eplb_slots, row.frontends,
         row.exchange, row.nic_gb_s,
     )  # fmt: skip
@@ -93,8 +94,9 @@ def structure_key(row: ServingRow) -> tuple[object, ...]:
     """Tell what makes two rows points of one deployment under different load."""
     return (
         row.sku, row.model, row.precision, row.isl, row.osl, row.cached_share, row.draft,
-        row.mtp_depth, row.prefill_workers, row.prefill_gpus_per_worker, row.prefill_attention,
-        row.decode_workers, row.decode_gpus_per_worker, row.decode_ep, row.decode_attention,
+        row.mtp_depth, row.decode_attention_tp, row.prefill_stages, row.prefill_workers,
+        row.prefill_gpus_per_worker, row.prefill_attention, row.decode_workers,
+        row.decode_gpus_per_worker, row.decode_ep, row.decode_attention,
         row.eplb_slots, row.exchange, row.nic_gb_s,
     )  # fmt: skip
 

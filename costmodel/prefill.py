@@ -13,6 +13,7 @@ import numpy as np
 from costmodel.attention import kept_of_model, prompt_products
 from costmodel.calibration import Calibration
 from costmodel.collectives import ranks_hit
+from costmodel.counts import BF16_BYTES
 from costmodel.decode import attention_reduce_time
 from costmodel.inputs import BoolArray, FloatArray, MachineArrays, ModelArrays, PathArrays
 from costmodel.memory import input_workers
@@ -41,6 +42,8 @@ def prefill_worker(
     receiving_nic_rate: FloatArray | None = None,
     attention_dp: BoolArray | bool = True,
     hands_over: BoolArray | bool = True,
+    attention_tp: FloatArray | float = 1.0,
+    stages: FloatArray | float = 1.0,
 ) -> Prefill:
     """Rate and latency of prefill workers.
 
@@ -56,16 +59,27 @@ def prefill_worker(
         Whether one request runs on one rank; else all ranks of the worker share it.
     hands_over
         Whether the KV cache goes to another worker; else it stays.
+    attention_tp
+        GPUs that share each request under attention dp. [1]
+    stages
+        Pipeline stages of a worker; `paths` are then those of a stage. [1]
 
     Notes
     -----
     Compute-bound: ``2 active parameters`` and the attention products per token over calibrated
     shares of the peak rates, plus what the worker's links take. Tokens whose KV is there cost none
     of that; those after them look back on them. All of the KV goes to another worker.
+
+    GPUs that share a request part its work, but for an all-reduce per layer. Each pipeline stage
+    does its share of the layers on as many requests at a time as there are stages: the worker
+    serves as many as stages that had the whole model, and a request crosses all of them, its hidden
+    states in BF16 over a NIC in between.
     """
+    whole, gpus = gpus, gpus / stages
     dp = np.broadcast_to(attention_dp, gpus.shape)
     split = split_seconds(machine, model, gpus, paths, workload, calibration)
-    own = replicated_seconds(machine, model, gpus, paths, workload, calibration)
+    own = replicated_seconds(machine, model, gpus, paths, workload, calibration) / attention_tp
+    own = own + _group_seconds(machine, model, gpus, paths, workload, calibration, attention_tp)
     seconds = np.where(dp, own, split)
     alone = workload.input_tokens * seconds
     slower = np.minimum(
@@ -73,10 +87,11 @@ def prefill_worker(
     )
     hand_over = np.where(hands_over, hand_over_bytes(model, workload) / slower, 0.0)
     nics = hand_over + _nic_seconds(machine, model, gpus, paths, workload, calibration, dp)
-    servers = np.where(dp, gpus, 1.0)
+    servers = np.where(dp, whole / attention_tp, stages)
+    hops = (stages - 1.0) * workload.prefilled_tokens * BF16_BYTES * model.hidden / paths.nic_rate
     return Prefill(
         seconds_per_token=seconds,
-        latency=calibration.first_token_time + alone + hand_over,
+        latency=calibration.first_token_time + alone + hops + hand_over,
         capacity=servers / np.maximum(alone, nics),  # NICs send while ranks compute
         servers=servers,
     )
@@ -159,6 +174,23 @@ def _reduce_seconds(
 ) -> FloatArray:
     """Time of the all-reduces of one token of input, all that are prefilled at a time [s]."""
     workers, tokens = input_workers(gpus, False, workload), workload.prefilled_tokens
+    reduce = attention_reduce_time(machine, model, workers, tokens, paths, calibration)
+    return 2.0 * model.layers * reduce / workload.input_tokens
+
+
+def _group_seconds(
+    machine: MachineArrays,
+    model: ModelArrays,
+    gpus: FloatArray,
+    paths: PathArrays,
+    workload: Workload,
+    calibration: Calibration,
+    attention_tp: FloatArray | float,
+) -> FloatArray:
+    """Time of the all-reduces of one token of input in groups under attention dp [s]."""
+    group = np.broadcast_to(attention_tp, gpus.shape)
+    workers = input_workers(gpus, True, workload)._replace(attention_tp=group)
+    tokens = workload.prefilled_tokens
     reduce = attention_reduce_time(machine, model, workers, tokens, paths, calibration)
     return 2.0 * model.layers * reduce / workload.input_tokens
 

@@ -82,6 +82,9 @@ class Configuration(BaseModel):
     Under `prefill_attention` dp each rank of a prefill worker takes requests of its own, under tp
     all ranks share each.
 
+    Under attention dp of decode groups of `decode_attention_tp` GPUs share each request; then
+    `max_batch` is per group. A prefill worker is `prefill_stages` pipeline stages of equal size.
+
     `frontends` None takes as many as the measured runs of the machine and precision had. `exchange`
     is the kernel that carries tokens across NVLink domains; None takes the quickest of the engine.
     """
@@ -96,6 +99,8 @@ class Configuration(BaseModel):
     decode_gpus_per_worker: Count
     decode_ep: Count
     decode_attention: Literal["tp", "dp"]
+    decode_attention_tp: Count = 1
+    prefill_stages: Count = 1
     max_batch: Count
     mtp_depth: Annotated[int, Field(ge=0, le=DEEPEST)]
     draft: Draft = "none"

@@ -143,6 +143,9 @@ def _decode_bytes(
     hand_over = _hand_over(network) * steady.decode.request_rate / network.workers.gpus
     if case.configuration.decode_attention == "dp":
         links = _exchanged(network, batch)
+        if case.configuration.decode_attention_tp > 1:  # in groups, parted around the experts
+            near = network._replace(paths=network.paths._replace(domains=ONE))
+            links["nvlink"] += 0.5 * _reduced(near, batch, "nvlink")
     else:
         links = {name: _reduced(network, batch, name) for name in LINKS}
     return {
@@ -155,6 +158,7 @@ def _decode_bytes(
 def _prefill_bytes(case: Case, network: Network, paths: PathArrays) -> dict[str, float]:
     """Bytes of one request and GPU by kind of link [B]."""
     gpus, attention = prefilling_worker(case.configuration)
+    gpus //= case.configuration.prefill_stages  # each does its share on as many more requests
     model = network.model
     tokens, hand_over = network.workload.prefilled_tokens, _number(_hand_over(network))
     if attention == "tp":
@@ -182,6 +186,7 @@ def _exchanged(network: Network, batch: FloatArray) -> dict[str, float]:
     workers, depth = network.workers, network.workers.mtp_depth
     layer = network.machine, network.model
     draft = draft_layer(network.machine, network.model)
+    batch = batch / workers.tp  # each GPU of a group sends its part
     drafted, passes = _drafted(network, batch)
     moved = dict.fromkeys(LINKS, 0.0)
     for (machine, model), tokens, times in (
@@ -215,7 +220,7 @@ def _drafted(network: Network, of_request: FloatArray) -> tuple[FloatArray, Floa
 def _reduced(network: Network, batch: FloatArray, link: str) -> float:
     """All-reduces of one step, two in each layer and draft [B]."""
     model, workers = network.model, network.workers
-    once = partial(_reduced_once, network, link=link, gpus=workers.gpus, paths=network.paths)
+    once = partial(_reduced_once, network, link=link, gpus=workers.tp, paths=network.paths)
     size = 2.0 * model.hidden * batch  # BF16 activations of one token per request
     layers = once(size * (1.0 + workers.mtp_depth)) * model.layers
     drafted, passes = _drafted(network, size)

@@ -182,7 +182,8 @@ def _derived(row: dict[str, str], by: ColumnMap) -> dict[str, str]:
     workers, users = numbers.get("decode_workers", 0), numbers.get("concurrency", 0)
     if by.all_users_fit and "max_batch" not in row and workers and users:
         ranks = numbers.get("decode_gpus_per_worker", 0) or 1
-        holders = workers * (ranks if row.get("decode_attention") == "dp" else 1)
+        groups = ranks // (numbers.get("decode_attention_tp", 0) or 1)
+        holders = workers * (max(groups, 1) if row.get("decode_attention") == "dp" else 1)
         row["max_batch"] = str(-(-users // holders))
     return row
 

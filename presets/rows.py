@@ -59,6 +59,10 @@ class ConfigurationRow(_MachineRow):
     decode_ep : int
         GPUs that share one copy of the routed experts; 1 where experts are split by tp. [GPU]
     decode_attention : {"tp", "dp"}
+    decode_attention_tp : int
+        GPUs that share each request under attention dp; 1 where each has its own. [GPU]
+    prefill_stages : int
+        Pipeline stages of a prefill worker. [1]
     max_batch : int
         Per rank for dp, per worker for tp. [request]
     eplb_slots : int
@@ -89,6 +93,8 @@ class ConfigurationRow(_MachineRow):
     decode_gpus_per_worker: Count
     decode_ep: Count
     decode_attention: Literal["tp", "dp"]
+    decode_attention_tp: Count = 1
+    prefill_stages: Count = 1
     max_batch: Count
     eplb_slots: CountOrZero
     concurrency: Count

@@ -139,6 +139,9 @@ def recipe_of(answer: Best | PredictedDeployment, request: Request) -> Recipe:
             "serving 'aggregated' is not valid for a recipe, which deploys a pool of prefill "
             "workers and one of decode workers; ask for disaggregated serving"
         )
+    for name in ("decode_attention_tp", "prefill_stages"):
+        if (value := getattr(configuration, name)) > 1:
+            raise InputError(f"{name} {value} is not valid for a recipe yet; give 1")
     if configuration.draft not in RECIPE_DRAFTS:
         raise InputError(
             f"draft {shown(configuration.draft)} is not valid for a recipe, which writes drafts by "

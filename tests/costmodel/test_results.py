@@ -57,6 +57,8 @@ def test_configuration_has_the_keys_of_the_contract() -> None:
         "decode_gpus_per_worker",
         "decode_ep",
         "decode_attention",
+        "decode_attention_tp",
+        "prefill_stages",
         "max_batch",
         "mtp_depth",
         "draft",

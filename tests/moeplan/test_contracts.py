@@ -30,6 +30,8 @@ CONFIG = [
     "decode_gpus_per_worker",
     "decode_ep",
     "decode_attention",
+    "decode_attention_tp",
+    "prefill_stages",
     "max_batch",
     "mtp_depth",
     "draft",
@@ -290,6 +292,7 @@ def test_predict_takes_yaml(
     # frontends are those of the measured runs; what is printed says so.
     said = {"serving": "disaggregated", "prefill_attention": "dp", "frontends": 10, "draft": "mtp"}
     said |= {"exchange": None}
+    said |= {"decode_attention_tp": 1, "prefill_stages": 1}
     assert run.json["config"] == configuration | said
     parts = dict(run.json["breakdown_ms"])
     exposed = parts.pop("exposed_communication")
