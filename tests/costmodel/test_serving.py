@@ -34,7 +34,9 @@ def with_fleet(network: Network, prefill_workers: float, decode_workers: float) 
 
 
 def with_depth(network: Network, depth: int) -> Network:
-    return network._replace(workers=network.workers._replace(mtp_depth=array(depth)))
+    kept = (0.0, 0.75, 1.25, 1.5)[depth]
+    workers = network.workers._replace(mtp_depth=array(depth), drafts_kept=array(kept))
+    return network._replace(workers=workers)
 
 
 def run(network: Network, max_batch: float, concurrency: float) -> Benchmark:
