@@ -312,10 +312,7 @@ def attention_reduce_time(
     if not shared.any():
         return np.zeros(())
     part = np.where(dp, 0.5, 1.0)
-    near = paths._replace(  # a group stands in one domain
-        domains=np.where(dp, 1.0, paths.domains),
-        latency=np.where(dp, paths.domain_latency, paths.latency),
-    )
+    near = paths._replace(domains=np.where(dp, 1.0, paths.domains))  # a group stands in one
     if shared.ndim != 1:
         time = all_reduce_time(size, group, near, calibration, launch, factor)
         return np.where(shared, part * time, 0.0)
