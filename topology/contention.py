@@ -14,6 +14,7 @@ from topology.routes import Hop
 
 if TYPE_CHECKING:
     from topology.cluster import LinkKind
+    from topology.routes import Switch
 
 ROUNDING = 1e-12
 """Relative difference below which two loads are equal. [1]"""
@@ -101,19 +102,7 @@ def group_loads(fabric: Fabric, groups: Sequence[Sequence[Flow]]) -> list[GroupL
     """
     planes = fabric.scale_up, fabric.scale_out
     alone = [_Alone(loads_of(fabric, flows)) for flows in groups]
-    asked: dict[_Cables, dict[int, float]] = defaultdict(dict)
-    for number, group in enumerate(alone):
-        for cables, seconds in group.cables.items():
-            asked[cables][number] = seconds / group.seconds
-    fullest = {cables: cables for cables in asked}
-    for cables in list(asked):
-        if not isinstance(cables.part, End):
-            continue
-        # Others may pass the switch; and who passes meets what starts or ends there.
-        passed = _Cables(cables.plane, _hop(planes[cables.plane], cables.part))
-        asked[cables] = {**asked.get(passed, {}), **asked[cables]}
-        if passed in fullest and _total(asked[cables]) > _total(asked[fullest[passed]]):
-            fullest[passed] = cables
+    asked, fullest = _asked(fabric, alone)
     total = {cables: _total(of_group) for cables, of_group in asked.items()}
     found = []
     for number, group in enumerate(alone):
@@ -127,6 +116,54 @@ def group_loads(fabric: Fabric, groups: Sequence[Sequence[Flow]]) -> list[GroupL
         link = _link(planes[full.plane], full.part)
         found.append(group.load(total[full], link, tuple(others)))
     return found
+
+
+def link_use(fabric: Fabric, groups: Sequence[Sequence[Flow]]) -> LinkUse:
+    """Find what groups that talk at the same time ask of links; arguments as of `group_loads`."""
+    alone = [_Alone(loads_of(fabric, flows)) for flows in groups]
+    asked, _ = _asked(fabric, alone)
+    return LinkUse(fabric, {cables: _total(of_group) for cables, of_group in asked.items()})
+
+
+class LinkUse:
+    """What is asked of cables between switches, over what they carry; above 1 groups wait."""
+
+    def __init__(self, fabric: Fabric, total: dict[_Cables, float]) -> None:
+        self._fabric, self._total = fabric, total
+
+    def of(self, first: Switch, second: Switch) -> float:
+        """Larger use of the two directions of the cables between two switches; 0 without any."""
+        found = [0.0]
+        for number, plane in enumerate((self._fabric.scale_up, self._fabric.scale_out)):
+            kinds = plane.routes.kind_of
+            if first not in kinds or second not in kinds:
+                continue
+            for one, other in ((first, second), (second, first)):
+                parts: list[End | Hop] = [(kinds[one], kinds[other])]
+                parts += [End(one, kinds[other], True), End(other, kinds[one], False)]
+                found += [self._total.get(_Cables(number, part), 0.0) for part in parts]
+        return max(found)
+
+
+def _asked(
+    fabric: Fabric, alone: Sequence[_Alone]
+) -> tuple[dict[_Cables, dict[int, float]], dict[_Cables, _Cables]]:
+    """Use of cables by each group at its full speed, and the fullest of those that each meets."""
+    planes = fabric.scale_up, fabric.scale_out
+    asked: dict[_Cables, dict[int, float]] = defaultdict(dict)
+    for number, group in enumerate(alone):
+        for cables, seconds in group.cables.items():
+            asked[cables][number] = seconds / group.seconds
+    fullest = {cables: cables for cables in asked}
+    for cables in list(asked):
+        if not isinstance(cables.part, End):
+            continue
+        # Others may pass the switch; and who passes meets what starts or ends there.
+        passed = _Cables(cables.plane, _hop(planes[cables.plane], cables.part))
+        asked[cables] = {**asked.get(passed, {}), **asked[cables]}
+        if passed in fullest and _total(asked[cables]) > _total(asked[fullest[passed]]):
+            fullest[passed] = cables
+    return asked, fullest
 
 
 class _Alone:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from moeplan.question import groups_of
-from presets import ClusterSpec
+from presets import ClusterSpec, DataFileError
+from presets.files import read_text
 from presets.record import Record
 from topology import placed_paths, shares_links
 from topology.cluster import read_layout
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
     from costmodel.results import Configuration
     from optimizer.placement import PlacedWorker
     from optimizer.resources import Resources
+
+
+MOST_BYTES = 20_000_000
+"""Longest answer that is read. [B]"""
 
 
 class WorkerPart(Record):
@@ -170,3 +177,30 @@ def _domain(cluster: ClusterSpec, number: int, workers: list[WorkerPart]) -> Dom
         ),
         unit="server" if layout.gpus_per_node == layout.gpus_per_domain else "domain",
     )
+
+
+def read_placement(path: Path, cluster: ClusterSpec) -> tuple[Domain, ...]:
+    """Read the placement of an answer's JSON, of the workers that stand on a cluster's machine.
+
+    Raises
+    ------
+    DataFileError
+        Where the file is no answer, or names GPUs that the cluster has not.
+    """
+    try:
+        content = json.loads(read_text(path, MOST_BYTES))
+        domains = TypeAdapter(tuple[Domain, ...]).validate_json(json.dumps(content["placement"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise DataFileError(
+            "is no answer with a placement; give what best or predict printed with --json", path
+        ) from None
+    found = tuple(domain for domain in domains if domain.sku == cluster.sku)
+    gpus = [gpu for each in found for worker in each.workers for gpu in worker.gpu_numbers]
+    if len(set(gpus)) < len(gpus) or not all(0 <= gpu < cluster.gpus for gpu in gpus):
+        raise DataFileError(
+            "places workers on GPUs twice, or on some that the cluster has not: its "
+            f"{cluster.gpus} GPUs are numbered from 0",
+            path,
+            key="placement",
+        )
+    return found

@@ -53,6 +53,40 @@ def check(file: File) -> None:
     output.emit(f"{path} is valid: {usable_sentence(spec)}")
 
 
+Picture = Annotated[
+    str, typer.Option("--output", metavar="FILE", help="Picture to write: .svg or .html.")
+]
+Plan = Annotated[
+    str | None,
+    typer.Option("--plan", metavar="FILE", help="What best or predict printed with --json."),
+]
+
+
+@app.command(
+    epilog=given.examples(
+        "moeplan topology draw cluster.yaml --output cluster.svg",
+        "moeplan topology draw cluster.yaml --output plan.html --plan answer.json",
+    )
+)
+def draw(file: File, destination: Picture, plan: Plan = None) -> None:
+    """Draw a cluster: switches, links by rate and load, domains, and workers where they sit."""
+    from moeplan import numbers, output  # --help does without these
+    from moeplan.answers.placement import read_placement
+    from moeplan.render.picture import page, picture
+    from presets import InputError, load_cluster
+    from presets.errors import shown
+
+    path = numbers.file_name("--output", destination)
+    if path.suffix not in (".svg", ".html"):
+        name = shown(path.name)
+        raise InputError(f"--output: {name} is not valid; give a name that ends in .svg or .html")
+    spec = load_cluster(numbers.file_name("FILE", file))
+    answer = None if plan is None else numbers.file_name("--plan", plan)
+    placement = () if answer is None else read_placement(answer, spec)
+    drawn = (page if path.suffix == ".html" else picture)(spec, placement)
+    output.write_file("--output", path, drawn)
+
+
 @app.command(epilog=EXAMPLES)
 @given.takes("cluster")
 def show(
