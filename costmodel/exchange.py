@@ -24,6 +24,7 @@ from costmodel.inputs import (
     PathArrays,
     WorkerArrays,
 )
+from presets.engines import ExchangeName
 
 
 class Exchange(NamedTuple):
@@ -33,6 +34,16 @@ class Exchange(NamedTuple):
     combine: FloatArray  # [s]
     nic_bytes: FloatArray  # that a rank sends over its NIC, both ways [B]
     nvlink_bytes: FloatArray  # and over NVLink [B]
+
+
+class Carrier(NamedTuple):
+    """One kernel, where a worker may run it, and what a token has on the wire."""
+
+    name: ExchangeName
+    allowed: BoolArray
+    exchange: Exchange
+    dispatch_bytes: FloatArray  # [B]
+    combine_bytes: FloatArray  # [B]
 
 
 class Group(NamedTuple):
@@ -134,22 +145,23 @@ def crossing_exchange(
     """
     never = np.asarray(np.inf)
     best = Exchange(never, never, np.zeros(()), np.zeros(()))
-    for allowed, other in _kernels(machine, model, workers, tokens, paths, calibration):
+    for each in carriers(machine, model, workers, tokens, paths, calibration):
+        other = each.exchange
         time, shortest = other.dispatch + other.combine, best.dispatch + best.combine
-        quicker = allowed & (time < shortest)
+        quicker = each.allowed & (time < shortest)
         best = Exchange(*(np.where(quicker, *pair) for pair in zip(other, best, strict=True)))
     return best
 
 
-def _kernels(
+def carriers(
     machine: MachineArrays,
     model: ModelArrays,
     workers: WorkerArrays,
     tokens: FloatArray,
     paths: PathArrays,
     calibration: Calibration,
-) -> Iterator[tuple[BoolArray, Exchange]]:
-    """Each kernel, and where a worker may run it.
+) -> Iterator[Carrier]:
+    """Each kernel that some worker may run.
 
     Input goes out as the experts multiply it, that of FP8 experts only where the engine quantises
     it first; results come back in BF16, those of FP4 experts in FP4 where low-latency kernels can.
@@ -163,34 +175,28 @@ def _kernels(
     if workers.low_latency.any():
         factor = at.low_latency_factor
         each = tokens * copies_sent(group.ep, group.top_k) * (there + narrow)
-        yield (
-            workers.low_latency,
-            Exchange(
-                factor * low_latency_time(at.low_latency_dispatch, group, there, at),
-                factor * low_latency_time(at.low_latency_combine, group, narrow, at),
-                each * (ranks - inside),
-                each * (inside - 1.0),
-            ),
+        low_latency = Exchange(
+            factor * low_latency_time(at.low_latency_dispatch, group, there, at),
+            factor * low_latency_time(at.low_latency_combine, group, narrow, at),
+            each * (ranks - inside),
+            each * (inside - 1.0),
         )
+        yield Carrier("deepep_low_latency", workers.low_latency, low_latency, there, narrow)
     both, shared = tokens * (there + back), 1.0 - 1.0 / inside
     if workers.normal.any():
         factor = at.normal_factor
-        yield (
-            workers.normal,
-            Exchange(
-                factor * normal_time(at.normal_dispatch, group, there, at),
-                factor * normal_time(at.normal_combine, group, back, at),
-                both * group.domains_hit,
-                both * ranks * ranks_hit(group.ep, group.top_k) * shared,
-            ),
+        normal = Exchange(
+            factor * normal_time(at.normal_dispatch, group, there, at),
+            factor * normal_time(at.normal_combine, group, back, at),
+            both * group.domains_hit,
+            both * ranks * ranks_hit(group.ep, group.top_k) * shared,
         )
+        yield Carrier("deepep_normal", workers.normal, normal, there, back)
     if workers.gather.any():
-        yield (
-            workers.gather,
-            Exchange(
-                gather_time(at.gather, group, there),
-                gather_time(at.gather, group, back),
-                both * (paths.domains - 1.0),
-                both * ranks * shared,
-            ),
+        gather = Exchange(
+            gather_time(at.gather, group, there),
+            gather_time(at.gather, group, back),
+            both * (paths.domains - 1.0),
+            both * ranks * shared,
         )
+        yield Carrier("all_gather", workers.gather, gather, there, back)

@@ -10,13 +10,15 @@ import numpy as np
 
 from costmodel.calibration import Calibration
 from costmodel.checks import check_memory, check_shape
+from costmodel.crossing import crossings
 from costmodel.deployments import deployments_of, memory_limit, prefill_memory_limit, run
 from costmodel.economics import usd_per_m_tokens
 from costmodel.engine_rules import check_engine_rules
 from costmodel.inputs import FloatArray
 from costmodel.intervals import extrapolations, interval_class, interval_widths
-from costmodel.network import Benchmark
+from costmodel.network import Benchmark, ranks
 from costmodel.results import Case, Configuration, Predicted, Prediction, Scenario
+from costmodel.serving import batch_met
 from presets import ClusterSpec
 
 
@@ -74,6 +76,10 @@ def predict(
         limits,
         strict=True,
     )
+    slots = np.minimum(deployments.max_batch, limits)
+    requests = result.steady.decode.requests
+    met = batch_met(requests, slots, ranks(deployments.workers), deployments.fleet)
+    carried = crossings(cases, deployments, met, calibration)
     prices = [on.hardware().price_usd_per_hour.value for on in (cases[0].prefill_on, cluster)]
     return [
         Predicted(
@@ -88,21 +94,12 @@ def predict(
             decode_nic_load=nics,
             hidden_communication_ms=1e3 * hidden,
             batch_limit=math.floor(limit),
+            crossing=crossing,
         )
         for (
-            case,
-            tpot,
-            kept,
-            ttft,
-            throughput,
-            batch,
-            load,
-            nics,
-            part,
-            links,
-            hidden,
-            limit,
-        ) in columns
+            (case, tpot, kept, ttft, throughput, batch, load, nics, part, links, hidden, limit),
+            crossing,
+        ) in zip(columns, carried, strict=True)
     ]
 
 

@@ -177,6 +177,25 @@ class Prediction(BaseModel):
     interval_90: Frozen[str, Interval]
 
 
+WireFormat = Literal["fp4", "fp8", "bf16"]
+
+
+class Crossing(BaseModel):
+    """What carries the experts' tokens of a decode worker across NVLink domains.
+
+    `measured` says whether rows that the constants are fitted to ran the kernel across domains of
+    the machine.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kernel: ExchangeName
+    engine: str
+    dispatch_format: WireFormat
+    combine_format: WireFormat
+    measured: bool
+
+
 class Predicted(NamedTuple):
     """A configuration, its prediction, and what its decode step spends its time on."""
 
@@ -189,6 +208,7 @@ class Predicted(NamedTuple):
     decode_nic_load: float  # share of the NICs of decode that KV caches and collectives use
     hidden_communication_ms: float  # of dispatch and combine, behind expert GEMMs; in no part
     batch_limit: int  # requests whose KV cache fits; a larger max_batch is cut to it
+    crossing: Crossing | None = None  # none where no tokens of experts leave their domain
 
 
 class Case(NamedTuple):

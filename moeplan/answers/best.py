@@ -17,7 +17,7 @@ from pydantic import (
     model_serializer,
 )
 
-from costmodel.results import Configuration, Prediction
+from costmodel.results import Configuration, Crossing, Prediction
 from moeplan.answers.placement import Domain
 from moeplan.answers.record import Answer
 from moeplan.answers.rows import asked_columns, figures_of, outside
@@ -184,6 +184,9 @@ class Links(Record):
         By which the other workers lengthen its all-to-all where all are at work. [1]
     shared_with : tuple of str
         Workers on that link, if any, such as "decode 2".
+    exchange : Crossing or None
+        Kernel that carries the experts' tokens across NVLink domains, the engine that has it, and
+        the number formats that it sends and returns.
     """
 
     gpus: int
@@ -194,6 +197,7 @@ class Links(Record):
     slowest_link: str | None = None
     slowdown: float = 1.0
     shared_with: tuple[str, ...] = ()
+    exchange: Crossing | None = None
 
 
 class Deployment(Record):

@@ -7,7 +7,7 @@ from functools import cache
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from costmodel.results import Configuration, Predicted, Scenario
+from costmodel.results import Predicted, Scenario
 from moeplan.answers.best import (
     Best,
     Billing,
@@ -231,15 +231,15 @@ def deployment_of(predicted: Predicted, resources: Resources, replicas: int = 1)
         breakdown_ms=predicted.breakdown_ms,
         batch_in_flight=predicted.batch_in_flight,
         prefill_load=predicted.prefill_load,
-        links=_links(resources, predicted.configuration),
+        links=_links(resources, predicted),
         placement=placement_of(predicted.configuration, resources, replicas),
         hidden_communication_ms=predicted.hidden_communication_ms,
         batch_limit=predicted.batch_limit,
     )
 
 
-def _links(resources: Resources, configuration: Configuration) -> Links:
-    decode, prefill = groups_of(configuration)
+def _links(resources: Resources, predicted: Predicted) -> Links:
+    decode, prefill = groups_of(predicted.configuration)
     path, _ = fleet_paths(resources.cluster, resources.prefill_cluster, decode, prefill)
     rate = path.per_gpu_rate
     workers = [f"decode {number + 1}" for number in range(decode[1])]
@@ -253,4 +253,5 @@ def _links(resources: Resources, configuration: Configuration) -> Links:
         slowest_link=path.worst_link,
         slowdown=path.slowdown,
         shared_with=tuple(workers[place] for place in path.shared_with),
+        exchange=predicted.crossing,
     )

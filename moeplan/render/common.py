@@ -9,7 +9,7 @@ from moeplan.render.layout import Paragraph, Table
 from presets.cluster import in_unit_of_file
 
 if TYPE_CHECKING:
-    from costmodel.results import Configuration
+    from costmodel.results import Configuration, Crossing
     from moeplan.answers.best import Links, ScenarioSummary
 
 DASH = "-"
@@ -245,7 +245,7 @@ def links_sentence(links: Links, worker: str = "decode worker") -> str:
         f"A {worker} spans {count(links.domains, 'NVLink domain')}; its slowest link is "
         f"{LINK_NAMES[links.bottleneck]}: in an all-to-all of {links.gpus} GPUs each sends "
         f"{plain(links.all_to_all_gb_s)} GB/s, over a path of {plain(links.latency_us)} us."
-        f"{_shared(links)}"
+        f"{_shared(links)}{_carried(links.exchange)}"
     )
 
 
@@ -258,4 +258,20 @@ def _shared(links: Links) -> str:
     return (
         f" It shares {links.slowest_link} with {named}, which makes the all-to-all "
         f"{plain(links.slowdown)} times as long while all are at work."
+    )
+
+
+def _carried(exchange: Crossing | None) -> str:
+    """Say which kernel carries tokens across domains, and what would settle how long it takes."""
+    if exchange is None:
+        return ""
+    text = (
+        f" Tokens cross by {exchange.kernel}, which {exchange.engine} has: "
+        f"{exchange.dispatch_format} there, {exchange.combine_format} back."
+    )
+    if exchange.measured:
+        return text
+    return (
+        f"{text} No measured row of this machine ran it: one run of a worker over 2 NVLink domains "
+        "would settle it."
     )
