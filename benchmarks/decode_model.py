@@ -12,8 +12,11 @@ import numpy as np
 from costmodel.calibration import load_calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
 from costmodel.decode import decode_step
+from costmodel.deployments import traits_of
 from costmodel.engine_rules import exchange_of
 from costmodel.inputs import WorkerArrays
+from costmodel.resolve import resolve
+from costmodel.results import Scenario
 from costmodel.workload import Workload
 from presets import default_cluster, load_model
 from topology import group_table
@@ -29,7 +32,8 @@ def evaluate(states: int, block: int) -> float:
     machine = machine_arrays(cluster.hardware(), model, "fp4")
     counts = model_arrays(model, "fp4")
     paths = path_arrays(group_table(cluster, [32])[32])
-    calibration = load_calibration()
+    scenario = Scenario(model=model)
+    constants = resolve(load_calibration(), traits_of(scenario, cluster))
     workload = Workload(np.asarray(1024.0), np.asarray(1024.0))
     random = np.random.default_rng(0)
     depth = random.integers(0, 4, states).astype(float)
@@ -44,11 +48,10 @@ def evaluate(states: int, block: int) -> float:
             attention_dp=attention_dp[part],
             mtp_depth=depth[part],
             eplb_slots=np.asarray(288.0),
-            trtllm_experts=np.asarray(False),
             context=workload.context,
             **{name: np.asarray(has) for name, has in exchange_of("trtllm").items()},
         )
-        total = decode_step(machine, counts, workers, paths, requests[part], calibration).total
+        total = decode_step(machine, counts, workers, paths, requests[part], constants).total
         assert np.isfinite(total).all()
     return time.perf_counter() - started
 

@@ -12,6 +12,7 @@ import numpy as np
 from costmodel.calibration import Calibration, CalibrationFile, Constant
 from costmodel.coverage import coverage_of, joined_coverage
 from costmodel.deployments import case_of, deployments_of
+from costmodel.deviations import base_name
 from costmodel.drift import asked_drift, prior_covariance
 from costmodel.fit import Fit, Progress, fit_constants, linearised
 from costmodel.inputs import FloatArray
@@ -33,6 +34,7 @@ from costmodel.stages import (
     INTERVALS,
     PREFILL,
     check_rows,
+    fitted_names,
     step_names,
 )
 from costmodel.validation import Validation, cross_validate, folds_of, validate
@@ -96,7 +98,7 @@ class Adaptation:
             before = self.start.constants[name]
             if name in INTERVALS or abs(math.log(constant.value / before.value)) < MOVED:
                 continue
-            stage = "wait" if name in PREFILL else "step"
+            stage = "wait" if base_name(name) in PREFILL else "step"
             by_row = self.fit.pulls[name].reshape(-1, len(self.before.rows)).sum(axis=0)
             values = (before.value, constant.value)
             found.append(Move(name, *values, constant.unit, stage, by_row))
@@ -189,7 +191,10 @@ def fit_to(
         return wait_residuals(deployments, seen, calibration) / WAIT_SCATTER
 
     fit, drifts = Fit(start._replace(constants=_as_priors(start)), {}, 0), {}
-    stages = {"step": ((*step_names(start), *ENGINE), step), "wait": (PREFILL, wait)}
+    stages = {
+        "step": ((*step_names(start), *ENGINE), step),
+        "wait": (fitted_names(start, PREFILL), wait),
+    }
     for stage, (names, residuals) in stages.items():
         at, slopes = linearised(fit.file, names, residuals)
         drifts[stage] = asked_drift(start, names, at, slopes)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.decode import launch_time
 from costmodel.inputs import BoolArray, FloatArray, MachineArrays, ModelArrays, WorkerArrays
 from costmodel.memory import weight_bytes
 from costmodel.network import Interleaved
@@ -56,12 +55,12 @@ def interleaved(
         return None
     work = prefill.seconds_per_token * workload.input_tokens
     read = weight_bytes(model, workers) / (machine.hbm_rate * calibration.hbm_efficiency)
-    fixed = model.layers * launch_time(machine, calibration) + read
+    fixed = model.layers * calibration.layer_time + read
     reaching = calibration.mixed_prefill * work + calibration.mixed_fixed_share * fixed
     together = workers.attention_dp & (workers.gpus > 1)
-    spread = machine.blackwell & (together | (workers.ep > 1))
+    spread = together | (workers.ep > 1)
     factor = np.where(spread, calibration.mixed_expert_ranks, 1.0) * np.where(
-        machine.blackwell & early, calibration.early_release, 1.0
+        early, calibration.early_release, 1.0
     )
     return Interleaved(
         aggregated=aggregated,

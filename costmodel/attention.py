@@ -266,11 +266,10 @@ def attention_time(
         ways = np.minimum(tp, attention.split)
         read = read + 2.0 * requests * attention.state_bytes / ways
         products = products + 2.0 * tokens * attention.state_products / ways
-    efficiency = machine.by_generation(
-        calibration.attention_efficiency, calibration.attention_efficiency_hopper
-    )
     taken = read / (machine.hbm_rate * calibration.cache_efficiency)
-    return np.asarray(np.hypot(taken, products / (machine.flops_attention * efficiency)))
+    return np.asarray(
+        np.hypot(taken, products / (machine.flops_attention * calibration.attention_efficiency))
+    )
 
 
 def prompt_products(attention: AttentionArrays, tokens: FloatArray) -> FloatArray:

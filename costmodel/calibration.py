@@ -16,6 +16,7 @@ from typing import Annotated, Any, NamedTuple, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from costmodel.correlation import Correlation
+from costmodel.deviations import AXES, Deviation, base_name, deviation_of
 from costmodel.inputs import FloatArray
 from presets import DataFileError
 from presets.errors import closest_hint, shown
@@ -23,7 +24,7 @@ from presets.facts import Text
 from presets.files import read_toml, validated
 
 MAXIMUM_BYTES = 1_000_000
-FORMAT = "moeplan calibration 1"
+FORMAT = "moeplan calibration 2"
 WIDEST = 3.0
 """Largest standard deviation of a constant, of its logarithm: twentyfold either way. [1]"""
 
@@ -133,22 +134,22 @@ class HalfWidths(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """Constants of the model; ``data/calibration.toml`` says what each one means."""
+    """Constants of the model; ``data/calibration.toml`` says what each one means.
+
+    They are those of Blackwell and FP4 experts where deviations say what holds elsewhere;
+    `costmodel.resolve` joins these for a worker.
+    """
 
     # roofline efficiencies [1]
     hbm_efficiency: float
     cache_efficiency: float
-    expert_efficiency_fp4: float
-    expert_efficiency_fp8: float
-    expert_efficiency_fp8_trtllm: float
+    expert_efficiency: float
     dense_efficiency: float
     attention_efficiency: float
-    attention_efficiency_hopper: float
     attention_tile: float
     roofline_exponent: float
     # expert load [1]
     expert_tile: float
-    expert_tile_fp8: float
     touch_spread: float
     expert_spread: float
     eplb_gain: float
@@ -156,8 +157,6 @@ class Calibration(NamedTuple):
     split_tile_time: float
     # fixed time [s], factors [1]
     layer_time: float
-    layer_time_hopper: float
-    fp8_layer_factor: float
     step_time: float
     request_time: float
     draft_factor: float
@@ -168,7 +167,6 @@ class Calibration(NamedTuple):
     overlap: float
     all_reduce_factor: float
     all_reduce_launch: float
-    all_reduce_launch_hopper: float
     two_shot_latency: float
     link_efficiency: float
     kernel_path_latency: float
@@ -187,7 +185,7 @@ class Calibration(NamedTuple):
     normal_dispatch: StagedKernel
     normal_combine: StagedKernel
     gather: NicKernel
-    deepep_blackwell_latency: float
+    deepep_latency: float
     low_latency_factor: float
     normal_factor: float
     # prefill
@@ -219,7 +217,20 @@ class Calibration(NamedTuple):
     throughput_half_width: HalfWidths
     extrapolation_widening: float  # factor on a half-width for each thing outside the data
     coverage: Coverage
+    deviations: tuple[Deviation, ...] = ()
+    draft: Calibration | None = None  # of draft layers, once deviations are joined
 
+
+ABSENT = {
+    "split_tile_time": 0.0,
+    "deepep_latency": 0.0,
+    "mixed_expert_ranks": 1.0,
+    "early_release": 1.0,
+}
+"""Constants that are nothing but where a deviation says so: a time of 0 or a factor of 1."""
+
+NO_CONSTANTS = ("coverage", "deviations", "draft")
+"""Fields of `Calibration` that are none."""
 
 KERNELS: dict[str, type[AllToAllKernel] | type[NicKernel] | type[StagedKernel]] = {
     "dispatch": AllToAllKernel,
@@ -248,14 +259,15 @@ NESTED: dict[
 """Fields of `Calibration` that are several constants."""
 
 
-def constants_of(calibration: Calibration) -> dict[str, float]:
-    """Flat names and values: ``dispatch.latency`` for the fields of a kernel."""
-    flat: dict[str, float] = {}
+def constants_of(calibration: Calibration) -> dict[str, Any]:
+    """Flat names and values: ``dispatch.latency`` for the fields of a kernel, then deviations."""
+    flat: dict[str, Any] = {}
     for name, value in calibration._asdict().items():
         if name in NESTED:
             flat.update({f"{name}.{part}": each for part, each in value._asdict().items()})
-        elif name != "coverage":
+        elif name not in NO_CONSTANTS and name not in ABSENT:
             flat[name] = value
+    flat |= {each.name: each.factor for each in calibration.deviations}
     return flat
 
 
@@ -264,25 +276,36 @@ def calibration_of(values: Mapping[str, Any], coverage: Coverage) -> Calibration
 
     Arrays broadcast through the model as floats do: a fit varies all constants in one evaluation.
     """
-    columns: dict[str, Any] = {"coverage": coverage}
+    deviations = (deviation_of(name, value) for name, value in values.items())
+    columns: dict[str, Any] = {
+        **ABSENT,
+        "coverage": coverage,
+        "deviations": tuple(each for each in deviations if each is not None),
+    }
     for name in Calibration._fields:
         if name in NESTED:
             nested = NESTED[name]
             columns[name] = nested(*(values[f"{name}.{part}"] for part in nested._fields))
-        elif name != "coverage":
+        elif name not in columns and name not in NO_CONSTANTS:
             columns[name] = values[name]
     return Calibration(**columns)
 
 
-def constant_names() -> tuple[str, ...]:
-    """Flat names of all constants, in the order of `Calibration`."""
+@cache
+def flat_names() -> tuple[str, ...]:
+    """Flat names of all that a constant or a deviation can be of, in the order of `Calibration`."""
     names: list[str] = []
     for name in Calibration._fields:
         if name in NESTED:
             names += [f"{name}.{part}" for part in NESTED[name]._fields]
-        elif name != "coverage":
+        elif name not in NO_CONSTANTS:
             names.append(name)
     return tuple(names)
+
+
+def constant_names() -> tuple[str, ...]:
+    """Flat names of the constants that every calibration has."""
+    return tuple(name for name in flat_names() if name not in ABSENT)
 
 
 class CalibrationFile(NamedTuple):
@@ -309,7 +332,9 @@ def read_calibration(path: Path) -> CalibrationFile:
     """
     file = _read(path)
     for name, constant in file.constants.items():
-        _check_against(shipped_calibration().constants[name], constant, path, name)
+        shipped = shipped_calibration().constants.get(name)
+        if shipped is not None:  # a deviation may be the user's own
+            _check_against(shipped, constant, path, name)
     return file
 
 
@@ -337,14 +362,35 @@ def _read(path: Path) -> CalibrationFile:
         raise DataFileError("has no table [constants]", path)
     names = constant_names()
     for name in table:
-        if name not in names:
-            raise DataFileError(f"is not a constant; {closest_hint(name, names)}", path, key=name)
+        _check_name(name, path)
     for name in names:
         if name not in table:
             raise DataFileError("is missing", path, key=name)
-    constants = {name: validated(Constant, table[name], path, name) for name in names}
+    # Each constant is followed by its deviations.
+    order = sorted(table, key=lambda name: (_place(base_name(name)), "[" in name))
+    constants = {name: validated(Constant, table[name], path, name) for name in order}
     coverage = validated(Coverage, document.get("coverage"), path, "coverage")
     return CalibrationFile(constants, coverage, _correlations(document, path))
+
+
+def _place(name: str) -> int:
+    """Place of a constant in the order of `Calibration`."""
+    return flat_names().index(name)
+
+
+def _check_name(name: str, path: Path) -> None:
+    """Refuse what is neither a constant nor a deviation of one."""
+    if name in constant_names():
+        return
+    if base_name(name) not in flat_names():
+        hint = closest_hint(base_name(name), flat_names())
+        raise DataFileError(f"is not a constant; {hint}", path, key=name)
+    if deviation_of(name, 1.0) is None:
+        problem = (
+            f"is no deviation; write {base_name(name)}[TRAIT=VALUE], with one or more of "
+            f"{', '.join(AXES)}"
+        )
+        raise DataFileError(problem, path, key=name)
 
 
 def _correlations(document: dict[str, Any], path: Path) -> tuple[Correlation, ...]:
@@ -355,8 +401,9 @@ def _correlations(document: dict[str, Any], path: Path) -> tuple[Correlation, ..
     found = tuple(validated(Correlation, one, path, "correlations") for one in given)
     seen: set[str] = set()
     for name in (name for one in found for name in one.constants):
-        if name not in constant_names():
-            problem = f"{shown(name)} is not a constant; {closest_hint(name, constant_names())}"
+        if name not in document["constants"]:
+            known = tuple(document["constants"])
+            problem = f"{shown(name)} is not a constant; {closest_hint(name, known)}"
             raise DataFileError(problem, path, key="correlations")
         if name in seen:
             raise DataFileError(f"{shown(name)} stands in two", path, key="correlations")

@@ -10,6 +10,9 @@ from costmodel.calibration import FORMAT, CalibrationFile, Constant, Coverage
 from costmodel.correlation import Correlation
 from presets.files import write_whole
 
+DIGITS = 6
+"""Significant digits of a number. [1]"""
+
 HEADER = """# Constants of the cost model, written by `moeplan calibrate`; see docs/cost-model.md.
 # Times are in seconds; standard errors are of the logarithm, correlations too.
 """
@@ -30,9 +33,11 @@ def format_calibration(file: CalibrationFile) -> str:
 
 
 def _constant_block(name: str, constant: Constant) -> str:
-    key = json.dumps(name) if "." in name else name
+    key = json.dumps(name) if "." in name or "[" in name else name
+    # A deviation is multiplied with what is rounded as well.
+    digits = 9 if "[" in name else DIGITS
     values = constant.model_dump(exclude_none=True)
-    lines = [f"{field} = {_toml(value)}" for field, value in values.items()]
+    lines = [f"{field} = {_toml(value, digits)}" for field, value in values.items()]
     return "\n".join([f"[constants.{key}]", *lines, ""])
 
 
@@ -56,12 +61,12 @@ def _correlation_block(correlation: Correlation) -> str:
     return "\n".join(["[[correlations]]", *lines, ""])
 
 
-def _toml(value: object) -> str:
+def _toml(value: object, digits: int = DIGITS) -> str:
     """One value in TOML: JSON strings and numbers are TOML too, dates stand bare."""
     if isinstance(value, date):
         return value.isoformat()
     if isinstance(value, float):
-        return repr(float(f"{value:.6g}"))
+        return repr(float(f"{value:.{digits}g}"))
     if isinstance(value, tuple):
         return json.dumps(list(value))
     # TOML has no surrogate pairs, and no bare DEL.

@@ -84,11 +84,17 @@ def model_arrays(model: Model, precision: str, draft: Draft | None = None) -> Mo
     )
 
 
+def _draft_bits(bits: Precision, own: DraftModel | None) -> float:
+    """Bits per weight of draft layers: what drafts beside the checkpoint is in BF16 [bit]."""
+    wide = own is not None and not own.in_checkpoint
+    return 8.0 * BF16_BYTES if wide else bits.draft
+
+
 def _draft_arrays(model: Model, bits: Precision, own: DraftModel | None) -> dict[str, Any]:
     """Count what drafts; without drafts the layers stand for some, of which there are none."""
     hidden, width = model.hidden, model.moe.latent or model.hidden
     wide = own is not None and not own.in_checkpoint
-    bits = bits.model_copy(update={"draft": 8.0 * BF16_BYTES}) if wide else bits
+    bits = bits.model_copy(update={"draft": _draft_bits(bits, own)})
     drafted = _input_bits(bits, bits.draft)
     layers = own.layers if own else None
     dense = _dense_params(layers, hidden)
@@ -135,9 +141,7 @@ def machine_arrays(hardware: Hardware, model: Model, precision: str) -> MachineA
         If the machine has no tensor rate in a format that the model multiplies in.
     """
     bits = model.precision(precision)
-    blackwell = hardware.kernel_profile == "blackwell"
-    fp8_attention = blackwell and bits.kv_cache < FP8_BITS
-    attention = hardware.flops["fp8" if fp8_attention else "bf16"]
+    attention = hardware.attention_format if bits.kv_cache < FP8_BITS else "bf16"
     narrow = arithmetic_bits(hardware, bits, bits.experts)
     dense, draft = (arithmetic_bits(hardware, bits, own) for own in (bits.attention, bits.draft))
     return MachineArrays(
@@ -146,12 +150,28 @@ def machine_arrays(hardware: Hardware, model: Model, precision: str) -> MachineA
         flops_experts=np.asarray(_flops(hardware, narrow, model)),
         flops_dense=np.asarray(_flops(hardware, dense, model)),
         flops_draft=np.asarray(_flops(hardware, draft, model)),
-        flops_attention=np.asarray(attention.value),
+        flops_attention=np.asarray(hardware.flops[attention].value),
         flops_bf16=np.asarray(hardware.flops["bf16"].value),
-        blackwell=np.asarray(blackwell),
-        fp4=np.asarray(narrow < FP4_BITS),
-        fp8=np.asarray(FP4_BITS <= narrow < FP8_BITS),
     )
+
+
+def expert_formats(
+    hardware: Hardware, model: Model, precision: str, draft: Draft | None = None
+) -> tuple[str, str]:
+    """Name the formats that experts and draft layers multiply in on a machine.
+
+    `draft` is as in `model_arrays`; models that draft beside the checkpoint are in BF16.
+
+    >>> from presets import load_hardware, load_model
+    >>> expert_formats(load_hardware("b200"), load_model("deepseek-r1-0528"), "fp4")
+    ('fp4', 'bf16')
+    """
+    bits = model.precision(precision)
+    drafting = _draft_bits(bits, draft_model(model, draft or default_draft(model)))
+    experts, drafts = (
+        number_format(arithmetic_bits(hardware, bits, own)) for own in (bits.experts, drafting)
+    )
+    return experts, drafts
 
 
 def arithmetic_bits(hardware: Hardware, bits: Precision, own: float) -> float:

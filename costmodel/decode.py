@@ -28,6 +28,7 @@ from costmodel.inputs import (
     WorkerArrays,
     take_last,
 )
+from costmodel.resolve import of_workers
 from costmodel.step_time import ExpertTime, StepTime
 
 TILE_COLUMNS = 128.0
@@ -68,7 +69,7 @@ def decode_step(
     projection, attention = attention_of_model(
         machine, model, workers, requests, tokens, calibration
     )
-    reduce = attention_reduce_time(machine, model, workers, tokens, paths, calibration)
+    reduce = attention_reduce_time(model, workers, tokens, paths, calibration)
     head = head_time(machine, model, workers, tokens, calibration)
     if draft is None:
         draft = draft_time(machine, model, workers, paths, requests, calibration)
@@ -83,7 +84,7 @@ def decode_step(
         draft=np.where(model.draft_block, np.minimum(workers.mtp_depth, 1.0), workers.mtp_depth)
         * draft,
         head=head,
-        launch=model.layers * launch_time(machine, calibration) + calibration.step_time,
+        launch=model.layers * calibration.layer_time + calibration.step_time,
         host=requests * calibration.request_time,
         interleaved_prefill=np.zeros(()),
         wait=np.zeros(()),
@@ -160,25 +161,25 @@ def draft_time(
     two on average, whatever the depth. A pass that drafts a block sees all its tokens.
     """
     slower, drafted = draft_layer(machine, model)
+    own = calibration if calibration.draft is None else calibration.draft
     each = np.where(model.draft_block, np.maximum(workers.mtp_depth, 1.0), 1.0)
     tokens = requests * np.where(model.draft_block, each, 2.0)
     attention = model.draft_attention
-    moe = expert_layer_time(slower, drafted, workers, paths, tokens, calibration)
-    layer = projection_time(slower, attention, workers, tokens, calibration)
-    layer = layer + attention_time(slower, attention, workers, requests, tokens, calibration)
+    moe = expert_layer_time(slower, drafted, workers, paths, tokens, own)
+    layer = projection_time(slower, attention, workers, tokens, own)
+    layer = layer + attention_time(slower, attention, workers, requests, tokens, own)
     layer = layer + model.draft_moe * (moe.experts + moe.dispatch + moe.combine)
     held, params = (
         each / workers.tp for each in (model.draft_dense_bytes, model.draft_dense_params)
     )
-    layer = layer + matrix_time(slower, held, params, tokens, calibration)
-    layer = layer + launch_time(slower, calibration)
-    reduce = attention_reduce_time(slower, drafted, workers, tokens, paths, calibration)
+    layer = layer + matrix_time(slower, held, params, tokens, own) + own.layer_time
+    reduce = attention_reduce_time(drafted, workers, tokens, paths, own)
     layer = model.draft_passes * (layer + 2.0 * reduce)
     params = model.draft_join_params / workers.tp
     join = matrix_time(machine, BF16_BYTES * params, params, tokens, calibration)
-    own = model._replace(head_params=model.draft_head_params, head_bytes=model.draft_head_bytes)
-    head = head_time(machine, own, workers, requests * each, calibration)
-    return np.asarray((layer + join) * calibration.draft_factor + head)
+    whole = model._replace(head_params=model.draft_head_params, head_bytes=model.draft_head_bytes)
+    head = head_time(machine, whole, workers, requests * each, calibration)
+    return np.asarray((layer + join) * own.draft_factor + head)
 
 
 def draft_layer(machine: MachineArrays, model: ModelArrays) -> tuple[MachineArrays, ModelArrays]:
@@ -191,12 +192,9 @@ def draft_layer(machine: MachineArrays, model: ModelArrays) -> tuple[MachineArra
         dispatch_bytes=model.draft_dispatch_bytes,
         combine_bytes=model.draft_combine_bytes,
     )
-    arithmetic = np.where(model.draft_wide, machine.flops_bf16, machine.flops_draft)
     slower = machine._replace(
-        flops_experts=arithmetic,
+        flops_experts=np.where(model.draft_wide, machine.flops_bf16, machine.flops_draft),
         flops_dense=np.where(model.draft_wide, machine.flops_bf16, machine.flops_dense),
-        fp4=machine.fp4 & (ratio <= 1.0),
-        fp8=machine.fp8 & (ratio <= 1.0),
     )
     return slower, drafted
 
@@ -234,22 +232,17 @@ def expert_time(
     )
     hottest = 1.0 + spread * spread_of_maximum * np.sqrt(workers.ep / model.experts)
     pairs = model.top_k * worker_tokens / workers.ep * hottest
-    aligned = machine.blackwell & machine.fp8  # FP8 kernels of Blackwell align rows to blocks
-    tile = np.where(aligned, calibration.expert_tile_fp8, calibration.expert_tile)
-    rows = np.hypot(pairs, tile * distinct)
+    rows = np.hypot(pairs, calibration.expert_tile * distinct)
 
     shards = workers.gpus / workers.ep  # EP below the worker's size splits each expert by tp
     bandwidth = machine.hbm_rate * calibration.hbm_efficiency
-    rate = _expert_rate(machine, workers, calibration)
+    rate = machine.flops_experts * calibration.expert_efficiency
     read = distinct * model.expert_bytes / shards / bandwidth
     work = 2.0 * rows * model.expert_params / shards / rate
     power = calibration.roofline_exponent
     routed = (read**power + work**power) ** (1.0 / power)
     tiles = distinct * model.expert_width / TILE_COLUMNS
-    split = machine.fp4 & (shards > 1.0)
-    routed = routed + np.where(
-        split, calibration.split_tile_time * tiles * (1.0 - 1.0 / shards), 0.0
-    )
+    routed = routed + calibration.split_tile_time * tiles * (1.0 - 1.0 / shards)
     shared = (
         model.shared_bytes / bandwidth + 2.0 * tokens * model.shared_params / rate
     ) / workers.tp
@@ -270,7 +263,8 @@ def moe_exchange_time(
     """
     hidden, ranks = 2.0 * model.expert_width, workers.gpus
     copies, factor = ranks_hit(workers.ep, model.top_k), calibration.exchange_factor
-    low = kernel_where(machine.fp4, calibration.combine_low_precision, calibration.combine)
+    narrow = model.combine_bytes < hidden
+    low = kernel_where(narrow, calibration.combine_low_precision, calibration.combine)
     there, back = (
         factor * exchange_time(kernel, tokens, size, hidden, ranks, copies, paths, calibration)
         for kernel, size in (
@@ -288,7 +282,6 @@ def moe_exchange_time(
 
 
 def attention_reduce_time(
-    machine: MachineArrays,
     model: ModelArrays,
     workers: WorkerArrays,
     tokens: FloatArray,
@@ -302,11 +295,7 @@ def attention_reduce_time(
     part of the tokens. Evaluated where GPUs share requests alone, as it costs more than the rest of
     a layer, and most workers are dp without groups.
     """
-    launch = machine.by_generation(
-        calibration.all_reduce_launch, calibration.all_reduce_launch_hopper
-    )
     size = tokens * model.hidden * 2.0
-    factor = np.asarray(calibration.all_reduce_factor)
     dp, group = workers.attention_dp, np.asarray(workers.tp)
     shared = ~dp | (group > 1.0)
     if not shared.any():
@@ -314,17 +303,24 @@ def attention_reduce_time(
     part = np.where(dp, 0.5, 1.0)
     near = paths._replace(domains=np.where(dp, 1.0, paths.domains))  # a group stands in one
     if shared.ndim != 1:
-        time = all_reduce_time(size, group, near, calibration, launch, factor)
-        return np.where(shared, part * time, 0.0)
+        return np.where(shared, part * _reduce_time(size, group, near, calibration), 0.0)
     tp = np.flatnonzero(shared)
-    size, gpus, launch, factor, part = (
-        take_last(value, tp, dp.size) for value in (size, group, launch, factor, part)
-    )
+    size, gpus, part = (take_last(value, tp, dp.size) for value in (size, group, part))
     of_tp = PathArrays(*(take_last(each, tp, dp.size) for each in near))
-    found = part * all_reduce_time(size, gpus, of_tp, calibration, launch, factor)
+    found = part * _reduce_time(size, gpus, of_tp, of_workers(calibration, tp, dp.size))
     time = np.zeros((*found.shape[:-1], dp.size))
     time[..., tp] = found
     return time
+
+
+def _reduce_time(
+    size: FloatArray, gpus: FloatArray, paths: PathArrays, calibration: Calibration
+) -> FloatArray:
+    """One all-reduce in the engine [s]."""
+    launch, factor = (
+        np.asarray(each) for each in (calibration.all_reduce_launch, calibration.all_reduce_factor)
+    )
+    return all_reduce_time(size, gpus, paths, calibration, launch, factor)
 
 
 def dense_time(
@@ -336,7 +332,8 @@ def dense_time(
 ) -> FloatArray:
     """MLPs of all layers without experts [s]."""
     read = model.dense_bytes / (machine.hbm_rate * calibration.hbm_efficiency)
-    work = 2.0 * tokens * model.dense_params / _expert_rate(machine, workers, calibration)
+    rate = machine.flops_experts * calibration.expert_efficiency
+    work = 2.0 * tokens * model.dense_params / rate
     return np.asarray((read + work) / workers.tp)
 
 
@@ -351,24 +348,3 @@ def head_time(
     read = model.head_bytes / workers.gpus / (machine.hbm_rate * calibration.hbm_efficiency)
     rate = machine.flops_bf16 * calibration.dense_efficiency
     return np.asarray(read + 2.0 * tokens * model.head_params / workers.tp / rate)
-
-
-def launch_time(machine: MachineArrays, calibration: Calibration) -> FloatArray:
-    """Spend on one layer apart from its data: launches, norms, router, quantisation [s]."""
-    time = machine.by_generation(calibration.layer_time, calibration.layer_time_hopper)
-    fp8_on_blackwell = machine.blackwell & machine.fp8
-    return np.where(fp8_on_blackwell, time * calibration.fp8_layer_factor, time)
-
-
-def _expert_rate(
-    machine: MachineArrays, workers: WorkerArrays, calibration: Calibration
-) -> FloatArray:
-    """Rate that expert GEMMs reach [FLOP/s]."""
-    fp8 = np.where(
-        workers.trtllm_experts,
-        calibration.expert_efficiency_fp8_trtllm,
-        calibration.expert_efficiency_fp8,
-    )
-    narrow = np.where(machine.fp4, calibration.expert_efficiency_fp4, fp8)
-    scaled = machine.fp4 | machine.fp8  # BF16 needs no scales, as dense GEMMs in it do not
-    return machine.flops_experts * np.where(scaled, narrow, calibration.dense_efficiency)

@@ -10,7 +10,8 @@ import numpy as np
 
 from costmodel.aggregated import interleaved
 from costmodel.calibration import Calibration
-from costmodel.counts import machine_arrays, model_arrays, path_arrays
+from costmodel.counts import expert_formats, machine_arrays, model_arrays, path_arrays
+from costmodel.deviations import Kinds, Traits, kinds_of
 from costmodel.engine_rules import check_machine, exchange_of
 from costmodel.inputs import (
     BoolArray,
@@ -24,13 +25,16 @@ from costmodel.inputs import (
 from costmodel.memory import batch_limit, prefill_limit
 from costmodel.network import Benchmark, Fleet, Network
 from costmodel.prefill import prefill_worker
+from costmodel.resolve import resolve
 from costmodel.results import Case, Configuration, Scenario
-from costmodel.runs import frontends_of, has_trtllm_experts, is_early, measured_frontends
+from costmodel.runs import expert_kernel, frontends_of, is_early, measured_frontends
 from costmodel.serving import serve
 from costmodel.workload import Workload
 from presets import ClusterSpec, Model, ServingRow, default_cluster, load_hardware, load_model
 from presets.drafts import Draft
+from presets.engines import load_engine
 from presets.files import validated
+from presets.folders import engine_names
 from topology import fleet_paths
 
 
@@ -50,6 +54,8 @@ class Deployments(NamedTuple):
     aggregated: BoolArray  # whether workers prefill what they decode
     early: BoolArray  # whether they run an early release
     decode_nic_rate: FloatArray  # of a decode GPU [B/s]
+    kinds: Kinds  # traits that constants depend on
+    prefill_kinds: Kinds
     fleet: Fleet
     workload: Workload
     max_batch: FloatArray
@@ -71,10 +77,13 @@ def case_of(row: ServingRow) -> Case:
         at_its_date = measured_frontends(row.sku, row.precision, row.date)
         if at_its_date != measured_frontends(row.sku, row.precision):
             values["frontends"] = at_its_date
+    engine, model = row.framework or "trtllm", load_model(row.model)
+    beside = engine in engine_names() and load_engine(engine).slots_besides_experts
+    if beside and 0 < row.eplb_slots < model.experts:
+        values["eplb_slots"] = model.experts + row.eplb_slots
     configuration = validated(Configuration, values)
-    engine = row.framework or "trtllm"
     served = {
-        "model": load_model(row.model),
+        "model": model,
         "precision": row.precision,
         "isl": row.isl,
         "osl": row.osl,
@@ -144,7 +153,6 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
             kept_as_given=np.array([case.scenario.acceptance is not None for case in cases]),
             eplb_slots=column["eplb_slots"],
             context=workload.context,
-            trtllm_experts=np.array([_trtllm_experts(case) for case in cases]),
             **{name: np.array([each[name] for each in exchanges]) for name in exchanges[0]},
             attention_tp=column["decode_attention_tp"],
         ),
@@ -157,6 +165,8 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
         aggregated=aggregated,
         early=np.array([case.early for case in cases]),
         decode_nic_rate=np.array([case.cluster.hardware().scale_out_rate.value for case in cases]),
+        kinds=kinds_of([_traits(case, case.cluster) for case in cases]),
+        prefill_kinds=kinds_of([_traits(case, case.prefill_on) for case in cases]),
         fleet=Fleet(
             np.where(aggregated, column["decode_workers"], column["prefill_workers"]),
             column["prefill_gpus_per_worker"],
@@ -171,13 +181,14 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
 
 def network_of(deployments: Deployments, calibration: Calibration) -> Network:
     """Build the closed network of each deployment under a calibration."""
+    own = resolve(calibration, deployments.kinds)
     prefill = prefill_worker(
         deployments.prefill_machine,
         deployments.model,
         deployments.prefill_gpus,
         deployments.prefill_paths,
         deployments.workload,
-        calibration,
+        resolve(calibration, deployments.prefill_kinds),
         deployments.decode_nic_rate,
         attention_dp=deployments.prefill_dp,
         hands_over=~deployments.aggregated,
@@ -192,7 +203,7 @@ def network_of(deployments: Deployments, calibration: Calibration) -> Network:
         prefill=prefill,
         fleet=deployments.fleet,
         workload=deployments.workload,
-        calibration=calibration,
+        calibration=own,
         mixed=interleaved(
             deployments.aggregated,
             deployments.early,
@@ -201,7 +212,7 @@ def network_of(deployments: Deployments, calibration: Calibration) -> Network:
             deployments.workers,
             prefill,
             deployments.workload,
-            calibration,
+            own,
         ),
     )
 
@@ -213,7 +224,7 @@ def memory_limit(deployments: Deployments, calibration: Calibration) -> FloatArr
         deployments.model,
         deployments.workers,
         deployments.workload,
-        calibration,
+        resolve(calibration, deployments.kinds),
     )
 
 
@@ -227,7 +238,7 @@ def prefill_memory_limit(deployments: Deployments, calibration: Calibration) -> 
         deployments.model,
         deployments.prefill_gpus,
         deployments.workload,
-        calibration,
+        resolve(calibration, deployments.prefill_kinds),
         deployments.prefill_dp,
         deployments.prefill_stages,
     )
@@ -257,14 +268,26 @@ def _frontends(case: Case) -> float:
     return float(frontends_of(case.configuration, sku, precision))
 
 
-def _trtllm_experts(case: Case) -> bool:
-    scenario, chosen = case.scenario, case.configuration
-    return has_trtllm_experts(
-        case.cluster.sku,
-        scenario.precision,
-        scenario.isl,
-        chosen.decode_attention,
-        chosen.mtp_depth,
+def _traits(case: Case, cluster: ClusterSpec) -> Traits:
+    chosen = case.configuration
+    draft = None if chosen.draft == "none" else chosen.draft
+    return traits_of(case.scenario, cluster, chosen.decode_attention, chosen.mtp_depth, draft)
+
+
+def traits_of(
+    scenario: Scenario,
+    cluster: ClusterSpec,
+    attention: str = "dp",
+    mtp_depth: int = 0,
+    draft: Draft | None = None,
+) -> Traits:
+    """Say what constants of workers depend on; attention and drafts tell the experts' kernel."""
+    hardware, precision = cluster.hardware(), scenario.precision
+    return Traits(
+        scenario.engine,
+        hardware.kernel_profile,
+        *expert_formats(hardware, scenario.model, precision, draft),
+        expert_kernel(cluster.sku, precision, scenario.isl, attention, mtp_depth),
     )
 
 

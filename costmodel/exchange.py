@@ -53,7 +53,6 @@ class Group(NamedTuple):
     ranks: FloatArray
     ep: FloatArray
     top_k: FloatArray
-    blackwell: BoolArray
     paths: PathArrays
 
     @property
@@ -95,7 +94,7 @@ def low_latency_time(
     rounds = np.where(paths.domains > 1, 1.0 + np.log2(paths.domains), 0.0)
     fixed = kernel.latency + kernel.latency_per_doubling * rounds
     longer = np.maximum(np.where(paths.domains > 1, far, 0.0), near)
-    return fixed + _start(group, calibration) + longer
+    return fixed + calibration.deepep_latency + longer
 
 
 def normal_time(
@@ -111,7 +110,7 @@ def normal_time(
     copies = group.ranks * ranks_hit(group.ep, group.top_k) + hit
     moved = np.sqrt(np.hypot(far**2, (sent * copies / kernel.copy_rate) ** 2))
     fixed = kernel.latency + kernel.latency_per_doubling * np.log2(paths.domains)
-    return fixed + _start(group, calibration) + moved
+    return fixed + calibration.deepep_latency + moved
 
 
 def gather_time(kernel: NicKernel, group: Group, token_bytes: FloatArray) -> FloatArray:
@@ -124,11 +123,6 @@ def gather_time(kernel: NicKernel, group: Group, token_bytes: FloatArray) -> Flo
     near = sent * (group.ranks - 1.0) / (kernel.link_efficiency * paths.nvlink_rate)
     fixed = kernel.latency + kernel.latency_per_doubling * np.log2(group.ranks)
     return fixed + np.maximum(far, near)
-
-
-def _start(group: Group, calibration: Calibration) -> FloatArray:
-    """Time that DeepEP's kernels take longer on Blackwell, whatever they send [s]."""
-    return np.where(group.blackwell, calibration.deepep_blackwell_latency, 0.0)
 
 
 def crossing_exchange(
@@ -166,7 +160,7 @@ def carriers(
     Input goes out as the experts multiply it, that of FP8 experts only where the engine quantises
     it first; results come back in BF16, those of FP4 experts in FP4 where low-latency kernels can.
     """
-    group = Group(tokens, workers.gpus, workers.ep, model.top_k, machine.blackwell, paths)
+    group = Group(tokens, workers.gpus, workers.ep, model.top_k, paths)
     there = np.where(workers.fp8_dispatch, model.expert_input_bytes, model.dispatch_bytes)
     back = 2.0 * model.expert_width
     narrow = np.where(workers.fp4_combine, model.combine_bytes, back)

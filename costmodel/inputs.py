@@ -28,15 +28,6 @@ class MachineArrays(NamedTuple):
     flops_draft: FloatArray  # dense peak at the precision of the draft layers [FLOP/s]
     flops_attention: FloatArray  # dense peak of the attention products [FLOP/s]
     flops_bf16: FloatArray  # [FLOP/s]
-    blackwell: BoolArray  # which generation's kernel constants apply
-    fp4: BoolArray  # experts multiply in FP4
-    fp8: BoolArray  # experts multiply in FP8; in BF16 where neither holds
-
-    def by_generation(
-        self, blackwell: float | FloatArray, hopper: float | FloatArray
-    ) -> FloatArray:
-        """Choose between the constants of two generations."""
-        return np.where(self.blackwell, blackwell, hopper)
 
 
 class AttentionArrays(NamedTuple):
@@ -117,7 +108,6 @@ class WorkerArrays(NamedTuple):
     drafts_kept: FloatArray  # of a step, at inputs and outputs of `REFERENCE_LENGTH` [1]
     kept_as_given: BoolArray  # whether that holds at any length, as nobody measured it
     eplb_slots: FloatArray
-    trtllm_experts: BoolArray  # FP8 expert GEMMs by kernels of TRTLLM, not of DeepGEMM
     context: FloatArray  # mean tokens in the KV cache of a request in flight
     # What may carry experts' tokens across NVLink domains, and how its engine sends them
     low_latency: BoolArray  # DeepEP's low-latency kernels

@@ -9,8 +9,10 @@ import numpy as np
 from costmodel.calibration import Calibration, NicKernel, StagedKernel
 from costmodel.collectives import all_reduce_time, copies_sent, exchange_time, preparation_time
 from costmodel.counts import BF16_BYTES, FP8_BYTES, NVFP4_BYTES, path_arrays
+from costmodel.deviations import Kinds, Traits, kinds_of
 from costmodel.exchange import Group, low_latency_time, normal_time
 from costmodel.inputs import FloatArray, PathArrays, stack
+from costmodel.resolve import resolve
 from presets import AllReduceRow, AllToAllRow, default_cluster, load_hardware
 from topology import group_table
 
@@ -48,8 +50,8 @@ def exchange_residuals(rows: Sequence[AllToAllRow]) -> Callable[[Calibration], F
 
     def residuals(calibration: Calibration) -> FloatArray:
         parts = []
-        for name, (_, (group, size, hidden, measured)) in inputs.items():
-            time = _kernel_time(name, group, size, hidden, calibration)
+        for name, (_, (kinds, group, size, hidden, measured)) in inputs.items():
+            time = _kernel_time(name, group, size, hidden, resolve(calibration, kinds))
             parts.append(np.log(time / measured) / LATENCY_SPREAD)
         if not parts:
             return np.zeros(0)
@@ -81,21 +83,19 @@ def reduce_residuals(rows: Sequence[AllReduceRow]) -> Callable[[Calibration], Fl
     size = np.array([2.0 * row.message_elements_bf16 for row in chosen])
     gpus = np.array([float(row.gpus) for row in chosen])
     paths = stack([_paths(row.sku, row.gpus) for row in chosen])
-    blackwell = np.array([load_hardware(row.sku).kernel_profile == "blackwell" for row in chosen])
+    kinds = _kinds(chosen)
     measured = np.array([row.latency_us * 1e-6 for row in chosen])
 
     def residuals(calibration: Calibration) -> FloatArray:
-        launch = np.where(
-            blackwell, calibration.all_reduce_launch, calibration.all_reduce_launch_hopper
-        )
-        time = all_reduce_time(size, gpus, paths, calibration, launch)
+        own = resolve(calibration, kinds)
+        time = all_reduce_time(size, gpus, paths, own, np.asarray(own.all_reduce_launch))
         return np.asarray(np.log(time / measured) / LATENCY_SPREAD)
 
     return residuals
 
 
-ExchangeInputs = tuple[Group, FloatArray, FloatArray, FloatArray]
-"""Ranks, bytes of a token on the wire and of its BF16 activation [B], measured time [s]."""
+ExchangeInputs = tuple[Kinds, Group, FloatArray, FloatArray, FloatArray]
+"""Traits, ranks, bytes of a token on the wire and of its BF16 activation [B], measured time [s]."""
 
 
 def _exchange_inputs(rows: Sequence[AllToAllRow]) -> ExchangeInputs:
@@ -105,12 +105,17 @@ def _exchange_inputs(rows: Sequence[AllToAllRow]) -> ExchangeInputs:
         ranks=ep,
         ep=ep,
         top_k=np.array([float(row.top_k) for row in rows]),
-        blackwell=np.array([load_hardware(row.sku).kernel_profile == "blackwell" for row in rows]),
         paths=stack([_paths(row.sku, row.ep) for row in rows]),
     )
     size = np.array([row.hidden * _element_bytes(row) for row in rows])
     hidden = np.array([row.hidden * BF16_BYTES for row in rows])
-    return group, size, hidden, np.array([row.latency_us * 1e-6 for row in rows])
+    return _kinds(rows), group, size, hidden, np.array([row.latency_us * 1e-6 for row in rows])
+
+
+def _kinds(rows: Sequence[AllToAllRow] | Sequence[AllReduceRow]) -> Kinds:
+    """Traits of kernels alone: only the machine tells."""
+    profiles = [load_hardware(row.sku).kernel_profile for row in rows]
+    return kinds_of([Traits("", profile, "bf16", "bf16") for profile in profiles])
 
 
 def _element_bytes(row: AllToAllRow) -> float:

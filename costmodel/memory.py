@@ -103,7 +103,6 @@ def input_workers(
         drafts_kept=none,
         kept_as_given=np.zeros_like(gpus, dtype=np.bool_),
         eplb_slots=none,
-        trtllm_experts=never,
         context=inputs.context,
         low_latency=never,
         normal=never,

@@ -21,6 +21,7 @@ from costmodel.inputs import (
     take,
 )
 from costmodel.prefill import Prefill
+from costmodel.resolve import of_workers
 from costmodel.step_time import StepTime
 from costmodel.waiting import Median
 from costmodel.workload import Workload
@@ -75,7 +76,7 @@ class Network(NamedTuple):
             take(self.prefill, index),
             take(self.fleet, index),
             take(self.workload, index),
-            self.calibration,
+            of_workers(self.calibration, index, np.size(self.workers.gpus)),
             None if self.mixed is None else take(self.mixed, index),
         )
 

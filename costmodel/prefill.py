@@ -174,7 +174,7 @@ def _reduce_seconds(
 ) -> FloatArray:
     """Time of the all-reduces of one token of input, all that are prefilled at a time [s]."""
     workers, tokens = input_workers(gpus, False, workload), workload.prefilled_tokens
-    reduce = attention_reduce_time(machine, model, workers, tokens, paths, calibration)
+    reduce = attention_reduce_time(model, workers, tokens, paths, calibration)
     return 2.0 * model.layers * reduce / workload.input_tokens
 
 
@@ -191,7 +191,7 @@ def _group_seconds(
     group = np.broadcast_to(attention_tp, gpus.shape)
     workers = input_workers(gpus, True, workload)._replace(attention_tp=group)
     tokens = workload.prefilled_tokens
-    reduce = attention_reduce_time(machine, model, workers, tokens, paths, calibration)
+    reduce = attention_reduce_time(model, workers, tokens, paths, calibration)
     return 2.0 * model.layers * reduce / workload.input_tokens
 
 

@@ -51,18 +51,14 @@ def is_early(engine: str, release: str | None, run: datetime.date | None) -> boo
     return engine in engine_names() and load_engine(engine).is_early(release, run)
 
 
-def has_trtllm_experts(
-    sku: str, precision: str, isl: int, decode_attention: str, mtp_depth: int
-) -> bool:
-    """Tell whether decode workers compute FP8 experts by kernels of TRTLLM, not of DeepGEMM.
+def expert_kernel(sku: str, precision: str, isl: int, decode_attention: str, mtp_depth: int) -> str:
+    """Name the kernels that computed the experts of decode workers; blank where it is not known.
 
     Where the runs of a machine differ by their input length, those of the nearest length count.
 
-    >>> has_trtllm_experts("b300", "fp8", 1024, "dp", 0)
-    True
+    >>> expert_kernel("b300", "fp8", 1024, "dp", 0), expert_kernel("mi355x", "fp8", 1024, "dp", 0)
+    ('trtllm', '')
     """
-    if precision != "fp8":
-        return False
     nearest = min(MEASURED_LENGTHS, key=lambda length: abs(math.log(isl / length)))
     settings = run_settings(sku, precision, nearest, decode_attention, mtp_depth)
-    return settings is not None and settings.moe_backend == "TRTLLM"
+    return ("" if settings is None else settings.moe_backend or "").lower()

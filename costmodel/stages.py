@@ -10,6 +10,7 @@ import numpy as np
 from costmodel.calibration import KERNELS, Calibration, CalibrationFile, Constant
 from costmodel.coverage import ENOUGH, coverage_of
 from costmodel.deployments import Deployments, case_of, deployments_of
+from costmodel.deviations import base_name
 from costmodel.fit import Fit, Progress, fit_constants
 from costmodel.inputs import FloatArray
 from costmodel.intervals import interval_class
@@ -41,10 +42,10 @@ PREFILL = (
     "prefill_wait",
     "prefill_imbalance",
 )
-ALL_REDUCE = ("all_reduce_launch", "all_reduce_launch_hopper", "two_shot_latency")
+ALL_REDUCE = ("all_reduce_launch", "two_shot_latency")
 ALL_TO_ALL = (
     "link_efficiency",
-    "deepep_blackwell_latency",
+    "deepep_latency",
     *(
         f"{name}.{part}"
         for name, kernel in KERNELS.items()
@@ -86,7 +87,16 @@ ROUNDS = 2  # step time and prefill in turn: each sets how many requests the oth
 def step_names(start: CalibrationFile) -> tuple[str, ...]:
     """Constants that serving rows set through step time and acceptance."""
     others = {*PREFILL, *ALL_REDUCE, *ALL_TO_ALL, *SPLIT, *MIXED, *MIXED_WAIT, *NOT_FITTED}
-    return tuple(name for name in start.constants if name not in others)
+    return fitted_names(start, [name for name in start.constants if name not in others])
+
+
+def fitted_names(start: CalibrationFile, constants: Sequence[str]) -> tuple[str, ...]:
+    """Names of some constants and of their deviations, but for deviations that are assumed."""
+    return tuple(
+        name
+        for name, constant in start.constants.items()
+        if base_name(name) in constants and ("[" not in name or constant.kind == "calibrated")
+    )
 
 
 def calibrate(
@@ -195,7 +205,9 @@ def fit_exchange(
     start: CalibrationFile, rows: Sequence[AllToAllRow], progress: Progress | None = None
 ) -> Fit:
     """Fit the kernels of the all-to-all on measured latencies."""
-    return fit_constants(start, ALL_TO_ALL, exchange_residuals(rows), progress=progress)
+    return fit_constants(
+        start, fitted_names(start, ALL_TO_ALL), exchange_residuals(rows), progress=progress
+    )
 
 
 def fit_split(start: CalibrationFile, progress: Progress | None = None) -> Fit:
@@ -211,7 +223,7 @@ def fit_split(start: CalibrationFile, progress: Progress | None = None) -> Fit:
         calibration = calibration._replace(mixed_prefill=1.0, mixed_fixed_share=0.0)
         return decode_residuals(deployments, requests, seen, calibration)
 
-    return fit_constants(start, SPLIT, residuals, progress=progress)
+    return fit_constants(start, fitted_names(start, SPLIT), residuals, progress=progress)
 
 
 def fit_mixed(
@@ -229,8 +241,8 @@ def fit_mixed(
     def wait(calibration: Calibration) -> FloatArray:
         return wait_residuals(deployments, seen, calibration)
 
-    fit = fit_constants(start, MIXED, step, progress=progress)
-    waiting = fit_constants(fit.file, MIXED_WAIT, wait, progress=progress)
+    fit = fit_constants(start, fitted_names(start, MIXED), step, progress=progress)
+    waiting = fit_constants(fit.file, fitted_names(fit.file, MIXED_WAIT), wait, progress=progress)
     return joined(fit, waiting)
 
 
@@ -255,7 +267,10 @@ def calibrate_collectives(start: CalibrationFile, progress: Progress | None = No
     """Fit the collectives on the shipped latency tables."""
     exchange = fit_exchange(start, alltoall_rows(), progress)
     reduce = fit_constants(
-        exchange.file, ALL_REDUCE, reduce_residuals(allreduce_rows()), progress=progress
+        exchange.file,
+        fitted_names(exchange.file, ALL_REDUCE),
+        reduce_residuals(allreduce_rows()),
+        progress=progress,
     )
     return joined(exchange, reduce)
 
@@ -283,11 +298,11 @@ def calibrate_serving(
     def wait(calibration: Calibration) -> FloatArray:
         return wait_residuals(deployments, seen, calibration)
 
-    names = step_names(start)
+    names, waits = step_names(start), fitted_names(start, PREFILL)
     file, informed, evaluations = start, dict[str, float](), 0
     for index in range(ROUNDS):
         from_afar = index == 0
-        for chosen, residuals in ((names, boundless if from_afar else step), (PREFILL, wait)):
+        for chosen, residuals in ((names, boundless if from_afar else step), (waits, wait)):
             if from_afar and "prefill_efficiency" in chosen:
                 file = _with_fast_prefill(file)
             fit = fit_constants(file, chosen, residuals, progress=progress)

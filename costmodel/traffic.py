@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -271,14 +272,10 @@ def _read(network: Network, batch: FloatArray) -> float:
         flops_bf16=endless,
     )
     # Bytes as such: neither shares of the rate, nor factors on time, nor time that is hidden.
-    calibration = network.calibration._replace(
-        hbm_efficiency=1.0,
-        cache_efficiency=1.0,
-        draft_factor=1.0,
-        sync_share=0.0,
-        engine_factor=1.0,
-        overlap=0.0,
-    )
+    ideal: dict[str, Any] = {"hbm_efficiency": 1.0, "cache_efficiency": 1.0, "draft_factor": 1.0}
+    ideal |= {"sync_share": 0.0, "engine_factor": 1.0, "overlap": 0.0}
+    draft = network.calibration.draft or network.calibration
+    calibration = network.calibration._replace(**ideal, draft=draft._replace(**ideal))
     times = [
         decode_step(each, network.model, network.workers, network.paths, batch, calibration).total
         for each in (machine, machine._replace(hbm_rate=endless))

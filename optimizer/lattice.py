@@ -176,7 +176,7 @@ def benchmarks(
         pairs.decode_workers.astype(np.float64),
         states.facts.frontends,
     )
-    workload, calibration = problem.scenario.workload, problem.calibration
+    workload, calibration = problem.scenario.workload, problem.constants
     limits = problem.limits
     depth = states.workers.mtp_depth[rows][:, None]
     gpus = pairs.gpus.astype(np.float64)
@@ -328,7 +328,6 @@ class _Gather:
             cells,
             self.limits,
             self.problem.scenario.workload,
-            self.problem.calibration,
         )
         found = Entries(
             state=state,

@@ -61,7 +61,7 @@ def prefill_options(problem: Problem) -> PrefillOptions:
     InputError
         If no prefill worker of the space does.
     """
-    space, scenario, calibration = problem.space, problem.scenario, problem.calibration
+    space, scenario, calibration = problem.space, problem.scenario, problem.prefill_constants
     cluster = problem.resources.prefill_on
     facts = facts_of(scenario, cluster)
     shapes = fitting_shapes(space, space.prefill_gpus, facts, scenario, cluster, calibration)
@@ -116,7 +116,7 @@ def pool_options(states: DecodeStates, problem: Problem) -> PrefillOptions:
 
     They have no GPUs besides those that decode. EP and drafts make no difference to prefill.
     """
-    calibration, links = problem.calibration, links_of(problem)
+    calibration, links = problem.constants, links_of(problem)
     shapes = pool_shapes(states.shapes)
     gpus = np.array([shape.gpus for shape in shapes])
     attention_dp = np.array([shape.attention == "dp" for shape in shapes])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from costmodel.calibration import Calibration, Coverage
+from costmodel.deployments import traits_of
+from costmodel.resolve import resolve
 from costmodel.results import Scenario
 from optimizer.checks import check_count, check_positive
 from optimizer.objective import Objective
@@ -113,6 +115,16 @@ class Problem:
     def is_aggregated(self) -> bool:
         """Whether one pool of workers prefills and decodes."""
         return self.serving == "aggregated"
+
+    @property
+    def constants(self) -> Calibration:
+        """Constants of decode workers, whatever kernels their experts have."""
+        return resolve(self.calibration, traits_of(self.scenario, self.cluster))
+
+    @property
+    def prefill_constants(self) -> Calibration:
+        """Constants of prefill workers."""
+        return resolve(self.calibration, traits_of(self.scenario, self.resources.prefill_on))
 
     @property
     def coverage(self) -> Coverage:

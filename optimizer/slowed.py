@@ -78,7 +78,6 @@ def slowed(
         every,
         limits,
         problem.scenario.workload,
-        problem.calibration,
         target,
     )
     speed = lattice.states.promised[every.state] / result.tpot_median

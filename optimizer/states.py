@@ -14,6 +14,8 @@ from costmodel.aggregated import interleaved
 from costmodel.calibration import Calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
 from costmodel.decode import draft_time
+from costmodel.deployments import traits_of
+from costmodel.deviations import Kinds, kinds_of
 from costmodel.engine_rules import exchange_of
 from costmodel.inputs import (
     BoolArray,
@@ -29,8 +31,8 @@ from costmodel.inputs import (
 from costmodel.memory import batch_limit
 from costmodel.network import DecodeRate, Interleaved
 from costmodel.prefill import prefill_worker
+from costmodel.resolve import of_workers, resolve
 from costmodel.results import Scenario
-from costmodel.runs import has_trtllm_experts
 from costmodel.serving import decode_rate
 from costmodel.step_time import StepTime
 from costmodel.workload import Workload
@@ -79,6 +81,8 @@ class DecodeStates:
     paths : PathArrays
         The links between a worker's GPUs.
     facts : Facts
+    constants : Calibration
+        Of each shape.
         The machine and the model.
     rate : DecodeRate
         What one worker does, without the parts of its step.
@@ -98,6 +102,7 @@ class DecodeStates:
     workers: WorkerArrays
     paths: PathArrays
     facts: Facts
+    constants: Calibration
     rate: DecodeRate
     promised: FloatArray
     ttft_half_width: FloatArray
@@ -177,7 +182,7 @@ class DecodeStates:
             take(self.paths, states),
             problem.scenario.workload,
             requests,
-            problem.calibration,
+            of_workers(self.constants, self.shape[states], len(self.shapes)),
             mixed=None if self.mixed is None else take(self.mixed, states),
         )
 
@@ -216,7 +221,7 @@ def decode_states(problem: Problem) -> DecodeStates:
     InputError
         If no decode worker of the space runs on the cluster, or none has memory for one request.
     """
-    space, scenario, calibration = problem.space, problem.scenario, problem.calibration
+    space, scenario = problem.space, problem.scenario
     cluster, workload = problem.cluster, scenario.workload
     facts = facts_of(scenario, cluster)
     shapes = allowed_shapes(space, scenario, cluster)
@@ -232,8 +237,15 @@ def decode_states(problem: Problem) -> DecodeStates:
             f"decode_gpus {space.decode_gpus}: no decode worker of the space runs "
             f"{scenario.model.name} on {cluster.gpus} GPUs of {cluster.sku}; give more gpus"
         )
-    workers = _workers(shapes, scenario, cluster)
-    limits = batch_limit(facts.machine, facts.model, workers, workload, calibration)
+    workers = _workers(shapes, scenario)
+    kinds = kinds_of(
+        [
+            traits_of(scenario, cluster, each.attention, each.mtp_depth, scenario.drafting)
+            for each in shapes
+        ]
+    )
+    constants = resolve(problem.calibration, kinds)
+    limits = batch_limit(facts.machine, facts.model, workers, workload, constants)
     grid = batch_grid(space)
     batches = [_batches(grid, float(limit)) for limit in np.broadcast_to(limits, len(shapes))]
     if problem.limits.within_data:
@@ -247,8 +259,8 @@ def decode_states(problem: Problem) -> DecodeStates:
         raise _no_memory(problem)
     batch = np.concatenate(batches)
     paths = paths_of(cluster, shapes, None if links is None else links.decode)
-    mixed = _mixed(facts, workers, paths, workload, calibration) if problem.is_aggregated else None
-    rate = _rate(facts, workers, paths, workload, shape, batch, calibration, mixed)
+    mixed = _mixed(facts, workers, paths, workload, constants) if problem.is_aggregated else None
+    rate = _rate(facts, workers, paths, workload, shape, batch, constants, kinds, mixed)
     promise = promise_of(shapes, problem, inside=problem.limits.within_data).take(shape)
     promised = promise.speed(batch)
     # Sorting is stable: of equals the first shape comes first, and its smaller batch.
@@ -260,6 +272,7 @@ def decode_states(problem: Problem) -> DecodeStates:
         workers=take(workers, shape[order]),
         paths=take(paths, shape[order]),
         facts=facts,
+        constants=constants,
         rate=take_rate(rate, order),
         promised=promised[order],
         ttft_half_width=promise.half_width(batch)[order],
@@ -370,7 +383,7 @@ def _batches(grid: IntArray, limit: float) -> IntArray:
     return np.append(fitting, largest) if largest >= 1 else fitting
 
 
-def _workers(shapes: list[Shape], scenario: Scenario, cluster: ClusterSpec) -> WorkerArrays:
+def _workers(shapes: list[Shape], scenario: Scenario) -> WorkerArrays:
     gpus = np.array([float(shape.gpus) for shape in shapes])
     depths = {shape.mtp_depth for shape in shapes} - {0}
     accepted = scenario.acceptance_of(scenario.drafting) if depths else None
@@ -383,15 +396,8 @@ def _workers(shapes: list[Shape], scenario: Scenario, cluster: ClusterSpec) -> W
         drafts_kept=np.array([kept[shape.mtp_depth] for shape in shapes]),
         kept_as_given=np.asarray(scenario.acceptance is not None),
         eplb_slots=np.array([float(shape.eplb_slots) for shape in shapes]),
-        trtllm_experts=np.array([_trtllm_experts(one, scenario, cluster) for one in shapes]),
         context=np.asarray(scenario.workload.context),
         **{name: np.asarray(has) for name, has in exchange_of(scenario.engine).items()},
-    )
-
-
-def _trtllm_experts(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
-    return has_trtllm_experts(
-        cluster.sku, scenario.precision, scenario.isl, shape.attention, shape.mtp_depth
     )
 
 
@@ -413,11 +419,12 @@ def _rate(
     workload: Workload,
     shape: IntArray,
     batch: IntArray,
-    calibration: Calibration,
+    constants: Calibration,
+    kinds: Kinds,
     mixed: Interleaved | None,
 ) -> DecodeRate:
     """Rate the workers of each shape with each batch, block by block; the parts are not kept."""
-    draft = _drafts(facts, workers, paths, shape, batch, calibration)
+    draft = _drafts(facts, workers, paths, shape, batch, constants, kinds)
     rates = [
         decode_rate(
             facts.machine,
@@ -426,7 +433,7 @@ def _rate(
             take(paths, shape[block]),
             workload,
             batch[block].astype(np.float64),
-            calibration,
+            of_workers(constants, shape[block], np.size(workers.gpus)),
             draft=draft[block],
             mixed=None if mixed is None else take(mixed, shape[block]),
         )
@@ -443,7 +450,8 @@ def _drafts(
     paths: PathArrays,
     shape: IntArray,
     batch: IntArray,
-    calibration: Calibration,
+    constants: Calibration,
+    kinds: Kinds,
 ) -> FloatArray:
     """Time one pass of drafts of each shape with each batch.
 
@@ -452,12 +460,14 @@ def _drafts(
     apart = workers._replace(drafts_kept=np.zeros(()), context=np.zeros(()))
     if not facts.model.draft_block:
         apart = apart._replace(mtp_depth=np.zeros(()))
-    columns = (np.broadcast_to(each, workers.gpus.shape).tolist() for each in (*apart, *paths))
-    kinds: dict[tuple[float, ...], int] = {}
-    kind = [kinds.setdefault(row, len(kinds)) for row in zip(*columns, strict=True)]
+    traits = 0 if kinds.which is None else kinds.which
+    every = (*apart, *paths, traits)
+    columns = (np.broadcast_to(each, workers.gpus.shape).tolist() for each in every)
+    groups: dict[tuple[float, ...], int] = {}
+    group = [groups.setdefault(row, len(groups)) for row in zip(*columns, strict=True)]
     width = int(batch.max()) + 1
-    place = np.array(kind)[shape] * width + batch
-    state = np.full(len(kinds) * width, -1)
+    place = np.array(group)[shape] * width + batch
+    state = np.full(len(groups) * width, -1)
     state[place] = np.arange(len(place))  # any one of the states that share a draft
     chosen = state[state >= 0]
     time = np.zeros(len(state))
@@ -469,7 +479,7 @@ def _drafts(
             take(workers, shape[some]),
             take(paths, shape[some]),
             batch[some].astype(np.float64),
-            calibration,
+            of_workers(constants, shape[some], np.size(workers.gpus)),
         )
     return time[place]
 

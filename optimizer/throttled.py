@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from costmodel.calibration import Calibration
 from costmodel.inputs import BoolArray, FloatArray, IntArray, take
 from costmodel.network import Benchmark, Fleet, Network
+from costmodel.resolve import of_workers
 from costmodel.root import WIDTH
 from costmodel.serving import MOST_LOAD, SMALLEST, benchmark_of, fullest, serve
 from costmodel.workload import Workload
@@ -92,7 +92,6 @@ def throttle(
     cells: Cells,
     limits: Limits,
     workload: Workload,
-    calibration: Calibration,
     targets: FloatArray | None = None,
 ) -> tuple[Benchmark, FloatArray]:
     """Benchmark cells with as many users as the limits allow; also gives their number.
@@ -113,7 +112,7 @@ def throttle(
             states.facts.frontends,
         ),
         workload=workload,
-        calibration=calibration,
+        calibration=of_workers(states.constants, states.shape[cells.state], len(states.shapes)),
         mixed=None if states.mixed is None else take(states.mixed, cells.state),
     )
     slots = states.batch[cells.state].astype(np.float64)

@@ -160,6 +160,8 @@ class Engine(Record):
     default_release : str
         What is written for where nothing else is said; blank for an engine without recipes, as are
         image and tag.
+    slots_besides_experts : bool
+        Whether its recipes give the expert slots beyond one for each expert, not all of them.
     image, tag : str
         Container repository, and its tag with "{release}" in it.
     releases : tuple of EngineReleases
@@ -184,6 +186,7 @@ class Engine(Record):
     name: Text
     title: Text
     runs_on: EngineMachines
+    slots_besides_experts: bool = False
     default_release: str = ""
     image: str = ""
     tag: str = ""

@@ -28,6 +28,9 @@ class Hardware(Record):
     scale_up : {"switch", "mesh"}
         How the GPUs of a domain are joined: through switches that give each its full rate to any
         other, or each to each by a link of its own.
+    attention_format : str
+        Number format in which kernels multiply attention over a cache of as few bits; what is wider
+        is multiplied in BF16.
     gpus_per_domain : Fact
         GPUs that reach each other over the scale-up network. [GPU]
     gpus_per_node : Fact
@@ -57,6 +60,7 @@ class Hardware(Record):
     title: Text
     kernel_profile: Text
     scale_up: Literal["switch", "mesh"]
+    attention_format: Text = "bf16"
     gpus_per_domain: Fact
     gpus_per_node: Fact
     scale_up_rate: Fact

@@ -9,6 +9,7 @@ import pytest
 
 from costmodel.calibration import Calibration, calibration_of, constants_of, load_calibration
 from costmodel.deployments import case_of, deployments_of, run
+from costmodel.deviations import Traits
 from costmodel.inputs import (
     AttentionArrays,
     FloatArray,
@@ -19,29 +20,31 @@ from costmodel.inputs import (
 )
 from costmodel.network import Fleet, Network
 from costmodel.prefill import Prefill
+from costmodel.resolve import resolve
 from costmodel.workload import Workload
 from presets import ServingRow
 
 ROUND = {
     "hbm_efficiency": 0.5,
     "cache_efficiency": 0.25,
-    "expert_efficiency_fp4": 0.5,
-    "expert_efficiency_fp8": 0.25,
-    "expert_efficiency_fp8_trtllm": 0.125,
+    "expert_efficiency": 0.5,
+    "expert_efficiency[format=fp8]": 0.5,
+    "expert_efficiency[format=fp8,kernel=trtllm]": 0.5,
+    "expert_efficiency[format=bf16]": 0.8,
     "dense_efficiency": 0.4,
     "attention_efficiency": 0.5,
-    "attention_efficiency_hopper": 0.8,
+    "attention_efficiency[kernel_profile=hopper]": 1.6,
     "attention_tile": 64.0,
     "roofline_exponent": 2.0,
     "expert_tile": 4.0,
-    "expert_tile_fp8": 8.0,
+    "expert_tile[kernel_profile=blackwell,format=fp8]": 2.0,
     "touch_spread": 1.0,
     "expert_spread": 0.5,
     "eplb_gain": 0.5,
-    "split_tile_time": 1e-9,
+    "split_tile_time[format=fp4]": 1e-9,
     "layer_time": 10e-6,
-    "layer_time_hopper": 20e-6,
-    "fp8_layer_factor": 1.5,
+    "layer_time[kernel_profile=hopper]": 2.0,
+    "layer_time[kernel_profile=blackwell,format=fp8]": 1.5,
     "step_time": 1e-3,
     "request_time": 1e-6,
     "draft_factor": 2.0,
@@ -51,7 +54,7 @@ ROUND = {
     "overlap": 0.25,
     "all_reduce_factor": 2.0,
     "all_reduce_launch": 5e-6,
-    "all_reduce_launch_hopper": 4e-6,
+    "all_reduce_launch[kernel_profile=hopper]": 0.8,
     "two_shot_latency": 20e-6,
     "link_efficiency": 0.5,
     "kernel_path_latency": 1e-6,
@@ -89,7 +92,7 @@ ROUND = {
     "gather.latency_per_doubling": 5e-6,
     "gather.nic_efficiency": 0.25,
     "gather.link_efficiency": 0.5,
-    "deepep_blackwell_latency": 8e-6,
+    "deepep_latency[kernel_profile=blackwell]": 8e-6,
     "low_latency_factor": 2.0,
     "normal_factor": 3.0,
     "prefill_efficiency": 0.2,
@@ -162,18 +165,19 @@ def machine() -> MachineArrays:
         flops_draft=number(1e13),
         flops_attention=number(1e14),
         flops_bf16=number(5e13),
-        blackwell=np.asarray(True),
-        fp4=np.asarray(True),
-        fp8=np.asarray(False),
     )
 
 
 @pytest.fixture(scope="session")
-def hopper(machine: MachineArrays) -> MachineArrays:
-    """The same rates, with the kernels of the generation before and FP8 weights."""
-    return machine._replace(
-        blackwell=np.asarray(False), fp4=np.asarray(False), fp8=np.asarray(True)
-    )
+def blackwell(plain: Calibration) -> Calibration:
+    """Constants of FP4 experts on Blackwell, whose drafts are in BF16."""
+    return resolve(plain, Traits("trtllm", "blackwell", "fp4", "bf16"))
+
+
+@pytest.fixture(scope="session")
+def hopper(plain: Calibration) -> Calibration:
+    """Constants of FP8 experts on Hopper."""
+    return resolve(plain, Traits("trtllm", "hopper", "fp8", "fp8"))
 
 
 def attention(layers: float) -> AttentionArrays:
@@ -253,7 +257,6 @@ def dp_workers() -> WorkerArrays:
         drafts_kept=number(0),
         kept_as_given=np.asarray(False),
         eplb_slots=number(0),
-        trtllm_experts=np.asarray(False),
         context=number(1000),
         low_latency=np.asarray(True),
         normal=np.asarray(True),
@@ -274,7 +277,6 @@ def tp_workers() -> WorkerArrays:
         drafts_kept=number(0),
         kept_as_given=np.asarray(False),
         eplb_slots=number(0),
-        trtllm_experts=np.asarray(False),
         context=number(1000),
         low_latency=np.asarray(True),
         normal=np.asarray(True),
@@ -320,7 +322,7 @@ def network(
     dp_workers: WorkerArrays,
     inside: PathArrays,
     workload: Workload,
-    plain: Calibration,
+    blackwell: Calibration,
 ) -> Network:
     """One prefill worker of 2 GPUs, 100 requests/s, before two decode workers of 4 GPUs."""
     prefill = Prefill(
@@ -337,5 +339,5 @@ def network(
         prefill=prefill,
         fleet=Fleet(number(1), number(2), number(2), number(4)),
         workload=workload,
-        calibration=plain,
+        calibration=blackwell,
     )

@@ -7,10 +7,12 @@ import numpy as np
 from hypothesis import strategies as st
 
 from costmodel.calibration import calibration_of, constants_of, load_calibration
-from costmodel.counts import can_multiply, machine_arrays, model_arrays, path_arrays
+from costmodel.counts import can_multiply, expert_formats, machine_arrays, model_arrays, path_arrays
 from costmodel.decode import decode_step
+from costmodel.deviations import Traits
 from costmodel.engine_rules import exchange_of, kernels_of
 from costmodel.inputs import FloatArray, WorkerArrays
+from costmodel.resolve import resolve
 from costmodel.step_time import StepTime
 from costmodel.workload import Workload
 from presets import (
@@ -79,7 +81,6 @@ class Drawn:
             drafts_kept=np.array(float(self.drafts)),
             kept_as_given=np.array(False),
             eplb_slots=np.array(float(self.eplb_slots)),
-            trtllm_experts=np.array(self.trtllm_kernels),
             context=Workload(np.array(float(self.isl)), np.array(float(self.osl))).context,
             **{
                 name: np.array(has) for name, has in exchange_of(self.engine, self.exchange).items()
@@ -91,8 +92,15 @@ class Drawn:
             workers,
             path_arrays(self.path),
             batch,
-            calibration_of(self.constants, COVERAGE),
+            resolve(calibration_of(self.constants, COVERAGE), self.traits),
         )
+
+    @property
+    def traits(self) -> Traits:
+        hardware = self.cluster.hardware()
+        formats = expert_formats(hardware, self.model, self.precision, self.draft)
+        kernel = "trtllm" if self.trtllm_kernels else ""
+        return Traits(self.engine, hardware.kernel_profile, *formats, kernel)
 
 
 LINKS = frozenset(ClusterSpec.model_fields)

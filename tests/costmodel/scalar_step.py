@@ -153,9 +153,15 @@ def expert_layer(
 
 
 def launch(worker: Worker, form: Format, at: Constants) -> float:
-    if worker.hardware.kernel_profile != "blackwell":
-        return at["layer_time_hopper"]
-    return at["layer_time"] * (at["fp8_layer_factor"] if is_fp8(form.arithmetic) else 1.0)
+    time = of_machine("layer_time", worker, at)
+    if worker.hardware.kernel_profile == "blackwell" and is_fp8(form.arithmetic):
+        time *= at["layer_time[kernel_profile=blackwell,format=fp8]"]
+    return time
+
+
+def of_machine(name: str, worker: Worker, at: Constants) -> float:
+    """Take a constant as it is on a family of chips."""
+    return at[name] * at.get(f"{name}[kernel_profile={worker.hardware.kernel_profile}]", 1.0)
 
 
 def all_reduces(worker: Worker, n: float, at: Constants) -> float:
@@ -259,7 +265,7 @@ def attention(worker: Worker, kind: Attention, b: float, n: float, at: Constants
     context = (1 + share) / 2 * worker.isl
     context += (1 + share + share**2) / 3 / (1 + share) * worker.osl
     fast = machine.flops["fp8" if blackwell and bits.kv_cache < 9 else "bf16"]
-    reached = at["attention_efficiency"] if blackwell else at["attention_efficiency_hopper"]
+    reached = of_machine("attention_efficiency", worker, at)
     held, flops = work_of(worker, kind, b, n, context, at)
     read = held / (at["cache_efficiency"] * machine.hbm_rate.value)
     return sqrt(read**2 + (flops / (reached * fast.value)) ** 2)
@@ -322,7 +328,9 @@ def expert_time(worker: Worker, form: Format, n: float, at: Constants) -> float:
         s *= at["eplb_gain"]
     pairs = k * tokens / ep * (1 + s * most * sqrt(ep / experts))
     aligned = worker.hardware.kernel_profile == "blackwell" and is_fp8(form.arithmetic)
-    tile = at["expert_tile_fp8"] if aligned else at["expert_tile"]
+    tile = at["expert_tile"]
+    if aligned:
+        tile *= at["expert_tile[kernel_profile=blackwell,format=fp8]"]
     rows = sqrt(pairs**2 + (tile * distinct) ** 2)
     weights = moe.matrices * width * moe.intermediate / (worker.gpus / ep)
     rate = expert_rate(worker, form, at)
@@ -334,7 +342,7 @@ def expert_time(worker: Worker, form: Format, n: float, at: Constants) -> float:
     shared = (always * form.shared + router * form.router) / 8 / hbm(worker, at)
     shared += 2 * n * (always + router) / rate
     shards = worker.gpus / ep
-    fixed = at["split_tile_time"] * distinct * width / 128 * (1 - 1 / shards)
+    fixed = at["split_tile_time[format=fp4]"] * distinct * width / 128 * (1 - 1 / shards)
     split = fixed if form.arithmetic < 5 else 0.0
     return float((read**p + work**p) ** (1 / p)) + split + shared / tp(worker)
 
@@ -349,7 +357,7 @@ def exchange(worker: Worker, form: Format, n: float, at: Constants) -> tuple[flo
     there = 0.5625 * hidden if form.wire_input < 5 else 2.0 * hidden
     back = 0.5625 * hidden if form.wire_combine < 5 else 2.0 * hidden
     dispatch = one_way(worker, "dispatch", there, n, at)
-    dispatch += at["exchange_factor"] * kernel("prepare", worker, n, at)
+    dispatch += of_machine("exchange_factor", worker, at) * kernel("prepare", worker, n, at)
     combine = "combine_low_precision" if form.arithmetic < 5 else "combine"
     return dispatch, one_way(worker, combine, back, n, at)
 
@@ -366,7 +374,9 @@ def one_way(worker: Worker, name: str, size: float, n: float, at: Constants) -> 
     path = worker.path
     hit = 1 - (1 - 1 / worker.ep) ** worker.model.moe.top_k
     wire = n * size * hit * (worker.gpus - 1) / (at["link_efficiency"] * path.nvlink_rate)
-    return at["exchange_factor"] * (kernel(name, worker, n, at) + wire + beyond(worker, at))
+    return of_machine("exchange_factor", worker, at) * (
+        kernel(name, worker, n, at) + wire + beyond(worker, at)
+    )
 
 
 def beyond(worker: Worker, at: Constants) -> float:
@@ -401,7 +411,8 @@ def across_domains(worker: Worker, form: Format, n: float, at: Constants) -> tup
 
 def start(name: str, worker: Worker, at: Constants) -> float:
     blackwell = worker.hardware.kernel_profile == "blackwell"
-    return at[f"{name}.latency"] + (at["deepep_blackwell_latency"] if blackwell else 0.0)
+    later = at["deepep_latency[kernel_profile=blackwell]"] if blackwell else 0.0
+    return at[f"{name}.latency"] + later
 
 
 def low_latency(name: str, worker: Worker, size: float, n: float, at: Constants) -> float:
@@ -455,8 +466,7 @@ def all_reduce(worker: Worker, n: float, at: Constants) -> float:
         first = min(one_shot, two_shot + 2 * size * (group - 1) / group / link)
         second = two_shot + 2 * size / group * (1 - group / gpus) / link if group < gpus else 0.0
         best = min(best, first + second)
-    blackwell = worker.hardware.kernel_profile == "blackwell"
-    launch = at["all_reduce_launch"] if blackwell else at["all_reduce_launch_hopper"]
+    launch = of_machine("all_reduce_launch", worker, at)
     return factor * (launch + beyond(worker, at)) + best
 
 
@@ -480,14 +490,14 @@ def dense_rate(worker: Worker, at: Constants) -> float:
 
 
 def expert_rate(worker: Worker, form: Format, at: Constants) -> float:
-    if form.arithmetic < 5:
-        return at["expert_efficiency_fp4"] * form.rate
+    rate = of_machine("expert_efficiency", worker, at) * form.rate
     if is_fp8(form.arithmetic):
-        kernels = (
-            "expert_efficiency_fp8_trtllm" if worker.trtllm_kernels else "expert_efficiency_fp8"
-        )
-        return at[kernels] * form.rate
-    return at["dense_efficiency"] * form.rate
+        rate *= at["expert_efficiency[format=fp8]"]
+        if worker.trtllm_kernels:
+            rate *= at["expert_efficiency[format=fp8,kernel=trtllm]"]
+    elif form.arithmetic >= 9:
+        rate *= at["expert_efficiency[format=bf16]"]
+    return rate
 
 
 def is_fp8(bits: float) -> bool:

@@ -27,6 +27,7 @@ from costmodel.calibration import (
 from costmodel.calibration_file import write_calibration
 from costmodel.coverage import coverage_of, joined_coverage
 from costmodel.deployments import case_of, deployments_of
+from costmodel.deviations import base_name
 from costmodel.drift import DRIFT
 from costmodel.fit import Fit, Residuals, softened
 from costmodel.inputs import FloatArray
@@ -48,6 +49,7 @@ from costmodel.stages import (
     NOT_FITTED,
     PREFILL,
     SPLIT,
+    fitted_names,
     step_names,
 )
 from costmodel.validation import Compared, Validation, validate
@@ -164,8 +166,9 @@ def test_what_rows_do_not_inform_moves_only_with_what_it_was_fitted_with(
     adapted: Adaptation,
 ) -> None:
     constants = adapted.fit.file.constants
-    for name in (*ALL_TO_ALL, *ALL_REDUCE, *NOT_FITTED, *PREFILL):
-        if name not in (*INTERVALS, *ENGINE):
+    for name in SHIPPED.constants:
+        others = base_name(name) in (*ALL_TO_ALL, *ALL_REDUCE, *NOT_FITTED, *PREFILL)
+        if others and name not in (*INTERVALS, *ENGINE):
             assert constants[name] == SHIPPED.constants[name], name
             assert name not in adapted.fit.informed
     for name in INTERVALS:
@@ -176,7 +179,8 @@ def test_what_rows_do_not_inform_moves_only_with_what_it_was_fitted_with(
             before, after = SHIPPED.constants[name], constants[name]
             assert before.standard_error is not None
             change = abs(math.log(after.value / before.value))
-            assert 0 < change < 0.1 * before.standard_error, name
+            # A deviation was fitted with its constant, which these rows do inform.
+            assert 0 < change < 0.15 * before.standard_error, name
             assert 0 < adapted.fit.informed[name] < 0.05, name
 
 
@@ -239,13 +243,9 @@ def test_an_adapted_calibration_can_be_written_and_read(
     # Collectives and waiting keep how their errors go together; what was fitted has it anew.
     assert again.correlations == adapted.fit.file.correlations
     kept = set(again.correlations) & set(SHIPPED.correlations)
-    assert {one.constants for one in kept} == {
-        ALL_TO_ALL,
-        ALL_REDUCE,
-        PREFILL,
-        SPLIT,
-        MIXED,
-        MIXED_WAIT,
+    stages = (ALL_TO_ALL, ALL_REDUCE, PREFILL, SPLIT, MIXED, MIXED_WAIT)
+    assert {frozenset(one.constants) for one in kept} == {
+        frozenset(fitted_names(SHIPPED, stage)) for stage in stages
     }
     fitted = {name for one in again.correlations for name in one.constants}
     assert fitted == {name for one in SHIPPED.correlations for name in one.constants} | set(ENGINE)

@@ -20,6 +20,7 @@ from costmodel.stages import (
     _tells_of_split_experts,
     fit_mixed,
     fit_split,
+    fitted_names,
 )
 from costmodel.validation import validate
 from presets import InputError, ServingRow, aggregated_rows, default_cluster, load_model
@@ -54,12 +55,17 @@ def test_measured_rows_are_predicted() -> None:
     assert 0.87 <= (tpot["coverage_90"] or 0.0) <= 0.96
 
 
+def without_deviations(constant: str, calibration: Calibration = CALIBRATION) -> Calibration:
+    kept = (each for each in calibration.deviations if each.constant != constant)
+    return calibration._replace(deviations=tuple(kept))
+
+
 def test_each_constant_of_mixed_steps_earns_its_place() -> None:
     shipped = np.abs(errors(ROWS, CALIBRATION)).mean()
     for without in (
         CALIBRATION._replace(mixed_prefill=1e-9),
-        CALIBRATION._replace(mixed_expert_ranks=1.0),
-        CALIBRATION._replace(early_release=1.0),
+        without_deviations("mixed_expert_ranks"),
+        without_deviations("early_release"),
     ):
         assert np.abs(errors(ROWS, without)).mean() > shipped + 0.01
 
@@ -67,18 +73,19 @@ def test_each_constant_of_mixed_steps_earns_its_place() -> None:
 def test_the_shipped_constants_are_what_the_rows_set() -> None:
     shipped = shipped_calibration()
     fit = fit_mixed(shipped, ROWS)
-    for name in (*MIXED, *MIXED_WAIT):
+    names = fitted_names(shipped, (*MIXED, *MIXED_WAIT))
+    for name in names:
         constant = shipped.constants[name]
         assert fit.file.constants[name].value == pytest.approx(constant.value, rel=0.02), name
     assert fit.informed["mixed_prefill"] > 0.9
     others = {name for name, one in fit.file.constants.items() if one != shipped.constants[name]}
-    assert others <= {*MIXED, *MIXED_WAIT}
+    assert others <= set(names)
 
 
 def test_split_fp4_experts_cost_more_than_their_share() -> None:
     assert len(SPLIT) == 12
     prefill_alone = CALIBRATION._replace(mixed_prefill=1.0, mixed_fixed_share=0.0)
-    without = errors(SPLIT, prefill_alone._replace(split_tile_time=1e-30))
+    without = errors(SPLIT, without_deviations("split_tile_time", prefill_alone))
     assert np.all(without < 0)
     assert without.mean() == pytest.approx(-0.09, abs=0.01)
     found = errors(SPLIT, prefill_alone)
@@ -106,12 +113,13 @@ def test_the_same_shape_in_fp8_tells_that_the_all_reduce_is_not_too_cheap() -> N
 def test_the_shipped_split_constant_is_what_the_rows_set() -> None:
     shipped = shipped_calibration()
     fit = fit_split(shipped)
-    fitted, constant = (file.constants["split_tile_time"] for file in (fit.file, shipped))
+    (name,) = fitted_names(shipped, ("split_tile_time",))
+    fitted, constant = (file.constants[name] for file in (fit.file, shipped))
     assert fitted.value == pytest.approx(constant.value, rel=0.01)
     assert fitted.standard_error == pytest.approx(constant.standard_error, rel=0.05)
-    assert fit.informed["split_tile_time"] > 0.9
-    others = {name for name, one in fit.file.constants.items() if one != shipped.constants[name]}
-    assert others <= {"split_tile_time"}
+    assert fit.informed[name] > 0.9
+    others = {each for each, one in fit.file.constants.items() if one != shipped.constants[each]}
+    assert others <= {name}
 
 
 def test_a_mean_and_a_median_are_compared_with_their_own() -> None:

@@ -6,6 +6,7 @@ import pytest
 from costmodel.attention import prompt_tokens_attended, tokens_attended
 from costmodel.counts import (
     can_multiply,
+    expert_formats,
     machine_arrays,
     model_arrays,
     path_arrays,
@@ -183,7 +184,8 @@ def test_tensor_rates_follow_the_precision_of_each_part() -> None:
     assert floats(fp8.flops_experts, fp8.flops_dense) == (peak8, peak8)
     assert floats(bf16.flops_experts, bf16.flops_dense) == (peak16, peak16)
     assert floats(fp4.flops_draft, fp8.flops_draft, bf16.flops_draft) == (peak16, peak8, peak16)
-    assert (bool(fp4.fp4), bool(fp8.fp4), bool(bf16.fp4)) == (True, False, False)
+    formats = [expert_formats(gb200, R1, name) for name in ("fp4", "fp8", "bf16")]
+    assert formats == [("fp4", "bf16"), ("fp8", "fp8"), ("bf16", "bf16")]
 
 
 @pytest.mark.parametrize("sku", hardware_names())
@@ -191,7 +193,6 @@ def test_attention_products_run_in_fp8_on_blackwell_and_bf16_elsewhere(sku: str)
     hardware = load_hardware(sku)
     facts = machine_arrays(hardware, R1, "fp8")
     blackwell = hardware.kernel_profile == "blackwell"
-    assert bool(facts.blackwell) == blackwell
     rate = hardware.flops["fp8" if blackwell else "bf16"]
     assert facts.flops_attention == rate.value
     assert facts.hbm_rate == hardware.hbm_rate.value
@@ -230,11 +231,11 @@ def test_path_arrays_hold_what_the_topology_says() -> None:
 
 def test_mxfp4_experts_multiply_in_what_the_machine_has() -> None:
     gpt_oss = load_model("gpt-oss-120b")
-    for sku, rate, fp8 in (("b200", "fp8", True), ("mi355x", "fp8", True), ("h100", "bf16", False)):
+    for sku, rate in (("b200", "fp8"), ("mi355x", "fp8"), ("h100", "bf16")):
         hardware = load_hardware(sku)
         facts = machine_arrays(hardware, gpt_oss, "fp4")
         assert float(facts.flops_experts) == hardware.flops[rate].value
-        assert (bool(facts.fp4), bool(facts.fp8)) == (False, fp8)
+        assert expert_formats(hardware, gpt_oss, "fp4") == (rate, "bf16")
         assert can_multiply(hardware, gpt_oss.precision("fp4"))
     counts = model_arrays(gpt_oss, "fp4")
     assert float(counts.expert_bytes) == 3 * 2880 * 2880 * 4.25 / 8  # memory keeps them narrow

@@ -15,8 +15,8 @@ from costmodel.decode import (
     expert_layer_time,
     expert_time,
     head_time,
-    launch_time,
 )
+from costmodel.deviations import Traits
 from costmodel.engine_rules import exchange_of
 from costmodel.inputs import (
     FloatArray,
@@ -27,6 +27,7 @@ from costmodel.inputs import (
     stack,
     take,
 )
+from costmodel.resolve import resolve
 from costmodel.serving import decode_rate
 from costmodel.step_time import StepTime
 from costmodel.workload import Workload
@@ -47,18 +48,18 @@ def whole_layer(
     paths: PathArrays,
     requests: FloatArray,
     tokens: FloatArray,
-    plain: Calibration,
+    blackwell: Calibration,
 ) -> dict[str, FloatArray]:
     """Parts of one layer with attention and experts under dp."""
     group = model.attention[0]
-    experts = expert_layer_time(machine, model, workers, paths, tokens, plain)
+    experts = expert_layer_time(machine, model, workers, paths, tokens, blackwell)
     return {
-        "projection": projection_time(machine, group, workers, tokens, plain),
-        "attention": attention_time(machine, group, workers, requests, tokens, plain),
+        "projection": projection_time(machine, group, workers, tokens, blackwell),
+        "attention": attention_time(machine, group, workers, requests, tokens, blackwell),
         "experts": experts.experts,
         "dispatch": experts.dispatch,
         "combine": experts.combine,
-        "launch": launch_time(machine, plain),
+        "launch": np.asarray(blackwell.layer_time),
     }
 
 
@@ -66,18 +67,18 @@ def whole_layer(
 
 
 def test_projections_are_whole_under_dp(
-    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, blackwell: Calibration
 ) -> None:
     # 8 M weights: 16 MB in 32 us; 16 tokens x 2 x 8 M FLOP in 6.4 us.
-    time = projection_time(machine, model.attention[0], dp_workers, array(16), plain)
+    time = projection_time(machine, model.attention[0], dp_workers, array(16), blackwell)
     assert time == pytest.approx(38.4e-6)
 
 
 def test_projections_are_split_under_tp(
-    machine: MachineArrays, model: ModelArrays, tp_workers: WorkerArrays, plain: Calibration
+    machine: MachineArrays, model: ModelArrays, tp_workers: WorkerArrays, blackwell: Calibration
 ) -> None:
     # 2 M weights on every rank and a quarter of 6 M: 14 us and 2.8 us.
-    time = projection_time(machine, model.attention[0], tp_workers, array(16), plain)
+    time = projection_time(machine, model.attention[0], tp_workers, array(16), blackwell)
     assert time == pytest.approx(16.8e-6)
 
 
@@ -85,63 +86,63 @@ def test_projections_are_split_under_tp(
 
 
 def test_attention_fills_a_tile_however_few_heads(
-    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, blackwell: Calibration
 ) -> None:
     # 8 requests x 1000 tokens x 50 B: 1.6 us. 32 heads and 1 token of each fill half of a tile of
     # 64 rows: 2 x 8 x 64 x 1000 x 100 FLOP in 2.048 us.
     read, products = 1.6e-6, 2.048e-6
-    one = attention_time(machine, model.attention[0], dp_workers, array(8), array(8), plain)
-    two = attention_time(machine, model.attention[0], dp_workers, array(8), array(16), plain)
-    four = attention_time(machine, model.attention[0], dp_workers, array(8), array(32), plain)
+    one = attention_time(machine, model.attention[0], dp_workers, array(8), array(8), blackwell)
+    two = attention_time(machine, model.attention[0], dp_workers, array(8), array(16), blackwell)
+    four = attention_time(machine, model.attention[0], dp_workers, array(8), array(32), blackwell)
     assert one == pytest.approx(math.hypot(read, products))
     assert two == one
     assert four == pytest.approx(math.hypot(read, 2 * products))
 
 
 def test_tp_splits_heads_but_not_a_latent_cache(
-    machine: MachineArrays, model: ModelArrays, tp_workers: WorkerArrays, plain: Calibration
+    machine: MachineArrays, model: ModelArrays, tp_workers: WorkerArrays, blackwell: Calibration
 ) -> None:
     many = model.attention[0]._replace(heads=array(512))  # 128 on each of 4 ranks: two tiles
-    time = attention_time(machine, many, tp_workers, array(8), array(8), plain)
+    time = attention_time(machine, many, tp_workers, array(8), array(8), blackwell)
     assert time == pytest.approx(math.hypot(1.6e-6, 2 * 2.048e-6))
     grouped = many._replace(split=array(2))
-    time = attention_time(machine, grouped, tp_workers, array(8), array(8), plain)
+    time = attention_time(machine, grouped, tp_workers, array(8), array(8), blackwell)
     assert time == pytest.approx(math.hypot(0.8e-6, 2 * 2.048e-6))
 
 
 def test_heads_of_each_key_fill_tiles_of_their_own(
-    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, blackwell: Calibration
 ) -> None:
     # 32 heads in 4 groups of 8: a tile of 64 rows for each, 4 times the work of one tile.
     grouped = model.attention[0]._replace(split=array(4))
-    time = attention_time(machine, grouped, dp_workers, array(8), array(8), plain)
+    time = attention_time(machine, grouped, dp_workers, array(8), array(8), blackwell)
     assert time == pytest.approx(math.hypot(1.6e-6, 4 * 2.048e-6))
 
 
 def test_windowed_layers_look_back_on_their_window(
-    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, blackwell: Calibration
 ) -> None:
     # 200 of 1000 tokens.
     windowed = model.attention[0]._replace(kept=array(200), attended=array(200))
-    time = attention_time(machine, windowed, dp_workers, array(8), array(8), plain)
+    time = attention_time(machine, windowed, dp_workers, array(8), array(8), blackwell)
     assert time == pytest.approx(0.2 * math.hypot(1.6e-6, 2.048e-6))
 
 
 def test_picked_tokens_are_few_but_the_index_scans_all(
-    machine: MachineArrays, model: ModelArrays, tp_workers: WorkerArrays, plain: Calibration
+    machine: MachineArrays, model: ModelArrays, tp_workers: WorkerArrays, blackwell: Calibration
 ) -> None:
     # 200 of 1000 tokens; every rank reads 10 B of each and multiplies 4 heads of 25 with it.
     picked = model.attention[0]._replace(
         attended=array(200), index_bytes=array(10), index_products=array(100)
     )
-    time = attention_time(machine, picked, tp_workers, array(8), array(8), plain)
+    time = attention_time(machine, picked, tp_workers, array(8), array(8), blackwell)
     read = 0.2 * 1.6e-6 + 8 * 1000 * 10 / 0.25e12
     products = 0.2 * 2.048e-6 + 2 * 8 * 1000 * 100 / 50e12
     assert time == pytest.approx(math.hypot(read, products))
 
 
 def test_a_state_is_read_and_written_whatever_the_context(
-    machine: MachineArrays, model: ModelArrays, tp_workers: WorkerArrays, plain: Calibration
+    machine: MachineArrays, model: ModelArrays, tp_workers: WorkerArrays, blackwell: Calibration
 ) -> None:
     # 8 requests x 1 MB twice, and 2 x 16 tokens x 3 M products, over 2 of 4 ranks.
     state = model.attention[0]._replace(
@@ -151,27 +152,26 @@ def test_a_state_is_read_and_written_whatever_the_context(
         state_bytes=array(1e6),
         state_products=array(3e6),
     )
-    time = attention_time(machine, state, tp_workers, array(8), array(16), plain)
+    time = attention_time(machine, state, tp_workers, array(8), array(16), blackwell)
     assert time == pytest.approx(math.hypot(8e6 / 0.25e12, 2 * 16 * 3e6 / 2 / 50e12))
 
 
 def test_a_compressed_past_has_an_entry_for_many_tokens(
-    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, blackwell: Calibration
 ) -> None:
     # 1000 tokens in 250 entries, and the last 50 as they are.
     compressed = model.attention[0]._replace(ratio=array(4), recent=array(50))
-    time = attention_time(machine, compressed, dp_workers, array(8), array(8), plain)
+    time = attention_time(machine, compressed, dp_workers, array(8), array(8), blackwell)
     assert time == pytest.approx(0.3 * math.hypot(1.6e-6, 2.048e-6))
 
 
 def test_attention_on_hopper_has_its_own_efficiency(
     machine: MachineArrays,
-    hopper: MachineArrays,
+    hopper: Calibration,
     model: ModelArrays,
     dp_workers: WorkerArrays,
-    plain: Calibration,
 ) -> None:
-    time = attention_time(hopper, model.attention[0], dp_workers, array(8), array(8), plain)
+    time = attention_time(machine, model.attention[0], dp_workers, array(8), array(8), hopper)
     assert time == pytest.approx(math.hypot(1.6e-6, 2.048e-6 * 0.5 / 0.8))
 
 
@@ -180,11 +180,11 @@ def test_dense_layer(
     model: ModelArrays,
     dp_workers: WorkerArrays,
     tp_workers: WorkerArrays,
-    plain: Calibration,
+    blackwell: Calibration,
 ) -> None:
     # 4 MB in 8 us; 10 tokens x 2 x 8 M FLOP at 20 TFLOP/s in 8 us.
-    assert dense_time(machine, model, dp_workers, array(10), plain) == pytest.approx(16e-6)
-    assert dense_time(machine, model, tp_workers, array(10), plain) == pytest.approx(4e-6)
+    assert dense_time(machine, model, dp_workers, array(10), blackwell) == pytest.approx(16e-6)
+    assert dense_time(machine, model, tp_workers, array(10), blackwell) == pytest.approx(4e-6)
 
 
 def test_head_is_split_over_all_ranks_in_either_mode(
@@ -192,17 +192,17 @@ def test_head_is_split_over_all_ranks_in_either_mode(
     model: ModelArrays,
     dp_workers: WorkerArrays,
     tp_workers: WorkerArrays,
-    plain: Calibration,
+    blackwell: Calibration,
 ) -> None:
     # 20 MB over 4 GPUs in 10 us. 10 tokens x 2 x 10 M FLOP at 20 TFLOP/s in 10 us: the tokens of
     # one rank under dp, of all four under tp.
-    assert head_time(machine, model, dp_workers, array(10), plain) == pytest.approx(20e-6)
-    assert head_time(machine, model, tp_workers, array(10), plain) == pytest.approx(12.5e-6)
+    assert head_time(machine, model, dp_workers, array(10), blackwell) == pytest.approx(20e-6)
+    assert head_time(machine, model, tp_workers, array(10), blackwell) == pytest.approx(12.5e-6)
 
 
-def test_launches(machine: MachineArrays, hopper: MachineArrays, plain: Calibration) -> None:
-    fp8 = machine._replace(fp4=np.asarray(False), fp8=np.asarray(True))
-    times = [launch_time(facts, plain) for facts in (machine, fp8, hopper)]
+def test_launches(blackwell: Calibration, hopper: Calibration, plain: Calibration) -> None:
+    fp8 = resolve(plain, Traits("trtllm", "blackwell", "fp8", "fp8"))
+    times = [each.layer_time for each in (blackwell, fp8, hopper)]
     assert times == pytest.approx([10e-6, 15e-6, 20e-6])
 
 
@@ -211,7 +211,7 @@ def test_drafts_are_layers_of_their_own_precision(
     model: ModelArrays,
     dp_workers: WorkerArrays,
     inside: PathArrays,
-    plain: Calibration,
+    blackwell: Calibration,
 ) -> None:
     drafting = dp_workers._replace(mtp_depth=array(3))
     # Weights of 4 times the bytes at a quarter of the rate, by the kernels of wide weights; two
@@ -223,18 +223,19 @@ def test_drafts_are_layers_of_their_own_precision(
         dispatch_bytes=array(2000),
         combine_bytes=array(3000),
     )
-    slow = machine._replace(flops_experts=array(1e13), fp4=np.asarray(False))
-    layer = whole_layer(slow, heavy, drafting, inside, array(8), array(16), plain)
-    head = head_time(machine, model, drafting, array(8), plain)
-    time = draft_time(machine, model, drafting, inside, array(8), plain)
+    slow, wide = machine._replace(flops_experts=array(1e13)), blackwell.draft
+    assert wide is not None
+    layer = whole_layer(slow, heavy, drafting, inside, array(8), array(16), wide)
+    head = head_time(machine, model, drafting, array(8), blackwell)
+    time = draft_time(machine, model, drafting, inside, array(8), blackwell)
     # 2 MB over 0.5 TB/s and 16 tokens times 1 M weights at 40 TFLOP/s join it to the embedding.
     join = 4e-6 + 0.8e-6
     assert time == pytest.approx(float(2 * (sum(layer.values()) + join) + head))
-    step = decode_step(machine, model, drafting, inside, array(8), plain)
+    step = decode_step(machine, model, drafting, inside, array(8), blackwell)
     assert step.draft == pytest.approx(3 * float(time))
-    known = decode_step(machine, model, drafting, inside, array(8), plain, time)
+    known = decode_step(machine, model, drafting, inside, array(8), blackwell, time)
     assert known == step
-    assert decode_step(machine, model, dp_workers, inside, array(8), plain).draft == 0
+    assert decode_step(machine, model, dp_workers, inside, array(8), blackwell).draft == 0
 
 
 def test_drafts_in_fp4_are_layers_like_the_others(
@@ -242,7 +243,7 @@ def test_drafts_in_fp4_are_layers_like_the_others(
     model: ModelArrays,
     dp_workers: WorkerArrays,
     inside: PathArrays,
-    plain: Calibration,
+    blackwell: Calibration,
 ) -> None:
     drafting = dp_workers._replace(mtp_depth=array(1))
     narrow = model._replace(
@@ -253,9 +254,10 @@ def test_drafts_in_fp4_are_layers_like_the_others(
         draft_combine_bytes=model.combine_bytes,
     )
     quick = machine._replace(flops_draft=machine.flops_experts)
-    layer = whole_layer(machine, model, drafting, inside, array(8), array(16), plain)
-    head = head_time(machine, model, drafting, array(8), plain)
-    time = draft_time(quick, narrow, drafting, inside, array(8), plain)
+    alike = blackwell._replace(draft=None)
+    layer = whole_layer(machine, model, drafting, inside, array(8), array(16), blackwell)
+    head = head_time(machine, model, drafting, array(8), blackwell)
+    time = draft_time(quick, narrow, drafting, inside, array(8), alike)
     assert time == pytest.approx(float(2 * sum(layer.values()) + head))
 
 
@@ -264,13 +266,13 @@ def test_step_is_the_sum_of_its_layers(
     model: ModelArrays,
     dp_workers: WorkerArrays,
     inside: PathArrays,
-    plain: Calibration,
+    blackwell: Calibration,
 ) -> None:
     drafting = dp_workers._replace(mtp_depth=array(1))
-    step = decode_step(machine, model, drafting, inside, array(8), plain)
+    step = decode_step(machine, model, drafting, inside, array(8), blackwell)
     tokens = array(16)
-    layer = whole_layer(machine, model, drafting, inside, array(8), tokens, plain)
-    dense = dense_time(machine, model, drafting, tokens, plain)
+    layer = whole_layer(machine, model, drafting, inside, array(8), tokens, blackwell)
+    dense = dense_time(machine, model, drafting, tokens, blackwell)
     parts: dict[str, FloatArray | float] = {
         "projection": 5 * layer["projection"],
         "attention": 5 * layer["attention"],
@@ -278,8 +280,8 @@ def test_step_is_the_sum_of_its_layers(
         "dispatch": 4 * layer["dispatch"],
         "combine": 4 * layer["combine"],
         "all_reduce": 0,
-        "draft": draft_time(machine, model, drafting, inside, array(8), plain),
-        "head": head_time(machine, model, drafting, tokens, plain),
+        "draft": draft_time(machine, model, drafting, inside, array(8), blackwell),
+        "head": head_time(machine, model, drafting, tokens, blackwell),
         "launch": 5 * 10e-6 + 1e-3,
         "host": 8 * 1e-6,
     }
@@ -296,9 +298,9 @@ def test_ranks_of_tp_do_not_wait_for_each_other(
     model: ModelArrays,
     tp_workers: WorkerArrays,
     inside: PathArrays,
-    plain: Calibration,
+    blackwell: Calibration,
 ) -> None:
-    step = decode_step(machine, model, tp_workers, inside, array(8), plain)
+    step = decode_step(machine, model, tp_workers, inside, array(8), blackwell)
     assert not any((step.wait, step.dispatch, step.combine))
     assert step.exposed_communication == step.all_reduce > 0
 
@@ -309,7 +311,7 @@ def test_one_gpu_waits_for_nobody(
     dp_workers: WorkerArrays,
     tp_workers: WorkerArrays,
     inside: PathArrays,
-    plain: Calibration,
+    blackwell: Calibration,
 ) -> None:
     steps = [
         decode_step(
@@ -318,7 +320,7 @@ def test_one_gpu_waits_for_nobody(
             workers._replace(gpus=array(1), ep=array(1)),
             inside,
             array(8),
-            plain,
+            blackwell,
         )
         for workers in (dp_workers, tp_workers)
     ]
@@ -330,7 +332,7 @@ def test_one_gpu_waits_for_nobody(
 
 
 def step_of(
-    calibration: Calibration,
+    plain: Calibration,
     sku: str,
     gpus: int,
     attention: str,
@@ -356,12 +358,16 @@ def step_of(
         drafts_kept=array(depth),
         kept_as_given=np.asarray(False),
         eplb_slots=array(0),
-        trtllm_experts=np.asarray(False),
         context=array(1500),
         **{name: np.asarray(has) for name, has in exchange_of("trtllm").items()},
     )
     counts = model_arrays(R1, precision)
-    return float(decode_step(facts, counts, workers, paths, array(requests), calibration).total)
+    profile, formats = (
+        load_hardware(sku).kernel_profile,
+        (precision, "bf16" if precision == "fp4" else "fp8"),
+    )
+    constants = resolve(plain, Traits("trtllm", profile, *formats))
+    return float(decode_step(facts, counts, workers, paths, array(requests), constants).total)
 
 
 workers_on_machines = {
@@ -425,14 +431,16 @@ def test_fp8_experts_are_as_quick_as_their_kernels(
 ) -> None:
     # 4000 tokens multiply for far longer than weights take to read: half the share, twice the time.
     tokens = array(1000.0)
-    trtllm = dp_workers._replace(trtllm_experts=np.asarray(True))
-    for fp4, times in ((True, 1.0), (False, 2.0)):
-        on = machine._replace(fp4=np.asarray(fp4), fp8=np.asarray(not fp4))
+    for form, times in (("fp4", 1.0), ("fp8", 2.0)):
         ours, theirs = (
-            float(expert_time(on, model, workers, tokens, 4 * tokens, plain))
-            for workers in (dp_workers, trtllm)
+            resolve(plain, Traits("trtllm", "blackwell", form, form, kernel))
+            for kernel in ("deepgemm", "trtllm")
         )
-        assert theirs / ours == pytest.approx(times, rel=0.05)
+        quick, slow = (
+            float(expert_time(machine, model, dp_workers, tokens, 4 * tokens, each))
+            for each in (ours, theirs)
+        )
+        assert slow / quick == pytest.approx(times, rel=0.05)
 
 
 def candidates(
@@ -454,17 +462,16 @@ def candidates(
         drafts_kept=np.zeros(count),
         kept_as_given=np.asarray(False),
         eplb_slots=np.where(chance.random(count) < 0.5, 288.0, 0.0),
-        trtllm_experts=chance.random(count) < 0.5,
         context=np.asarray(1400.0),
         **{name: np.asarray(has) for name, has in exchange_of("trtllm").items()},
     )
     return workers, paths, chance.integers(1, 1024, count).astype(float)
 
 
-def test_one_candidate_among_many_is_itself(plain: Calibration) -> None:
+def test_one_candidate_among_many_is_itself(blackwell: Calibration) -> None:
     facts, counts = machine_arrays(load_hardware("gb200"), R1, "fp4"), model_arrays(R1, "fp4")
     workers, paths, requests = candidates(50)
-    many = decode_step(facts, counts, workers, paths, requests, plain)
+    many = decode_step(facts, counts, workers, paths, requests, blackwell)
     for index in (0, 17, 49):
         alone = decode_step(
             facts,
@@ -472,19 +479,19 @@ def test_one_candidate_among_many_is_itself(plain: Calibration) -> None:
             WorkerArrays(*(np.broadcast_to(each, 50)[index] for each in workers)),
             PathArrays(*(each[index] for each in paths)),
             requests[index],
-            plain,
+            blackwell,
         )
         for name in StepTime._fields:
             value = np.broadcast_to(getattr(many, name), 50)[index]
             assert getattr(alone, name) == pytest.approx(value, rel=1e-12), name
 
 
-def test_a_million_states_at_once_stay_finite(plain: Calibration) -> None:
+def test_a_million_states_at_once_stay_finite(blackwell: Calibration) -> None:
     count = 1_000_000
     facts, counts = machine_arrays(load_hardware("gb200"), R1, "fp4"), model_arrays(R1, "fp4")
     workers, paths, requests = candidates(count)
     load = Workload(array(1024), array(1024))
-    rate = decode_rate(facts, counts, workers, paths, load, requests, plain)
+    rate = decode_rate(facts, counts, workers, paths, load, requests, blackwell)
     assert rate.tpot.shape == rate.request_rate.shape == (count,)
     for values in (rate.tpot, rate.request_rate, rate.step.total):
         assert np.all(np.isfinite(values))

@@ -18,8 +18,10 @@ from costmodel.decode import (
     expert_time,
     moe_exchange_time,
 )
+from costmodel.deviations import Traits
 from costmodel.exchange import crossing_exchange
 from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
+from costmodel.resolve import resolve
 
 
 def array(value: float) -> FloatArray:
@@ -39,7 +41,7 @@ def touched(tokens: float) -> float:
 
 
 def test_touched_experts_against_a_simulation(
-    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, blackwell: Calibration
 ) -> None:
     # Draw the popularity of 16 experts, then the tokens of each; count those with any.
     chance = np.random.default_rng(0)
@@ -51,12 +53,12 @@ def test_touched_experts_against_a_simulation(
     free = machine._replace(flops_experts=array(1e30))
     alone = dp_workers._replace(gpus=array(1), ep=array(1))
     bare = model._replace(shared_bytes=array(0))
-    time = expert_time(free, bare, alone, array(8), array(8), plain)
+    time = expert_time(free, bare, alone, array(8), array(8), blackwell)
     assert time == pytest.approx(touched(8) * 1e-6)
 
 
 def test_one_token_on_one_gpu(
-    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, blackwell: Calibration
 ) -> None:
     alone = dp_workers._replace(gpus=array(1), ep=array(1))
     # Two rows of work, and a tile of 4 rows for each of the 2 experts of a token, where the Poisson
@@ -65,12 +67,12 @@ def test_one_token_on_one_gpu(
     rows = math.hypot(2, 4 * 2)
     routed = math.hypot(2e-6, rows * 0.1e-6)
     # The shared expert adds 1 MB, 2 us, and 2 x 2 M FLOP, 0.2 us.
-    time = expert_time(machine, model, alone, array(1), array(1), plain)
+    time = expert_time(machine, model, alone, array(1), array(1), blackwell)
     assert time == pytest.approx(routed + 2.2e-6)
 
 
 def test_most_loaded_rank_sets_the_pace(
-    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, blackwell: Calibration
 ) -> None:
     # A quarter of the experts that 4 tokens touch is on each rank, more on the worst.
     share = touched(4) / 4
@@ -81,31 +83,31 @@ def test_most_loaded_rank_sets_the_pace(
     pairs = 8 / 4 * (1 + 0.5 * worst * math.sqrt(4 / 16))
     rows = math.hypot(pairs, 4 * distinct)
     routed = math.hypot(distinct * 1e-6, rows * 0.1e-6)
-    time = expert_time(machine, model, dp_workers, array(1), array(4), plain)
+    time = expert_time(machine, model, dp_workers, array(1), array(4), blackwell)
     assert time == pytest.approx(routed + 2.2e-6)
 
 
 def test_a_rank_reads_no_more_experts_than_it_has(
-    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, blackwell: Calibration
 ) -> None:
     worst = math.sqrt(2 * math.log(4))
     pairs = 2 * 400 / 4 * (1 + 0.5 * worst * math.sqrt(4 / 16))
     routed = math.hypot(4e-6, math.hypot(pairs, 16) * 0.1e-6)
-    time = expert_time(machine, model, dp_workers, array(100), array(400), plain)
+    time = expert_time(machine, model, dp_workers, array(100), array(400), blackwell)
     assert time == pytest.approx(routed + 2e-6 + 100 * 0.2e-6)
 
 
 def test_eplb_evens_out_the_load(
-    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, plain: Calibration
+    machine: MachineArrays, model: ModelArrays, dp_workers: WorkerArrays, blackwell: Calibration
 ) -> None:
     balanced = dp_workers._replace(eplb_slots=array(20))
-    time = expert_time(machine, model, balanced, array(100), array(400), plain)
+    time = expert_time(machine, model, balanced, array(100), array(400), blackwell)
     # As above, with half of the variation.
     worst = math.sqrt(2 * math.log(4))
     pairs = 2 * 400 / 4 * (1 + 0.25 * worst * math.sqrt(4 / 16))
     routed = math.hypot(4e-6, math.hypot(pairs, 16) * 0.1e-6)
     assert time == pytest.approx(routed + 22e-6)
-    assert time < expert_time(machine, model, dp_workers, array(100), array(400), plain)
+    assert time < expert_time(machine, model, dp_workers, array(100), array(400), blackwell)
 
 
 def test_ep_below_the_worker_splits_every_expert(
@@ -113,63 +115,69 @@ def test_ep_below_the_worker_splits_every_expert(
     model: ModelArrays,
     dp_workers: WorkerArrays,
     tp_workers: WorkerArrays,
-    plain: Calibration,
+    blackwell: Calibration,
 ) -> None:
     alone = dp_workers._replace(gpus=array(1), ep=array(1))
-    whole = expert_time(machine, model, alone, array(9), array(9), plain)
-    ideal = plain._replace(split_tile_time=1e-30)
+    whole = expert_time(machine, model, alone, array(9), array(9), blackwell)
+    ideal = blackwell._replace(split_tile_time=1e-30)
     split = expert_time(machine, model, tp_workers, array(9), array(9), ideal)
     assert split == pytest.approx(whole / 4)
 
 
 def test_split_experts_keep_the_tiles_of_their_output(
-    machine: MachineArrays, model: ModelArrays, tp_workers: WorkerArrays, plain: Calibration
+    machine: MachineArrays, model: ModelArrays, tp_workers: WorkerArrays, blackwell: Calibration
 ) -> None:
     # So many tokens touch every expert; each has hidden / 128 tiles of 1 ns on each of 4 GPUs, and
     # a quarter of that was there before it was split.
     many = array(1e9)
-    twice = plain._replace(split_tile_time=2e-9)
+    twice = blackwell._replace(split_tile_time=2e-9)
     of_tiles = float(model.experts * model.hidden) / 128 * 1e-9 * 0.75
-    for ep, fp4, more in ((1, True, 1), (2, True, 1 / 3), (4, True, 0), (1, False, 0)):
+    for ep, more in ((1, 1), (2, 1 / 3), (4, 0)):
         workers = tp_workers._replace(ep=array(ep))
-        case = machine._replace(fp4=np.asarray(fp4))
-        once = expert_time(case, model, workers, many, many, plain)
-        longer = expert_time(case, model, workers, many, many, twice)
+        once = expert_time(machine, model, workers, many, many, blackwell)
+        longer = expert_time(machine, model, workers, many, many, twice)
         assert float(longer - once) == pytest.approx(more * of_tiles, abs=1e-6 * of_tiles), ep
+    assert blackwell.draft is not None
+    assert blackwell.draft.split_tile_time == 0.0  # in BF16
 
 
-def test_expert_constants_follow_generation_and_precision(
+def test_expert_constants_follow_kernels_and_format(
     machine: MachineArrays,
-    hopper: MachineArrays,
     model: ModelArrays,
     dp_workers: WorkerArrays,
     plain: Calibration,
+    hopper: Calibration,
 ) -> None:
     alone = dp_workers._replace(gpus=array(1), ep=array(1))
-    fp8 = machine._replace(fp4=np.asarray(False), fp8=np.asarray(True))
-    bf16 = machine._replace(fp4=np.asarray(False))
+    fp8, bf16 = (
+        resolve(plain, Traits("trtllm", "blackwell", form, form)) for form in ("fp8", "bf16")
+    )
     # One row takes 2 M / (40 T x 0.25), 0.2 us, in FP8, and 2 M / (40 T x 0.4), 0.125 us, in BF16;
     # tiles of 8 rows and 4.
-    for facts, tile, row in ((fp8, 8, 0.2e-6), (hopper, 4, 0.2e-6), (bf16, 4, 0.125e-6)):
+    for constants, tile, row in ((fp8, 8, 0.2e-6), (hopper, 4, 0.2e-6), (bf16, 4, 0.125e-6)):
         routed = math.hypot(2e-6, math.hypot(2, tile * 2) * row)
-        time = expert_time(facts, model, alone, array(1), array(1), plain)
+        time = expert_time(machine, model, alone, array(1), array(1), constants)
         assert time == pytest.approx(routed + 2e-6 + 2 * row)
 
 
 def test_dispatch_and_combine_are_the_kernels_of_the_precision(
     machine: MachineArrays,
-    hopper: MachineArrays,
     model: ModelArrays,
     dp_workers: WorkerArrays,
     inside: PathArrays,
-    plain: Calibration,
+    blackwell: Calibration,
 ) -> None:
     hidden, ranks, hit, tokens = array(2000), array(4), array(7 / 16), array(10)  # 1 - (3/4)^2
-    prepare = preparation_time(plain.prepare, tokens, hidden, ranks)
-    for facts, kernel in ((machine, plain.combine_low_precision), (hopper, plain.combine)):
-        out = exchange_time(plain.dispatch, tokens, array(500), hidden, ranks, hit, inside, plain)
-        home = exchange_time(kernel, tokens, array(1000), hidden, ranks, hit, inside, plain)
-        dispatch, combine = moe_exchange_time(facts, model, dp_workers, tokens, inside, plain)
+    prepare = preparation_time(blackwell.prepare, tokens, hidden, ranks)
+    for size, kernel in ((1000, blackwell.combine_low_precision), (2000, blackwell.combine)):
+        returned = model._replace(combine_bytes=array(size))
+        out = exchange_time(
+            blackwell.dispatch, tokens, array(500), hidden, ranks, hit, inside, blackwell
+        )
+        home = exchange_time(kernel, tokens, array(size), hidden, ranks, hit, inside, blackwell)
+        dispatch, combine = moe_exchange_time(
+            machine, returned, dp_workers, tokens, inside, blackwell
+        )
         assert dispatch == pytest.approx(float(2 * (prepare + out)))
         assert combine == pytest.approx(float(2 * home))
 
@@ -179,10 +187,10 @@ def test_leaving_the_domain_takes_the_quickest_kernel_there(
     model: ModelArrays,
     dp_workers: WorkerArrays,
     across: PathArrays,
-    plain: Calibration,
+    blackwell: Calibration,
 ) -> None:
-    times = moe_exchange_time(machine, model, dp_workers, array(10), across, plain)
-    far = crossing_exchange(machine, model, dp_workers, array(10), across, plain)
+    times = moe_exchange_time(machine, model, dp_workers, array(10), across, blackwell)
+    far = crossing_exchange(machine, model, dp_workers, array(10), across, blackwell)
     assert times == (far.dispatch, far.combine)
 
 
@@ -191,15 +199,15 @@ def test_ep_below_the_worker_needs_every_token_on_every_rank(
     model: ModelArrays,
     dp_workers: WorkerArrays,
     inside: PathArrays,
-    plain: Calibration,
+    blackwell: Calibration,
 ) -> None:
     # 10 tokens x 500 B there and 1000 B back to each peer at 30 ps/B and half the rate, twice as
     # the factor of the exchange: 0.6 us and 1.2 us times the chance that a peer needs a token.
     nothing = model._replace(dispatch_bytes=array(0), combine_bytes=array(0))
     for ep, hit in ((4, 7 / 16), (2, 3 / 4), (1, 1)):
         workers = dp_workers._replace(ep=array(ep))
-        times = moe_exchange_time(machine, model, workers, array(10), inside, plain)
-        fixed = moe_exchange_time(machine, nothing, workers, array(10), inside, plain)
+        times = moe_exchange_time(machine, model, workers, array(10), inside, blackwell)
+        fixed = moe_exchange_time(machine, nothing, workers, array(10), inside, blackwell)
         wire = [float(time - less) for time, less in zip(times, fixed, strict=True)]
         assert wire == pytest.approx([hit * 0.6e-6, hit * 1.2e-6]), ep
         # However the experts are split, the kernel runs on all four GPUs.
@@ -214,17 +222,17 @@ def test_tp_reduces_and_dp_exchanges(
     dp_workers: WorkerArrays,
     tp_workers: WorkerArrays,
     inside: PathArrays,
-    plain: Calibration,
+    blackwell: Calibration,
 ) -> None:
     tokens = array(10)
-    none = moe_exchange_time(machine, model, tp_workers, tokens, inside, plain)
+    none = moe_exchange_time(machine, model, tp_workers, tokens, inside, blackwell)
     assert [float(time) for time in none] == [0, 0]
-    assert attention_reduce_time(machine, model, dp_workers, tokens, inside, plain) == 0
+    assert attention_reduce_time(model, dp_workers, tokens, inside, blackwell) == 0
     # 10 tokens x 1000 x 2 B.
-    once = all_reduce_time(array(20e3), array(4), inside, plain, array(5e-6))
-    time = attention_reduce_time(machine, model, tp_workers, tokens, inside, plain)
+    once = all_reduce_time(array(20e3), array(4), inside, blackwell, array(5e-6))
+    time = attention_reduce_time(model, tp_workers, tokens, inside, blackwell)
     assert time == pytest.approx(float(2 * once))
-    step = decode_step(machine, model, tp_workers, inside, tokens, plain)
+    step = decode_step(machine, model, tp_workers, inside, tokens, blackwell)
     assert step.all_reduce == 5 * 2 * time  # after attention and after the experts
 
 
@@ -237,14 +245,14 @@ def test_experts_hide_a_share_of_the_exchange(
     dp_workers: WorkerArrays,
     tp_workers: WorkerArrays,
     inside: PathArrays,
-    plain: Calibration,
+    blackwell: Calibration,
 ) -> None:
     tokens = array(10)
-    exchange = sum(moe_exchange_time(machine, model, dp_workers, tokens, inside, plain))
-    layer = expert_layer_time(machine, model, dp_workers, inside, tokens, plain)
+    exchange = sum(moe_exchange_time(machine, model, dp_workers, tokens, inside, blackwell))
+    layer = expert_layer_time(machine, model, dp_workers, inside, tokens, blackwell)
     assert layer.hidden == pytest.approx(float(layer.experts / 4))
     assert layer.dispatch + layer.combine + layer.hidden == pytest.approx(float(exchange))
-    split = expert_layer_time(machine, model, tp_workers, inside, tokens, plain)
+    split = expert_layer_time(machine, model, tp_workers, inside, tokens, blackwell)
     assert [float(part) for part in (split.hidden, split.dispatch, split.combine)] == [0, 0, 0]
 
 
@@ -253,12 +261,12 @@ def test_no_more_is_hidden_than_there_is(
     model: ModelArrays,
     dp_workers: WorkerArrays,
     inside: PathArrays,
-    plain: Calibration,
+    blackwell: Calibration,
 ) -> None:
     slow = machine._replace(hbm_rate=machine.hbm_rate / 1e3)
     tokens = array(10)
-    layer = expert_layer_time(slow, model, dp_workers, inside, tokens, plain)
-    exchange = sum(moe_exchange_time(slow, model, dp_workers, tokens, inside, plain))
+    layer = expert_layer_time(slow, model, dp_workers, inside, tokens, blackwell)
+    exchange = sum(moe_exchange_time(slow, model, dp_workers, tokens, inside, blackwell))
     assert layer.hidden == exchange
     assert [float(part) for part in (layer.dispatch, layer.combine)] == [0, 0]
 
@@ -269,13 +277,13 @@ def test_across_domains_as_much_of_the_exchange_is_hidden(
     dp_workers: WorkerArrays,
     inside: PathArrays,
     across: PathArrays,
-    plain: Calibration,
+    blackwell: Calibration,
 ) -> None:
     tokens = array(10)
     near, far = (
-        expert_layer_time(machine, model, dp_workers, paths, tokens, plain)
+        expert_layer_time(machine, model, dp_workers, paths, tokens, blackwell)
         for paths in (inside, across)
     )
     assert near.hidden == far.hidden
-    exchange = sum(moe_exchange_time(machine, model, dp_workers, tokens, across, plain))
+    exchange = sum(moe_exchange_time(machine, model, dp_workers, tokens, across, blackwell))
     assert far.dispatch + far.combine + far.hidden == pytest.approx(float(exchange))

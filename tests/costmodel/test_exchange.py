@@ -24,23 +24,18 @@ def seconds(times: FloatArray) -> float:
     return float(np.asarray(times))
 
 
-@pytest.fixture
-def hopper(machine: MachineArrays) -> MachineArrays:
-    return machine._replace(blackwell=np.asarray(False))
-
-
 def test_low_latency_by_hand(
-    hopper: MachineArrays,
+    machine: MachineArrays,
     model: ModelArrays,
     dp_workers: WorkerArrays,
     across: PathArrays,
-    plain: Calibration,
+    hopper: Calibration,
 ) -> None:
     # 15 us and 2 us twice; 10 tokens, 2/4 copies of 500 B to each rank, at 200 ps/B and half of the
     # rate, 1 us, which is longer than NVLink. Back 12 us and 3 us twice; 1000 B at 0.8 of the rate,
     # 1.25 us. Twice as long in the engine.
     workers = only(dp_workers, "deepep_low_latency")
-    found = crossing_exchange(hopper, model, workers, TEN, across, plain)
+    found = crossing_exchange(machine, model, workers, TEN, across, hopper)
     assert seconds(found.dispatch) == pytest.approx(2 * 20e-6)
     assert seconds(found.combine) == pytest.approx(2 * 19.25e-6)
     # Of a token's 2 copies, of 1500 B both ways, 1 leaves the domain; 1/2 goes to the GPU beside.
@@ -48,17 +43,17 @@ def test_low_latency_by_hand(
 
 
 def test_normal_by_hand(
-    hopper: MachineArrays,
+    machine: MachineArrays,
     model: ModelArrays,
     dp_workers: WorkerArrays,
     across: PathArrays,
-    plain: Calibration,
+    hopper: Calibration,
 ) -> None:
     # 30 us and 25 us; one copy of 500 B to the other domain for 3/4 of 10 tokens, at half of
     # 10 GB/s, 0.75 us, beside that and 4 x 7/16 copied at 200 GB/s. Back 50 us and 40 us, 2000 B
     # at 0.8 of 10 GB/s and 400 GB/s. Three times as long in the engine.
     workers = only(dp_workers, "deepep_normal")
-    found = crossing_exchange(hopper, model, workers, TEN, across, plain)
+    found = crossing_exchange(machine, model, workers, TEN, across, hopper)
     there = (0.75**4 + 0.0625**4) ** 0.25
     back = (1.875**4 + 0.125**4) ** 0.25
     assert seconds(found.dispatch) == pytest.approx(3 * (55 + there) * 1e-6)
@@ -67,16 +62,16 @@ def test_normal_by_hand(
 
 
 def test_gather_by_hand(
-    hopper: MachineArrays,
+    machine: MachineArrays,
     model: ModelArrays,
     dp_workers: WorkerArrays,
     across: PathArrays,
-    plain: Calibration,
+    hopper: Calibration,
 ) -> None:
     # 20 us and 5 us twice; 10 tokens of 500 B to the other domain at a quarter of 10 GB/s, 2 us;
     # of 2000 B back, 8 us.
     workers = only(dp_workers, "all_gather")
-    found = crossing_exchange(hopper, model, workers, TEN, across, plain)
+    found = crossing_exchange(machine, model, workers, TEN, across, hopper)
     assert seconds(found.dispatch) == pytest.approx(32e-6)
     assert seconds(found.combine) == pytest.approx(38e-6)
     assert [seconds(found.nic_bytes), seconds(found.nvlink_bytes)] == [25000, 50000]
@@ -84,11 +79,11 @@ def test_gather_by_hand(
 
 def test_deepep_starts_later_on_blackwell(
     machine: MachineArrays,
-    hopper: MachineArrays,
     model: ModelArrays,
     dp_workers: WorkerArrays,
     across: PathArrays,
-    plain: Calibration,
+    blackwell: Calibration,
+    hopper: Calibration,
 ) -> None:
     for kernel, later in (
         ("deepep_low_latency", 16e-6),
@@ -97,8 +92,8 @@ def test_deepep_starts_later_on_blackwell(
     ):
         workers = only(dp_workers, kernel)
         new, old = (
-            crossing_exchange(each, model, workers, TEN, across, plain)
-            for each in (machine, hopper)
+            crossing_exchange(machine, model, workers, TEN, across, each)
+            for each in (blackwell, hopper)
         )
         assert seconds(new.dispatch - old.dispatch) == pytest.approx(later)
         assert seconds(new.combine - old.combine) == pytest.approx(later)
@@ -127,11 +122,11 @@ def test_the_quickest_kernel_runs_whole(
 
 
 def test_formats_are_those_of_the_engine(
-    hopper: MachineArrays,
+    machine: MachineArrays,
     model: ModelArrays,
     dp_workers: WorkerArrays,
     across: PathArrays,
-    plain: Calibration,
+    hopper: Calibration,
 ) -> None:
     # Input of 300 B when quantised, 500 B else; results of 1000 B in FP4, 2000 B in BF16.
     model = model._replace(expert_input_bytes=np.asarray(300.0))
@@ -141,7 +136,7 @@ def test_formats_are_those_of_the_engine(
                 workers = only(dp_workers, kernel)._replace(
                     fp8_dispatch=np.asarray(fp8), fp4_combine=np.asarray(fp4)
                 )
-                found = crossing_exchange(hopper, model, workers, TEN, across, plain)
+                found = crossing_exchange(machine, model, workers, TEN, across, hopper)
                 copies = 1 if kernel == "deepep_low_latency" else 3 / 4
                 assert found.nic_bytes == pytest.approx(10 * copies * (sent + back))
 
@@ -170,7 +165,7 @@ def test_two_links_at_once_carry_what_both_carry(domains: int, plain: Calibratio
     found, whole = (
         low_latency_time(
             kernel,
-            Group(TEN, ranks, ranks, eight, np.asarray(False), paths),
+            Group(TEN, ranks, ranks, eight, paths),
             np.asarray(1000.0),
             plain,
         )

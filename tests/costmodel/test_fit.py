@@ -18,7 +18,7 @@ from costmodel.fit import ROBUST_SCALE, Residuals, fit_constants, linearised, so
 from costmodel.inputs import FloatArray
 from costmodel.latencies import exchange_residuals, reduce_residuals
 from costmodel.observations import observations_of, step_residuals, wait_residuals
-from costmodel.stages import ALL_REDUCE, ALL_TO_ALL, PREFILL, step_names
+from costmodel.stages import ALL_REDUCE, ALL_TO_ALL, PREFILL, fitted_names, step_names
 from presets import ServingRow, allreduce_rows, alltoall_rows, serving_rows
 
 Making = Callable[[Sequence[ServingRow], Calibration], list[ServingRow]]
@@ -52,7 +52,8 @@ def test_residuals_of_many_calibrations_are_those_of_each() -> None:
     rows = serving_rows()[::9]
     deployments, seen = deployments_of([case_of(row) for row in rows]), observations_of(rows)
     flat = constants_of(SHIPPED.calibration)
-    names = step_names(SHIPPED) + PREFILL + ALL_REDUCE + ALL_TO_ALL
+    others = fitted_names(SHIPPED, (*PREFILL, *ALL_REDUCE, *ALL_TO_ALL))
+    names = (*step_names(SHIPPED), *others)
     points = [flat | {name: flat[name] * 1.02} for name in names]
     columns = {name: np.array([[point[name]] for point in points]) for name in flat}
     kinds: tuple[Residuals, ...] = (
@@ -68,7 +69,7 @@ def test_residuals_of_many_calibrations_are_those_of_each() -> None:
 
 
 def test_a_constant_without_data_stays_at_its_prior() -> None:
-    hopper = "attention_efficiency_hopper"
+    hopper = "attention_efficiency[kernel_profile=hopper]"
     moved = SHIPPED.constants[hopper].model_copy(update={"prior": 0.6, "value": 0.9})
     start = SHIPPED._replace(constants=SHIPPED.constants | {hopper: moved})
     rows = [row for row in serving_rows() if row.sku == "b200"][:4]

@@ -6,7 +6,7 @@ import pytest
 
 from costmodel.calibration import load_calibration
 from costmodel.deployments import case_of, deployments_of, run
-from costmodel.runs import MEASURED_LENGTHS, has_trtllm_experts, measured_frontends
+from costmodel.runs import MEASURED_LENGTHS, expert_kernel, measured_frontends
 from presets import hardware_names, published_rows, run_settings, serving_rows
 
 
@@ -28,29 +28,26 @@ def test_frontends_are_the_same_in_all_runs_of_a_machine_and_precision() -> None
 @pytest.mark.parametrize("sku", hardware_names())
 def test_other_precisions_are_known_of_no_run(sku: str) -> None:
     assert measured_frontends(sku, "bf16") == 1
-    assert not has_trtllm_experts(sku, "bf16", 1024, "tp", 0)
-
-
-def test_fp4_experts_have_a_share_of_their_own() -> None:
-    assert not has_trtllm_experts("b200", "fp4", 1024, "tp", 0)
+    assert expert_kernel(sku, "bf16", 1024, "tp", 0) == ""
 
 
 def test_the_nearest_measured_length_counts() -> None:
     assert {row.isl for row in serving_rows()} == set(MEASURED_LENGTHS)
-    kernels = [has_trtllm_experts("b200", "fp8", isl, "dp", 0) for isl in (100, 2048, 4096, 32768)]
-    assert kernels == [False, False, True, True]
+    kernels = [expert_kernel("b200", "fp8", isl, "dp", 0) for isl in (100, 2048, 4096, 32768)]
+    assert kernels == ["deepgemm", "deepgemm", "trtllm", "trtllm"]
 
 
 def test_deployments_carry_what_their_runs_had() -> None:
     rows = [row for row in serving_rows() if row.precision == "fp8" and row.sku != "h100"]
     arrays = deployments_of([case_of(row) for row in rows])
-    for row, frontends, trtllm in zip(
-        rows, arrays.fleet.frontends, arrays.workers.trtllm_experts, strict=True
-    ):
+    kinds = arrays.kinds
+    assert kinds.which is not None
+    traits = [kinds.kinds[which] for which in kinds.which]
+    for row, frontends, trait in zip(rows, arrays.fleet.frontends, traits, strict=True):
         assert frontends == (10 if row.sku == "gb200" else 1)
         tp_on_blackwell = row.decode_attention == "tp" and row.sku != "h200"
         dp = row.decode_attention == "dp"
-        assert trtllm == (
+        assert (trait.kernel == "trtllm") == (
             tp_on_blackwell or (dp and (row.sku == "b300" or (row.sku, row.isl) == ("b200", 8192)))
         )
 

@@ -104,7 +104,7 @@ FILES = {
     "not TOML": ("--calibration", "{}", "is not TOML"),
     "calibration without constants": (
         "--calibration",
-        'format = "moeplan calibration 1"\n[constants]\n',
+        'format = "moeplan calibration 2"\n[constants]\n',
         "is missing",
     ),
 }

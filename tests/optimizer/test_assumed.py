@@ -162,7 +162,7 @@ def test_robustness_counts_an_assumed_fact_and_a_run_across_domains_settles_it(
     assert all(each.decode_gpus_per_worker > 8 for each in settling)
     # Where the rate is known there is nothing of the kind.
     stated = ClusterSpec(sku="b200", gpus=72, nic_gb_s=50.0)
-    known = try_draws(winner, replace(problem, cluster=stated), file, draws=10)
+    known = try_draws(winner, replace(problem, cluster=stated), file, draws=30)
     assert holdings(known).assumed == ()
     assert holdings(known).retuned.stays_best > found.retuned.stays_best
 

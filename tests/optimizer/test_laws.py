@@ -270,7 +270,9 @@ def test_nics_as_good_as_nvlink_cost_wide_ep_nothing(
     prompt = calibration._replace(
         low_latency_dispatch=calibration.low_latency_dispatch._replace(latency_per_doubling=0.0),
         low_latency_combine=calibration.low_latency_combine._replace(latency_per_doubling=0.0),
-        deepep_blackwell_latency=0.0,
+        deviations=tuple(
+            each for each in calibration.deviations if each.constant != "deepep_latency"
+        ),
     )
     # Islands do not split experts over their NICs.
     space = Space(decode_gpus=(16, 32), narrow_ep=(), attention=("dp",), batch_ratio=1.3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from costmodel.runs import has_trtllm_experts
+from costmodel.runs import expert_kernel
 from moeplan.recipes.recipe import ROLES, Recipe, RoleName
 from moeplan.recipes.trtllm.engine_file import EngineFile
 from presets.engines import Engine, load_engine
@@ -135,9 +135,10 @@ def _experts(
 def _predicted_with_trtllm(recipe: Recipe) -> bool:
     """Whether the prediction has decode workers compute FP8 experts by TRTLLM's kernels."""
     served, config = recipe.served, recipe.config
-    return served.expert_format == "fp8" and has_trtllm_experts(
+    kernel = expert_kernel(
         recipe.machine.sku, served.precision, served.isl, config.decode_attention, config.mtp_depth
     )
+    return served.expert_format == "fp8" and kernel == "trtllm"
 
 
 def _whole_blocks(tokens: int, engine: Engine) -> int:
