@@ -145,12 +145,12 @@ def test_robustness_counts_an_assumed_fact_and_a_run_across_domains_settles_it(
     file, winner = shipped_calibration(), curve(problem, [125.0])[0].configuration
     assert winner is not None
     assert winner.decode_gpus_per_worker == 32
-    trials = try_draws(winner, problem, file, draws=30)
+    trials = try_draws(winner, problem, file, draws=60)
     found = holdings(trials)
     (by_value,) = found.assumed
     assert (by_value.sku, by_value.fact) == ("b200", "scale_out_rate")
     assert [(taken.value, taken.draws) for taken in by_value.taken_as] == [
-        (value, 10) for value in (50e9, 25e9, 100e9)
+        (value, 20) for value in (50e9, 25e9, 100e9)
     ]
     as_assumed, slower, quicker = (taken.stays_best for taken in by_value.taken_as)
     assert slower != as_assumed
@@ -162,7 +162,7 @@ def test_robustness_counts_an_assumed_fact_and_a_run_across_domains_settles_it(
     assert all(each.decode_gpus_per_worker > 8 for each in settling)
     # Where the rate is known there is nothing of the kind.
     stated = ClusterSpec(sku="b200", gpus=72, nic_gb_s=50.0)
-    known = try_draws(winner, replace(problem, cluster=stated), file, draws=30)
+    known = try_draws(winner, replace(problem, cluster=stated), file, draws=60)
     assert holdings(known).assumed == ()
     assert holdings(known).retuned.stays_best > found.retuned.stays_best
 
