@@ -20,6 +20,7 @@ from costmodel.inputs import (
     WorkerArrays,
     take,
 )
+from costmodel.percentiles import Spread
 from costmodel.prefill import Prefill
 from costmodel.resolve import of_workers
 from costmodel.step_time import StepTime
@@ -120,6 +121,12 @@ class Benchmark:
     request_rate: FloatArray  # ramp-up and ramp-down included [1/s]
     total_tok_s_per_gpu: FloatArray  # [token/s]
     median_wait: Callable[[], Median]  # for a slot; a search never asks, so it is not at hand
+    spread_over_requests: Callable[[], Spread]  # as above
+
+    @cached_property
+    def spread(self) -> Spread:
+        """How TPOT and TTFT spread over the requests of the run."""
+        return self.spread_over_requests()
 
     @cached_property
     def _wait(self) -> Median:

@@ -12,6 +12,7 @@ from costmodel.calibration import Calibration
 from costmodel.deployments import Deployments, network_of, run
 from costmodel.inputs import FloatArray
 from costmodel.network import Benchmark, ranks
+from costmodel.percentiles import QUANTILES
 from costmodel.serving import steady_state
 from costmodel.workload import acceptance_length, mean_over_median
 from presets import ServingRow, load_hardware
@@ -42,6 +43,7 @@ class Observations:
     ttft_mean: FloatArray  # [s]
     ttft_median: FloatArray  # [s]
     tok_s_per_gpu: FloatArray  # input plus output [token/s]
+    percentiles: dict[str, FloatArray]  # of TPOT and TTFT, such as "tpot_p99" [s]
     weight: FloatArray  # that of a row's kind over the rows of the same configuration
 
 
@@ -64,6 +66,11 @@ def observations_of(rows: Sequence[ServingRow]) -> Observations:
         ttft_mean=np.where(ttft == ttft_median, np.nan, ttft),
         ttft_median=ttft_median,
         tok_s_per_gpu=_column(rows, "total_tok_s_per_gpu"),
+        percentiles={
+            f"{clock}_{name}": _column(rows, f"{clock}_{name}_ms") / 1e3
+            for clock in ("tpot", "ttft")
+            for name in QUANTILES
+        },
         weight=np.array(
             [_weight_of(row) / counts[key] for row, key in zip(rows, keys, strict=True)]
         ),
@@ -192,6 +199,7 @@ def compared(predicted: Benchmark, seen: Observations) -> dict[str, tuple[FloatA
     """
     tpot_known = ~np.isnan(seen.tpot_mean)
     ttft_known = ~np.isnan(seen.ttft_mean)
+    spread = predicted.spread
     return {
         "tpot": (
             np.where(tpot_known, predicted.tpot_mean, predicted.tpot_median),
@@ -204,6 +212,14 @@ def compared(predicted: Benchmark, seen: Observations) -> dict[str, tuple[FloatA
         "ttft_median": (predicted.ttft_median, seen.ttft_median),
         "throughput": (predicted.total_tok_s_per_gpu, seen.tok_s_per_gpu),
         "iteration": (predicted.steady.decode.step.total, seen.iteration),
+        **{
+            f"tpot_{name}": (spread.percentile_of_tpot(name), seen.percentiles[f"tpot_{name}"])
+            for name in QUANTILES
+        },
+        **{
+            f"ttft_{name}": (spread.percentile_of_ttft(name), seen.percentiles[f"ttft_{name}"])
+            for name in QUANTILES
+        },
     }
 
 

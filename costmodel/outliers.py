@@ -11,7 +11,7 @@ import numpy as np
 from costmodel.calibration import Calibration
 from costmodel.deployments import case_of
 from costmodel.inputs import FloatArray
-from costmodel.validation import FIGURE_OF, validate
+from costmodel.validation import FIGURE_OF, PERCENTILES, validate
 from presets import InputError, ServingRow
 
 TTFT_FACTOR = math.sqrt(1000.0)
@@ -87,6 +87,11 @@ def outliers(rows: Mapping[str, ServingRow], calibration: Calibration) -> list[O
     checked = validate(list(rows.values()), calibration)
     expected = checked.predictions | {PER_USER: 1e3 / checked.predictions["tpot_median_ms"]}
     found = []
+    expected = {
+        name: values
+        for name, values in expected.items()
+        if FIGURE_OF.get(name, "") not in PERCENTILES
+    }
     for column, predicted in expected.items():
         figure = "tpot" if column == PER_USER else FIGURE_OF[column]
         measured = np.array([getattr(row, column) or np.nan for row in checked.rows], dtype=float)

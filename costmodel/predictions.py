@@ -17,6 +17,7 @@ from costmodel.engine_rules import check_engine_rules
 from costmodel.inputs import FloatArray
 from costmodel.intervals import extrapolations, interval_class, interval_widths
 from costmodel.network import Benchmark, ranks
+from costmodel.percentiles import QUANTILES
 from costmodel.results import Case, Configuration, Predicted, Prediction, Scenario
 from costmodel.serving import batch_met
 from presets import ClusterSpec
@@ -60,6 +61,7 @@ def predict(
     result = run(deployments, calibration)
     step = result.steady.decode.step
     parts = breakdowns(step.parts, len(cases))
+    spread = {name: _column(values, len(cases)) for name, values in _percentiles(result).items()}
     exposed = _column(step.exposed_communication, len(cases))
     columns = zip(
         cases,
@@ -88,6 +90,7 @@ def predict(
                 case, calibration, tpot, ttft, throughput, mean_price(case.configuration, *prices)
             ),
             breakdown_ms=part | {"exposed_communication": 1e3 * links},
+            percentiles_ms={name: values[place] for name, values in spread.items()},
             tokens_per_step=kept,
             batch_in_flight=batch,
             prefill_load=load,
@@ -96,10 +99,10 @@ def predict(
             batch_limit=math.floor(limit),
             crossing=crossing,
         )
-        for (
+        for place, (
             (case, tpot, kept, ttft, throughput, batch, load, nics, part, links, hidden, limit),
             crossing,
-        ) in zip(columns, carried, strict=True)
+        ) in enumerate(zip(columns, carried, strict=True))
     ]
 
 
@@ -158,6 +161,15 @@ def breakdowns(parts: dict[str, FloatArray], count: int) -> list[dict[str, float
     """Milliseconds of each part, one dictionary per deployment."""
     columns = {name: 1e3 * np.broadcast_to(values, count) for name, values in parts.items()}
     return [{name: float(values[i]) for name, values in columns.items()} for i in range(count)]
+
+
+def _percentiles(result: Benchmark) -> dict[str, FloatArray]:
+    """Percentiles of TPOT and TTFT over requests, by name [ms]."""
+    tpots = {name: result.spread.percentile_of_tpot(name) for name in QUANTILES}
+    ttfts = {name: result.spread.percentile_of_ttft(name) for name in QUANTILES}
+    return {f"tpot_{name}": 1e3 * seconds for name, seconds in tpots.items()} | {
+        f"ttft_{name}": 1e3 * seconds for name, seconds in ttfts.items()
+    }
 
 
 def _ttfts(result: Benchmark, count: int) -> list[Ttft]:

@@ -202,6 +202,7 @@ class Predicted(NamedTuple):
     configuration: Configuration
     prediction: Prediction
     breakdown_ms: dict[str, float]
+    percentiles_ms: dict[str, float]  # of TPOT and TTFT over requests, such as "tpot_p99"
     tokens_per_step: float  # kept of a request, the one that is no draft included
     batch_in_flight: float  # per rank (dp) or worker (tp)
     prefill_load: float  # share of the prefill capacity in use

@@ -32,6 +32,7 @@ from costmodel.network import (
     Steady,
     ranks,
 )
+from costmodel.percentiles import Spread, tpot_deviation
 from costmodel.prefill import Prefill, hand_over_bytes
 from costmodel.root import last_below
 from costmodel.step_time import StepTime
@@ -363,6 +364,20 @@ def benchmark(
         deviation = np.sqrt(routing_variance(decoding / fleet.decode_workers, fleet)) / slots
         return median_wait(slot_wait, decode_seconds, width, deviation)
 
+    def spread() -> Spread:
+        step = steady.decode.step
+        drafts = calibration.draft_spread * np.sqrt(mtp_depth)
+        share = step.interleaved_prefill / step.total
+        soonest = prefill.latency + slot_wait
+        return Spread(
+            tpot=steady.decode.tpot,
+            tpot_deviation=tpot_deviation(drafts, share, steady.decode.requests),
+            soonest=soonest,
+            wait=steady.prefill_seconds - prefill.latency,
+            burst=np.asarray(concurrency / capacity),
+            rounds=rounds,
+        )
+
     return Benchmark(
         steady=steady,
         tpot_median=steady.decode.tpot,
@@ -371,6 +386,7 @@ def benchmark(
         request_rate=request_rate,
         total_tok_s_per_gpu=request_rate * tokens / gpus,
         median_wait=median,
+        spread_over_requests=spread,
     )
 
 

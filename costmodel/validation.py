@@ -23,7 +23,10 @@ from costmodel.predictions import breakdowns
 from costmodel.results import Case, Configuration
 from presets import InputError, PublishedRow, ServingRow
 
-FIGURES = ("tpot", "ttft", "ttft_median", "throughput", "iteration")
+PERCENTILES = ("tpot_p90", "tpot_p99", "ttft_p90", "ttft_p99")
+"""Of TPOT and TTFT over requests."""
+
+FIGURES = ("tpot", "ttft", "ttft_median", "throughput", "iteration", *PERCENTILES)
 GROUPS: dict[str, Callable[[ServingRow], str]] = {
     "sku": lambda row: f"{row.sku}, suspect" if row.suspect else row.sku,
     "model": lambda row: row.model,
@@ -42,6 +45,10 @@ COLUMNS: dict[str, Callable[[Benchmark], FloatArray]] = {
     "ttft_median_ms": lambda result: 1e3 * result.ttft_median,
     "total_tok_s_per_gpu": lambda result: result.total_tok_s_per_gpu,
     "iteration_ms": lambda result: 1e3 * result.steady.decode.step.total,
+    "tpot_p90_ms": lambda result: 1e3 * result.spread.percentile_of_tpot("p90"),
+    "tpot_p99_ms": lambda result: 1e3 * result.spread.percentile_of_tpot("p99"),
+    "ttft_p90_ms": lambda result: 1e3 * result.spread.percentile_of_ttft("p90"),
+    "ttft_p99_ms": lambda result: 1e3 * result.spread.percentile_of_ttft("p99"),
 }
 FIGURE_OF = {
     "tpot_ms": "tpot",
@@ -50,6 +57,7 @@ FIGURE_OF = {
     "ttft_median_ms": "ttft_median",
     "total_tok_s_per_gpu": "throughput",
     "iteration_ms": "iteration",
+    **{f"{name}_ms": name for name in PERCENTILES},
 }
 Statistics = dict[str, float | int | None]
 
@@ -255,7 +263,7 @@ def validation_of(
         name: Compared(
             chosen([table[name][0] for table in tables]),
             tables[0][name][1],
-            chosen([width[name] for width in widths]),
+            chosen([width[name.partition("_p")[0]] for width in widths]),
             chosen([other[name] for other in others]) if name in others[0] else None,
         )
         for name in FIGURES

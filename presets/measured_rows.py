@@ -31,7 +31,11 @@ UNITS = {
     **dict.fromkeys(("eplb_slots", "frontends"), "1"),
     "nic_gb_s": "GB/s",
     **dict.fromkeys(
-        ("ttft_ms", "tpot_ms", "ttft_median_ms", "tpot_median_ms", "iteration_ms"), "ms"
+        (
+            *("ttft_ms", "tpot_ms", "ttft_median_ms", "tpot_median_ms", "iteration_ms"),
+            *("tpot_p90_ms", "tpot_p99_ms", "ttft_p90_ms", "ttft_p99_ms"),
+        ),
+        "ms",
     ),
     **dict.fromkeys(("total_tok_s_per_gpu", "tok_s_per_user"), "tok/s"),
 }

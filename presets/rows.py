@@ -160,6 +160,8 @@ class ServingRow(ConfigurationRow):
         Means; medians where no mean is known. [ms]
     ttft_median_ms, tpot_median_ms : float or None
         [ms]
+    tpot_p90_ms, tpot_p99_ms, ttft_p90_ms, ttft_p99_ms : float or None
+        Percentiles over requests. [ms]
     iteration_ms : float or None
         Time of one decode iteration. [ms]
     total_tok_s_per_gpu : float or None
@@ -176,6 +178,10 @@ class ServingRow(ConfigurationRow):
     tpot_ms: Amount | None = None
     ttft_median_ms: Amount | None = None
     tpot_median_ms: Amount | None = None
+    tpot_p90_ms: Amount | None = None
+    tpot_p99_ms: Amount | None = None
+    ttft_p90_ms: Amount | None = None
+    ttft_p99_ms: Amount | None = None
     iteration_ms: Amount | None = None
     total_tok_s_per_gpu: Amount | None = None
     tok_s_per_user: Amount | None = None

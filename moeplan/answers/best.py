@@ -27,7 +27,7 @@ from moeplan.question import Question, question_from_json
 from optimizer.answer import Conflict, Search
 from optimizer.objective import ObjectiveValue
 from optimizer.problem import Problem
-from presets.frozen import Frozen
+from presets.frozen import Frozen, FrozenDict
 from presets.record import Record
 
 
@@ -393,7 +393,8 @@ class KeptDrafts(Record):
 class PredictedDeployment(Deployment, Answer):
     """One given configuration as predicted, with what was asked and where it stands.
 
-    `gpus` and `version` are those of `Best`; `acceptance` is None without drafts.
+    `gpus` and `version` are those of `Best`; `acceptance` is None without drafts; `percentiles_ms`
+    are the 90th and 99th percentile of TPOT and TTFT over requests, such as "tpot_p99".
     """
 
     sku: str
@@ -401,6 +402,7 @@ class PredictedDeployment(Deployment, Answer):
     question: Asked
     gpus: int
     acceptance: KeptDrafts | None = None
+    percentiles_ms: Frozen[str, float] = Field(default_factory=FrozenDict)
     version: str | None = None
     title: Annotated[str, Field(exclude=True)] = ""
     price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0

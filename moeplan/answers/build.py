@@ -138,6 +138,7 @@ def predicted_of(predicted: Predicted, question: Question) -> PredictedDeploymen
         question=question,
         gpus=predicted.configuration.gpus,
         acceptance=_kept_drafts(predicted, question.scenario),
+        percentiles_ms=predicted.percentiles_ms,
         version=version(),
         title=question.cluster.hardware().title,
         price_usd_per_hour=price_of(question.cluster),

@@ -25,6 +25,8 @@ from moeplan.render.common import (
 from moeplan.render.placement import placement_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import RenderableType
 
 FIGURES = {
@@ -69,6 +71,7 @@ def report(answer: PredictedDeployment) -> list[RenderableType]:
         figures_table(answer.prediction),
         origin_sentence(answer.prediction),
         *batch_sentence(answer),
+        *percentiles_sentence(answer.percentiles_ms),
         *drafts_sentence(answer.acceptance),
         "",
         *breakdown(answer),
@@ -116,6 +119,18 @@ def batch_sentence(deployment: Deployment) -> list[RenderableType]:
     return [
         paragraph(f"KV memory holds {held} of the {asked} requests per {holder_of(deployment)}.")
     ]
+
+
+def percentiles_sentence(found: Mapping[str, float]) -> list[RenderableType]:
+    """Say within what nine in ten requests are served, and all but one in a hundred."""
+    if not found:
+        return []
+    said = (
+        f"{figure(found[f'tpot_{name}'])} ms per token and {figure(found[f'ttft_{name}'])} ms to "
+        f"the first for {share}"
+        for name, share in (("p90", "90"), ("p99", "99"))
+    )
+    return [paragraph(f"Within {', '.join(said)} % of requests.")]
 
 
 def drafts_sentence(kept: KeptDrafts | None) -> list[RenderableType]:

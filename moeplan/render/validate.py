@@ -34,6 +34,12 @@ TITLES = {
     "batch": "By batch",
 }
 FIGURES = {"tpot": "TPOT", "ttft": "TTFT", "throughput": "tok/s"}
+PERCENTILES = {
+    "tpot_p90": "TPOT, 90th percentile",
+    "tpot_p99": "TPOT, 99th percentile",
+    "ttft_p90": "TTFT, 90th percentile",
+    "ttft_p99": "TTFT, 99th percentile",
+}
 
 
 def report(validation: Validation) -> list[RenderableType]:
@@ -58,7 +64,7 @@ def _figures(summary: dict[str, Any]) -> RenderableType:
     rows = [
         [label, str(summary[name]["known"]), *(_percent(summary[name][key]) for key in names)]
         for name, label in (
-            FIGURES | {"ttft_median": "Median TTFT", "iteration": "Iteration"}
+            FIGURES | {"ttft_median": "Median TTFT", "iteration": "Iteration"} | PERCENTILES
         ).items()
     ]
     columns = ("", "Rows", "Mean", "Median", "90th", "Largest", "Bias", "Inside")

@@ -149,3 +149,12 @@ def test_a_head_costs_as_much_as_its_own_layer(command: Command, deep: Path) -> 
     assert 0.0 < head["breakdown_ms"]["draft"] < layers
     deep.write_text(f"{DEEP}draft: dspark\n")
     assert "valid: none, mtp, eagle3" in command(*asked).err
+
+
+def test_percentiles_over_requests_are_printed(command: Command, deep: Path) -> None:
+    asked = ("predict", "--sku", "b200", "--config", str(deep))
+    found = command(*asked, "--json").json
+    tails, prediction = found["percentiles_ms"], found["prediction"]
+    assert prediction["tpot_ms"] < tails["tpot_p90"] < tails["tpot_p99"]
+    assert tails["ttft_p90"] <= tails["ttft_p99"]
+    assert "for 99 % of requests" in command(*asked).out
