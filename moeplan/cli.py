@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from moeplan.commands.help import Command
+from moeplan.commands.help import Command, Group
 from moeplan.commands.parameters import examples
 from moeplan.started import BAD_INPUT, INTERRUPTED
 
@@ -28,6 +28,7 @@ def make_app(asked: Sequence[str] = ()) -> typer.Typer:
     """All commands, or the one that is asked for alone: to make them all takes its time."""
     app = typer.Typer(
         name="moeplan",
+        cls=Group,
         help="Plan the serving of mixture-of-experts models: which machine and which "
         "configuration give the most throughput per dollar at a given interactivity.",
         epilog=examples(
@@ -121,16 +122,17 @@ def _run(given: list[str]) -> int:
 def _explained(error: Exception) -> int:
     """Say what was foreseen in one sentence; anything else is a fault of this program."""
     # Imported here: the errors come with pydantic, which --help does without.
-    from presets.errors import InfeasibleError, MoeplanError, shortened
+    from presets.errors import InfeasibleError, MoeplanError
 
     if isinstance(error, MoeplanError):
         reason = "\n  ".join([str(error), *getattr(error, "__notes__", ())])
         return _fail(reason, INFEASIBLE if isinstance(error, InfeasibleError) else BAD_INPUT)
-    # Usage errors have no public base class that is the same in every Typer.
-    as_usage = getattr(error, "format_message", None)
-    if as_usage is None:
+    context = getattr(error, "ctx", None)  # that of errors of usage, which have no public class
+    if context is None:
         raise error
-    return _fail(str(MoeplanError(" ".join(map(shortened, as_usage().split())))), BAD_INPUT)
+    from moeplan.commands.usage import usage_error  # as above
+
+    return _fail(str(usage_error(error, context)), BAD_INPUT)
 
 
 def _fail(reason: str, status: int) -> int:

@@ -91,11 +91,14 @@ class Conflict(Record):
         What it would have to be with all other limits kept, as a search with it has found: the
         highest target, concurrency or rate, the shortest TTFT, the fewest GPUs; None where nothing
         would do.
+    without : tuple
+        Limits that are left out besides, as no change of one limit alone would do.
     """
 
     limit: LimitName
     asked: float
     needed: float | None
+    without: tuple[LimitName, ...] = ()
 
 
 def rounded(name: LimitName, needed: float) -> float:
@@ -131,7 +134,8 @@ class Infeasibility:
     Attributes
     ----------
     conflicts : tuple of Conflict
-        The smallest set of limits that no deployment meets together.
+        The smallest set of limits that no deployment meets together. Where no change of one limit
+        would do, the smallest set without one of those comes after it.
     limits : Limits
         As asked.
     highest_target : float or None

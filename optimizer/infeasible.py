@@ -31,6 +31,9 @@ EXACT = 1e-9
 SLOWEST, LONGEST = 0.1, 1e6
 """A target that asks for nothing [token/s], and a TTFT that does [s]."""
 
+LEFT_OUT: tuple[LimitName, ...] = ("max_ttft", "concurrency", "rate", "max_gpus", "target")
+"""Which of several limits is left out, where no change of one would do."""
+
 
 def find_infeasibility(problem: Problem) -> Infeasibility:
     """Find the smallest set of limits that conflict, what each would have to be, and a way out.
@@ -54,19 +57,8 @@ def find_infeasibilities(problem: Problem, targets: Sequence[float]) -> list[Inf
 
 def _infeasibility(relaxed: _Relaxed) -> Infeasibility:
     problem = relaxed.problem
-    asked = relaxed.asked()
-    sets = (chosen for size in range(1, len(asked)) for chosen in combinations(asked, size))
-    # That all together are not met is what the search has found.
-    names = next((chosen for chosen in sets if not relaxed.is_met(chosen)), tuple(asked))
     highest = relaxed.needed("target")
-    conflicts = tuple(
-        Conflict(
-            limit=name,
-            asked=asked[name],
-            needed=highest if name == "target" else relaxed.needed(name),
-        )
-        for name in names
-    )
+    conflicts = _conflicts(relaxed, highest)
     states = decode_states(problem.within(relaxed.kept_limits(())))
     fastest = int(np.argmax(states.speed))
     step_parts = states.step_of(fastest, problem).parts
@@ -84,6 +76,30 @@ def _infeasibility(relaxed: _Relaxed) -> Infeasibility:
     )
 
 
+def _conflicts(
+    relaxed: _Relaxed, highest: float | None, without: tuple[LimitName, ...] = ()
+) -> tuple[Conflict, ...]:
+    """Find the smallest set of limits that conflict; with no way out, those without one of it.
+
+    `highest` is the highest target; `without` names limits that were left out.
+    """
+    asked = {name: value for name, value in relaxed.asked().items() if name not in without}
+    sets = (chosen for size in range(1, len(asked)) for chosen in combinations(asked, size))
+    # That all together are not met is what the search has found.
+    names = next((chosen for chosen in sets if not relaxed.is_met(chosen)), tuple(asked))
+    ways = {name: highest if name == "target" else relaxed.needed(name) for name in names}
+    found = tuple(
+        Conflict(limit=name, asked=asked[name], needed=needed, without=without)
+        for name, needed in ways.items()
+    )
+    if highest is not None or any(ways.values()) or len(asked) == 1:
+        return found
+    left_out = next(name for name in LEFT_OUT if name in names)
+    fewer = relaxed.leaving_out(left_out)
+    highest = None if "target" in (*without, left_out) else fewer.needed("target")
+    return found + _conflicts(fewer, highest, (*without, left_out))
+
+
 class _Relaxed:
     """The problem with some of its limits; what was evaluated once is kept, for any target."""
 
@@ -95,6 +111,14 @@ class _Relaxed:
     ) -> None:
         self.problem, self.limits = problem, problem.limits
         self.seen, self.met = seen, met
+
+    def leaving_out(self, name: LimitName) -> _Relaxed:
+        """Leave out one limit; of the target ask for nothing, of the budget for all GPUs."""
+        if name == "rate":
+            return _Relaxed(replace(self.problem, objective=Objective("throughput")), {}, {})
+        nothing = {"target": SLOWEST, "max_gpus": self.problem.resources.gpus}
+        limits = replace(self.limits, **{name: nothing.get(name)})  # type: ignore[arg-type]
+        return _Relaxed(self.problem.within(limits), self.seen, self.met)
 
     def asked(self) -> dict[LimitName, float]:
         """Limits that are set, with their values."""
@@ -139,9 +163,15 @@ class _Relaxed:
         """GPUs to take: those of the limit where it is kept, else all there are."""
         return self.problem.budget if "max_gpus" in kept else self.problem.resources.gpus
 
-    def fewest_users(self, kept: Sequence[LimitName]) -> int | None:
-        """Users that wait least and are served fastest: those asked for, else one alone [1]."""
-        return None if "concurrency" in kept else 1
+    def fastest(self, kept: Sequence[LimitName]) -> Entries:
+        """Deployments that meet the kept limits with the users that wait least: one, if not asked.
+
+        With a confidence more users may be promised more, as intervals are wider outside the data.
+        """
+        if "concurrency" in kept:
+            return self.meeting(kept)
+        alone = self.meeting(kept, 1)
+        return alone if self.limits.min_confidence is None else joined([alone, self.meeting(kept)])
 
     def meeting(self, kept: Sequence[LimitName], users: int | None = None) -> Entries:
         """Deployments that meet the kept limits, as far as they can be best.
@@ -162,7 +192,7 @@ class _Relaxed:
     def is_met(self, kept: Sequence[LimitName]) -> bool:
         """Whether anything meets the kept limits."""
         if "concurrency" in kept or not {"rate", "max_gpus"} <= {*kept}:
-            return len(self.meeting(kept, self.fewest_users(kept))) > 0
+            return len(self.fastest(kept)) > 0
         # How much is served depends on how many users a target and a TTFT leave.
         slowest = self.slowest(kept) or SLOWEST
         return is_met(self.problem.within(replace(self.kept_limits(kept), target=slowest)))
@@ -209,7 +239,7 @@ class _Relaxed:
         With a rate, that at which it can be served, by bisection.
         """
         if "rate" not in others or "concurrency" in others:
-            entries = self.meeting(others, self.fewest_users(others))
+            entries = self.fastest(others)
             return float(entries.speed.max()) if len(entries) else None
         full = float(self.meeting(others).speed.max(initial=SLOWEST))
         return self.nearest(self.reaches, full * (1.0 - EXACT), self.limits.target, TARGET_STEP)
@@ -248,7 +278,7 @@ class _Relaxed:
             kept = self.problem.within(self.kept_limits(others))
             return fewest_gpus(kept.at(self.slowest(others) or SLOWEST), rate)
         free = _Relaxed(replace(self.problem, objective=Objective("throughput")), {}, {})
-        gpus = free.meeting(others, self.fewest_users(others)).gpus
+        gpus = free.fastest(others).gpus
         return float(gpus.min()) if len(gpus) else None
 
     def shortest_ttft(self, others: Sequence[LimitName]) -> float | None:
@@ -260,8 +290,12 @@ class _Relaxed:
         if "rate" in others:
             works = partial(self.works, "max_ttft")
             return self.nearest(works, LONGEST, asked, TTFT_STEP)
-        lattice = self.lattice(others, self.fewest_users(others))
-        shortest = float(lattice.shortest_ttft.min(initial=math.inf))
+        alone = None if "concurrency" in others else 1
+        shortest = float(self.lattice(others, alone).shortest_ttft.min(initial=math.inf))
+        if alone and self.limits.min_confidence is not None:  # as in `fastest`
+            limits = replace(self.kept_limits(others), max_ttft=LONGEST)
+            full = evaluate(self.problem.within(limits), self.slowest(others))
+            shortest = min(shortest, float(full.shortest_ttft.min(initial=math.inf)))
         return shortest if math.isfinite(shortest) else None
 
     def most_users(self, others: Sequence[LimitName]) -> float | None:

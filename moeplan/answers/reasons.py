@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from costmodel.results import Predicted, Scenario
@@ -187,28 +189,38 @@ def _side(cause: str, ranked: Ranked, times: dict[str, float]) -> str:
 
 def explain_infeasibility(found: Infeasibility) -> str:
     """Say in one sentence what failed and what would work."""
-    names = [conflict.limit for conflict in found.conflicts]
-    said = [_said(conflict, found.limits) for conflict in found.conflicts]
-    if names == ["target"]:
-        text = (
-            f"{said[0]} is out of reach: the fastest step of the whole space takes "
-            f"{found.step_ms:.1f} ms for {found.tokens_per_step:.1f} tokens"
-        )
-        text += f", {floored(1e3 * found.tokens_per_step / found.step_ms)} tok/s/user"
-        text += _promise(found.limits)
-        part = PART_NAMES.get(found.largest_part, found.largest_part)
-        text += f"; the largest part of it is {part}, {found.largest_part_ms:.1f} ms"
-    elif len(names) == 1:
-        text = f"{said[0]} is out of reach: {_way_out(found.conflicts[0])}"
-    else:
-        ways = "; or ".join(_way_out(conflict) for conflict in found.conflicts)
+    first, *further = [
+        list(conflicts) for _, conflicts in groupby(found.conflicts, lambda each: each.without)
+    ]
+    text = _failed(first, found)
+    if found.highest_target is not None:
+        nearest = f"{floored(found.highest_target)} tok/s/user"
+        # Said already where the target is one of those in conflict, or the fastest step reaches it.
+        return text if nearest in text else f"{text}; the nearest target that works is {nearest}"
+    text += "; no target works with the other limits"
+    for conflicts in further:
+        left_out = " and ".join(WITHOUT[limit] for limit in conflicts[0].without)
+        text += f"; {left_out}, {_failed(conflicts, found)}"
+    return text
+
+
+def _failed(conflicts: Sequence[Conflict], found: Infeasibility) -> str:
+    """Say which limits are not met, and what each would have to be."""
+    said = [_said(conflict, found.limits) for conflict in conflicts]
+    if len(conflicts) > 1:
+        ways = "; or ".join(_way_out(conflict) for conflict in conflicts)
         listed = f"{', '.join(said[:-1])} and {said[-1]}"
-        text = f"{listed} cannot be met together: with all other limits kept {ways}"
-    if found.highest_target is None:
-        return f"{text}; no target works with the other limits"
-    nearest = f"{floored(found.highest_target)} tok/s/user"
-    # Said already where the target is one of those in conflict, or the fastest step reaches it.
-    return text if nearest in text else f"{text}; the nearest target that works is {nearest}"
+        return f"{listed} cannot be met together: with all other limits kept {ways}"
+    if conflicts[0].limit != "target":
+        return f"{said[0]} is out of reach: {_way_out(conflicts[0])}"
+    part = PART_NAMES.get(found.largest_part, found.largest_part)
+    return (
+        f"{said[0]} is out of reach: the fastest step of the whole space takes "
+        f"{found.step_ms:.1f} ms for {found.tokens_per_step:.1f} tokens, "
+        f"{floored(1e3 * found.tokens_per_step / found.step_ms)} tok/s/user"
+        f"{_promise(found.limits)}; the largest part of it is {part}, "
+        f"{found.largest_part_ms:.1f} ms"
+    )
 
 
 def _said(conflict: Conflict, limits: Limits) -> str:
@@ -254,6 +266,16 @@ WAYS: dict[LimitName, str] = {
     "max_gpus": "budget",
 }
 """Limits in words."""
+
+
+WITHOUT: dict[LimitName, str] = {
+    "target": "at any target",
+    "max_ttft": "without a limit on TTFT",
+    "concurrency": "without a given concurrency",
+    "rate": "without a rate",
+    "max_gpus": "with all GPUs of the cluster",
+}
+"""What is left out, in words."""
 
 
 def _promise(limits: Limits) -> str:

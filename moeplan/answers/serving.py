@@ -41,10 +41,14 @@ class OtherServing(Record):
 def better_of(first: Best, second: Best) -> Best:
     """Choose between the answers of two serving modes, the first where they are equal.
 
-    Where nothing of either meets the limits, that of the higher target which works.
+    Where nothing of either meets the limits, that of the higher target which works; the reason then
+    says of which mode it is.
     """
     better, other = (second, first) if _wins(second, first) else (first, second)
-    return better.model_copy(update={"other_serving": _lost(better, other)})
+    found: dict[str, object] = {"other_serving": _lost(better, other)}
+    if better.reason is not None and better.problem is not None:
+        found["reason"] = f"in {better.problem.serving} serving {better.reason}"
+    return better.model_copy(update=found)
 
 
 def refused(answer: Best, serving: Serving, reason: str) -> Best:

@@ -7,10 +7,13 @@ from typing import Annotated
 import typer
 
 from moeplan.commands import parameters as given
-from moeplan.commands.help import Command
+from moeplan.commands.help import Command, Group
 
 app = typer.Typer(
-    name="presets", help="Show machines, prices, models and measurements.", rich_markup_mode=None
+    name="presets",
+    cls=Group,
+    help="Show machines, prices, models and measurements.",
+    rich_markup_mode=None,
 )
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="One of `moeplan presets list`.")]
@@ -24,7 +27,11 @@ def _group() -> None:
     pass
 
 
-@app.command("list", epilog=given.examples("moeplan presets list", "moeplan presets list --json"))
+@app.command(
+    "list",
+    cls=Command,
+    epilog=given.examples("moeplan presets list", "moeplan presets list --json"),
+)
 def list_presets(as_json: given.Json = False) -> None:
     """List machines, sets of prices, models and measurement tables by name."""
     from moeplan import output  # --help does without these

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moeplan.commands import parameters as given
-from moeplan.commands.help import Command
+from moeplan.commands.help import Command, Group
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,7 @@ FORMAT_NAMES = "dynamo, sglang, slurm, trtllm or vllm"
 
 app = typer.Typer(
     name="recipe",
+    cls=Group,
     help="Write, check and compare files that deploy an answer.",
     rich_markup_mode=None,
     subcommand_metavar="[COMMAND] [ARGS]...",

@@ -7,9 +7,13 @@ from typing import Annotated
 import typer
 
 from moeplan.commands import parameters as given
+from moeplan.commands.help import Command, Group
 
 app = typer.Typer(
-    name="topology", help="Show what the links of a cluster give.", rich_markup_mode=None
+    name="topology",
+    cls=Group,
+    help="Show what the links of a cluster give.",
+    rich_markup_mode=None,
 )
 
 Gpus = Annotated[
@@ -33,7 +37,7 @@ def _group() -> None:
     pass
 
 
-@app.command(epilog=given.examples("moeplan topology check cluster.yaml"))
+@app.command(cls=Command, epilog=given.examples("moeplan topology check cluster.yaml"))
 def check(file: File) -> None:
     """Say all that is wrong in a cluster file; exit 2 where anything is."""
     from moeplan import numbers, output  # --help does without these
@@ -87,7 +91,7 @@ def draw(file: File, destination: Picture, plan: Plan = None) -> None:
     output.write_file("--output", path, drawn)
 
 
-@app.command(epilog=EXAMPLES)
+@app.command(cls=Command, epilog=EXAMPLES)
 @given.takes("cluster")
 def show(
     *,

@@ -25,7 +25,7 @@ BAD = {
     "no target": (["best", "--sku", "b200"], "--target"),
     "unknown option": ([*BEST, "--foo", "1"], "--foo"),
     "unknown command": (["bset"], "'best'"),
-    "no subcommand": (["topology"], "Missing command"),
+    "no subcommand": (["topology"], "no command is given"),
     "isl zero": ([*BEST, "--isl", "0"], "--isl: '0' is not valid"),
     "isl fraction": ([*BEST, "--isl", "1.5"], "--isl"),
     "osl too long": ([*BEST, "--osl", "1000001"], "--osl"),

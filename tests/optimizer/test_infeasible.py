@@ -125,6 +125,25 @@ def test_the_nearest_target_is_named(scenario: Scenario, calibration: Calibratio
     )
 
 
+def test_where_no_limit_alone_would_do_the_rest_is_explained_without_one(
+    scenario: Scenario, calibration: Calibration
+) -> None:
+    """Two conflicts at once: mending one leaves the other."""
+    cluster = default_cluster("gb200", 72)
+    limits = Limits(10_000.0, max_ttft=0.001)
+    found = best(Problem(scenario, cluster, limits, calibration, ONE_WORKER)).infeasibility
+    assert found is not None
+    assert found.highest_target is None
+    first, second = found.conflicts
+    assert (first.limit, first.needed, first.without) == ("target", None, ())
+    assert (second.limit, second.without) == ("max_ttft", ("target",))
+    assert second.needed is not None
+    said = explain_infeasibility(found)
+    assert "; no target works with the other limits; at any target, TTFT 0.001 s is out" in said
+    eased = Limits(0.1, max_ttft=rounded("max_ttft", second.needed))
+    assert best(Problem(scenario, cluster, eased, calibration, ONE_WORKER)).predicted
+
+
 def test_every_remedy_works(scenario: Scenario, calibration: Calibration) -> None:
     """As printed, with all else kept as asked; and no target much above the nearest one works."""
     rng, tried = random.Random(7), Counter[str]()
@@ -148,7 +167,7 @@ def test_every_remedy_works(scenario: Scenario, calibration: Calibration) -> Non
         if (failed := found(asked, rate)) is None:
             continue
         said = explain_infeasibility(failed)
-        ways = {each.limit: each.needed for each in failed.conflicts}
+        ways = {each.limit: each.needed for each in failed.conflicts if not each.without}
         for name, needed in (ways | {"target": failed.highest_target}).items():
             if needed is None:
                 continue
