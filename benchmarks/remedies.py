@@ -182,9 +182,7 @@ def beside(asked: Asked, limit: str, remedy: float) -> list[float]:
     """List values that are nearer to what was asked than the remedy, none of which may work."""
     wanted = float(asked.value(limit))
     if limit in BESIDE:
-        step = remedy * BESIDE[limit]
-        if limit == "target":
-            step = max(step, remedy + 0.11)  # it is printed to a tenth
+        step = (remedy + (0.1 if limit == "target" else 0.0)) * BESIDE[limit]  # printed to a tenth
     else:
         step = remedy - 1 if limit == "max_gpus" else remedy + 1
     if (step - remedy) * (wanted - step) <= 0.0:

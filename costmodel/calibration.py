@@ -359,13 +359,15 @@ def _read(path: Path) -> CalibrationFile:
         raise DataFileError(f"must say format = {FORMAT!r}", path)
     table = document.get("constants")
     if not isinstance(table, dict):
-        raise DataFileError("has no table [constants]", path)
+        raise DataFileError(
+            "has no table [constants]; give a file that moeplan calibrate writes", path
+        )
     names = constant_names()
     for name in table:
         _check_name(name, path)
     for name in names:
         if name not in table:
-            raise DataFileError("is missing", path, key=name)
+            raise DataFileError("is missing; fit the file anew", path, key=name)
     # Each constant is followed by its deviations.
     order = sorted(table, key=lambda name: (_place(base_name(name)), "[" in name))
     constants = {name: validated(Constant, table[name], path, name) for name in order}
@@ -406,7 +408,9 @@ def _correlations(document: dict[str, Any], path: Path) -> tuple[Correlation, ..
             problem = f"{shown(name)} is not a constant; {closest_hint(name, known)}"
             raise DataFileError(problem, path, key="correlations")
         if name in seen:
-            raise DataFileError(f"{shown(name)} stands in two", path, key="correlations")
+            raise DataFileError(
+                f"{shown(name)} stands in two; leave it in one", path, key="correlations"
+            )
         seen.add(name)
     return found
 

@@ -75,7 +75,9 @@ def check_outliers(rows: Mapping[str, ServingRow], calibration: Calibration) -> 
         Naming columns, rows and likely causes.
     """
     if found := outliers(rows, calibration):
-        raise InputError("; ".join(_sentences(found)))
+        raise InputError(
+            "; ".join([*_sentences(found), "mend these rows, or force the fit as it is"])
+        )
 
 
 def outliers(rows: Mapping[str, ServingRow], calibration: Calibration) -> list[Outliers]:

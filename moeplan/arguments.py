@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from costmodel.results import Configuration
+from moeplan.answers.best import Best
 from moeplan.options import Options
 from presets import ClusterSpec, InputError, MeasuredRows
 from presets.errors import shown
@@ -26,6 +27,7 @@ KINDS: dict[str, tuple[type, str]] = {
     "bool": (bool, "True or False"),
     "None": (type(None), "None"),
     "Path": (Path, "a path"),
+    "Best": (Best, "an answer of best"),
     "ClusterSpec": (ClusterSpec, "a ClusterSpec"),
     "Configuration": (Configuration, "a Configuration"),
     "MeasuredRows": (MeasuredRows, "rows from read_measured_rows"),
@@ -33,6 +35,7 @@ KINDS: dict[str, tuple[type, str]] = {
     "Mapping": (Mapping, "a mapping by machine"),
     "Sequence": (Sequence, "a sequence"),
     "Callable": (Callable, "a function"),  # type: ignore[dict-item]
+    "Progress": (Callable, "a function"),  # type: ignore[dict-item]
 }
 """What a name in an annotation stands for, and how it is called in print."""
 

@@ -77,7 +77,8 @@ def read_stored(path: Path) -> Stored:
         return Stored(_configuration(content, path), None, {})
     config = content["config"]
     if not isinstance(config, dict):
-        problem = "is null: the answer found no configuration" if config is None else "is none"
+        what = "is null: the answer found no configuration" if config is None else "is none"
+        problem = f"{what}; give the JSON of an answer that found one"
         raise DataFileError(problem, path, key="config")
     sku, options = _asked(content, path)
     return Stored(_configuration(config, path), sku, options)

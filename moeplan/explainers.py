@@ -15,6 +15,8 @@ from costmodel.traffic import LinkUse, traffic_of
 from costmodel.validation import serving_row_of
 from moeplan.answers.best import Best
 from moeplan.answers.explanation import Explanation, LinkLoad, Robustness, WorkerLinks
+from moeplan.arguments import checked_arguments
+from moeplan.numbers import whole_number
 from moeplan.question import Question
 from optimizer.problem import Problem
 from optimizer.robustness.holdings import holdings
@@ -26,7 +28,11 @@ from presets.errors import shown
 
 Progress = Callable[[], None]
 
+MOST_DRAWS, HIGHEST_SEED = 100_000, 2**32 - 1
+"""Bounds of what `robustness` takes. [1]"""
 
+
+@checked_arguments
 def explain(answer: Best, *, progress: Progress | None = None) -> Explanation:
     """Say what an answer moves over its links, and what each limit a little wider would give.
 
@@ -59,6 +65,7 @@ def explain_steps(answer: Best) -> int:
     return sum(1 for _ in chain(wider_problems(problem), otherwise_problems(problem)))
 
 
+@checked_arguments
 def robustness(
     answer: Best, *, draws: int = DRAWS, seed: int = SEED, progress: Progress | None = None
 ) -> Robustness:
@@ -76,8 +83,10 @@ def robustness(
     Raises
     ------
     InputError
-        Where the answer has no configuration.
+        Where the answer has no configuration, or a number is out of range.
     """
+    draws = whole_number("draws", draws, 1, MOST_DRAWS, "draws")
+    seed = whole_number("seed", seed, 0, HIGHEST_SEED, "")
     problem, config, _ = _found(answer)
     constants = answer.question.constants
     trials = try_draws(config, problem, constants, draws=draws, seed=seed, progress=progress)
@@ -141,7 +150,10 @@ def _unsayable(question: Question) -> str | None:
 
 def _found(answer: Best) -> tuple[Problem, Configuration, Prediction]:
     if answer.config is None or answer.prediction is None:
-        raise InputError(f"answer: status {answer.status!r} has no configuration to explain")
+        raise InputError(
+            f"answer: status {answer.status!r} has no configuration to explain; give one that is "
+            "optimal"
+        )
     # One that was read back from JSON asks again what it says was asked.
     problem = answer.problem or answer.question.problem(answer.target_tok_s_per_user)
     return problem, answer.config, answer.prediction

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from numbers import Integral
 from pathlib import Path
 
 from presets import hardware_names, load_hardware, serving_rows
@@ -15,6 +16,9 @@ from presets.quantities import note_unusual, quantity, valid_quantity
 MOST_TARGETS = 1000
 LOWEST_PRICE, HIGHEST_PRICE = 1e-3, 1e6
 PRICE_UNIT = "USD per GPU-hour"
+
+TINY = 1e-9
+"""What is above 0 and below this is meant as 0, and what is divided by it may be no number. [1]"""
 
 
 def positive_number(name: str, value: object, unit: str, high: float = math.inf) -> float:
@@ -48,10 +52,17 @@ def positive_number(name: str, value: object, unit: str, high: float = math.inf)
         number, reason = math.nan, str(error)
     except (TypeError, OverflowError):
         number = math.nan
-    if isinstance(value, bool) or not (math.isfinite(number) and 0 < number <= high):
+    low = TINY if 0.0 < number < TINY else 0.0
+    if _is_switch(value) or not (math.isfinite(number) and low < number <= high):
         most = "" if high == math.inf else f" and at most {high:g}"
-        raise InputError(f"{name}: {reason}; give a finite number above 0{most}, {_in(unit)}")
+        valid = f"a finite number above {low:g}{most}, {_in(unit)}"
+        raise InputError(f"{name}: {reason}; give {valid}")
     return number
+
+
+def _is_switch(value: object) -> bool:
+    """Whether a value is true or false, as Python or numpy has it: both count them as numbers."""
+    return str(value) in ("True", "False")
 
 
 def _in(unit: str) -> str:
@@ -103,9 +114,11 @@ def whole_number(name: str, value: object, low: int, high: int, unit: str) -> in
         number = quantity(value, unit)
     except ValueError as error:
         number, reason = None, str(error)
-    if not isinstance(number, int) or isinstance(value, bool) or not low <= number <= high:
-        raise InputError(f"{name}: {reason}; give a whole number from {low} to {high}, {_in(unit)}")
-    return number
+    whole = None if _is_switch(value) or not isinstance(number, Integral) else int(number)
+    if whole is None or not low <= whole <= high:
+        within = f", {_in(unit)}" if unit else ""
+        raise InputError(f"{name}: {reason}; give a whole number from {low} to {high}{within}")
+    return whole
 
 
 def number_list(name: str, text: str, unit: str) -> tuple[float, ...]:

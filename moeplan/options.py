@@ -250,10 +250,13 @@ class Options:
         default=None,
         metadata=_entry("max_ttft_s", "SECONDS", _ttft, "Longest mean time to first token."),
     )
-    objective: str = field(
-        default=OBJECTIVES[0],
+    objective: str | None = field(
+        default=None,
         metadata=_entry(
-            "objective", "NAME", _one_of(OBJECTIVES), f"What is made best: {', '.join(OBJECTIVES)}."
+            "objective",
+            "NAME",
+            _one_of(OBJECTIVES),
+            f"What is made best: {', '.join(OBJECTIVES)}. [default: cost, or gpus with --rate]",
         ),
     )
     billing: str = field(
@@ -271,7 +274,7 @@ class Options:
             "rate_requests_per_s",
             "REQ/S",
             _positive("requests/s"),
-            "Requests/s to serve, for --objective gpus.",
+            "Requests/s to serve together, with the fewest GPUs.",
         ),
     )
     concurrency: int | None = field(

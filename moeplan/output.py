@@ -216,7 +216,7 @@ def check_writable(
         if problem is None:
             named = {name: Path(other) for name, other in (inputs or {}).items() if other}
             also = [name for name, other in named.items() if same_file(path, other)]
-            problem = f"it is also {also[0]}; give another name" if also else None
+            problem = f"it is also {also[0]}" if also else None
     except OSError as error:
         problem = error.strerror or str(error)
     except ValueError:  # a NUL in the name
@@ -242,7 +242,7 @@ def check_replaceable_rows(option: str, path: Path) -> None:
     except DataFileError:
         found = None
     if found is None or found.refused or any(row.is_measured for row in found.rows.values()):
-        reason = "it is there and is no file of rows without measurements; give another name"
+        reason = "it is there and is no file of rows without measurements"
         raise _unwritable(option, path, reason)
 
 
@@ -261,4 +261,6 @@ def _problem(path: Path) -> str | None:
 
 
 def _unwritable(option: str, path: Path, problem: str) -> Exception:
-    return InputError(f"{option}: {shown(str(path))} cannot be written: {problem}")
+    return InputError(
+        f"{option}: {shown(str(path))} cannot be written: {problem}; give another name"
+    )

@@ -86,6 +86,11 @@ class Question(NamedTuple):
         return _set_of(there.sku, price_of(there), self.options.prices) if there else self.price_set
 
     @property
+    def objective(self) -> str:
+        """What is made best; with a rate to serve, unless named, the GPUs that it takes."""
+        return self.options.objective or ("cost" if self.options.rate is None else "gpus")
+
+    @property
     def modes(self) -> tuple[Serving, ...]:
         """Serving modes that are asked about."""
         asked = self.options.serving
@@ -122,7 +127,7 @@ class Question(NamedTuple):
             ),
             self.constants.calibration,
             space or Space(),
-            Objective(options.objective, options.billing, options.rate),  # type: ignore[arg-type]
+            Objective(self.objective, options.billing, options.rate),  # type: ignore[arg-type]
             self.prefill_cluster,
             serving or self.modes[0],
         )
@@ -133,6 +138,7 @@ class Question(NamedTuple):
         given = options.cluster
         resolved = {
             "precision": self.scenario.precision,
+            "objective": self.objective,
             "price": price_of(self.cluster),
             "prefill_price": price_of(there) if there else None,
             "prices": self.price_set or self.prefill_price_set,

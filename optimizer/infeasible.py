@@ -166,7 +166,7 @@ class _Relaxed:
     def fastest(self, kept: Sequence[LimitName]) -> Entries:
         """Deployments that meet the kept limits with the users that wait least: one, if not asked.
 
-        With a confidence more users may be promised more, as intervals are wider outside the data.
+        With a confidence more users may be promised more: intervals are wider outside the data.
         """
         if "concurrency" in kept:
             return self.meeting(kept)
@@ -236,13 +236,16 @@ class _Relaxed:
     def highest_target(self, others: Sequence[LimitName]) -> float | None:
         """Highest target: of the users that are asked for, else of one alone [token/s].
 
-        With a rate, that at which it can be served, by bisection.
+        By bisection with a rate, at which it can be served, and with a confidence: intervals are
+        narrower inside the data, where more are served.
         """
-        if "rate" not in others or "concurrency" in others:
-            entries = self.fastest(others)
+        serves_rate = "rate" in others
+        by_bisection = serves_rate or self.limits.min_confidence is not None
+        entries = self.meeting(others) if serves_rate else self.fastest(others)
+        if "concurrency" in others or not by_bisection:
             return float(entries.speed.max()) if len(entries) else None
-        full = float(self.meeting(others).speed.max(initial=SLOWEST))
-        return self.nearest(self.reaches, full * (1.0 - EXACT), self.limits.target, TARGET_STEP)
+        start = float(entries.speed.max(initial=SLOWEST)) * (1.0 - EXACT)
+        return self.nearest(self.reaches, start, self.limits.target, TARGET_STEP)
 
     def highest_rate(self, others: Sequence[LimitName]) -> float | None:
         """Highest rate that replicas within the budget serve [1/s]."""
@@ -284,18 +287,15 @@ class _Relaxed:
     def shortest_ttft(self, others: Sequence[LimitName]) -> float | None:
         """Shortest mean TTFT: of the users that are asked for, else of one alone [s].
 
-        With a rate, that at which it can be served.
+        By bisection where the highest target is.
         """
-        asked = float(self.limits.max_ttft or 1.0)
+        asked, works = float(self.limits.max_ttft or 1.0), partial(self.works, "max_ttft")
         if "rate" in others:
-            works = partial(self.works, "max_ttft")
             return self.nearest(works, LONGEST, asked, TTFT_STEP)
         alone = None if "concurrency" in others else 1
         shortest = float(self.lattice(others, alone).shortest_ttft.min(initial=math.inf))
-        if alone and self.limits.min_confidence is not None:  # as in `fastest`
-            limits = replace(self.kept_limits(others), max_ttft=LONGEST)
-            full = evaluate(self.problem.within(limits), self.slowest(others))
-            shortest = min(shortest, float(full.shortest_ttft.min(initial=math.inf)))
+        if alone and self.limits.min_confidence is not None:
+            return self.nearest(works, min(shortest * (1 + EXACT), LONGEST), asked, TTFT_STEP)
         return shortest if math.isfinite(shortest) else None
 
     def most_users(self, others: Sequence[LimitName]) -> float | None:

@@ -121,5 +121,5 @@ def inside_prefill(shapes: Sequence[Shape], problem: Problem) -> list[Shape]:
 def _nothing_inside(what: str, reasons: set[str]) -> InputError:
     return InputError(
         f"within_data: {what} is inside the data of the calibration; what lies outside it: "
-        f"{', '.join(sorted(reasons))}; leave it out"
+        f"{', '.join(sorted(reasons))}; leave within_data out"
     )

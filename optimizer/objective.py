@@ -66,11 +66,11 @@ class Objective:
                     "second"
                 )
         if self.name == "gpus" and self.rate is None:
-            raise InputError("rate: none is given; the objective 'gpus' needs requests per second")
+            raise InputError("rate: none is given; give requests per second, as 'gpus' needs them")
         if self.name != "gpus" and self.rate is not None:
             raise InputError(
                 f"rate {self.rate:g} is not valid with the objective {self.name!r}; "
-                "it goes with 'gpus'"
+                "give 'gpus', or leave one of the two out"
             )
 
 

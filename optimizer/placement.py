@@ -92,7 +92,8 @@ def place_workers(
         )
         raise InputError(
             f"configuration: {wanted} find no room side by side in the NVLink domains of the "
-            f"cluster, {cluster.gpus} GPUs of {cluster.sku}"
+            f"cluster, {cluster.gpus} GPUs of {cluster.sku}; give fewer or smaller workers, or a "
+            "larger cluster"
         ) from None
     return tuple(
         PlacedWorker(*name, cluster, each) for name, each in zip(names, placed, strict=True)

@@ -74,7 +74,8 @@ def prefill_options(problem: Problem) -> PrefillOptions:
         raise InputError(
             f"prefill_gpus {space.prefill_gpus}: no prefill worker of the space has memory for "
             f"{scenario.model.name} at {scenario.precision} and one request of {scenario.isl} "
-            f"tokens on {cluster.sku}"
+            f"tokens on {cluster.sku}; give larger ones, a precision of fewer bits, a shorter isl "
+            "or a machine of more memory"
         )
     if problem.limits.within_data:
         shapes = inside_prefill(shapes, problem)

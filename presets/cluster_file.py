@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from presets.cluster import OVERRIDES, UNITS, ClusterSpec
-from presets.errors import DataFileError, closest_hint, shown
+from presets.errors import DataFileError, InputError, closest_hint, shown
 from presets.files import explained, validated
 from presets.hardware import hardware_names, load_hardware
 from presets.quantities import note_unusual, read_quantities
@@ -27,9 +27,11 @@ def load_cluster(path: str | Path) -> ClusterSpec:
 
     Raises
     ------
-    DataFileError
+    InputError
         Where the file is malformed, or a key is unknown, missing or out of range: the first fault.
     """
+    if not isinstance(path, str | Path):
+        raise InputError(f"path: {shown(path)} is not valid; give the path of a file")
     path = Path(path)
     content = _content(path)
     _check_sku(content, path)

@@ -22,6 +22,10 @@ LONGEST_MESSAGE = 1000
 """Longest message; what is longer loses its middle. [character]"""
 
 
+LONGEST_LIST = 400
+"""Longest list of what is valid; where one is meant it stands for what is longer. [character]"""
+
+
 class MoeplanError(Exception):
     """Any failure that moeplan foresees; its text is one sentence for the reader.
 
@@ -155,7 +159,10 @@ def closest_hint(name: object, valid: Iterable[str]) -> str:
     near = [name for name in names if len(given) > 2 and name.startswith(given)]
     near = near or difflib.get_close_matches(given, names, n=1)
     listed = ", ".join(names)
-    return f"did you mean {near[0]!r}? Valid: {listed}" if near else f"valid: {listed}"
+    if near:
+        valid = f" Valid: {listed}" if len(listed) <= LONGEST_LIST else ""
+        return f"did you mean {near[0]!r}?{valid}"
+    return f"valid: {shortened(listed, LONGEST_LIST)}"
 
 
 def unknown_name(what: str, name: object, valid: Iterable[str]) -> UnknownNameError:

@@ -43,16 +43,19 @@ def read_text(path: Path, limit: int) -> str:
         with path.open("rb") as file:
             raw = file.read(limit + 1)
     except OSError as error:
-        raise DataFileError(f"cannot be read: {error.strerror}", path) from None
+        problem = f"cannot be read: {error.strerror}; give the path of a file"
+        raise DataFileError(problem, path) from None
     except ValueError:  # a NUL in the name
-        raise InputError(f"{shown(str(path))} is not a file name") from None
+        raise InputError(
+            f"{shown(str(path))} is not a file name; give the path of a file"
+        ) from None
     if len(raw) > limit:
         raise DataFileError(f"is longer than {limit} bytes, the most that is read", path)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise DataFileError("is not UTF-8 text", path, line=line) from None
+        raise DataFileError("is not UTF-8 text; save it as such", path, line=line) from None
 
 
 def read_toml(path: Path, limit: int) -> dict[str, Any]:
@@ -67,7 +70,7 @@ def read_toml(path: Path, limit: int) -> dict[str, Any]:
     deep = _DEEP_KEY.search(text)
     if deep:
         line = text.count("\n", 0, deep.start()) + 1
-        raise DataFileError(f"has a key of more than {MAX_DEPTH} parts", path, line=line)
+        raise DataFileError(f"has a key of more than {MAX_DEPTH} parts, the most", path, line=line)
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, ValueError, RecursionError) as error:
@@ -129,14 +132,14 @@ def explained(error: ErrorDetails, record: type[BaseModel]) -> str:
     --------
     >>> from presets.facts import Alternative
     >>> explained({"type": "missing", "loc": ("value",), "msg": "", "input": {}}, Alternative)
-    'is missing'
+    'is missing; give a number'
     """
     kind, message = error["type"], error["msg"]
     if kind == "missing":
-        return "is missing"
+        return f"is missing{_wanted(record, error['loc'])}"
     if kind == "extra_forbidden":
-        fields = _fields_at(record, error["loc"][:-1])
-        hint = f"; {closest_hint(error['loc'][-1], fields)}" if fields else ""
+        inner = _record_at(record, error["loc"][:-1])
+        hint = f"; {closest_hint(error['loc'][-1], inner.model_fields)}" if inner else ""
         return f"is not a known key{hint}"
     if kind == "value_error":
         return message.removeprefix("Value error, ")
@@ -156,15 +159,38 @@ _PLAIN = {
 """What is valid, where pydantic's words suit its own users better than a reader of a file."""
 
 
-def _fields_at(record: type[BaseModel], place: tuple[int | str, ...]) -> tuple[str, ...]:
-    """Names of the fields of the record nested at `place`; none where it is not one record."""
+def _record_at(record: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """Find the record nested at `place`; None where it is not one record."""
     for part in place:
         field = record.model_fields.get(str(part))
         inner = field.annotation if field else None
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return ()
+            return None
         record = inner
-    return tuple(record.model_fields)
+    return record
+
+
+def _wanted(record: type[BaseModel], place: tuple[int | str, ...]) -> str:
+    """Say what a field that is missing takes; nothing where that takes more than a few words."""
+    inner = _record_at(record, place[:-1])
+    fields = inner.model_json_schema()["properties"] if inner else {}
+    field = fields.get(str(place[-1]), {})
+    if "enum" in field:
+        return f"; give {' or '.join(map(repr, field['enum']))}"
+    kind, low, high = _KINDS.get(field.get("type")), field.get("minimum"), field.get("maximum")
+    span = f" from {low} to {high}" if low is not None and high is not None else ""
+    return f"; give {kind}{span}" if kind else ""
+
+
+_KINDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "keys and values",
+}
+"""Types of JSON in words."""
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -185,7 +185,7 @@ def _check_header(table: Table, path: Path) -> None:
     others = [name for name in table.columns if name not in ServingRow.model_fields]
     likely = {name: _likely(name, others) for name in missing}
     hints = [f"{name} may be {shown(other)}" for name, other in likely.items() if other]
-    also = f"; so are {', '.join(missing[1:])}" if missing[1:] else ""
+    also = f", as are {len(missing) - 1} more" if missing[1:] else ""
     hint = f"; {', '.join(hints)}: rename, or map them with --columns" if hints else ""
     problem = f"column {missing[0]} is missing{also}{hint}; needed: {', '.join(required)}"
     raise DataFileError(problem, path, line=table.header or None, column=missing[0])

@@ -207,7 +207,8 @@ def note_unusual(name: str, value: float, unit: str, usual: tuple[float, float])
         if other in sizes and low / FAR < value * sizes[other] / sizes[unit] < high * FAR
     ]
     hint = f"; for {meant[0]} write {value:g}{meant[0]}" if meant else ""
-    text = f"{name}: read as {value:g} {unit}, where {low:g} to {high:g} are usual{hint}"
+    span = f"{low:g} to {high:g} are" if low < high else f"{low:g} is"
+    text = f"{name}: read as {value:g} {unit}, where {span} usual{hint}"
     warnings.warn(escaped(text), InputWarning, stacklevel=2)
 
 

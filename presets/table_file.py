@@ -72,7 +72,7 @@ def read_table(path: Path) -> Table:
     text = read_text(path, MAX_BYTES)
     table = _json_table(text, path) if text.lstrip()[:1] in ("[", "{") else _csv_table(text, path)
     if not table.rows and not table.broken:
-        raise DataFileError("has no rows under a header", path)
+        raise DataFileError("has no rows under a header; give one line per row", path)
     return table
 
 
@@ -89,7 +89,7 @@ def _csv_table(text: str, path: Path) -> Table:
         raise DataFileError(reason, path, line=number)
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
-        raise DataFileError(f"column {shown(twice[0])} stands twice", path, line=number)
+        raise DataFileError(f"column {shown(twice[0])} stands twice; keep one", path, line=number)
     if names[:1] == ["Metric"]:
         return _run_table(names, lines)
     rows: dict[int, dict[str, str]] = {}

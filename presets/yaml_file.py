@@ -48,7 +48,9 @@ def parse_yaml(text: str, path: Path, repeated: list[tuple[int, str]] | None = N
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
         if "nesting depth" in str(error.problem):  # newer parsers in C have a bound of their own
-            raise DataFileError(f"is nested deeper than {MAX_DEPTH}", path, line=line) from None
+            raise DataFileError(
+                f"is nested deeper than {MAX_DEPTH}, the most", path, line=line
+            ) from None
         raise DataFileError(f"is not YAML: {error.problem}", path, line=line) from None
     except DataFileError:
         raise
@@ -88,7 +90,7 @@ def _check_events(text: str, path: Path, loader_class: Any) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > MAX_DEPTH:
-            raise DataFileError(f"is nested deeper than {MAX_DEPTH}", path, line=line)
+            raise DataFileError(f"is nested deeper than {MAX_DEPTH}, the most", path, line=line)
 
 
 def _line(part: Any) -> int:
@@ -108,6 +110,6 @@ def _check_keys(node: yaml.Node | None, path: Path, repeated: list[tuple[int, st
             if name in seen and repeated is not None:
                 repeated.append((_line(key), name))
             elif name in seen:
-                raise DataFileError("stands twice", path, line=_line(key), key=name[:40])
+                raise DataFileError("stands twice; keep one", path, line=_line(key), key=name[:40])
             seen.add(name)
             _check_keys(value, path, repeated)

@@ -45,16 +45,19 @@ def better_of(first: Best, second: Best) -> Best:
     says of which mode it is.
     """
     better, other = (second, first) if _wins(second, first) else (first, second)
-    found: dict[str, object] = {"other_serving": _lost(better, other)}
-    if better.reason is not None and better.problem is not None:
-        found["reason"] = f"in {better.problem.serving} serving {better.reason}"
-    return better.model_copy(update=found)
+    return _beside(better, _lost(better, other))
 
 
 def refused(answer: Best, serving: Serving, reason: str) -> Best:
     """Say of an answer that the other serving mode cannot be asked for."""
-    lost = OtherServing(serving=serving, reason=reason)
-    return answer.model_copy(update={"other_serving": lost})
+    return _beside(answer, OtherServing(serving=serving, reason=reason))
+
+
+def _beside(better: Best, lost: OtherServing) -> Best:
+    """Keep the other mode beside an answer; a reason says of which mode it is."""
+    assert better.problem is not None  # answers of a search have it
+    reason = better.reason and f"in {better.problem.serving} serving {better.reason}"
+    return better.model_copy(update={"other_serving": lost, "reason": reason})
 
 
 def _wins(second: Best, first: Best) -> bool:

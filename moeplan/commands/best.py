@@ -22,7 +22,7 @@ EXAMPLES = given.examples(
     "moeplan best --sku b200 --target 60 --max-ttft 2 --json",
     "moeplan best --cluster cluster.yaml --target 100 --price 1.80",
     "moeplan best --sku gb200 --target 125 --billing domain --min-confidence 0.95",
-    "moeplan best --sku gb200 --target 60 --objective gpus --rate 50",
+    "moeplan best --sku gb200 --target 60 --rate 50",
     "moeplan best --sku gb200 --prefill-sku b200 --target 100 --objective power",
     "moeplan best --sku gb200 --target 125 --explain",
     "moeplan best --sku b200 --target 60 --robust --next-rows measure.csv",

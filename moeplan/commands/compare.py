@@ -12,7 +12,7 @@ EXAMPLES = given.examples(
     "moeplan compare gb200 b200 --targets 25,45,60,75,90,100,125,150",
     "moeplan compare gb200 b200 --targets 75,125 --price gb200=2.50 --price b200=1.95 --csv",
     "moeplan compare gb300 gb200 b200 --targets 50,100 --json",
-    "moeplan compare gb200 b200 --targets 50,100 --objective gpus --rate 40",
+    "moeplan compare gb200 b200 --targets 50,100 --rate 40",
 )
 
 Skus = Annotated[

@@ -28,7 +28,9 @@ def usage_error(error: Any, context: Any) -> InputError:
             return InputError(f"{option}: takes no value; give {option} alone")
         return InputError(f"{option}: has no value; give {_way(known[option], context)}")
     if option is not None:
-        near = difflib.get_close_matches(option.strip("-"), [each.strip("-") for each in known], 1)
+        near = difflib.get_close_matches(
+            option.strip("-"), [each.strip("-") for each in known], 1, 0.65
+        )
         meant = f"did you mean '--{near[0]}'? " if near else ""
         listed = f"{context.command_path} --help lists the valid ones"
         return InputError(f"unknown option {shown(option)}; {meant}{listed}")

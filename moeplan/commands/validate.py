@@ -71,7 +71,7 @@ def command(
     if cross_validate:
         others = (rows, typed.get("calibration"), destination, plot, columns)
         if as_csv or any(other is not None for other in others):
-            raise InputError("--cross-validate goes with --json or nothing else")
+            raise InputError("--cross-validate goes with --json alone; leave the others out")
         _cross_validate(as_json)
         return
     if rows is None:

@@ -90,7 +90,9 @@ def read_any(path: Path) -> tuple[Recipe | None, Format, dict[str, str]]:
     try:
         one_file = path.is_file()
     except ValueError:
-        raise InputError(f"{shown(str(path))} is not a folder") from None
+        raise InputError(
+            f"{shown(str(path))} is no name of a folder; give the folder of a recipe"
+        ) from None
     if one_file:
         files = {"recipe.yaml": read_text(path, MAX_BYTES)}
     else:
@@ -132,9 +134,12 @@ def _texts(folder: Path) -> dict[str, str]:
             if each.suffix in READ_SUFFIXES and each.is_file()
         )
     except OSError as error:
-        raise DataFileError(f"cannot be read: {error.strerror}", folder) from None
+        problem = f"cannot be read: {error.strerror}; give the folder of a recipe"
+        raise DataFileError(problem, folder) from None
     except ValueError:
-        raise InputError(f"{shown(str(folder))} is not a folder") from None
+        raise InputError(
+            f"{shown(str(folder))} is no name of a folder; give the folder of a recipe"
+        ) from None
     if len(names) > MOST_FILES:
         raise DataFileError(f"holds more than {MOST_FILES} files, the most read", folder)
     return {name: read_text(folder / name, MAX_BYTES) for name in names}
@@ -225,4 +230,6 @@ def _carry_over(folder: Path, fresh: Path, files: Mapping[str, str], old: list[s
 
 
 def _unwritable(option: str, folder: Path, problem: str) -> InputError:
-    return InputError(f"{option}: {shown(str(folder))} cannot be written: {problem}")
+    return InputError(
+        f"{option}: {shown(str(folder))} cannot be written: {problem}; choose another folder"
+    )

@@ -38,7 +38,9 @@ def _matching(pattern: re.Pattern[str], valid: str) -> AfterValidator:
 def _printable(text: str) -> str:
     """Refuse what a terminal or a line of a file would obey."""
     if not text.strip() or not text.isprintable():
-        raise ValueError(f"{shown(text)} is not valid; give text without control characters")
+        raise ValueError(
+            f"{shown(text)} is not valid; give text that is not blank, without control characters"
+        )
     return text
 
 

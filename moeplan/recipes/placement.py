@@ -94,7 +94,7 @@ def spread_worker(gpus: int, machine: Machine) -> Spread:
         return Spread(1, gpus)
     if gpus % node:
         raise InputError(
-            f"a worker of {gpus} GPUs does not fill servers of {node} GPUs; "
+            f"gpus_per_worker: a worker of {gpus} GPUs does not fill servers of {node} GPUs; "
             f"give at most {node}, or a multiple of it"
         )
     return Spread(gpus // node, node)

@@ -19,6 +19,16 @@ ABBREVIATIONS = {"nic": "NIC", "nvlink": "NVLink", "hbm": "HBM", "gpus": "GPUs",
 """Words in the names of facts that are not written as they are."""
 
 
+SHORT_UNITS = {
+    "cost": "$/M",
+    "throughput": "tok/s/GPU",
+    "output-cost": "$/M out",
+    "power": "token/J",
+    "gpus": "GPUs",
+}
+"""Units of the objectives, as short as a column takes them."""
+
+
 def figure(value: float | None) -> str:
     """Write a figure with four significant digits.
 

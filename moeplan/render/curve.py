@@ -9,6 +9,7 @@ from moeplan.answers.measured import hole_of
 from moeplan.render.best import BEST, CHANCES, budget_notes, price_of, what_is_safe
 from moeplan.render.common import (
     DASH,
+    SHORT_UNITS,
     chance,
     configuration_label,
     dollars,
@@ -29,12 +30,17 @@ if TYPE_CHECKING:
 
 EXTRAPOLATED = "*"
 
+IN_TABLE = ("cost", "throughput")
+"""Objectives whose amount every table has."""
+
 
 def report(curve: Curve) -> list[RenderableType]:
     """Lay out one line per target, and what a reader has to know of them."""
+    name = curve.rows[0].objective.name
     columns = (
         "Target",
         "Configuration",
+        *([] if name in IN_TABLE else [SHORT_UNITS[name]]),
         "tok/s/GPU",
         "90 % interval",
         "$/M tokens",
@@ -42,7 +48,7 @@ def report(curve: Curve) -> list[RenderableType]:
         "\n$/M tokens",
     )
     return [
-        heading(f"{curve.rows[0].title}: {BEST[curve.rows[0].objective.name]} by tok/s/user"),
+        heading(f"{curve.rows[0].title}: {BEST[name]} by tok/s/user"),
         paragraph(f"{served(curve.scenario)}; at {price_of(curve.rows[0])}"),
         "",
         table(*columns, left=2, rows=[_cells(row) for row in curve.rows]),
@@ -118,13 +124,17 @@ def _cells(row: Best) -> list[str]:
         figure(row.measured.total_tok_s_per_gpu if row.measured else None),
         dollars(row.measured.usd_per_m_total_tokens if row.measured else None),
     ]
-    target = f"{row.target_tok_s_per_user:g}"
+    target, amount = f"{row.target_tok_s_per_user:g}", row.objective.amount
+    made_best = [] if row.objective.name in IN_TABLE else [figure(amount)]
+    if amount is not None and row.objective.name == "gpus":
+        made_best = [f"{amount:,.0f}"]
     if row.prediction is None or row.config is None:
-        return [target, "unreachable", DASH, DASH, DASH, *measured]
+        return [target, "unreachable", *made_best, DASH, DASH, DASH, *measured]
     mark = EXTRAPOLATED if row.prediction.origin == "extrapolated" else ""
     return [
         target,
         configuration_label(row.config),
+        *made_best,
         mark + figure(row.prediction.total_tok_s_per_gpu),
         span(row.prediction.interval_90["total_tok_s_per_gpu"]),
         dollars(row.prediction.usd_per_m_total_tokens),

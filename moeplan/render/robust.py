@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from moeplan.render.common import (
     DASH,
+    SHORT_UNITS,
     configuration_label,
     count,
     fact_name,
@@ -31,15 +32,6 @@ MADE_MOST = {
     "gpus": "rate per GPU",
 }
 """What each objective makes most of, and regret is a share of."""
-
-SHORT_UNITS = {
-    "cost": "$/M",
-    "throughput": "tok/s/GPU",
-    "output-cost": "$/M out",
-    "power": "token/J",
-    "gpus": "GPUs",
-}
-"""Units of the objectives, as short as a column takes them."""
 
 
 def report(found: Robustness) -> list[RenderableType]:

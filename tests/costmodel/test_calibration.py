@@ -242,7 +242,7 @@ def test_a_coverage_that_cannot_be(tmp_path: Path, key: str, given: str, says: s
 )
 def test_a_constant_without_a_field(tmp_path: Path, field: str) -> None:
     sentence = problem(changed(tmp_path, f"{hbm(field)}\n", ""))
-    assert sentence.endswith(f"key hbm_efficiency.{field}: is missing")
+    assert f"key hbm_efficiency.{field}: is missing; give " in sentence
 
 
 def test_a_constant_with_a_field_too_many(tmp_path: Path) -> None:

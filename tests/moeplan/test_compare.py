@@ -340,7 +340,7 @@ def test_a_ratio_that_rests_on_no_assumed_fact(command: Command) -> None:
 
 
 def test_what_serves_a_rate_stands_beside_each_machine(command: Command) -> None:
-    asked = ("--targets", "75", "--objective", "gpus", "--rate", "30")
+    asked = ("--targets", "75", "--rate", "30")
     run = command("compare", "gb200", "b200", *asked, "--billing", "domain", "--json")
     pairs = [run.json["rows"][0][sku] for sku in ("gb200", "b200")]
     for pair, domain, price in zip(pairs, (72, 8), (1.86, 1.73), strict=True):

@@ -151,7 +151,7 @@ def test_an_answer_says_all_that_was_asked(best_of: BestOf) -> None:
     assert list(question) == ["sku", *keys]
     usual = {option.key: default for _, option, default in entries()}
     asked = {"precision": "fp4", "price_usd_per_hour": 1.86, "calibration": "shipped"}
-    asked["prices"] = "2026-07"
+    asked |= {"prices": "2026-07", "objective": "cost"}
     assert question == usual | asked | {"sku": "gb200"}
 
 

@@ -36,6 +36,22 @@ def test_fewest_gpus_are_counted_in_replicas(command: Command) -> None:
     gpus += config["decode_workers"] * config["decode_gpus_per_worker"]
     assert objective["amount"] == objective["replicas"] * gpus
     assert " requests/s" in command(*asked).out
+    # A rate alone is the same question.
+    again = command("best", "--sku", "b200", "--target", "60", "--rate", "100", "--json").json
+    assert again["config"] == config
+    assert again["question"]["objective"] == "gpus"
+
+
+@pytest.mark.parametrize(("objective", "unit"), [("gpus", "GPUs"), ("power", "token/J")])
+def test_a_curve_shows_what_is_made_best(command: Command, objective: str, unit: str) -> None:
+    rate = ("--rate", "40") if objective == "gpus" else ("--objective", objective)
+    asked = ("curve", "--sku", "b200", "--targets", "50,900", *rate)
+    amount = command(*asked, "--json").json["rows"][0]["objective"]["amount"]
+    lines = [line.split() for line in command(*asked).out.splitlines()]
+    begins = {line[0]: line for line in lines if line}
+    assert begins["Target"][:3] == ["Target", "Configuration", unit]
+    assert (f"{amount:.0f}" if objective == "gpus" else f"{amount:.3f}") in begins["50"]
+    assert begins["900"][:3] == ["900", "unreachable", "-"]
 
 
 def test_prefill_on_another_machine_is_named(command: Command) -> None:
@@ -113,7 +129,10 @@ def test_users_and_confidence_are_kept(space: Space) -> None:
         (("--objective", "speed"), "unknown --objective 'speed'"),
         (("--billing", "rack"), "unknown --billing 'rack'"),
         (("--objective", "gpus"), "rate: none is given"),
-        (("--rate", "5"), "rate 5 is not valid with the objective 'cost'"),
+        (
+            ("--rate", "5", "--objective", "cost"),
+            "rate 5 is not valid with the objective 'cost'; give 'gpus', or leave one",
+        ),
         (("--objective", "gpus", "--rate", "-1"), "--rate: '-1' is not valid"),
         (("--concurrency", "0"), "--concurrency: '0' is not valid"),
         (("--concurrency", "2.5"), "--concurrency: '2.5' is not valid"),
