@@ -28,19 +28,15 @@ def check_shape(
             "do both on one machine; leave it out"
         )
     _check_room(configuration, cluster, prefill_cluster)
-    _check_experts(configuration, model)
-    gpus = configuration.decode_gpus_per_worker
-    if configuration.decode_attention == "tp" and model.heads % gpus:
-        raise InputError(
-            f"decode_gpus_per_worker {gpus} must divide the {model.heads} attention "
-            f"heads under decode_attention tp; give {_divisors(model.heads)}, or dp"
-        )
+    gpus, ep = configuration.decode_gpus_per_worker, configuration.decode_ep
     prefill = max(configuration.prefill_gpus_per_worker // configuration.prefill_stages, 1)
-    if configuration.prefill_attention == "tp" and model.heads % prefill:
-        raise InputError(
-            f"prefill_gpus_per_worker {prefill} must divide the {model.heads} attention "
-            f"heads under prefill_attention tp; give {_divisors(model.heads)}, or dp"
-        )
+    problem = (
+        experts_problem(model, gpus, ep, configuration.eplb_slots)
+        or heads_problem(model, "decode", gpus, configuration.decode_attention)
+        or heads_problem(model, "prefill", prefill, configuration.prefill_attention)
+    )
+    if problem is not None:
+        raise InputError(problem)
     _check_groups(configuration, model, cluster)
     if configuration.mtp_depth:
         _check_draft(configuration, model)
@@ -82,6 +78,54 @@ def _check_draft(configuration: Configuration, model: Model) -> None:
         raise InputError(f"mtp_depth {depth}: {error}; without drafts use 0") from None
 
 
+def experts_problem(model: Model, gpus: int, ep: int, eplb_slots: int) -> str | None:
+    """Say why a decode worker cannot hold equal parts of the experts; None where it can.
+
+    Parameters
+    ----------
+    model : Model
+    gpus, ep : int
+        Of the worker, and those that share one copy of the experts. [GPU]
+    eplb_slots : int
+        Expert slots of a layer; 0 for one each. [1]
+    """
+    if gpus % ep:
+        return f"decode_ep {ep} must divide decode_gpus_per_worker {gpus}; give {_divisors(gpus)}"
+    if model.moe.intermediate % (gpus // ep):
+        return (
+            f"decode_ep {ep} over {gpus} GPUs splits each expert {gpus // ep} ways, which must "
+            f"divide its width {model.moe.intermediate}; give decode_ep {gpus}"
+        )
+    slots = eplb_slots or model.experts
+    if slots < model.experts:
+        return f"eplb_slots {slots} must be 0 or at least the {model.experts} experts"
+    if slots % ep:
+        fitting = -(-slots // ep) * ep
+        return f"decode_ep {ep} must divide the {slots} expert slots; give eplb_slots {fitting}"
+    return None
+
+
+def heads_problem(model: Model, role: str, gpus: int, attention: str) -> str | None:
+    """Say why the ranks of a worker cannot share the attention heads evenly; None where they can.
+
+    Parameters
+    ----------
+    model : Model
+    role : {"decode", "prefill"}
+        Of the worker, for its keys.
+    gpus : int
+        [GPU]
+    attention : {"tp", "dp"}
+        Over heads, or over requests.
+    """
+    if attention == "dp" or model.heads % gpus == 0:
+        return None
+    return (
+        f"{role}_gpus_per_worker {gpus} must divide the {model.heads} attention heads under "
+        f"{role}_attention tp; give {_divisors(model.heads)}, or dp"
+    )
+
+
 def _check_room(
     configuration: Configuration, cluster: ClusterSpec, prefill_cluster: ClusterSpec | None
 ) -> None:
@@ -104,27 +148,6 @@ def _check_room(
                 f"has {there.gpus}; use fewer or smaller workers, or gpus {wanted} in a cluster "
                 "file"
             )
-
-
-def _check_experts(configuration: Configuration, model: Model) -> None:
-    gpus, ep = configuration.decode_gpus_per_worker, configuration.decode_ep
-    if gpus % ep:
-        raise InputError(
-            f"decode_ep {ep} must divide decode_gpus_per_worker {gpus}; give {_divisors(gpus)}"
-        )
-    if model.moe.intermediate % (gpus // ep):
-        raise InputError(
-            f"decode_ep {ep} over {gpus} GPUs splits each expert {gpus // ep} ways, which must "
-            f"divide its width {model.moe.intermediate}; give decode_ep {gpus}"
-        )
-    slots = configuration.eplb_slots or model.experts
-    if slots < model.experts:
-        raise InputError(f"eplb_slots {slots} must be 0 or at least the {model.experts} experts")
-    if slots % ep:
-        raise InputError(
-            f"decode_ep {ep} must divide the {slots} expert slots; give eplb_slots "
-            f"{-(-slots // ep) * ep}"
-        )
 
 
 def _divisors(number: int) -> str:

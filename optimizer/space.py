@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from costmodel.checks import experts_problem, heads_problem
 from costmodel.engine_rules import shape_problem
 from costmodel.results import Configuration, Scenario
 from optimizer.checks import LARGEST_COUNT
@@ -162,10 +163,8 @@ def servers_whole(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> boo
 
 
 def experts_divide(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
-    """Whether every rank holds as many expert slots as every other."""
-    return (
-        shape.gpus % shape.ep == 0 and (shape.eplb_slots or scenario.model.experts) % shape.ep == 0
-    )
+    """Whether every rank holds as many slots, and parts of experts, as every other."""
+    return experts_problem(scenario.model, shape.gpus, shape.ep, shape.eplb_slots) is None
 
 
 def engine_starts(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
@@ -182,7 +181,7 @@ def split_inside(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool
 
 def heads_divide(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
     """Whether attention tp gives every rank as many heads as every other."""
-    return shape.attention == "dp" or scenario.model.heads % shape.gpus == 0
+    return heads_problem(scenario.model, "decode", shape.gpus, shape.attention) is None
 
 
 def drafts_exist(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
@@ -198,12 +197,16 @@ def copies_pay(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
 RULES: tuple[Rule, ...] = (
     Rule("cluster", "a worker cannot be larger than the cluster", fits_cluster),
     Rule("servers", "a worker larger than a server takes whole servers", servers_whole),
-    Rule("experts", "EP must divide the experts, or the EPLB slots", experts_divide),
     Rule(
         "engine",
         "the engine must take the shape: whole blocks of weights with one scale of a split "
         "expert, and EP as it can be set",
         engine_starts,
+    ),
+    Rule(
+        "experts",
+        "EP must divide the GPUs, the experts or the EPLB slots, and split experts evenly",
+        experts_divide,
     ),
     Rule("split", "experts are split inside one NVLink domain only", split_inside),
     Rule("heads", "attention tp must divide the attention heads", heads_divide),

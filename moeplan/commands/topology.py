@@ -67,10 +67,11 @@ Plan = Annotated[
 
 
 @app.command(
+    cls=Command,
     epilog=given.examples(
         "moeplan topology draw cluster.yaml --output cluster.svg",
         "moeplan topology draw cluster.yaml --output plan.html --plan answer.json",
-    )
+    ),
 )
 def draw(file: File, destination: Picture, plan: Plan = None) -> None:
     """Draw a cluster: switches, links by rate and load, domains, and workers where they sit."""

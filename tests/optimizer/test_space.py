@@ -1,16 +1,26 @@
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import numpy as np
 import pytest
 
 from costmodel.calibration import Calibration
+from costmodel.checks import check_shape
 from costmodel.results import Scenario
 from optimizer import Limits, Problem, Shape, Space, allowed_shapes, broken_rule
 from optimizer.prefill import prefill_options
-from optimizer.space import all_shapes, batch_grid, engine_starts, prefill_shapes, servers_whole
+from optimizer.space import (
+    RULES,
+    all_shapes,
+    batch_grid,
+    engine_starts,
+    prefill_shapes,
+    servers_whole,
+)
 from optimizer.states import decode_states
-from presets import ClusterSpec, InputError, default_cluster
+from presets import ClusterSpec, InputError, default_cluster, load_model, model_names
 from tests.models import with_attention
+from tests.samples import changed
 
 RACK = default_cluster("gb200", 72)
 HURRIED = Limits(1.0, max_ttft=1.0)
@@ -18,6 +28,8 @@ HURRIED = Limits(1.0, max_ttft=1.0)
 
 ISLANDS = default_cluster("b200", 72)
 """Servers of 8 GPUs, each an NVLink domain."""
+
+LARGE = default_cluster("b200", 1024)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +54,30 @@ def test_engine_rules_name_what_they_cut(scenario: Scenario, shape: Shape, rule:
     assert broken is not None
     assert broken.name == rule
     assert broken.reason
+
+
+SHARED = ("experts", "heads")
+"""Rules that hold for a configuration of one's own as well."""
+
+
+@pytest.mark.parametrize("model", model_names())
+def test_the_search_allows_what_a_prediction_takes(model: str) -> None:
+    served = Scenario(model=load_model(model), engine="sglang")
+    space = Space(
+        decode_gpus=(1, 2, 4, 6, 8, 12, 24, 48, 72), narrow_ep=(1, 2, 3, 4, 8), mtp_depths=(0,)
+    )
+    for shape in all_shapes(space, served):
+        asked = changed(
+            decode_gpus_per_worker=shape.gpus,
+            decode_ep=shape.ep,
+            decode_attention=shape.attention,
+            mtp_depth=0,
+            eplb_slots=shape.eplb_slots,
+        )
+        broken = [rule for rule in RULES if not rule.holds(shape, served, ISLANDS)]
+        refused = any(rule.name in SHARED for rule in broken)
+        with pytest.raises(InputError) if refused else nullcontext():
+            check_shape(asked, served.model, LARGE)
 
 
 @pytest.mark.parametrize(
