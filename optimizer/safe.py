@@ -73,7 +73,9 @@ def curve_with_safe(problem: Problem, targets: Sequence[float]) -> list[WithSafe
             sure = _safe_rankings(safe, targets, states)
         except InputError as error:
             # Told as a reason: there is no option to leave out.
-            outside = str(error).removeprefix("within_data: ").removesuffix("; leave it out")
+            outside = (
+                str(error).removeprefix("within_data: ").removesuffix("; leave within_data out")
+            )
     every = answers_of(problem, [*found, *sure], started)
     answers = with_reasons(problem, every[: len(found)])
     if outside:

@@ -91,7 +91,7 @@ def read_any(path: Path) -> tuple[Recipe | None, Format, dict[str, str]]:
         one_file = path.is_file()
     except ValueError:
         raise InputError(
-            f"{shown(str(path))} is no name of a folder; give the folder of a recipe"
+            f"{shown(str(path))} is not a folder; give the folder of a recipe"
         ) from None
     if one_file:
         files = {"recipe.yaml": read_text(path, MAX_BYTES)}
@@ -138,7 +138,7 @@ def _texts(folder: Path) -> dict[str, str]:
         raise DataFileError(problem, folder) from None
     except ValueError:
         raise InputError(
-            f"{shown(str(folder))} is no name of a folder; give the folder of a recipe"
+            f"{shown(str(folder))} is not a folder; give the folder of a recipe"
         ) from None
     if len(names) > MOST_FILES:
         raise DataFileError(f"holds more than {MOST_FILES} files, the most read", folder)
