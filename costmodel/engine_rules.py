@@ -9,6 +9,14 @@ from presets.errors import shown
 from presets.folders import engine_names
 
 
+def broken_rules(
+    engine: str, precision: str, expert_width: int, gpus: int, ep: int
+) -> list[ShapeRule]:
+    """Rules of an engine that a worker breaks; parameters are those of `shape_problem`."""
+    rules = _rules(engine, precision)
+    return [rule for rule in rules if not _holds(rule, expert_width, gpus, ep)]
+
+
 def shape_problem(
     engine: str, precision: str, expert_width: int, gpus: int, ep: int
 ) -> tuple[ShapeRule, str] | None:
@@ -34,16 +42,13 @@ def shape_problem(
     >>> shape_problem("vllm", "fp8", 1536, 8, 8) is None
     True
     """
-    rules = [
-        rule for rule in load_engine(engine).shape_rules if rule.precision in (None, precision)
-    ]
-    broken = [rule for rule in rules if not _holds(rule, expert_width, gpus, ep)]
+    broken = broken_rules(engine, precision, expert_width, gpus, ep)
     if not broken:
         return None
     fitting = [
         str(each)
         for each in range(1, gpus + 1)
-        if gpus % each == 0 and all(_holds(rule, expert_width, gpus, each) for rule in rules)
+        if gpus % each == 0 and not broken_rules(engine, precision, expert_width, gpus, each)
     ]
     rule, title = broken[0], load_engine(engine).title
     if rule.quantity == "ep":
@@ -55,6 +60,11 @@ def shape_problem(
             f"{title} needs a multiple of {rule.multiple_of} in {precision}"
         )
     return rule, f"{ep} {why}; give {' or '.join(fitting) or 'other GPUs per worker'}"
+
+
+def _rules(engine: str, precision: str) -> list[ShapeRule]:
+    """Rules of an engine that weights of a precision have to keep."""
+    return [rule for rule in load_engine(engine).shape_rules if rule.precision in (None, precision)]
 
 
 def _holds(rule: ShapeRule, expert_width: int, gpus: int, ep: int) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from costmodel.checks import experts_problem, heads_problem
-from costmodel.engine_rules import shape_problem
+from costmodel.engine_rules import broken_rules
 from costmodel.results import Configuration, Scenario
 from optimizer.checks import LARGEST_COUNT
 from presets import ClusterSpec, InputError
@@ -65,6 +66,9 @@ class Space:
 
     def __post_init__(self) -> None:
         """Refuse grids that are empty, repeat a value or leave what was measured."""
+        for name, value in list(vars(self).items()):
+            if isinstance(value, list):  # a space is hashed
+                object.__setattr__(self, name, tuple(value))
         for name in ("prefill_workers", "prefill_gpus", "decode_workers", "decode_gpus"):
             _check_grid(name, getattr(self, name), 1, LARGEST_COUNT)
         if self.narrow_ep:
@@ -170,8 +174,7 @@ def experts_divide(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bo
 def engine_starts(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
     """Whether the engine's own rules on shapes hold, such as whole blocks of a split expert."""
     width = scenario.model.moe.intermediate
-    problem = shape_problem(scenario.engine, scenario.precision, width, shape.gpus, shape.ep)
-    return problem is None
+    return not broken_rules(scenario.engine, scenario.precision, width, shape.gpus, shape.ep)
 
 
 def split_inside(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> bool:
@@ -252,11 +255,17 @@ def broken_rule(shape: Shape, scenario: Scenario, cluster: ClusterSpec) -> Rule 
 
 def allowed_shapes(space: Space, scenario: Scenario, cluster: ClusterSpec) -> list[Shape]:
     """Decode workers that break no rule, sorted."""
-    return [
+    return list(_allowed(space, scenario, cluster))
+
+
+@lru_cache(maxsize=16)
+def _allowed(space: Space, scenario: Scenario, cluster: ClusterSpec) -> tuple[Shape, ...]:
+    """Kept, as one question takes several searches, of what is safe and of why nothing is met."""
+    return tuple(
         shape
         for shape in all_shapes(space, scenario)
         if broken_rule(shape, scenario, cluster) is None
-    ]
+    )
 
 
 def prefill_shapes(

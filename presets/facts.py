@@ -13,9 +13,13 @@ Kind = Literal["datasheet", "measured", "assumed"]
 
 def _printable(text: str) -> str:
     """Refuse control characters, which a terminal would obey."""
-    if any(unicodedata.category(letter).startswith("C") for letter in text):
+    if not text.isprintable() and any(map(_is_control, text)):
         raise ValueError("must not hold control characters")
     return text
+
+
+def _is_control(letter: str) -> bool:
+    return unicodedata.category(letter).startswith("C")
 
 
 Text = Annotated[

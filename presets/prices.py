@@ -44,7 +44,6 @@ def price_set_names() -> tuple[str, ...]:
     return tuple(data_files("prices"))
 
 
-@lru_cache
 def load_prices(name: str | None = None) -> PriceSet:
     """Load a set of prices by name; None takes the newest.
 
@@ -61,4 +60,9 @@ def load_prices(name: str | None = None) -> PriceSet:
     name = price_set_names()[-1] if name is None else name
     if name not in price_set_names():
         raise unknown_name("prices", name, price_set_names())
+    return _preset(name)
+
+
+@lru_cache
+def _preset(name: str) -> PriceSet:
     return read_preset(data_files("prices")[name], PriceSet)

@@ -81,6 +81,7 @@ def test_winner_is_the_cheapest(comparison: moeplan.Comparison) -> None:
     assert by_target[125.0].ratio.measured_cost == pytest.approx(3.87, abs=0.005)
 
 
+@pytest.mark.many_cases
 def test_published_costs_are_at_the_prices_of_april(command: Command) -> None:
     """At 25 the published table has 0.0435 and 0.0441, at 125 it has 0.1486 and 0.5755."""
     asked = ("compare", "gb200", "b200", "--targets", "25,125", "--prices", "2026-04")
@@ -111,6 +112,7 @@ def test_a_price_of_one_machine_changes_that_machine_only(space: Space) -> None:
     assert row.winner("measured") == "b200"
 
 
+@pytest.mark.many_cases
 def test_three_machines_fit_the_page(command: Command) -> None:
     asked = ("--targets", "40,2000", "--price", "2", "--max-gpus", "24")
     run = command("compare", "gb200", "b200", "h200", *asked)
@@ -292,6 +294,7 @@ def test_a_machine_that_refuses_is_named_and_the_others_compared(command: Comman
     assert (none.status, none.out) == (2, "")
 
 
+@pytest.mark.many_cases
 def test_five_machines_fit_the_page(command: Command) -> None:
     skus = ("gb200", "b200", "h200", "b300", "gb300")
     run = command("compare", *skus, "--targets", "1500", "--price", "2", "--max-gpus", "16")
@@ -301,6 +304,7 @@ def test_five_machines_fit_the_page(command: Command) -> None:
     assert all(f"gb200/{sku}" in run.out for sku in skus[1:])
 
 
+@pytest.mark.many_cases
 def test_the_assumed_fact_that_moves_the_ratio_most(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

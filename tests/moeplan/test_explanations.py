@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tests.moeplan.conftest import BestOf
     from tests.samples import Command
 
-QUICK = ["best", "--sku", "b200", "--target", "125", "--max-gpus", "24"]
+QUICK = ["best", "--sku", "b200", "--target", "125", "--max-gpus", "16"]
 
 
 def printed(parts: list[Any]) -> str:
@@ -88,22 +88,23 @@ def test_explain_adds_a_key(command: Command) -> None:
         assert load["utilisation"] == pytest.approx(load["in_use_gb_s"] / load["rate_gb_s"])
     prices = {price["limit"]: price for price in found["shadow_prices"]}
     assert list(prices) == [*list(prices)[:5], "max_gpus", "target", "max_ttft"]
-    assert (prices["max_gpus"]["before"], prices["max_gpus"]["after"]) == (24, 28)
+    assert (prices["max_gpus"]["before"], prices["max_gpus"]["after"]) == (16, 20)
     assert prices["max_ttft"]["after"] == 2.2
-    again = command("best", "--sku", "b200", "--target", "120", "--max-gpus", "24", "--json",
+    again = command("best", "--sku", "b200", "--target", "120", "--max-gpus", "16", "--json",
                     "--max-ttft", "2")  # fmt: skip
     assert prices["target"]["config"] == again.json["config"]
     assert prices["target"]["prediction"] == again.json["prediction"]
     assert "Shadow prices" in run.err
 
 
+@pytest.mark.many_cases
 def test_tables(command: Command) -> None:
     run = command(*QUICK, "--explain", "--robust")
     assert run.status == 0
     for part in (
         "Bandwidth by link",
         "Shadow prices",
-        "24 to 28 GPU",
+        "16 to 20 GPU",
         "Robustness: 200 draws",
         "What to measure next",
         "Expected gain",
@@ -197,6 +198,7 @@ QUESTIONS = {
 }
 
 
+@pytest.mark.many_cases
 @pytest.mark.parametrize("objective", QUESTIONS)
 def test_robustness_follows_the_question(objective: str, space: Space) -> None:
     options = QUESTIONS[objective]

@@ -145,6 +145,7 @@ def test_curve_and_compare_take_a_serving_mode(command: Command) -> None:
         assert compared["rows"][0][sku]["modelled"]["config"]["serving"] == "aggregated"
 
 
+@pytest.mark.many_cases
 def test_one_pool_is_explained_and_held_against_draws(command: Command) -> None:
     asked = ("--sku", "b200", "--target", "60", "--max-gpus", "8", "--serving", "aggregated")
     told = command("best", *asked, "--explain", "--json")

@@ -88,6 +88,7 @@ def reports(best_of: BestOf) -> dict[str, list[RenderableType]]:
     }
 
 
+@pytest.mark.many_cases
 def test_reports(best_of: BestOf, printed: Printed) -> None:
     for name, parts in reports(best_of).items():
         wide = printed(parts, WIDE)

@@ -21,6 +21,8 @@ from optimizer.robustness.trials import try_draws
 from presets import ClusterSpec, default_cluster, load_hardware
 from tests.samples import nics_assumed
 
+pytestmark = pytest.mark.many_cases
+
 TARGETS = [40.0, 90.0, 125.0]
 SPACE = Space(
     prefill_workers=(1, 2, 3),

@@ -38,6 +38,7 @@ SPACE = Space(
     decode_workers=(1, 2, 4),
     decode_gpus=(8, 16, 32),
     mtp_depths=(0, 2),
+    batch_ratio=1.1,
 )
 
 

@@ -20,6 +20,8 @@ from optimizer.robustness.retune import fleet_of, retuning_of, with_settings
 from optimizer.search import best, curve
 from presets import InputError, default_cluster
 
+pytestmark = pytest.mark.many_cases
+
 TARGETS = (30.0, 80.0, 125.0, 170.0, 230.0)
 TINY = Space(
     decode_workers=(1, 2),

@@ -19,6 +19,8 @@ from presets import ClusterSpec, InputError, default_cluster
 from tests.optimizer.enumeration import every_configuration
 from topology import pack_workers
 
+pytestmark = pytest.mark.many_cases
+
 TOKENS = 2 * 0.9 * 1024
 """Of a request, in and out. [1]"""
 

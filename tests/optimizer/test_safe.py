@@ -11,6 +11,8 @@ from optimizer.confidence import chance_to_meet
 from optimizer.safe import SAFE, WithSafe, curve_with_safe, is_safe, safe_problem
 from presets import default_cluster
 
+pytestmark = pytest.mark.many_cases
+
 SMALL = Space(
     prefill_workers=(1, 2, 3, 5),
     decode_workers=(1, 2, 3),

@@ -152,7 +152,7 @@ def test_search_equals_enumeration(sku: str, scenario: Scenario, calibration: Ca
         decode_gpus=(8, 16, 32),
         mtp_depths=(0, 2),
         largest_batch=64,
-        batch_ratio=1.6,
+        batch_ratio=2.0,
     )
     cluster = default_cluster(sku, 72)
     every = enumerated(space, scenario, cluster, calibration)

@@ -10,6 +10,7 @@ from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.question import Request, recipe_for_configuration, recipe_of
 from moeplan.recipes.recipe import Recipe
 from moeplan.recipes.writing import recipe_files
+from optimizer import Space
 from presets import published_rows
 
 TARGETS = (
@@ -21,8 +22,9 @@ MACHINES = ("b200", "b300", "gb200", "gb300", "h200")
 
 @cache
 def answers(sku: str) -> tuple[moeplan.Best, ...]:
-    """Best of each target that the machine meets; searched once."""
-    return tuple(row for row in moeplan.curve(sku, TARGETS).rows if row.config is not None)
+    """Best of each target that the machine meets, of as many structures; searched once."""
+    found = moeplan.curve(sku, TARGETS, space=Space(batch_ratio=1.3))
+    return tuple(row for row in found.rows if row.config is not None)
 
 
 @cache

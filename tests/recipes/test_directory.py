@@ -33,6 +33,7 @@ def test_a_recipe_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert {each.name for each in tmp_path.iterdir()} == set(FORMATS)
 
 
+@pytest.mark.many_cases
 def test_own_files_are_all_that_recipes_write() -> None:
     written = {name for kind in FORMATS for _, files in every_recipe(kind)[::5] for name in files}
     assert written == OWN_FILES
