@@ -124,7 +124,7 @@ def test_what_was_measured_keeps_to_the_budget() -> None:
         ({"within_data": "no"}, "within_data: 'no' is not valid; give true or false"),
         ({"within_data": 1}, "within_data: 1 is not valid; give true or false"),
         ({"model": 3}, "model: 3 is not valid; give text"),
-        ({"engine": 3}, "engine: 3 is not valid; give sglang, trtllm, vllm"),
+        ({"engine": 3}, "engine: 3 is not valid; give atom, sglang, trtllm, vllm"),
         ({"prefill_sku": 3}, "prefill_sku: 3 is not valid; give text"),
         ({"cluster": 3}, "cluster: 3 is not valid; give the path of a file"),
         ({"calibration": ""}, "calibration: '' is not valid; give the path of a file"),

@@ -39,7 +39,7 @@ def test_a_plot_has_a_dot_for_every_measured_row(
 def test_a_plot_escapes_what_the_file_says() -> None:
     line: dict[str, object] = dict.fromkeys(moeplan.Configuration.model_fields, 1)
     line |= {"prefill_attention": "dp", "decode_attention": "dp", "mtp_depth": 0, "eplb_slots": 0}
-    line |= {"serving": "disaggregated", "exchange": None}
+    line |= {"serving": "disaggregated", "exchange": None, "draft": "none"}
     line |= {"sku": "<b>", "model": "m", "precision": "fp4", "isl": 1, "osl": 2}
     assert plot._note(line).startswith("&lt;b&gt; m fp4 1/2: 1x1P 1x1D dp")
 
