@@ -302,7 +302,8 @@ def test_predict_takes_yaml(
 
 def test_topology(command: Command) -> None:
     content = command("topology", "show", "--sku", "b200", "--gpus", "32", "--json").json
-    assert list(content) == ["sku", "gpus", "gpus_per_node", "domains", "links", "groups"]
+    keys = ["sku", "gpus", "gpus_per_node", "domains", "unusable", "links", "groups"]
+    assert list(content) == keys
     assert content["domains"] == [{"domains": 4, "gpus": 8}]
     rates = {group["gpus"]: group["all_to_all_gb_s"] for group in content["groups"]}
     # 15 parts leave a GPU, 8 of them over its 50 GB/s NIC; 31 and 24 for two servers more.

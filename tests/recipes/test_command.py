@@ -54,6 +54,8 @@ def test_json_says_what_was_written(
         "prefill_attention": "dp",
         "frontends": 1,
         "draft": "mtp",
+        "decode_attention_tp": 1,
+        "prefill_stages": 1,
         "exchange": None,
     }
     checked = command("recipe", "check", str(folder), "--json").json
