@@ -203,8 +203,8 @@ QUESTIONS = {
 def test_robustness_follows_the_question(objective: str, space: Space) -> None:
     options = QUESTIONS[objective]
     answer = moeplan.best("gb200", 75.0, options, space=space)
-    found = robustness(answer, draws=10)
-    assert found == robustness(answer, draws=10)
+    found = robustness(answer, draws=20)
+    assert found == robustness(answer, draws=20)
     said = found.to_json()
     assert (said["objective"], said["unit"]) == (objective, answer.objective.unit)
     assert answer.objective.amount is not None
@@ -228,7 +228,7 @@ def test_robustness_follows_the_question(objective: str, space: Space) -> None:
 def test_what_is_lost_in_the_unit_of_the_objective(space: Space) -> None:
     """Half of the tokens are output, so a dollar buys half as many of them."""
     cost, output = (
-        robustness(moeplan.best("gb200", 110.0, options, space=space), draws=10).as_configured
+        robustness(moeplan.best("gb200", 110.0, options, space=space), draws=20).as_configured
         for options in (Options(), Options(objective="output-cost"))
     )
     assert cost.expected_regret_in_unit is not None
