@@ -47,6 +47,8 @@ def evaluate(states: int, block: int) -> float:
             ep=np.asarray(32.0),
             attention_dp=attention_dp[part],
             mtp_depth=depth[part],
+            drafts_kept=depth[part],
+            kept_as_given=np.asarray(False),
             eplb_slots=np.asarray(288.0),
             context=workload.context,
             **{name: np.asarray(has) for name, has in exchange_of("trtllm").items()},
