@@ -37,6 +37,11 @@ from presets.files import validated
 from presets.folders import engine_names
 from topology import fleet_paths
 
+NO_NUMBERS = frozenset(
+    {"serving", "prefill_attention", "decode_attention", "frontends", "draft", "exchange"}
+)
+"""Fields of a configuration that are text, or may be blank."""
+
 
 class Deployments(NamedTuple):
     """Configurations with the facts of their machines, models and links; one entry each."""
@@ -124,11 +129,7 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
     column = {
         name: np.array([float(getattr(case.configuration, name)) for case in cases])
         for name in names
-        if name
-        not in (
-            *("serving", "prefill_attention", "decode_attention", "frontends"),
-            *("draft", "exchange"),
-        )
+        if name not in NO_NUMBERS
     }
     workload = Workload(
         np.array([float(case.scenario.isl) for case in cases]),
@@ -270,8 +271,8 @@ def _frontends(case: Case) -> float:
 
 def _traits(case: Case, cluster: ClusterSpec) -> Traits:
     chosen = case.configuration
-    draft = None if chosen.draft == "none" else chosen.draft
-    return traits_of(case.scenario, cluster, chosen.decode_attention, chosen.mtp_depth, draft)
+    depth, draft = chosen.mtp_depth, _draft_of(case)
+    return traits_of(case.scenario, cluster, chosen.decode_attention, depth, draft)
 
 
 def traits_of(
@@ -297,8 +298,13 @@ def _machine_of(cluster: ClusterSpec, model: Model, precision: str) -> MachineAr
 
 
 def _model_of(case: Case) -> ModelArrays:
+    return _model(case.scenario.model, case.scenario.precision, _draft_of(case))
+
+
+def _draft_of(case: Case) -> Draft | None:
+    """Name what drafts; None where nothing does, so that no draft has to be there."""
     draft = case.configuration.draft
-    return _model(case.scenario.model, case.scenario.precision, None if draft == "none" else draft)
+    return None if draft == "none" else draft
 
 
 @lru_cache

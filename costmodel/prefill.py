@@ -79,14 +79,14 @@ def prefill_worker(
     dp = np.broadcast_to(attention_dp, gpus.shape)
     split = split_seconds(machine, model, gpus, paths, workload, calibration)
     own = replicated_seconds(machine, model, gpus, paths, workload, calibration) / attention_tp
-    own = own + _group_seconds(machine, model, gpus, paths, workload, calibration, attention_tp)
+    own = own + _reduce_seconds(model, gpus, paths, workload, calibration, attention_tp)
     seconds = np.where(dp, own, split)
     alone = workload.input_tokens * seconds
     slower = np.minimum(
         paths.nic_rate, paths.nic_rate if receiving_nic_rate is None else receiving_nic_rate
     )
     hand_over = np.where(hands_over, hand_over_bytes(model, workload) / slower, 0.0)
-    nics = hand_over + _nic_seconds(machine, model, gpus, paths, workload, calibration, dp)
+    nics = hand_over + _nic_seconds(model, gpus, paths, workload, calibration, dp)
     servers = np.where(dp, whole / attention_tp, stages)
     hops = (stages - 1.0) * workload.prefilled_tokens * BF16_BYTES * model.hidden / paths.nic_rate
     return Prefill(
@@ -147,7 +147,7 @@ def split_seconds(
     params = whole + (model.active_params - whole + routed * (hottest - 1.0)) / gpus
     linear = 2.0 * (1.0 - workload.cached_share) * params / _flops(machine, calibration)
     attention = _attention_seconds(machine, model, workload, calibration) / gpus
-    reduce = _reduce_seconds(machine, model, gpus, paths, workload, calibration)
+    reduce = _reduce_seconds(model, gpus, paths, workload, calibration)
     return np.asarray(linear + attention + reduce)
 
 
@@ -165,38 +165,26 @@ def _exchange_seconds(
 
 
 def _reduce_seconds(
-    machine: MachineArrays,
     model: ModelArrays,
     gpus: FloatArray,
     paths: PathArrays,
     workload: Workload,
     calibration: Calibration,
+    attention_tp: FloatArray | float | None = None,
 ) -> FloatArray:
-    """Time of the all-reduces of one token of input, all that are prefilled at a time [s]."""
-    workers, tokens = input_workers(gpus, False, workload), workload.prefilled_tokens
-    reduce = attention_reduce_time(model, workers, tokens, paths, calibration)
-    return 2.0 * model.layers * reduce / workload.input_tokens
+    """Time of the all-reduces of one token of input, all that are prefilled at a time [s].
 
-
-def _group_seconds(
-    machine: MachineArrays,
-    model: ModelArrays,
-    gpus: FloatArray,
-    paths: PathArrays,
-    workload: Workload,
-    calibration: Calibration,
-    attention_tp: FloatArray | float,
-) -> FloatArray:
-    """Time of the all-reduces of one token of input in groups under attention dp [s]."""
-    group = np.broadcast_to(attention_tp, gpus.shape)
-    workers = input_workers(gpus, True, workload)._replace(attention_tp=group)
+    Of all GPUs under attention tp, or of groups of `attention_tp` GPUs under dp.
+    """
+    workers = input_workers(gpus, attention_tp is not None, workload)
+    if attention_tp is not None:
+        workers = workers._replace(attention_tp=np.broadcast_to(attention_tp, gpus.shape))
     tokens = workload.prefilled_tokens
     reduce = attention_reduce_time(model, workers, tokens, paths, calibration)
     return 2.0 * model.layers * reduce / workload.input_tokens
 
 
 def _nic_seconds(
-    machine: MachineArrays,
     model: ModelArrays,
     gpus: FloatArray,
     paths: PathArrays,
@@ -207,7 +195,7 @@ def _nic_seconds(
     """Bound how long the collectives of a request would take a NIC at its full rate [s]."""
     if not np.any(paths.domains > 1):
         return np.zeros(())
-    reduce = _reduce_seconds(machine, model, gpus, paths, workload, calibration)
+    reduce = _reduce_seconds(model, gpus, paths, workload, calibration)
     reduce = reduce * calibration.crossing_reduce_efficiency
     _, exchange = _exchange_seconds(model, gpus, paths)
     fresh = 1.0 - workload.cached_share

@@ -6,7 +6,7 @@ that are oversubscribed: as different workers they are searched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import product
@@ -14,7 +14,7 @@ from itertools import product
 from optimizer.placement import NOBODY, Group, packs
 from optimizer.problem import Problem
 from optimizer.resources import Resources
-from optimizer.space import Space
+from optimizer.space import Shape, Space
 from presets import ClusterSpec
 from topology import GroupPath, fleet_paths, group_table, shares_links
 
@@ -48,6 +48,19 @@ def links_of(problem: Problem) -> Links | None:
     if not any(map(shares_links, {resources.cluster, resources.prefill_on})):
         return None
     return _links(resources, problem.limits.max_gpus, problem.space, problem.is_aggregated)
+
+
+def apart_by_links(
+    shapes: Sequence[Shape], known: Mapping[int, Sequence[GroupPath]] | None
+) -> list[Shape]:
+    """Tell workers of a size apart by each of the links `known` of it; as they are where none."""
+    if known is None:
+        return list(shapes)
+    return [
+        shape._replace(links=place)
+        for shape in shapes
+        for place in range(len(known.get(shape.gpus, ())))
+    ]
 
 
 def wider_sizes(space: Space) -> list[int]:

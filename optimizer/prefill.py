@@ -14,7 +14,7 @@ from costmodel.prefill import Prefill, prefill_worker
 from costmodel.results import Scenario
 from optimizer.confidence import prefill_widening
 from optimizer.inside import inside_prefill
-from optimizer.links import links_of, wider_sizes
+from optimizer.links import apart_by_links, links_of, wider_sizes
 from optimizer.problem import Problem
 from optimizer.space import Shape, Space, prefill_shapes
 from optimizer.states import DecodeStates, Facts, column_key, facts_of, paths_of
@@ -80,19 +80,15 @@ def prefill_options(problem: Problem) -> PrefillOptions:
     if problem.limits.within_data:
         shapes = inside_prefill(shapes, problem)
     links = links_of(problem)
-    if links is not None:
-        shapes = [
-            shape._replace(links=place)
-            for shape in shapes
-            for place in range(len(links.prefill.get(shape.gpus, ())))
-        ]
+    known = None if links is None else links.prefill
+    shapes = apart_by_links(shapes, known)
     gpus = np.array([shape.gpus for shape in shapes], dtype=np.int64)
     attention_dp = np.array([shape.attention == "dp" for shape in shapes])
     prefill = prefill_worker(
         facts.machine,
         facts.model,
         gpus.astype(np.float64),
-        paths_of(cluster, shapes, None if links is None else links.prefill),
+        paths_of(cluster, shapes, known),
         scenario.workload,
         calibration,
         np.asarray(problem.cluster.hardware().scale_out_rate.value),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from costmodel.calibration import Calibration, Coverage
 from costmodel.deployments import traits_of
@@ -116,12 +117,12 @@ class Problem:
         """Whether one pool of workers prefills and decodes."""
         return self.serving == "aggregated"
 
-    @property
+    @cached_property
     def constants(self) -> Calibration:
         """Constants of decode workers, whatever kernels their experts have."""
         return resolve(self.calibration, traits_of(self.scenario, self.cluster))
 
-    @property
+    @cached_property
     def prefill_constants(self) -> Calibration:
         """Constants of prefill workers."""
         return resolve(self.calibration, traits_of(self.scenario, self.resources.prefill_on))

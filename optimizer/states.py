@@ -38,7 +38,7 @@ from costmodel.step_time import StepTime
 from costmodel.workload import Workload
 from optimizer.confidence import promise_of, ttft_factor
 from optimizer.inside import inside_batches
-from optimizer.links import links_of
+from optimizer.links import apart_by_links, links_of
 from optimizer.problem import Problem
 from optimizer.space import Shape, allowed_shapes, batch_grid
 from presets import ClusterSpec, InputError
@@ -226,12 +226,8 @@ def decode_states(problem: Problem) -> DecodeStates:
     facts = facts_of(scenario, cluster)
     shapes = allowed_shapes(space, scenario, cluster)
     links = links_of(problem)
-    if links is not None:
-        shapes = [
-            shape._replace(links=place)
-            for shape in shapes
-            for place in range(len(links.decode.get(shape.gpus, ())))
-        ]
+    known = None if links is None else links.decode
+    shapes = apart_by_links(shapes, known)
     if not shapes:
         raise InputError(
             f"decode_gpus {space.decode_gpus}: no decode worker of the space runs "
@@ -258,7 +254,7 @@ def decode_states(problem: Problem) -> DecodeStates:
     if not len(shape):
         raise _no_memory(problem)
     batch = np.concatenate(batches)
-    paths = paths_of(cluster, shapes, None if links is None else links.decode)
+    paths = paths_of(cluster, shapes, known)
     mixed = _mixed(facts, workers, paths, workload, constants) if problem.is_aggregated else None
     rate = _rate(facts, workers, paths, workload, shape, batch, constants, kinds, mixed)
     promise = promise_of(shapes, problem, inside=problem.limits.within_data).take(shape)

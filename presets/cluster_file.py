@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,15 @@ def cluster_faults(path: str | Path) -> list[str]:
     try:
         ClusterSpec.model_validate(content, context=disagreements)
     except ValidationError as error:
-        for each in error.errors(include_url=False):
+        found = error.errors(include_url=False)
+        for each in found:
             key = ".".join(map(str, each["loc"])) or None
             faults.append(str(DataFileError(explained(each, ClusterSpec), path, key=key)))
+        # Keys that disagree show once those at fault are left out.
+        wrong = {each["loc"][0] for each in found if each["loc"]}
+        rest = {key: value for key, value in content.items() if key not in wrong}
+        with suppress(ValidationError):
+            ClusterSpec.model_validate(rest, context=disagreements)
     return faults + [str(DataFileError(each, path)) for each in disagreements]
 
 

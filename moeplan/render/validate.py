@@ -61,11 +61,11 @@ def report(validation: Validation) -> list[RenderableType]:
 
 def _figures(summary: dict[str, Any]) -> RenderableType:
     names = ("mape", "median_ape", "p90_ape", "max_ape", "bias", "coverage_90")
+    labels = FIGURES | {"ttft_median": "Median TTFT", "iteration": "Iteration"}
+    labels |= {name: label for name, label in PERCENTILES.items() if summary[name]["known"]}
     rows = [
         [label, str(summary[name]["known"]), *(_percent(summary[name][key]) for key in names)]
-        for name, label in (
-            FIGURES | {"ttft_median": "Median TTFT", "iteration": "Iteration"} | PERCENTILES
-        ).items()
+        for name, label in labels.items()
     ]
     columns = ("", "Rows", "Mean", "Median", "90th", "Largest", "Bias", "Inside")
     return table(*columns, rows=rows)

@@ -289,6 +289,8 @@ def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
     assert len(faults) == 5
     agree = "sku: b200\ngpus: 16\ndomains: [8]\ngpus_per_node: 3\nfailed: [leaf 7, x]"
     assert len(cluster_faults(write(tmp_path, agree))) == 3
+    both = "sku: b200\ngpus: 16\nhbm: 1\nnic_gb_s: -5\nfailed: [leaf 7, gpu 16]"
+    assert len(cluster_faults(write(tmp_path, both))) == 4
     assert cluster_faults(write(tmp_path, "sku: b200\ngpus: 16")) == []
     assert len(cluster_faults(write(tmp_path, "- 1"))) == 1
 
