@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import date
 from pathlib import Path
 
 from costmodel.calibration import FORMAT, CalibrationFile, Constant, Coverage
 from costmodel.correlation import Correlation
-from presets.files import write_whole
+from presets.files import toml_value, write_whole
 
 DIGITS = 6
 """Significant digits of a number. [1]"""
@@ -62,12 +61,5 @@ def _correlation_block(correlation: Correlation) -> str:
 
 
 def _toml(value: object, digits: int = DIGITS) -> str:
-    """One value in TOML: JSON strings and numbers are TOML too, dates stand bare."""
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, float):
-        return repr(float(f"{value:.{digits}g}"))
-    if isinstance(value, tuple):
-        return json.dumps(list(value))
-    # TOML has no surrogate pairs, and no bare DEL.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+    """One value in TOML, numbers rounded."""
+    return toml_value(float(f"{value:.{digits}g}") if isinstance(value, float) else value)

@@ -68,7 +68,7 @@ def _coverage_of(rows: Sequence[ServingRow]) -> Coverage:
             sorted(
                 {
                     narrow_ep_of(
-                        row.sku,
+                        load_hardware(row.sku),
                         row.precision,
                         row.decode_attention,
                         row.decode_gpus_per_worker,

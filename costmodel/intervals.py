@@ -11,7 +11,7 @@ import numpy as np
 from costmodel.calibration import Calibration, Coverage
 from costmodel.inputs import FloatArray
 from costmodel.results import Case, Scenario
-from presets import ClusterSpec, Model, ScaleOut, load_hardware, load_model, model_names
+from presets import ClusterSpec, Hardware, Model, ScaleOut, load_model, model_names
 from presets.attention import Attention
 from presets.drafts import Draft
 from presets.pools import Serving
@@ -196,7 +196,7 @@ def _decode_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
     if mode == "tp" and not wide and gpus > coverage.tp_gpus[1]:
         far = _distance(gpus, (1, coverage.tp_gpus[1]))
         yield Outside(f"attention tp over {gpus} GPUs", far)
-    narrow = narrow_ep_of(cluster.sku, case.scenario.precision, mode, gpus, ep)
+    narrow = narrow_ep_of(cluster.hardware(), case.scenario.precision, mode, gpus, ep)
     if ep < gpus and narrow not in coverage.narrow_ep:
         yield Outside(f"EP {ep} over {gpus} GPUs under attention {mode}")
     if configuration.decode_attention_tp > 1:
@@ -223,13 +223,14 @@ def drafts_outside(
         yield Outside(f"draft depth {depth}, beyond the {deepest} that acceptance is known of")
 
 
-def narrow_ep_of(sku: str, precision: str, attention: str, gpus: int, ep: int) -> str:
+def narrow_ep_of(machine: Hardware, precision: str, attention: str, gpus: int, ep: int) -> str:
     """Name a worker whose EP is below its GPUs, as a coverage has it.
 
-    >>> narrow_ep_of("b200", "fp8", "tp", 8, 1)
+    >>> from presets import load_hardware
+    >>> narrow_ep_of(load_hardware("b200"), "fp8", "tp", 8, 1)
     'blackwell fp8 tp 8/1'
     """
-    return f"{load_hardware(sku).kernel_profile} {precision} {attention} {gpus}/{ep}"
+    return f"{machine.kernel_profile} {precision} {attention} {gpus}/{ep}"
 
 
 def _links_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:

@@ -18,7 +18,14 @@ from moeplan.answers.serving import better_of, refused
 from moeplan.arguments import checked_arguments
 from moeplan.numbers import positive_number
 from moeplan.options import DEFAULTS, Options, checked
-from moeplan.question import Question, ask, at_depth, calibration_file, gpus_needed
+from moeplan.question import (
+    Question,
+    ask,
+    at_depth,
+    calibration_file,
+    gpus_needed,
+    named_machine,
+)
 from presets import InputError, load_hardware
 
 if TYPE_CHECKING:
@@ -48,7 +55,7 @@ def best(
     Parameters
     ----------
     sku : str or None
-        Machine; None takes that of the cluster in `options`.
+        Machine; None takes that of the machine or the cluster in `options`.
     target : float
         Interactivity. [token/s/user]
     options : Options
@@ -152,7 +159,8 @@ def compare(
     from moeplan.answers.comparison import comparison_of  # other questions need none
 
     for sku in skus:
-        load_hardware(sku)
+        if _options_of(sku, options).machine is None:
+            load_hardware(sku)
     if len(skus) < 2 or len(set(skus)) < len(skus):
         given = ", ".join(skus) or "none"
         raise InputError(f"machines: {given} is not valid; give two or more different machines")
@@ -180,7 +188,7 @@ def predict(
     Parameters
     ----------
     sku : str or None
-        Machine; None takes that of the cluster in `options`.
+        Machine; None takes that of the machine or the cluster in `options`.
     configuration : Configuration
         What is run.
     options : Options
@@ -194,7 +202,7 @@ def predict(
         memory.
     """
     options = at_depth(checked(options), configuration.mtp_depth)
-    question = ask(sku, options, gpus_needed(configuration, sku))
+    question = ask(sku, options, gpus_needed(configuration, named_machine(sku, options)))
     cluster, scenario = question.cluster, question.scenario
     frontends = frontends_of(configuration, cluster.sku, scenario.precision)
     configuration = configuration.model_copy(update={"frontends": frontends})
@@ -214,7 +222,7 @@ def measured_frontier(
     Parameters
     ----------
     sku : str or None
-        Machine; None takes that of the cluster in `options`.
+        Machine; None takes that of the machine or the cluster in `options`.
     target : float
         Interactivity. [token/s/user]
     options : Options

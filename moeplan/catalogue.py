@@ -225,6 +225,19 @@ def preset_of(name: str) -> Preset:
     raise unknown_name("preset", name, valid)
 
 
+def machine_toml(name: str) -> str:
+    """Write a machine as a file for --machine.
+
+    Raises
+    ------
+    UnknownNameError
+        Where no machine has the name.
+    """
+    from presets.machine_file import machine_text  # rarely asked for
+
+    return machine_text(load_hardware(name))
+
+
 def listing() -> dict[str, list[dict[str, str]]]:
     """Name and one line on each preset, by kind."""
     hardware = [load_hardware(name) for name in hardware_names()]

@@ -11,7 +11,7 @@ from costmodel.results import Configuration
 from moeplan.json_text import parse_json
 from moeplan.options import DEFAULTS, Options, entries, read_options
 from moeplan.question import SHIPPED, without_set_prices
-from presets import ClusterSpec, DataFileError, InputError
+from presets import ClusterSpec, DataFileError, Hardware, InputError
 from presets.errors import shown
 from presets.files import read_text, validated
 from presets.quantities import read_quantities
@@ -147,11 +147,13 @@ def merged(
     """
     given = {name: getattr(typed, name) for name in names}
     cluster: ClusterSpec | None = given.get("cluster")
+    own: Hardware | None = given.get("machine")
     chosen = stored.sku if sku is None else sku
-    machine = cluster.sku if cluster else chosen
+    machine = cluster.sku if cluster else own.name if own else chosen
     there = given.get("prefill_sku", stored.options.get("prefill_sku"))
+    changed = cluster or own or machine != stored.sku
     # A price is that of its machine, and another cluster has its own.
-    dropped: set[str] = {"cluster", "price"} if cluster or machine != stored.sku else set()
+    dropped: set[str] = {"machine", "cluster", "price"} if changed else set()
     if there != stored.options.get("prefill_sku"):
         dropped.add("prefill_price")
     if "prices" in given:
@@ -175,6 +177,8 @@ def merged(
 
 
 def _brief(value: object) -> str:
+    if isinstance(value, Hardware):
+        return value.name
     return f"{value.gpus} x {value.sku}" if isinstance(value, ClusterSpec) else str(value)
 
 

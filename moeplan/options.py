@@ -16,7 +16,7 @@ from presets.folders import engine_names
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from presets import ClusterSpec
+    from presets import ClusterSpec, Hardware
 
 MODEL = "deepseek-r1-0528"
 LENGTH = 1024
@@ -141,6 +141,18 @@ def _cluster(name: str, value: Any) -> Any:
     if isinstance(value, Mapping):
         return validated(ClusterSpec, value)
     return load_cluster(numbers.file_name(name, value))
+
+
+def _machine(name: str, value: Any) -> Any:
+    from moeplan import numbers  # as above
+    from presets import Hardware, load_machine
+    from presets.machine_file import machine_of
+
+    if isinstance(value, Hardware):
+        return value
+    if isinstance(value, Mapping):
+        return machine_of(value)
+    return load_machine(numbers.file_name(name, value))
 
 
 def _file(name: str, value: Any) -> Any:
@@ -339,6 +351,16 @@ class Options:
             _price_set,
             "Dated set of prices, such as 2026-04, for machines without a price of your own. "
             "[default: the newest]",
+        ),
+    )
+    machine: Hardware | Path | str | None = field(
+        default=None,
+        metadata=_entry(
+            "machine",
+            "FILE",
+            _machine,
+            "TOML file of a machine of your own, in place of --sku; `moeplan presets show NAME "
+            "--toml` prints one to start from.",
         ),
     )
     cluster: ClusterSpec | Path | str | None = field(

@@ -16,12 +16,14 @@ from moeplan.numbers import rates_or_length
 from moeplan.options import MAX_GPUS, PRECISIONS, Options, checked, entries, read_options
 from presets import (
     ClusterSpec,
+    Hardware,
     InputError,
     InputWarning,
     default_cluster,
     hardware_names,
     load_cluster,
     load_hardware,
+    load_machine,
     load_model,
     load_prices,
     price_set_names,
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from optimizer.placement import Group  # predictions on a described cluster need no packing
     from optimizer.problem import Problem
     from optimizer.space import Space
-    from presets import Hardware, Model
+    from presets import Model
 
 MODES: tuple[Serving, ...] = ("disaggregated", "aggregated")
 """Serving modes, in the order in which they are tried."""
@@ -135,13 +137,14 @@ class Question(NamedTuple):
     def to_json(self) -> dict[str, Any]:
         """All that was asked, by the keys of the options; what had no value has the one it got."""
         options, there = self.options, self.prefill_cluster
-        given = options.cluster
+        given, machine = options.cluster, options.machine
         resolved = {
             "precision": self.scenario.precision,
             "objective": self.objective,
             "price": price_of(self.cluster),
             "prefill_price": price_of(there) if there else None,
             "prices": self.price_set or self.prefill_price_set,
+            "machine": machine.to_json() if isinstance(machine, Hardware) else None,
             "cluster": given.to_json() if isinstance(given, ClusterSpec) else None,
             "calibration": str(options.calibration or SHIPPED),
         }
@@ -237,7 +240,7 @@ def cluster_of(sku: str | None, options: Options, needed_gpus: int = 0) -> Clust
     Parameters
     ----------
     sku : str or None
-        Machine; None takes that of the cluster file.
+        Machine; None takes that of the machine file or the cluster file.
     options : Options
         With the cluster, the price and the GPU budget.
     needed_gpus : int
@@ -248,19 +251,45 @@ def cluster_of(sku: str | None, options: Options, needed_gpus: int = 0) -> Clust
     InputError
         Where no machine is named, or the file describes another one.
     """
-    if options.cluster is None:
-        if sku is None:
-            raise InputError("--sku: no machine is named; give --sku NAME or --cluster FILE")
-        cluster = default_cluster(sku, max(MAX_GPUS, options.max_gpus, needed_gpus))
-    else:
-        given = options.cluster
-        cluster = given if isinstance(given, ClusterSpec) else load_cluster(given)
-        if sku is not None and load_hardware(sku).name != cluster.sku:
+    given = options.cluster
+    if given is None:
+        machine = named_machine(sku, options)
+        if machine is None:
             raise InputError(
-                f"--sku: {shown(sku)} is not the machine of the cluster, {cluster.sku!r}; "
-                "leave one of the two out"
+                "--sku: no machine is named; give --sku NAME, --machine FILE or --cluster FILE"
             )
+        cluster = default_cluster(machine, max(MAX_GPUS, options.max_gpus, needed_gpus))
+    elif options.machine is not None:
+        raise InputError("--machine and --cluster: the cluster names its machine; give one of them")
+    else:
+        cluster = given if isinstance(given, ClusterSpec) else load_cluster(given)
+        if sku not in (None, cluster.sku):
+            load_hardware(str(sku))
+            raise _another(sku, cluster.sku, "cluster")
     return _at_price(cluster, options.price, options.prices)
+
+
+def named_machine(sku: str | None, options: Options) -> str | Hardware | None:
+    """Find the machine that is named, or described by a file of its own; None for neither.
+
+    Raises
+    ------
+    InputError
+        Where the file describes another one.
+    """
+    machine = options.machine
+    if machine is None:
+        return sku
+    found = machine if isinstance(machine, Hardware) else load_machine(machine)
+    if sku not in (None, found.name):
+        raise _another(sku, found.name, "machine file")
+    return found
+
+
+def _another(sku: object, machine: str, of: str) -> InputError:
+    return InputError(
+        f"--sku: {shown(sku)} is not the machine of the {of}, {machine!r}; leave one of the two out"
+    )
 
 
 def prefill_cluster_of(
@@ -274,9 +303,9 @@ def prefill_cluster_of(
         Where the machine is unknown, or a price is given for one that is no other.
     """
     name = cluster.sku if options.prefill_sku is None else options.prefill_sku
-    if name not in hardware_names():
-        raise unknown_name("prefill_sku", name, hardware_names())
     if name != cluster.sku:
+        if name not in hardware_names():
+            raise unknown_name("prefill_sku", name, hardware_names())
         there = default_cluster(name, max(MAX_GPUS, options.max_gpus, needed_gpus))
         return _at_price(there, options.prefill_price, options.prices)
     if options.prefill_price is not None:
@@ -430,7 +459,7 @@ def groups_of(configuration: Configuration, replicas: int = 1) -> tuple[Group, G
     )
 
 
-def gpus_needed(configuration: Configuration, sku: str | None) -> int:
+def gpus_needed(configuration: Configuration, machine: str | Hardware | None) -> int:
     """Size a cluster in whose NVLink domains all workers find room [GPU].
 
     Raises
@@ -438,12 +467,13 @@ def gpus_needed(configuration: Configuration, sku: str | None) -> int:
     InputError
         Where the machine is unknown, or no cluster that can be described has room.
     """
-    if sku is None:
+    if machine is None:
         return configuration.gpus
     from optimizer.placement import roomy  # predictions on a described cluster need no packing
 
     decode, prefill = groups_of(configuration)
-    domain = int(load_hardware(sku).gpus_per_domain.value)
+    known = machine if isinstance(machine, Hardware) else load_hardware(machine)
+    domain = int(known.gpus_per_domain.value)
     largest = max(decode[0], prefill[0])
     least = max(configuration.gpus, -(-largest // domain) * domain)
     if least > LARGEST_CLUSTER:
@@ -451,4 +481,4 @@ def gpus_needed(configuration: Configuration, sku: str | None) -> int:
             f"config: its workers take {least:,} GPUs; give fewer or smaller workers, at most "
             f"{LARGEST_CLUSTER:,} GPUs"
         )
-    return roomy(default_cluster(sku, least), decode, prefill).gpus
+    return roomy(default_cluster(machine, least), decode, prefill).gpus

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from presets.facts import Alternative, Fact, Provenance
     from presets.hardware import Hardware, hardware_names, load_hardware
+    from presets.machine_file import load_machine
     from presets.measured_rows import MeasuredRows, read_measured_rows
     from presets.measurements import (
         aggregated_rows,
@@ -116,6 +117,7 @@ _MODULE_OF = {
     "load_cluster": "presets.cluster_file",
     "load_columns": "presets.measurements",
     "load_hardware": "presets.hardware",
+    "load_machine": "presets.machine_file",
     "load_model": "presets.catalogue",
     "load_prices": "presets.prices",
     "measurement_sources": "presets.measurements",
@@ -180,6 +182,7 @@ __all__ = [
     "load_cluster",
     "load_columns",
     "load_hardware",
+    "load_machine",
     "load_model",
     "load_prices",
     "measurement_sources",

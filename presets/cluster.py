@@ -47,12 +47,14 @@ UNITS = {
 
 
 class ClusterSpec(Strict):
-    """A cluster: a machine of `hardware_names`, how many GPUs, and what differs from the preset.
+    """A cluster: a machine, how many GPUs, and what differs from what the machine has.
 
     Attributes
     ----------
     sku : str
-        Name of the machine.
+        Name of the machine, of `hardware_names` or that of `machine`.
+    machine : Hardware or None
+        The machine where it is none of `hardware_names`.
     gpus : int
         Those out of use among them. [GPU]
     domains : tuple of int or None
@@ -78,6 +80,7 @@ class ClusterSpec(Strict):
     """
 
     sku: Text
+    machine: Hardware | None = None
     gpus: Gpus
     domains: Annotated[tuple[Gpus, ...], Field(min_length=1, strict=False)] | None = None
     reserved: Annotated[tuple[Text, ...], Field(strict=False)] = ()
@@ -93,6 +96,15 @@ class ClusterSpec(Strict):
     price_usd_per_hour: Amount | None = None
     power_watts: Amount | None = None
     scale_out: ScaleOut = ScaleOut()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_machine(cls, content: Any) -> Any:
+        """Take the name of the machine where `sku` is left out."""
+        machine = content.get("machine") if isinstance(content, dict) else None
+        if isinstance(machine, Hardware) and "sku" not in content:
+            return {**content, "sku": machine.name}
+        return content
 
     @model_validator(mode="before")
     @classmethod
@@ -116,7 +128,9 @@ class ClusterSpec(Strict):
 
     def _faults(self) -> Iterator[str]:
         """Say what keys do not agree on, or name that is not there."""
-        preset, fabric = load_hardware(self.sku), self.scale_out
+        preset, fabric = self.preset, self.scale_out
+        if preset.name != self.sku:
+            yield f"sku: {self.sku!r} is not the machine, {preset.name!r}; leave out one of the two"
         domain = self.gpus_per_domain or int(preset.gpus_per_domain.value)
         node = self.gpus_per_node or int(preset.gpus_per_node.value)
         if domain % node and node % domain:
@@ -166,7 +180,7 @@ class ClusterSpec(Strict):
 
     def _counts(self) -> dict[str, int]:
         """Count the parts of each kind [1]."""
-        preset, fabric = load_hardware(self.sku), self.scale_out
+        preset, fabric = self.preset, self.scale_out
         domain = self.gpus_per_domain or int(preset.gpus_per_domain.value)
         node = self.gpus_per_node or int(preset.gpus_per_node.value)
         sizes = self.domains or ()
@@ -181,6 +195,11 @@ class ClusterSpec(Strict):
         }
 
     @property
+    def preset(self) -> Hardware:
+        """The machine without the overrides of this cluster."""
+        return self.machine or load_hardware(self.sku)
+
+    @property
     def is_whole(self) -> bool:
         """Whether domains are equal, but for the last, and nothing is out of use."""
         return self.domains is None and not self.reserved and not self.failed
@@ -190,12 +209,12 @@ class ClusterSpec(Strict):
         return self.model_copy(update={"gpus": gpus, "domains": None, "reserved": (), "failed": ()})
 
     def hardware(self) -> Hardware:
-        """Machine of the preset with the overrides of this cluster.
+        """Give the machine with the overrides of this cluster.
 
         An overridden fact is of kind "assumed", its source is "cluster file", its date today's,
         and it keeps the figure of the preset as an alternative.
         """
-        preset = load_hardware(self.sku)
+        preset = self.preset
         changes: dict[str, object] = {"title": self.name} if self.name else {}
         for key, (fact, factor) in OVERRIDES.items():
             value = getattr(self, key)
@@ -263,13 +282,13 @@ def in_unit_of_file(fact: str, value: float, unit: str) -> tuple[float, str]:
     return value, unit
 
 
-def default_cluster(sku: str, gpus: int) -> ClusterSpec:
-    """Cluster of a machine as its preset has it.
+def default_cluster(machine: str | Hardware, gpus: int) -> ClusterSpec:
+    """Cluster of a machine as its preset, or the machine itself, has it.
 
     Parameters
     ----------
-    sku : str
-        One of `hardware_names`.
+    machine : str or Hardware
+        One of `hardware_names`, or a machine of one's own.
     gpus : int
         [GPU]
 
@@ -278,7 +297,9 @@ def default_cluster(sku: str, gpus: int) -> ClusterSpec:
     >>> default_cluster("gb200", 72).hardware().gpus_per_domain.value
     72.0
     """
-    return validated(ClusterSpec, {"sku": load_hardware(sku).name, "gpus": gpus})
+    if isinstance(machine, Hardware):
+        return validated(ClusterSpec, {"machine": machine, "gpus": gpus})
+    return validated(ClusterSpec, {"sku": load_hardware(machine).name, "gpus": gpus})
 
 
 def _overridden(fact: Fact, value: float) -> Fact:

@@ -12,6 +12,7 @@ from presets.cluster import OVERRIDES, UNITS, ClusterSpec
 from presets.errors import DataFileError, InputError, closest_hint, shown
 from presets.files import explained, validated
 from presets.hardware import hardware_names, load_hardware
+from presets.machine_file import load_machine, machine_of
 from presets.quantities import note_unusual, read_quantities
 from presets.scale_out import SCALE_OUT_UNITS
 
@@ -36,6 +37,7 @@ def load_cluster(path: str | Path) -> ClusterSpec:
     path = Path(path)
     content = _content(path)
     _check_sku(content, path)
+    content = _with_machine(content, path)
     content = read_quantities(content, UNITS, path)
     if isinstance(fabric := content.get("scale_out"), dict):
         content["scale_out"] = read_quantities(fabric, SCALE_OUT_UNITS, path, "scale_out")
@@ -64,6 +66,12 @@ def cluster_faults(path: str | Path) -> list[str]:
     except DataFileError as error:
         faults.append(str(error))
         content["sku"] = hardware_names()[0]
+    try:
+        content = _with_machine(content, path)
+    except InputError as error:
+        faults += getattr(error, "__notes__", [str(error)])
+        content = {**content, "machine": load_hardware(hardware_names()[0])}
+        content.pop("sku", None)
     content = _quantities(content, UNITS, path, "", faults)
     if isinstance(fabric := content.get("scale_out"), dict):
         content["scale_out"] = _quantities(fabric, SCALE_OUT_UNITS, path, "scale_out", faults)
@@ -98,6 +106,16 @@ def _check_sku(content: dict[str, Any], path: Path) -> None:
     if isinstance(sku, str) and sku not in hardware_names():
         hint = closest_hint(sku, hardware_names())
         raise DataFileError(f"{shown(sku)} is no known machine; {hint}", path, key="sku")
+
+
+def _with_machine(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Read the machine of one's own: a file, named from the folder of this one, or its keys."""
+    machine = content.get("machine")
+    if isinstance(machine, str):
+        return {**content, "machine": load_machine(path.parent / machine)}
+    if isinstance(machine, dict):
+        return {**content, "machine": machine_of(machine, path, "machine")}
+    return content
 
 
 def _quantities(

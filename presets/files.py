@@ -1,11 +1,13 @@
 """Files: how any is bounded and checked, and how one is written."""
 
 import errno
+import json
 import os
 import re
 import stat
 import tomllib
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -20,6 +22,9 @@ MAX_DEPTH = 20
 
 _PART = r"""(?>[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
 _DEEP_KEY = re.compile(rf"(?<![\w-]){_PART}(?>[ \t]*+\.[ \t]*+{_PART}){{{MAX_DEPTH}}}")
+
+MAX_PRESET = 1_000_000
+"""Longest file of a preset. [B]"""
 
 RecordT = TypeVar("RecordT", bound=BaseModel)
 
@@ -78,6 +83,20 @@ def read_toml(path: Path, limit: int) -> dict[str, Any]:
         raise DataFileError(f"is not TOML: {reason}", path) from None
 
 
+def toml_value(value: object) -> str:
+    """Write one value in TOML: JSON strings and numbers are TOML too, dates stand bare.
+
+    >>> toml_value(("a", "b")), toml_value(9e11), toml_value(date(2026, 11, 23))
+    ('["a", "b"]', '900000000000.0', '2026-11-23')
+    """
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, tuple):
+        return json.dumps(list(value))
+    # TOML has no surrogate pairs, and no bare DEL.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
 def read_preset(
     path: Path,
     record: type[RecordT],
@@ -97,10 +116,22 @@ def read_preset(
     defaults : mapping
         What stands at the top of the record where the file does not say it.
     """
-    content = read_toml(path, 1_000_000)
+    content = read_toml(path, MAX_PRESET)
     if facts_key is not None:
-        content |= content.pop(facts_key, {})
+        content = flattened(content, facts_key)
     return validated(record, {**defaults, **content}, path)
+
+
+def flattened(content: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Bring what stands in the table under a key to the top; what is no table stays.
+
+    >>> flattened({"name": "b200", "facts": {"power_watts": 1700}}, "facts")
+    {'name': 'b200', 'power_watts': 1700}
+    """
+    inner = content.get(key)
+    if not isinstance(inner, Mapping):
+        return dict(content)
+    return {name: each for name, each in content.items() if name != key} | dict(inner)
 
 
 def validated(

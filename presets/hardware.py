@@ -11,6 +11,16 @@ from presets.facts import Fact, Text
 from presets.files import read_preset
 from presets.folders import data_files
 from presets.frozen import Frozen, FrozenDict
+from presets.machine_facts import (
+    Count,
+    Latency,
+    Memory,
+    NumberFormat,
+    Power,
+    Price,
+    Rate,
+    TensorRate,
+)
 from presets.prices import load_prices
 from presets.record import Record
 
@@ -60,23 +70,28 @@ class Hardware(Record):
     title: Text
     kernel_profile: Text
     scale_up: Literal["switch", "mesh"]
-    attention_format: Text = "bf16"
-    gpus_per_domain: Fact
-    gpus_per_node: Fact
-    scale_up_rate: Fact
-    scale_up_latency: Fact
-    scale_out_rate: Fact
-    scale_out_latency: Fact
-    hbm_bytes: Fact
-    hbm_rate: Fact
-    flops: Frozen[Text, Fact]
-    price_usd_per_hour: Fact
-    power_watts: Fact
+    attention_format: NumberFormat = "bf16"
+    gpus_per_domain: Count
+    gpus_per_node: Count
+    scale_up_rate: Rate
+    scale_up_latency: Latency
+    scale_out_rate: Rate
+    scale_out_latency: Latency
+    hbm_bytes: Memory
+    hbm_rate: Rate
+    flops: Frozen[NumberFormat, TensorRate]
+    price_usd_per_hour: Price
+    power_watts: Power
 
     @model_validator(mode="after")
     def _multiplies_in_bf16(self) -> Self:
         if "bf16" not in self.flops:
             raise ValueError("flops: bf16 is missing; all that is not quantised multiplies in it")
+        if self.attention_format not in self.flops:
+            raise ValueError(
+                f"attention_format: {self.attention_format!r} has no rate under flops; give one of "
+                f"{', '.join(self.flops)}"
+            )
         return self
 
     @property

@@ -60,6 +60,7 @@ _DIMENSIONS: tuple[Mapping[str, float], ...] = (
         *((name, 0.125) for name in ("b/s", "bps", "bit/s")),
     ),
     _prefixed(("B", 1.0), ("b", 0.125), ("bit", 0.125)),
+    _prefixed(*((name, 1.0) for name in ("FLOP/s", "FLOPS", "FLOPs"))),
     _words(1.0, "s", "sec", "second", "seconds")
     | _words(1e-3, "ms", "msec")
     | _words(1e-6, "us", "\N{MICRO SIGN}s", "\N{GREEK SMALL LETTER MU}s", "usec")
@@ -82,6 +83,7 @@ _DIMENSIONS: tuple[Mapping[str, float], ...] = (
 _EXAMPLES = {
     "GB/s": "50, 50GB/s or 400Gb/s",
     "GB": "180, 180GB or 168GiB",
+    "TFLOP/s": "2250, 2250TFLOP/s or 2.25PFLOP/s",
     "USD/h": "3.10, $3.10 or 3.10 USD/h",
     "token": "8192, 8,192 or 8k (8192)",
     "s": "2, 2s or 2000ms",

@@ -5,6 +5,7 @@ import re
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from moeplan.cli import make_app
 from moeplan.config_file import read_stored
 from optimizer import Space
 from presets import (
+    Hardware,
     InputError,
     InputWarning,
     load_cluster,
+    load_machine,
     load_model,
     read_measured_rows,
 )
@@ -154,7 +157,7 @@ def test_the_example_of_a_cluster_has_every_key(tmp_path: Path) -> None:
     path = tmp_path / "cluster.yaml"
     path.write_text(example("Cluster"), encoding="utf-8")
     cluster = load_cluster(path)
-    assert cluster.model_fields_set == set(ClusterSpec.model_fields) > set(OVERRIDES)
+    assert cluster.model_fields_set == set(ClusterSpec.model_fields) - {"machine"} > set(OVERRIDES)
     assert cluster.scale_out.model_fields_set == set(ScaleOut.model_fields)
 
 
@@ -189,6 +192,24 @@ def test_the_example_of_a_worn_cluster_is_planned(tmp_path: Path) -> None:
     ]
     assert not set(wide) & set(range(16, 24))
     assert found.prediction.total_tok_s_per_gpu <= unhurt.prediction.total_tok_s_per_gpu
+
+
+def test_the_examples_of_a_machine_have_every_key_and_are_planned(tmp_path: Path) -> None:
+    path, cluster = tmp_path / "lab.toml", tmp_path / "cluster.yaml"
+    path.write_text(example("Machine"), encoding="utf-8")
+    machine = load_machine(path)
+    said = tomllib.loads(example("Machine"))
+    assert {*said, *said["facts"]} == {*Hardware.model_fields, "like", "facts"}
+    assert set(lines_of("Machine")) == {*Hardware.model_fields, "like"}
+    assert machine.hbm_rate.value == 4e12
+    cluster.write_text(EXAMPLE.findall(SECTIONS["Machine"])[1][1], encoding="utf-8")
+    inline = load_cluster(cluster).hardware()
+    assert (inline.hbm_bytes.value, inline.flops) == (machine.hbm_bytes.value, machine.flops)
+    for options in (moeplan.Options(machine=path), moeplan.Options(cluster=cluster)):
+        answer = moeplan.best(None, 20.0, replace(options, max_gpus=16))
+        assert answer.sku == "lab"
+        assert answer.prediction is not None
+        assert answer.prediction.origin == "extrapolated"
 
 
 def test_the_example_of_a_constant_is_complete() -> None:
@@ -228,6 +249,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "Map of columns": read_column_map,
     "Configuration": read_stored,
     "Cluster": load_cluster,
+    "Machine": load_machine,
     "Model": read_hf_config,
 }
 PIECES = st.sampled_from(

@@ -25,6 +25,12 @@ Prices = Annotated[
         "--price", metavar="[SKU=]USD", help="Price per GPU-hour, of all or of one; repeatable."
     ),
 ]
+Machines = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--machine", metavar="FILE", help="One of the machines that is your own; repeatable."
+    ),
+]
 Clusters = Annotated[
     list[str] | None,
     typer.Option("--cluster", metavar="FILE", help="Cluster of one of the machines; repeatable."),
@@ -37,6 +43,7 @@ Clusters = Annotated[
         "prefill_sku",
         "prefill_price",
         "price",
+        "machine",
         "cluster",
     )
 )
@@ -46,6 +53,7 @@ def command(
     targets: given.Targets,
     typed: given.Typed,
     price: Prices = None,
+    machine: Machines = None,
     cluster: Clusters = None,
     as_json: given.Json = False,
     as_csv: given.Csv = False,
@@ -60,10 +68,10 @@ def command(
     from moeplan.render import compare as render
     from presets import InfeasibleError
 
-    given.one_format(as_json, as_csv)
+    given.one_format(json=as_json, csv=as_csv)
     wanted = number_list("--targets", targets, api.UNIT)
     options = given.options_of(typed)
-    by_machine = given.options_by_machine(skus, options, price or [], cluster or [])
+    by_machine = given.options_by_machine(skus, options, price or [], machine or [], cluster or [])
     answer = api.compare(skus, wanted, by_machine)
     output.note(*(f"{sku} is not compared: {reason}" for sku, reason in answer.refused.items()))
     if as_json:

@@ -28,7 +28,7 @@ def command(
     from moeplan.render import curve as render
     from presets import InfeasibleError
 
-    given.one_format(as_json, as_csv)
+    given.one_format(json=as_json, csv=as_csv)
     wanted = number_list("--targets", targets, api.UNIT)
     answer = api.curve(sku, wanted, given.options_of(typed))
     if as_json:

@@ -18,7 +18,7 @@ from moeplan.options import Option, Options, entries, read_options
 if TYPE_CHECKING:
     from presets import ClusterSpec
 
-FILES = ("model", "cluster", "calibration")
+FILES = ("model", "machine", "cluster", "calibration")
 """Options that may name a file."""
 
 Typed = Mapping[str, Any]
@@ -130,17 +130,21 @@ def files_of(typed: Typed) -> dict[str, str | None]:
 
 
 def options_by_machine(
-    skus: list[str], options: Options, prices: list[str], clusters: list[str]
+    skus: list[str],
+    options: Options,
+    prices: list[str],
+    machines: list[str],
+    clusters: list[str],
 ) -> dict[str, Options]:
-    """Options of each machine: prices as ``USD`` for all or ``SKU=USD`` for one, clusters by file.
+    """Options of each machine: prices as ``USD`` for all or ``SKU=USD`` for one, others by file.
 
     Raises
     ------
     InputError
-        Where a price or a cluster is of no machine that is compared.
+        Where a price, a machine or a cluster is of no machine that is compared.
     """
     from moeplan import numbers  # the checks come with pydantic, which --help does without
-    from presets import InputError, load_cluster
+    from presets import InputError, load_cluster, load_machine
     from presets.errors import closest_hint, shown
 
     result = dict.fromkeys(skus, options)
@@ -159,6 +163,10 @@ def options_by_machine(
             check("--price", text, sku)
         for name in [sku] if equals else skus:
             result[name] = replace(result[name], price=price)
+    for text in machines:
+        machine = load_machine(numbers.file_name("--machine", text))
+        check("--machine", text, machine.name)
+        result[machine.name] = replace(result[machine.name], machine=machine)
     for text in clusters:
         cluster: ClusterSpec = load_cluster(numbers.file_name("--cluster", text))
         check("--cluster", text, cluster.sku)
@@ -166,12 +174,13 @@ def options_by_machine(
     return result
 
 
-def one_format(as_json: bool, as_csv: bool) -> None:
-    """Refuse two formats at once."""
+def one_format(**asked: bool) -> None:
+    """Refuse two formats at once, by name."""
     from presets.errors import InputError  # as above
 
-    if as_json and as_csv:
-        raise InputError("--json and --csv: both are given; give one")
+    names = [flag(name) for name, is_asked in asked.items() if is_asked]
+    if len(names) > 1:
+        raise InputError(f"{' and '.join(names[:2])}: both are given; give one")
 
 
 def examples(*lines: str) -> str:

@@ -37,6 +37,7 @@ Config = Annotated[
     "prefill_price",
     "price",
     "prices",
+    "machine",
     "cluster",
     "calibration",
 )

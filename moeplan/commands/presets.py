@@ -20,6 +20,9 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="One of `moeplan prese
 Rows = Annotated[
     str, typer.Option("--rows", metavar="COUNT", help="Rows of a measurement table to show.")
 ]
+Toml = Annotated[
+    bool, typer.Option("--toml", help="Print a machine as a file to start one of your own from.")
+]
 
 
 @app.callback()
@@ -53,6 +56,7 @@ def list_presets(as_json: given.Json = False) -> None:
         "moeplan presets show deepseek-r1-0528",
         "moeplan presets show measured_serving --rows 5",
         "moeplan presets show alltoall_latency --csv",
+        "moeplan presets show b200 --toml > machine.toml",
     ),
 )
 def show(
@@ -60,21 +64,25 @@ def show(
     rows: Rows = "20",
     as_json: given.Json = False,
     as_csv: given.Csv = False,
+    as_toml: Toml = False,
 ) -> None:
     """Show one machine, set of prices, model or measurement table with its sources.
 
-    --csv prints all rows of a measurement table; --json prints everything.
+    --csv prints all rows of a measurement table; --json prints everything; --toml prints a machine
+    as a file for --machine.
     """
     from moeplan import numbers, output  # --help does without these
-    from moeplan.catalogue import preset_of
+    from moeplan.catalogue import machine_toml, preset_of
     from moeplan.render.presets import preset_report
 
-    given.one_format(as_json, as_csv)
+    given.one_format(json=as_json, csv=as_csv, toml=as_toml)
     count = numbers.whole_number("--rows", rows, 1, 100_000, "rows")
     found = preset_of(name)
     if as_json:
         output.emit_json(found.content())
     elif as_csv:
         output.emit_csv(found.lines())
+    elif as_toml:
+        output.emit(machine_toml(name))
     else:
         output.emit_report(preset_report(found, count))

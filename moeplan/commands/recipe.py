@@ -137,6 +137,7 @@ Second = Annotated[str, typer.Argument(metavar="B", help="Folder of another.")]
     "max_ttft",
     "price",
     "prices",
+    "machine",
     "cluster",
     "calibration",
 )

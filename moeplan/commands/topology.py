@@ -93,7 +93,7 @@ def draw(file: File, destination: Picture, plan: Plan = None) -> None:
 
 
 @app.command(cls=Command, epilog=EXAMPLES)
-@given.takes("cluster")
+@given.takes("machine", "cluster")
 def show(
     *,
     sku: given.Sku = None,
@@ -105,18 +105,19 @@ def show(
     from moeplan import numbers, output  # --help does without these
     from moeplan.options import LARGEST_GPUS, MAX_GPUS
     from moeplan.render.topology import report, summary
-    from presets import InputError, default_cluster, load_cluster
+    from presets import InputError, default_cluster, load_cluster, load_machine
     from topology import summarize_cluster
 
     size = None if gpus is None else numbers.whole_number("--gpus", gpus, 1, LARGEST_GPUS, "GPUs")
-    cluster = typed.get("cluster")
-    if (sku is None) == (cluster is None):
-        raise InputError("--sku and --cluster: give one of the two, such as --sku b200")
+    machine, cluster = typed.get("machine"), typed.get("cluster")
+    if [sku, machine, cluster].count(None) != 2:
+        raise InputError("--sku, --machine and --cluster: give one of them, such as --sku b200")
     if cluster is not None:
         spec = load_cluster(numbers.file_name("--cluster", cluster))
         spec = spec if size is None else spec.resized(size)
     else:
-        spec = default_cluster(str(sku), MAX_GPUS if size is None else size)
+        own = None if machine is None else load_machine(numbers.file_name("--machine", machine))
+        spec = default_cluster(own or str(sku), MAX_GPUS if size is None else size)
     result = summarize_cluster(spec)
     if as_json:
         output.emit_json(summary(spec, result))

@@ -67,7 +67,7 @@ def command(
     from moeplan.render.validate import report
     from presets.errors import InputError
 
-    given.one_format(as_json, as_csv)
+    given.one_format(json=as_json, csv=as_csv)
     if cross_validate:
         others = (rows, typed.get("calibration"), destination, plot, columns)
         if as_csv or any(other is not None for other in others):
