@@ -44,8 +44,10 @@ def load_cluster(path: str | Path) -> ClusterSpec:
     spec = validated(ClusterSpec, content, path)
     for key, (fact, factor) in OVERRIDES.items():
         if getattr(spec, key) is not None and fact not in _COUNTS:
-            sold = [load_hardware(name).facts[fact].value for name in hardware_names()]
-            usual = min(sold) / factor, max(sold) / factor
+            sold = [load_hardware(name).facts[fact] for name in hardware_names()]
+            known = [each.value for each in sold if each.kind != "assumed"]
+            known = known or [each.value for each in sold]
+            usual = min(known) / factor, max(known) / factor
             note_unusual(f"{path}, key {key}", getattr(spec, key), UNITS[key], usual)
     return spec
 

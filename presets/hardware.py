@@ -35,9 +35,12 @@ class Hardware(Record):
     kernel_profile : str
         Family of chips that run the same kernels equally well, such as "hopper", "blackwell",
         "cdna3" or "cdna4"; constants of the cost model may be its own.
-    scale_up : {"switch", "mesh"}
+    scale_up : {"switch", "mesh", "torus"}
         How the GPUs of a domain are joined: through switches that give each its full rate to any
-        other, or each to each by a link of its own.
+        other, each to each by a link of its own, or each to its neighbours of a grid of three
+        dimensions, as near to a cube as the domain allows, whose ends are joined.
+    note : str
+        What a reader has to know of the machine, such as whose kernels it borrows.
     attention_format : str
         Number format in which kernels multiply attention over a cache of as few bits; what is wider
         is multiplied in BF16.
@@ -69,7 +72,8 @@ class Hardware(Record):
     name: Text
     title: Text
     kernel_profile: Text
-    scale_up: Literal["switch", "mesh"]
+    scale_up: Literal["switch", "mesh", "torus"]
+    note: str = ""
     attention_format: NumberFormat = "bf16"
     gpus_per_domain: Count
     gpus_per_node: Count
@@ -121,8 +125,8 @@ def hardware_names() -> tuple[str, ...]:
 
     Examples
     --------
-    >>> hardware_names()
-    ('b200', 'b300', 'gb200', 'gb300', 'h100', 'h200', 'mi300x', 'mi325x', 'mi350x', 'mi355x')
+    >>> hardware_names()  # doctest: +ELLIPSIS
+    ('b200', 'b300', 'gb200', 'gb300', 'h100', 'h20', 'h200', 'h800', 'mi300x', 'mi325x', ...
     """
     return tuple(data_files("hardware"))
 

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from presets.parts import Parts, parts_of
-from topology.cluster import PICOSECOND, SPINE_HOP_LATENCY, Layout, out_of_use, read_layout
+from topology.cluster import (
+    PICOSECOND,
+    SPINE_HOP_LATENCY,
+    Layout,
+    joined_to,
+    out_of_use,
+    read_layout,
+)
 from topology.fabric import Attachment, Cables, Fabric, Plane, Port, plane_of
 
 if TYPE_CHECKING:
@@ -77,10 +84,10 @@ def cut_off(spec: ClusterSpec) -> frozenset[int]:
 
 
 def _scale_up(layout: Layout, dead: NDArray[np.bool_]) -> Plane:
-    """Domains, each with a switch of its own or a mesh of its GPUs."""
+    """Domains, each with a switch of its own, or a mesh or torus of its GPUs."""
     domain = np.repeat(np.arange(len(layout.domain_sizes)), layout.domain_sizes)
-    if layout.is_mesh:
-        return _meshes(layout, dead)
+    if layout.is_mesh or layout.torus:
+        return _switchless(layout, dead)
     hop = _ps(layout.nvlink_latency / 2)
     switches: list[Attachment] = [
         (Port(("nvswitch", number), layout.nvlink_rate, hop),)
@@ -89,21 +96,35 @@ def _scale_up(layout: Layout, dead: NDArray[np.bool_]) -> Plane:
     return plane_of("nvlink", switches, np.where(dead, -1, domain))
 
 
-def _meshes(layout: Layout, dead: NDArray[np.bool_]) -> Plane:
-    """Every GPU a switch of its own, with a cable to each other of its domain."""
+def _switchless(layout: Layout, dead: NDArray[np.bool_]) -> Plane:
+    """Every GPU a switch of its own, with a cable to each that it is joined to in its domain."""
     own: list[Attachment] = [
         (Port(("gpu", gpu), layout.nvlink_rate, 1),) for gpu in range(layout.gpus)
     ]
-    rate = layout.nvlink_rate / max(layout.gpus_per_domain - 1, 1)
+    rate = layout.nvlink_rate / max(joined_to(layout), 1)
     hop = _ps(layout.nvlink_latency) - 2  # and one to each GPU's own switch
     cables = (
         Cables(("gpu", one), ("gpu", other), 1, rate, hop, "nvlink")
         for domain in range(len(layout.domain_sizes))
-        for one in layout.gpus_of(domain)
-        for other in range(layout.gpus_of(domain).start, one)
+        for one, other in _pairs(layout, layout.gpus_of(domain))
         if not dead[one] and not dead[other]
     )
     return plane_of("nvlink", own, np.where(dead, -1, np.arange(layout.gpus)), cables)
+
+
+def _pairs(layout: Layout, domain: range) -> Iterator[tuple[int, int]]:
+    """Pairs of GPUs of a domain that a cable joins: all, or neighbours in a torus, each once."""
+    if not layout.torus:
+        yield from ((one, other) for one in domain for other in range(domain.start, one))
+        return
+    for place, one in enumerate(domain):
+        stride = 1
+        for count in layout.torus:
+            step = stride * (1 if place // stride % count < count - 1 else 1 - count)
+            # Along two GPUs one step is back and forth.
+            if 0 <= place + step < len(domain) and (count > 2 or (count == 2 and step > 0)):
+                yield one, one + step
+            stride *= count
 
 
 def _scale_out(layout: Layout, fabric: ScaleOut, failed: Parts, dead: NDArray[np.bool_]) -> Plane:

@@ -6,6 +6,7 @@ every attribute follows from a GPU's number.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect
 from functools import lru_cache
 from itertools import accumulate
@@ -59,6 +60,8 @@ class Layout(NamedTuple):
         GPUs of each domain where they differ, else empty. [GPU]
     is_mesh : bool
         Whether the GPUs of a domain are joined each to each, without a switch.
+    torus : tuple of int
+        GPUs along each dimension of a domain whose GPUs are joined to their neighbours, else empty.
     """
 
     gpus: int
@@ -73,6 +76,7 @@ class Layout(NamedTuple):
     uplink_rate: float
     sizes: tuple[int, ...] = ()
     is_mesh: bool = False
+    torus: tuple[int, ...] = ()
 
     @property
     def domain_sizes(self) -> tuple[int, ...]:
@@ -127,9 +131,10 @@ def read_layout(spec: ClusterSpec) -> Layout:
             f"nvlink_latency: {nvlink_latency:g} s is not valid; it must be below nic_latency, "
             f"{nic_latency:g} s, since GPUs of one domain talk over NVLink"
         )
+    domain = max(spec.domains or (int(machine.gpus_per_domain.value),))
     return Layout(
         gpus=spec.gpus,
-        gpus_per_domain=max(spec.domains or (int(machine.gpus_per_domain.value),)),
+        gpus_per_domain=domain,
         gpus_per_node=int(machine.gpus_per_node.value),
         gpus_per_leaf=fabric.gpus_per_leaf,
         spines=fabric.spines,
@@ -140,6 +145,7 @@ def read_layout(spec: ClusterSpec) -> Layout:
         uplink_rate=machine.scale_out_rate.value / fabric.oversubscription,
         sizes=spec.domains or (),
         is_mesh=machine.scale_up == "mesh",
+        torus=nearest_cube(domain) if machine.scale_up == "torus" else (),
     )
 
 
@@ -167,6 +173,36 @@ def servers_of(layout: Layout) -> list[range]:
         spans = [layout.gpus_of(domain) for domain in range(len(layout.domain_sizes))]
     step = layout.gpus_per_node
     return [span[first : first + step] for span in spans for first in range(0, len(span), step)]
+
+
+def nearest_cube(gpus: int) -> tuple[int, int, int]:
+    """Part GPUs into three dimensions that are as equal as their number allows.
+
+    >>> nearest_cube(64), nearest_cube(8), nearest_cube(12), nearest_cube(7)
+    ((4, 4, 4), (2, 2, 2), (3, 2, 2), (7, 1, 1))
+    """
+    return min(
+        (
+            (gpus // (two * three), two, three)
+            for three in range(1, round(gpus ** (1 / 3)) + 1)
+            if gpus % three == 0
+            for two in range(three, math.isqrt(gpus // three) + 1)
+            if gpus // three % two == 0
+        ),
+        key=lambda dimensions: dimensions[0] - dimensions[2],
+    )
+
+
+def joined_to(layout: Layout) -> int:
+    """Count the GPUs that each is joined to by a link of its own, without a switch [GPU].
+
+    >>> from presets import default_cluster
+    >>> [joined_to(read_layout(default_cluster(sku, 64))) for sku in ("mi355x", "tpu7x")]
+    [7, 6]
+    """
+    if layout.torus:
+        return sum(min(count - 1, 2) for count in layout.torus)
+    return layout.gpus_per_domain - 1
 
 
 @lru_cache(maxsize=64)

@@ -265,7 +265,8 @@ def placed_paths(spec: ClusterSpec, placed: Sequence[tuple[int, ...]]) -> list[G
     crossing = [
         place
         for place, gpus in enumerate(placed)
-        if layout.domain_of(gpus[0]) != layout.domain_of(gpus[-1])
+        if (layout.torus and len(gpus) > 1)  # whose links depend on where its GPUs stand
+        or layout.domain_of(gpus[0]) != layout.domain_of(gpus[-1])
     ]
     found = {
         place: replace(path, shared_with=tuple(crossing[each] for each in path.shared_with))

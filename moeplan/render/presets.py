@@ -51,7 +51,8 @@ def preset_report(found: Preset, rows: int) -> list[RenderableType]:
     if isinstance(found, HardwarePreset):
         hardware = found.hardware
         title = f"{hardware.name}: {hardware.title}, {hardware.kernel_profile}"
-        return _facts(title, "Per GPU; rates of links are one way.", found.facts)
+        note = f" {hardware.note}." if hardware.note else ""
+        return _facts(title, f"Per GPU; rates of links are one way.{note}", found.facts)
     if isinstance(found, PricePreset):
         title = f"{found.prices.name}: {found.prices.title}"
         return _facts(title, "Per GPU; assumptions, not quotes.", found.facts)

@@ -61,12 +61,16 @@ def predictions() -> Iterator[Row]:
         yield line
 
 
+ENGINES = ("trtllm", "sglang", "vllm")
+"""The first that runs on a machine answers for it."""
+
+
 def answers() -> Iterator[Row]:
     """One line for each machine and published target: the best configuration, what it gives."""
     model = load_model("deepseek-r1-0528")
-    served = load_engine("trtllm").runs_on.kernel_profiles
+    served = {name: load_engine(name).runs_on.kernel_profiles for name in ENGINES}
     for sku in hardware_names():
-        engine = "trtllm" if load_hardware(sku).kernel_profile in served else "sglang"
+        engine = next(each for each in ENGINES if load_hardware(sku).kernel_profile in served[each])
         offered = (
             name
             for name in model.precision_names()

@@ -226,7 +226,7 @@ def test_quantities_are_read_with_their_units(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "note"),
     [
-        ("nic_gb_s: 400", "nic_gb_s: read as 400 GB/s, where 50 to 100 are usual; for Gb/s write"),
+        ("nic_gb_s: 400", "nic_gb_s: read as 400 GB/s, where 12.5 to 100 are usual; for Gb/s"),
         ("hbm_gb: 4", "key hbm_gb: read as 4 GB, where 80 to .* are usual$"),
         ("nic_latency_us: 5000", "for ns write 5000ns"),
         ("price_usd_per_hour: 300", "read as 300 USD/h"),

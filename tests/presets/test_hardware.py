@@ -69,6 +69,12 @@ def test_the_name_is_that_of_the_file(name: str) -> None:
     [
         ("h100", 8, 8, 450, 50, 80, 3350, 1.17, 1730),
         ("h200", 8, 8, 450, 50, 141, 4800, 1.22, 1730),
+        ("h20", 8, 8, 450, 25, 96, 4000, 1.17, 1430),
+        ("h800", 8, 8, 200, 50, 80, 3350, 1.17, 1730),
+        ("vr-nvl72", 72, 4, 1800, 200, 288, 22000, 3.57, 3300),
+        ("mi455x", 72, 4, 1800, 300, 432, 19600, 3.57, 3300),
+        ("tpu7x", 64, 4, 600, 12.5, 206.158430208, 7380, 1.21, 1207),
+        ("trainium3", 144, 4, 1280, 50, 154.618822656, 4900, 1.21, 1560),
         ("b200", 8, 8, 900, 50, 180, 8000, 1.73, 2170),
         ("b300", 8, 8, 900, 100, 268, 8000, 2.26, 2170),
         ("gb200", 72, 4, 900, 50, 192, 8000, 1.86, 2100),
@@ -106,6 +112,12 @@ def test_figures_are_those_of_the_sources(
     [
         ("h100", "hopper", "switch", (989, 1979)),
         ("h200", "hopper", "switch", (989, 1979)),
+        ("h20", "hopper", "switch", (148, 296)),
+        ("h800", "hopper", "switch", (989, 1979)),
+        ("vr-nvl72", "blackwell", "switch", (4000, 16700, 35000)),
+        ("mi455x", "cdna4", "switch", (10000, 20000, 40000)),
+        ("tpu7x", "tpu", "torus", (2300, 4600)),
+        ("trainium3", "trainium", "switch", (671, 2517, 2517)),
         ("b200", "blackwell", "switch", (2250, 4500, 9000)),
         ("b300", "blackwell", "switch", (2250, 4500, 13500)),
         ("gb200", "blackwell", "switch", (2500, 5000, 10000)),
@@ -148,7 +160,9 @@ def test_a_fact_can_be_supposed_to_be_otherwise() -> None:
 def test_scale_up_is_faster_and_nearer_than_the_network() -> None:
     for name in hardware_names():
         machine = load_hardware(name)
-        assert machine.scale_up_rate.value > 8 * machine.scale_out_rate.value
+        # H800 has the slowest scale-up of those that are sold, MI455X the quickest NICs.
+        least = {"h800": 3.9, "mi455x": 5.9}.get(name, 8)
+        assert machine.scale_up_rate.value > least * machine.scale_out_rate.value
         assert machine.scale_up_latency.value < machine.scale_out_latency.value
 
 

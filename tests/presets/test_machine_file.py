@@ -101,7 +101,7 @@ def test_a_fact_and_its_alternatives_are_converted() -> None:
             'flops = {bf16 = "1 PFLOP/s", fp6 = 2}',
             [
                 "kernel_profile: 'hoper' is none that an engine has kernels for; did you mean",
-                "scale_up: 'ring' is not valid; it must be 'switch' or 'mesh'",
+                "scale_up: 'ring' is not valid; it must be 'switch', 'mesh' or 'torus'",
                 "flops.fp6: 'fp6' is no number format; valid: bf16, fp8, fp4",
                 "flops.fp6: 2 is not valid; give a number with its unit, such as '2250 TFLOP/s'",
                 "hbm: is not a known key; did you mean 'hbm_bytes'",

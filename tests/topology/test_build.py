@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from presets import ClusterSpec, InputError, ScaleOut
+from presets import ClusterSpec, InputError, ScaleOut, default_cluster
 from tests.topology.fabrics import by_pairs
 from topology import group_table, pack_workers, placed_paths, summarize_cluster
 from topology.build import build_fabric, cut_off
@@ -33,7 +33,7 @@ def clusters(draw: st.DrawFn) -> ClusterSpec:
     gpus = sum(sizes)
     lost = draw(st.lists(st.integers(0, gpus - 1), max_size=2))
     return ClusterSpec(
-        sku=draw(st.sampled_from(["b200", "mi300x"])),
+        sku=draw(st.sampled_from(["b200", "mi300x", "tpu7x"])),
         gpus=gpus,
         gpus_per_domain=6,
         gpus_per_node=3,
@@ -154,3 +154,31 @@ def test_bridges_of_four_in_servers_of_eight() -> None:
     four, eight = pack_workers(spec, [4, 8])
     assert (eight.domains, four.domains) == ((0, 1), (2,))
     assert group_table(spec, [8])[8].domain_sizes == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "gb_s"),
+    # Of a ring of k each link carries a pair's byte k^2/8 times, of two GPUs once: in a cube of
+    # 4 x 4 x 4 a link of 100 GB/s carries 2 x 16 pairs of the 63 that a GPU sends to.
+    [(2, 100 / 1), (4, 3 * 100 / 2), (16, 15 * 100 / 8), (64, 63 * 100 / 32)],
+)
+def test_a_torus_gives_what_its_links_carry(gpus: int, gb_s: float) -> None:
+    path = group_table(default_cluster("tpu7x", 64), [gpus])[gpus]
+    assert path.nvlink_rate == pytest.approx(gb_s * 1e9)
+    assert path.bottleneck == "nvlink"
+
+
+def test_a_torus_with_a_dead_gpu_sends_around_it() -> None:
+    whole = ClusterSpec(sku="tpu7x", gpus=64)
+    worn = ClusterSpec(sku="tpu7x", gpus=64, failed=("gpu 21",))
+    fabric = build_fabric(worn)
+    assert fabric.scale_up.of_gpu[21] == -1
+    ring, around = (placed_paths(spec, [(20, 22)])[0].per_gpu_rate for spec in (whole, worn))
+    assert around <= ring
+
+
+def test_every_gpu_of_a_torus_has_its_neighbours() -> None:
+    graph = build_fabric(ClusterSpec(sku="tpu7x", gpus=128)).scale_up.graph
+    assert {len(graph[("gpu", gpu)]) for gpu in range(128)} == {6}
+    small = build_fabric(ClusterSpec(sku="tpu7x", gpus=8, gpus_per_domain=8)).scale_up.graph
+    assert {len(small[("gpu", gpu)]) for gpu in range(8)} == {3}

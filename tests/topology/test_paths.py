@@ -79,7 +79,11 @@ def test_invalid_groups_are_refused(group: list[int], message: str) -> None:
         group_paths(default_cluster("b200", 8), [group])[0]
 
 
-@pytest.mark.parametrize("sku", hardware_names())
+WITHOUT_TORI = [name for name in hardware_names() if load_hardware(name).scale_up != "torus"]
+"""Machines whose groups of one size inside a domain are all alike."""
+
+
+@pytest.mark.parametrize("sku", WITHOUT_TORI)
 def test_inside_a_domain_no_graph_is_needed(sku: str) -> None:
     domain = int(load_hardware(sku).gpus_per_domain.value)
     scale_out = ScaleOut(gpus_per_leaf=max(domain // 2, 1), spines=2)
