@@ -11,7 +11,7 @@ from costmodel.results import Configuration
 from moeplan.json_text import parse_json
 from moeplan.options import DEFAULTS, Options, entries, read_options
 from moeplan.question import SHIPPED, without_set_prices
-from presets import ClusterSpec, DataFileError, Hardware, InputError
+from presets import ClusterPools, ClusterSpec, DataFileError, Hardware, InputError
 from presets.errors import shown
 from presets.files import read_text, validated
 from presets.quantities import read_quantities
@@ -146,15 +146,16 @@ def merged(
         One sentence for each that contradicts the file.
     """
     given = {name: getattr(typed, name) for name in names}
-    cluster: ClusterSpec | None = given.get("cluster")
-    own: Hardware | None = given.get("machine")
-    chosen = stored.sku if sku is None else sku
-    machine = cluster.sku if cluster else own.name if own else chosen
+    if given.keys() & {"pool", "prefill_pool"} and "cluster" in stored.options:
+        given.setdefault("cluster", stored.options["cluster"])
+    machine = _machine_of(given, sku, stored.sku)
     there = given.get("prefill_sku", stored.options.get("prefill_sku"))
-    changed = cluster or own or machine != stored.sku
+    changed = given.keys() & {"machine", "cluster"} or machine != stored.sku
     # A price is that of its machine, and another cluster has its own.
-    dropped: set[str] = {"machine", "cluster", "price"} if changed else set()
-    if there != stored.options.get("prefill_sku"):
+    own = {"machine", "cluster", "pool", "prefill_pool", "price"}
+    dropped: set[str] = own if changed else set()
+    pools = {"prefill_pool"} & (given.keys() | (stored.options.keys() & dropped))
+    if there != stored.options.get("prefill_sku") or pools:
         dropped.add("prefill_price")
     if "prices" in given:
         dropped |= {"price", "prefill_price"} - given.keys()
@@ -176,9 +177,22 @@ def merged(
     return machine if sku is None else sku, replace(DEFAULTS, **kept | given), notes
 
 
+def _machine_of(given: Mapping[str, Any], sku: str | None, stored: str | None) -> str | None:
+    """Name the machine of what was typed, else that of the file."""
+    cluster, own = given.get("cluster"), given.get("machine")
+    if isinstance(cluster, ClusterPools):
+        pool = given.get("pool")
+        if (sku, pool) == (None, None) and any(x.sku == stored for x in cluster.pools.values()):
+            sku = stored
+        return cluster.pools[cluster.chosen(pool, sku)].sku
+    return cluster.sku if cluster else own.name if own else sku or stored
+
+
 def _brief(value: object) -> str:
     if isinstance(value, Hardware):
         return value.name
+    if isinstance(value, ClusterPools):
+        return " and ".join(value.pools)
     return f"{value.gpus} x {value.sku}" if isinstance(value, ClusterSpec) else str(value)
 
 

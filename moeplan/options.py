@@ -16,7 +16,7 @@ from presets.folders import engine_names
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from presets import ClusterSpec, Hardware
+    from presets import ClusterPools, ClusterSpec, Hardware
 
 MODEL = "deepseek-r1-0528"
 LENGTH = 1024
@@ -133,14 +133,14 @@ def _switch(name: str, value: Any) -> Any:
 
 def _cluster(name: str, value: Any) -> Any:
     from moeplan import numbers  # as above
-    from presets import ClusterSpec, load_cluster
+    from presets import ClusterPools, ClusterSpec, read_cluster
     from presets.files import validated
 
-    if isinstance(value, ClusterSpec):
+    if isinstance(value, ClusterSpec | ClusterPools):
         return value
     if isinstance(value, Mapping):
-        return validated(ClusterSpec, value)
-    return load_cluster(numbers.file_name(name, value))
+        return validated(ClusterPools if "pools" in value else ClusterSpec, value)
+    return read_cluster(numbers.file_name(name, value))
 
 
 def _machine(name: str, value: Any) -> Any:
@@ -363,13 +363,31 @@ class Options:
             "--toml` prints one to start from.",
         ),
     )
-    cluster: ClusterSpec | Path | str | None = field(
+    cluster: ClusterSpec | ClusterPools | Path | str | None = field(
         default=None,
         metadata=_entry(
             "cluster",
             "FILE",
             _cluster,
             "YAML file that describes the cluster; docs/files.md has the keys.",
+        ),
+    )
+    pool: str | None = field(
+        default=None,
+        metadata=_entry(
+            "pool",
+            "NAME",
+            _text,
+            "Pool of the cluster, where it has several. [default: that of --sku]",
+        ),
+    )
+    prefill_pool: str | None = field(
+        default=None,
+        metadata=_entry(
+            "prefill_pool",
+            "NAME",
+            _text,
+            "Pool of the cluster for prefill. [default: that of --prefill-sku, else the other's]",
         ),
     )
     calibration: Path | str | None = field(

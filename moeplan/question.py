@@ -15,24 +15,27 @@ from costmodel.results import Configuration, Scenario
 from moeplan.numbers import rates_or_length
 from moeplan.options import MAX_GPUS, PRECISIONS, Options, checked, entries, read_options
 from presets import (
+    ClusterPools,
     ClusterSpec,
     Hardware,
     InputError,
     InputWarning,
     default_cluster,
     hardware_names,
-    load_cluster,
     load_hardware,
     load_machine,
     load_model,
     load_prices,
     price_set_names,
+    read_cluster,
 )
 from presets.catalogue import is_path
+from presets.cluster_file import pool_of
 from presets.drafts import draft_model, rate_of_length
 from presets.errors import shown, unknown_name
 from presets.files import validated
 from presets.pools import Serving
+from presets.record import Record
 from presets.scale_out import MAX_GPUS as LARGEST_CLUSTER
 
 if TYPE_CHECKING:
@@ -145,7 +148,7 @@ class Question(NamedTuple):
             "prefill_price": price_of(there) if there else None,
             "prices": self.price_set or self.prefill_price_set,
             "machine": machine.to_json() if isinstance(machine, Hardware) else None,
-            "cluster": given.to_json() if isinstance(given, ClusterSpec) else None,
+            "cluster": given.to_json() if isinstance(given, Record) else None,
             "calibration": str(options.calibration or SHIPPED),
         }
         values = {
@@ -262,7 +265,7 @@ def cluster_of(sku: str | None, options: Options, needed_gpus: int = 0) -> Clust
     elif options.machine is not None:
         raise InputError("--machine and --cluster: the cluster names its machine; give one of them")
     else:
-        cluster = given if isinstance(given, ClusterSpec) else load_cluster(given)
+        cluster = _pool_of(sku, options)
         if sku not in (None, cluster.sku):
             load_hardware(str(sku))
             raise _another(sku, cluster.sku, "cluster")
@@ -286,6 +289,16 @@ def named_machine(sku: str | None, options: Options) -> str | Hardware | None:
     return found
 
 
+def _pool_of(sku: str | None, options: Options) -> ClusterSpec:
+    """Find the pool of a described cluster that a question is put to, that of decode."""
+    given = options.cluster
+    if isinstance(given, Path | str):
+        given = read_cluster(given)
+    if isinstance(given, ClusterPools):
+        return given.pools[given.chosen(options.pool, sku)]
+    return pool_of(given, options.pool)  # type: ignore[arg-type]
+
+
 def _another(sku: object, machine: str, of: str) -> InputError:
     return InputError(
         f"--sku: {shown(sku)} is not the machine of the {of}, {machine!r}; leave one of the two out"
@@ -300,13 +313,15 @@ def prefill_cluster_of(
     Raises
     ------
     InputError
-        Where the machine is unknown, or a price is given for one that is no other.
+        Where the machine or the pool is unknown, or a price is given for one that is no other.
     """
+    there = _prefill_pool(cluster, options)
     name = cluster.sku if options.prefill_sku is None else options.prefill_sku
-    if name != cluster.sku:
+    if there is None and name != cluster.sku:
         if name not in hardware_names():
             raise unknown_name("prefill_sku", name, hardware_names())
         there = default_cluster(name, max(MAX_GPUS, options.max_gpus, needed_gpus))
+    if there is not None:
         return _at_price(there, options.prefill_price, options.prices)
     if options.prefill_price is not None:
         raise InputError(
@@ -314,6 +329,27 @@ def prefill_cluster_of(
             f"the machine of decode, {name}; give price for both, or another machine as prefill_sku"
         )
     return None
+
+
+def _prefill_pool(cluster: ClusterSpec, options: Options) -> ClusterSpec | None:
+    """Find the pool of prefill, None where it is that of decode or none of the cluster's."""
+    given, pool, sku = options.cluster, options.prefill_pool, options.prefill_sku
+    if not isinstance(given, ClusterPools):
+        if pool is not None:
+            pool_of(cluster, pool)  # refuses its name
+        return None
+    others = {each.sku for each in given.pools.values()} - {cluster.sku}
+    if pool is None and sku not in others:
+        return None
+    name = given.chosen(pool, sku, "prefill_pool")
+    if name == given.chosen(options.pool, cluster.sku):
+        return None
+    if given.pools[name].sku == cluster.sku:
+        raise InputError(
+            f"prefill_pool: {shown(name)} has the machine of the pool of decode, {cluster.sku}; "
+            "prefill and decode stand in one pool, or in pools of different machines"
+        )
+    return given.pools[name]
 
 
 def _at_price(cluster: ClusterSpec, price: float | None, prices: str | None) -> ClusterSpec:

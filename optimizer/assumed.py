@@ -16,6 +16,7 @@ import numpy as np
 from costmodel.counts import path_arrays
 from costmodel.inputs import MachineArrays, PathArrays, stack
 from costmodel.results import Configuration, Prediction
+from optimizer.placement import NOBODY, packs
 from optimizer.prefill import prefill_options
 from optimizer.problem import Problem
 from optimizer.search import curve
@@ -180,10 +181,15 @@ def _same(one: Sequence[MachineArrays | PathArrays], other: Sequence[Any]) -> bo
 def _sizes(problem: Problem) -> tuple[list[int], list[int]]:
     """Sizes of decode and of prefill workers that are tried [GPU]."""
     most = min(problem.budget, problem.cluster.gpus)
-    decode = [size for size in problem.space.decode_gpus if size <= most]
+    decode = [
+        size
+        for size in problem.space.decode_gpus
+        if size <= most and packs(problem.cluster, (size, 1), NOBODY)
+    ]
     if problem.is_aggregated:
         return decode, decode
-    return decode, prefill_options(problem).gpus.tolist()
+    there, prefill = problem.resources.prefill_on, prefill_options(problem).gpus.tolist()
+    return decode, [size for size in prefill if packs(there, (size, 1), NOBODY)]
 
 
 def _sizes_of(configuration: Configuration) -> tuple[list[int], list[int]]:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     )
     from presets.catalogue import load_model, model_names
     from presets.cluster import ClusterSpec, default_cluster
-    from presets.cluster_file import cluster_faults, load_cluster
+    from presets.cluster_file import cluster_faults, load_cluster, read_cluster
+    from presets.cluster_pools import ClusterPools
     from presets.errors import (
         DataFileError,
         InfeasibleError,
@@ -71,6 +72,7 @@ _MODULE_OF = {
     "AllReduceRow": "presets.rows",
     "AllToAllRow": "presets.rows",
     "Alternative": "presets.facts",
+    "ClusterPools": "presets.cluster_pools",
     "ClusterSpec": "presets.cluster",
     "CompressedAttention": "presets.attention",
     "DataFileError": "presets.errors",
@@ -124,6 +126,7 @@ _MODULE_OF = {
     "model_names": "presets.catalogue",
     "price_set_names": "presets.prices",
     "published_rows": "presets.measurements",
+    "read_cluster": "presets.cluster_file",
     "read_measured_rows": "presets.measured_rows",
     "run_settings": "presets.measurements",
     "serving_rows": "presets.measurements",
@@ -136,6 +139,7 @@ __all__ = [
     "AllReduceRow",
     "AllToAllRow",
     "Alternative",
+    "ClusterPools",
     "ClusterSpec",
     "CompressedAttention",
     "DataFileError",
@@ -189,6 +193,7 @@ __all__ = [
     "model_names",
     "price_set_names",
     "published_rows",
+    "read_cluster",
     "read_measured_rows",
     "run_settings",
     "serving_rows",

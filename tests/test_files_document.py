@@ -23,12 +23,15 @@ from moeplan.cli import make_app
 from moeplan.config_file import read_stored
 from optimizer import Space
 from presets import (
+    ClusterPools,
     Hardware,
     InputError,
     InputWarning,
+    cluster_faults,
     load_cluster,
     load_machine,
     load_model,
+    read_cluster,
     read_measured_rows,
 )
 from presets.architectures import load_architectures
@@ -192,6 +195,45 @@ def test_the_example_of_a_worn_cluster_is_planned(tmp_path: Path) -> None:
     ]
     assert not set(wide) & set(range(16, 24))
     assert found.prediction.total_tok_s_per_gpu <= unhurt.prediction.total_tok_s_per_gpu
+
+
+def test_the_example_of_pools_is_planned(tmp_path: Path) -> None:
+    path = tmp_path / "two-pools.yaml"
+    path.write_text(EXAMPLE.findall(SECTIONS["Cluster"])[2][1], encoding="utf-8")
+    assert cluster_faults(path) == []
+    worn = EXAMPLE.findall(SECTIONS["Cluster"])[1][1]
+    pools = read_cluster(path)
+    assert isinstance(pools, ClusterPools)
+    assert f"failed: [{', '.join(pools.pools['servers'].failed)}]" in worn
+    space = Space(decode_gpus=(8, 16, 32), prefill_gpus=(4,), decode_workers=(1, 2))
+    options = moeplan.Options(cluster=pools, pool="rack", prefill_pool="servers")
+    found = moeplan.best(None, 40.0, options, space=space)
+    assert found.config is not None
+    assert (found.sku, found.prefill_sku) == ("gb200", "b200")
+    assert (found.price_usd_per_hour, found.prefill_price_usd_per_hour) == (2.1, 1.8)
+    used = {
+        sku: [
+            gpu
+            for domain in found.placement
+            if domain.sku == sku
+            for worker in domain.workers
+            for gpu in worker.gpu_numbers
+        ]
+        for sku in ("gb200", "b200")
+    }
+    assert len(used["gb200"]) == found.config.decode_gpus <= 60
+    assert len(set(used["b200"])) == found.config.prefill_gpus
+    assert not {17, *range(48, 64)} & set(used["b200"])
+    # One pool alone costs more, or as much.
+    prices = [found.prediction.usd_per_m_total_tokens] if found.prediction else []
+    for pool in pools.pools:
+        alone = moeplan.best(
+            None, 40.0, replace(options, pool=pool, prefill_pool=pool), space=space
+        )
+        assert alone.prediction is not None
+        assert alone.prefill_sku is None
+        prices.append(alone.prediction.usd_per_m_total_tokens)
+    assert len(set(prices)) == 3
 
 
 def test_the_examples_of_a_machine_have_every_key_and_are_planned(tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ Clusters = Annotated[
         "price",
         "machine",
         "cluster",
+        "pool",
+        "prefill_pool",
     )
 )
 def command(

@@ -9,14 +9,11 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 from moeplan.options import Option, Options, entries, read_options
-
-if TYPE_CHECKING:
-    from presets import ClusterSpec
 
 FILES = ("model", "machine", "cluster", "calibration")
 """Options that may name a file."""
@@ -144,7 +141,7 @@ def options_by_machine(
         Where a price, a machine or a cluster is of no machine that is compared.
     """
     from moeplan import numbers  # the checks come with pydantic, which --help does without
-    from presets import InputError, load_cluster, load_machine
+    from presets import ClusterPools, InputError, load_machine, read_cluster
     from presets.errors import closest_hint, shown
 
     result = dict.fromkeys(skus, options)
@@ -168,9 +165,12 @@ def options_by_machine(
         check("--machine", text, machine.name)
         result[machine.name] = replace(result[machine.name], machine=machine)
     for text in clusters:
-        cluster: ClusterSpec = load_cluster(numbers.file_name("--cluster", text))
-        check("--cluster", text, cluster.sku)
-        result[cluster.sku] = replace(result[cluster.sku], cluster=cluster)
+        cluster = read_cluster(numbers.file_name("--cluster", text))
+        pools = cluster.pools.values() if isinstance(cluster, ClusterPools) else [cluster]
+        described = sorted({each.sku for each in pools})
+        for sku in [each for each in described if each in result] or described:
+            check("--cluster", text, sku)
+            result[sku] = replace(result[sku], cluster=cluster)
     return result
 
 

@@ -39,6 +39,8 @@ Config = Annotated[
     "prices",
     "machine",
     "cluster",
+    "pool",
+    "prefill_pool",
     "calibration",
 )
 def command(

@@ -139,6 +139,7 @@ Second = Annotated[str, typer.Argument(metavar="B", help="Folder of another.")]
     "prices",
     "machine",
     "cluster",
+    "pool",
     "calibration",
 )
 def write(

@@ -42,7 +42,7 @@ def check(file: File) -> None:
     """Say all that is wrong in a cluster file; exit 2 where anything is."""
     from moeplan import numbers, output  # --help does without these
     from moeplan.render.topology import usable_sentence
-    from presets import InputError, cluster_faults, load_cluster
+    from presets import ClusterPools, InputError, cluster_faults, read_cluster
     from topology.cluster import read_layout
 
     path = numbers.file_name("FILE", file)
@@ -52,9 +52,12 @@ def check(file: File) -> None:
         for fault in faults:
             error.add_note(fault)
         raise error
-    spec = load_cluster(path)  # raises the only fault
-    read_layout(spec)
-    output.emit(f"{path} is valid: {usable_sentence(spec)}")
+    cluster = read_cluster(path)  # raises the only fault
+    pools = cluster.pools if isinstance(cluster, ClusterPools) else {"": cluster}
+    for name, spec in pools.items():
+        read_layout(spec)
+        said = f"{path}, pool {name}," if name else path
+        output.emit(f"{said} is valid: {usable_sentence(spec)}")
 
 
 Picture = Annotated[
@@ -65,6 +68,11 @@ Plan = Annotated[
     typer.Option("--plan", metavar="FILE", help="What best or predict printed with --json."),
 ]
 
+Pool = Annotated[
+    str | None,
+    typer.Option("--pool", metavar="NAME", help="Pool of the cluster, where it has several."),
+]
+
 
 @app.command(
     cls=Command,
@@ -73,19 +81,20 @@ Plan = Annotated[
         "moeplan topology draw cluster.yaml --output plan.html --plan answer.json",
     ),
 )
-def draw(file: File, destination: Picture, plan: Plan = None) -> None:
+def draw(file: File, destination: Picture, plan: Plan = None, pool: Pool = None) -> None:
     """Draw a cluster: switches, links by rate and load, domains, and workers where they sit."""
     from moeplan import numbers, output  # --help does without these
     from moeplan.answers.placement import read_placement
     from moeplan.render.picture import page, picture
-    from presets import InputError, load_cluster
+    from presets import InputError, read_cluster
+    from presets.cluster_file import pool_of
     from presets.errors import shown
 
     path = numbers.file_name("--output", destination)
     if path.suffix not in (".svg", ".html"):
         name = shown(path.name)
         raise InputError(f"--output: {name} is not valid; give a name that ends in .svg or .html")
-    spec = load_cluster(numbers.file_name("FILE", file))
+    spec = pool_of(read_cluster(numbers.file_name("FILE", file)), pool)
     answer = None if plan is None else numbers.file_name("--plan", plan)
     placement = () if answer is None else read_placement(answer, spec)
     drawn = (page if path.suffix == ".html" else picture)(spec, placement)
@@ -93,7 +102,7 @@ def draw(file: File, destination: Picture, plan: Plan = None) -> None:
 
 
 @app.command(cls=Command, epilog=EXAMPLES)
-@given.takes("machine", "cluster")
+@given.takes("machine", "cluster", "pool")
 def show(
     *,
     sku: given.Sku = None,
@@ -105,7 +114,8 @@ def show(
     from moeplan import numbers, output  # --help does without these
     from moeplan.options import LARGEST_GPUS, MAX_GPUS
     from moeplan.render.topology import report, summary
-    from presets import InputError, default_cluster, load_cluster, load_machine
+    from presets import InputError, default_cluster, load_machine, read_cluster
+    from presets.cluster_file import pool_of
     from topology import summarize_cluster
 
     size = None if gpus is None else numbers.whole_number("--gpus", gpus, 1, LARGEST_GPUS, "GPUs")
@@ -113,7 +123,7 @@ def show(
     if [sku, machine, cluster].count(None) != 2:
         raise InputError("--sku, --machine and --cluster: give one of them, such as --sku b200")
     if cluster is not None:
-        spec = load_cluster(numbers.file_name("--cluster", cluster))
+        spec = pool_of(read_cluster(numbers.file_name("--cluster", cluster)), typed.get("pool"))
         spec = spec if size is None else spec.resized(size)
     else:
         own = None if machine is None else load_machine(numbers.file_name("--machine", machine))

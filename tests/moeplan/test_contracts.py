@@ -318,11 +318,17 @@ def test_presets(command: Command) -> None:
         "gb200",
         "gb300",
         "h100",
+        "h20",
         "h200",
+        "h800",
         "mi300x",
         "mi325x",
         "mi350x",
         "mi355x",
+        "mi455x",
+        "tpu7x",
+        "trainium3",
+        "vr-nvl72",
     ]
     for kind in names.values():
         for entry in kind:
