@@ -17,10 +17,10 @@ from costmodel.counts import path_arrays
 from costmodel.inputs import MachineArrays, PathArrays, stack
 from costmodel.results import Configuration, Prediction
 from optimizer.placement import NOBODY, packs
+from optimizer.decode_workers import facts_of
 from optimizer.prefill import prefill_options
 from optimizer.problem import Problem
 from optimizer.search import curve
-from optimizer.states import facts_of
 from presets import ClusterSpec
 from presets.record import Record
 from topology import group_table

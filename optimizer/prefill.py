@@ -13,11 +13,12 @@ from costmodel.memory import prefill_limit
 from costmodel.prefill import Prefill, prefill_worker
 from costmodel.results import Scenario
 from optimizer.confidence import prefill_widening
+from optimizer.decode_workers import Facts, facts_of, paths_of
 from optimizer.inside import inside_prefill
 from optimizer.links import apart_by_links, links_of, wider_sizes
 from optimizer.problem import Problem
 from optimizer.space import Shape, Space, prefill_shapes
-from optimizer.states import DecodeStates, Facts, column_key, facts_of, paths_of
+from optimizer.states import DecodeStates, column_key
 from presets import ClusterSpec, InputError
 
 

@@ -3,47 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
-from costmodel.aggregated import interleaved
 from costmodel.calibration import Calibration
-from costmodel.counts import machine_arrays, model_arrays, path_arrays
 from costmodel.decode import draft_time
-from costmodel.deployments import traits_of
-from costmodel.deviations import Kinds, kinds_of
-from costmodel.engine_rules import exchange_of
+from costmodel.deviations import Kinds
 from costmodel.inputs import (
     BoolArray,
     FloatArray,
     IntArray,
-    MachineArrays,
-    ModelArrays,
     PathArrays,
     WorkerArrays,
-    stack,
     take,
 )
-from costmodel.memory import batch_limit
 from costmodel.network import DecodeRate, Interleaved
-from costmodel.prefill import prefill_worker
-from costmodel.resolve import of_workers, resolve
-from costmodel.results import Scenario
+from costmodel.resolve import of_workers
 from costmodel.serving import decode_rate
 from costmodel.step_time import StepTime
 from costmodel.workload import Workload
 from optimizer.confidence import promise_of, ttft_factor
+from optimizer.decode_workers import Facts, decode_workers
 from optimizer.inside import inside_batches
-from optimizer.links import apart_by_links, links_of
 from optimizer.problem import Problem
-from optimizer.space import Shape, allowed_shapes, batch_grid
-from presets import ClusterSpec, InputError
-from presets.drafts import Draft
-from topology import GroupPath, group_table
+from optimizer.space import Shape, batch_grid
+from presets import InputError
 
 BLOCK = 1 << 14
 """States rated at a time: arrays of an eighth of a megabyte stay in the cache. [1]"""
@@ -53,15 +39,6 @@ LINKS_BIT = 32
 
 NOT_KEPT = StepTime(*(np.zeros(()) for _ in StepTime._fields))
 """Stands for the parts of steps; `DecodeStates.step_of` gives those of one state."""
-
-
-class Facts(NamedTuple):
-    """One machine and one model at one precision, as the cost model reads them."""
-
-    machine: MachineArrays
-    model: ModelArrays
-    frontends: FloatArray  # that route requests
-    draft: Draft
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,16 +177,6 @@ def column_key(shape: Shape, is_aggregated: bool) -> int:
     return kind + (shape.links << LINKS_BIT)
 
 
-def facts_of(scenario: Scenario, cluster: ClusterSpec) -> Facts:
-    """Arrays of a scenario's model and a cluster's machine, each field of shape ``()``."""
-    return Facts(
-        machine_arrays(cluster.hardware(), scenario.model, scenario.precision),
-        model_arrays(scenario.model, scenario.precision, scenario.drafting),
-        np.asarray(float(scenario.frontends)),
-        scenario.drafting,
-    )
-
-
 def decode_states(problem: Problem) -> DecodeStates:
     """Rate every allowed decode worker with every batch that fits its memory.
 
@@ -221,29 +188,11 @@ def decode_states(problem: Problem) -> DecodeStates:
     InputError
         If no decode worker of the space runs on the cluster, or none has memory for one request.
     """
-    space, scenario = problem.space, problem.scenario
-    cluster, workload = problem.cluster, scenario.workload
-    facts = facts_of(scenario, cluster)
-    shapes = allowed_shapes(space, scenario, cluster)
-    links = links_of(problem)
-    known = None if links is None else links.decode
-    shapes = apart_by_links(shapes, known)
-    if not shapes:
-        raise InputError(
-            f"decode_gpus {space.decode_gpus}: no decode worker of the space runs "
-            f"{scenario.model.name} on {cluster.gpus} GPUs of {cluster.sku}; give more gpus"
-        )
-    workers = _workers(shapes, scenario)
-    kinds = kinds_of(
-        [
-            traits_of(scenario, cluster, each.attention, each.mtp_depth, scenario.drafting)
-            for each in shapes
-        ]
-    )
-    constants = resolve(problem.calibration, kinds)
-    limits = batch_limit(facts.machine, facts.model, workers, workload, constants)
-    grid = batch_grid(space)
-    batches = [_batches(grid, float(limit)) for limit in np.broadcast_to(limits, len(shapes))]
+    known, workload = decode_workers(problem), problem.scenario.workload
+    shapes, workers, facts = known.shapes, known.workers, known.facts
+    constants, mixed = known.constants, known.mixed
+    grid = batch_grid(problem.space)
+    batches = [_batches(grid, float(limit)) for limit in known.memory]
     if problem.limits.within_data:
         spans = inside_batches(shapes, problem)
         batches = [
@@ -254,19 +203,17 @@ def decode_states(problem: Problem) -> DecodeStates:
     if not len(shape):
         raise _no_memory(problem)
     batch = np.concatenate(batches)
-    paths = paths_of(cluster, shapes, known)
-    mixed = _mixed(facts, workers, paths, workload, constants) if problem.is_aggregated else None
-    rate = _rate(facts, workers, paths, workload, shape, batch, constants, kinds, mixed)
+    rate = _rate(facts, workers, known.paths, workload, shape, batch, constants, known.kinds, mixed)
     promise = promise_of(shapes, problem, inside=problem.limits.within_data).take(shape)
     promised = promise.speed(batch)
     # Sorting is stable: of equals the first shape comes first, and its smaller batch.
     order = np.lexsort((rate.tpot / promised, workers.gpus[shape]))
     return DecodeStates(
-        shapes=tuple(shapes),
+        shapes=shapes,
         shape=shape[order],
         batch=batch[order],
         workers=take(workers, shape[order]),
-        paths=take(paths, shape[order]),
+        paths=take(known.paths, shape[order]),
         facts=facts,
         constants=constants,
         rate=take_rate(rate, order),
@@ -274,30 +221,6 @@ def decode_states(problem: Problem) -> DecodeStates:
         ttft_half_width=promise.half_width(batch)[order],
         margin=promise.margin,
         mixed=None if mixed is None else take(mixed, shape[order]),
-    )
-
-
-def _mixed(
-    facts: Facts,
-    workers: WorkerArrays,
-    paths: PathArrays,
-    workload: Workload,
-    calibration: Calibration,
-) -> Interleaved | None:
-    """Say what prefill does to the steps of workers that do both, of the latest releases."""
-    prefill = prefill_worker(
-        facts.machine,
-        facts.model,
-        workers.gpus,
-        paths,
-        workload,
-        calibration,
-        attention_dp=workers.attention_dp,
-        hands_over=False,
-    )
-    every = np.ones(workers.gpus.shape, dtype=np.bool_)
-    return interleaved(
-        every, ~every, facts.machine, facts.model, workers, prefill, workload, calibration
     )
 
 
@@ -377,35 +300,6 @@ def _batches(grid: IntArray, limit: float) -> IntArray:
     largest = min(math.floor(limit), int(grid[-1]))
     fitting = grid[grid < largest]
     return np.append(fitting, largest) if largest >= 1 else fitting
-
-
-def _workers(shapes: list[Shape], scenario: Scenario) -> WorkerArrays:
-    gpus = np.array([float(shape.gpus) for shape in shapes])
-    depths = {shape.mtp_depth for shape in shapes} - {0}
-    accepted = scenario.acceptance_of(scenario.drafting) if depths else None
-    kept = {0: 0.0} | {depth: accepted.kept(depth) for depth in depths if accepted}
-    return WorkerArrays(
-        gpus=gpus,
-        ep=np.array([float(shape.ep) for shape in shapes]),
-        attention_dp=np.array([shape.attention == "dp" for shape in shapes]),
-        mtp_depth=np.array([float(shape.mtp_depth) for shape in shapes]),
-        drafts_kept=np.array([kept[shape.mtp_depth] for shape in shapes]),
-        kept_as_given=np.asarray(scenario.acceptance is not None),
-        eplb_slots=np.array([float(shape.eplb_slots) for shape in shapes]),
-        context=np.asarray(scenario.workload.context),
-        **{name: np.asarray(has) for name, has in exchange_of(scenario.engine).items()},
-    )
-
-
-def paths_of(
-    cluster: ClusterSpec, shapes: Sequence[Shape], known: dict[int, list[GroupPath]] | None
-) -> PathArrays:
-    """Links of workers, one entry each: by size alone, or those `known` of it."""
-    if known is None:
-        table = group_table(cluster, [shape.gpus for shape in shapes])
-        known = {size: [path] for size, path in table.items()}
-    arrays = {size: [path_arrays(path) for path in paths] for size, paths in known.items()}
-    return stack([arrays[shape.gpus][shape.links] for shape in shapes])
 
 
 def _rate(
