@@ -7,21 +7,13 @@ The ratio is solved by Dinkelbach's method: with the best ratio so far, p / q, C
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
-from typing import Any
 
 import numpy as np
 
 from costmodel.inputs import IntArray
-
-PARAMETERS = "num_workers:1 random_seed:0"
-"""One worker and one seed: the same call gives the same answer."""
-
-LARGEST = 2**50
-"""Largest objective coefficient; integers up to 2^53 are exact in the solver's interface."""
+from optimizer.solver import LARGEST, new_solver
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +147,7 @@ def undominated(candidates: Candidates, max_gpus: int) -> IntArray:
 
 def _solve(surplus: list[int]) -> tuple[int, int]:
     """Choose exactly one candidate of largest surplus; also gives the proven bound."""
-    solver = _new_solver()
+    solver = new_solver()
     # Variables: whether each candidate is the one.
     chosen = [solver.BoolVar(f"candidate_{index}") for index in range(len(surplus))]
     # Exactly one candidate is chosen.
@@ -170,25 +162,3 @@ def _solve(surplus: list[int]) -> tuple[int, int]:
         raise RuntimeError(f"CP-SAT stopped without a proof, status {status}")
     index = next(i for i, variable in enumerate(chosen) if variable.solution_value() > 0.5)
     return index, round(objective.BestBound())
-
-
-@cache
-def _bindings() -> Any:
-    """OR-Tools' linear interface, which runs CP-SAT too.
-
-    The other one, ``ortools.sat.python.cp_model``, imports pandas: 0.3 s and 50 MB more for
-    the same solver.
-    """
-    with warnings.catch_warnings():
-        # Generated bindings warn of their own types on newer Python versions.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from ortools.linear_solver import pywraplp  # only a search needs the solver
-    return pywraplp
-
-
-def _new_solver() -> Any:
-    """CP-SAT with its parameters set."""
-    solver = _bindings().Solver.CreateSolver("SAT")
-    if not solver.SetSolverSpecificParametersAsString(PARAMETERS):
-        raise RuntimeError(f"CP-SAT refuses its parameters {PARAMETERS!r}")
-    return solver

@@ -29,6 +29,7 @@ from optimizer.columns import (
 from optimizer.entries import Entries, joined
 from optimizer.prefill import PrefillOptions, options_of
 from optimizer.problem import Problem
+from optimizer.space import decode_fields
 from optimizer.states import (
     DecodeStates,
     column_key,
@@ -207,13 +208,8 @@ def configuration_of(lattice: Lattice, state: int, column: int, users: int) -> C
         prefill_gpus_per_worker=int(lattice.options.gpus[option]),
         prefill_attention="dp" if one_pool or lattice.options.attention_dp[option] else "tp",
         decode_workers=int(pairs.decode_workers[column]),
-        decode_gpus_per_worker=shape.gpus,
-        decode_ep=shape.ep,
-        decode_attention=shape.attention,
+        **decode_fields(shape, lattice.states.facts.draft),
         max_batch=int(lattice.states.batch[state]),
-        mtp_depth=shape.mtp_depth,
-        draft=lattice.states.facts.draft if shape.mtp_depth else "none",
-        eplb_slots=shape.eplb_slots,
         concurrency=users,
         frontends=int(lattice.states.facts.frontends),
     )

@@ -52,10 +52,25 @@ def options_of(states: DecodeStates, problem: Problem) -> PrefillOptions:
 
 
 def prefill_options(problem: Problem) -> PrefillOptions:
+    """Leave out of what `every_prefill_option` rates what another mode of its size makes needless.
+
+    Exceptions are those of `every_prefill_option`.
+    """
+    every = every_prefill_option(problem)
+    kept = ~_needless(*every)
+    return PrefillOptions(
+        gpus=every.gpus[kept],
+        attention_dp=every.attention_dp[kept],
+        prefill=take(every.prefill, kept),
+        widening=every.widening[kept],
+        links=every.links[kept],
+    )
+
+
+def every_prefill_option(problem: Problem) -> PrefillOptions:
     """Rate every prefill worker whose memory holds the weights and the cache of one request.
 
-    What another mode of the same size makes needless is left out, and within the data what lies
-    outside those of the calibration.
+    Within the data those are left out that lie outside the data of the calibration.
 
     Raises
     ------
@@ -97,10 +112,7 @@ def prefill_options(problem: Problem) -> PrefillOptions:
     )
     widening = prefill_widening(shapes, problem)
     place = np.array([shape.links for shape in shapes])
-    kept = ~_needless(gpus, place, attention_dp, prefill, widening)
-    return PrefillOptions(
-        gpus[kept], attention_dp[kept], take(prefill, kept), widening[kept], place[kept]
-    )
+    return PrefillOptions(gpus, attention_dp, prefill, widening, place)
 
 
 def pool_shapes(shapes: Sequence[Shape]) -> list[Shape]:
@@ -155,10 +167,10 @@ def fitting_shapes(
 
 def _needless(
     gpus: IntArray,
-    links: IntArray,
     attention_dp: BoolArray,
     prefill: Prefill,
     widening: FloatArray,
+    links: IntArray,
 ) -> BoolArray:
     """Tell tp workers that dp ones of their size and links match in all that counts.
 

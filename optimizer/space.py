@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from costmodel.engine_rules import broken_rules
 from costmodel.results import Configuration, Scenario
 from optimizer.checks import LARGEST_COUNT
 from presets import ClusterSpec, InputError
-from presets.drafts import DEEPEST
+from presets.drafts import DEEPEST, Draft
 
 Attention = Literal["tp", "dp"]
 
@@ -139,6 +139,18 @@ def shape_of(configuration: Configuration) -> Shape:
         configuration.mtp_depth,
         configuration.eplb_slots,
     )
+
+
+def decode_fields(shape: Shape, draft: Draft) -> dict[str, Any]:
+    """Write a decode worker into the fields of a configuration; `draft` is what drafts, if any."""
+    return {
+        "decode_gpus_per_worker": shape.gpus,
+        "decode_ep": shape.ep,
+        "decode_attention": shape.attention,
+        "mtp_depth": shape.mtp_depth,
+        "draft": draft if shape.mtp_depth else "none",
+        "eplb_slots": shape.eplb_slots,
+    }
 
 
 def prefill_shape_of(configuration: Configuration) -> Shape:

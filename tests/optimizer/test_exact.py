@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import optimizer.exact
-from optimizer.exact import LARGEST, Candidates, _solve, choose, undominated
+from optimizer.exact import Candidates, _solve, choose, undominated
+from optimizer.solver import LARGEST
 
 pytestmark = pytest.mark.many_cases
 
