@@ -126,7 +126,7 @@ def pack_workers(spec: ClusterSpec, sizes: Sequence[int]) -> tuple[Placement, ..
     pieces = [
         (piece, worker)
         for worker, size in enumerate(sizes)
-        for piece in _pieces(size, layout.gpus_per_domain)
+        for piece in pieces_of(size, layout.gpus_per_domain)
     ]
     free: list[list[Server]] = []
     more = _free_servers(spec)  # opened one by one: those beyond the last stay empty
@@ -287,8 +287,12 @@ def _check_size(spec: ClusterSpec, size: int) -> None:
         raise InputError(f"group size: {size} GPUs is not valid; give 1 to {spec.gpus}")
 
 
-def _pieces(size: int, domain: int) -> list[int]:
-    """Split a worker's size into whole domains and the rest."""
+def pieces_of(size: int, domain: int) -> list[int]:
+    """Split a worker's size into whole domains and the rest [GPU].
+
+    >>> pieces_of(20, 8), pieces_of(4, 8)
+    ([8, 8, 4], [4])
+    """
     whole, rest = divmod(size, domain)
     return [domain] * whole + [rest] * (rest > 0)
 
@@ -309,6 +313,28 @@ def _free_servers(spec: ClusterSpec) -> Iterator[list[Server]]:
             else server
             for server in servers
         ]
+
+
+Domain = tuple[tuple[int, bool], ...]
+"""Of each server of a domain the free GPUs [GPU], and whether it is whole."""
+
+
+def domains_by_kind(spec: ClusterSpec) -> dict[Domain, list[int]]:
+    """Sort the NVLink domains of an empty cluster by what is free in them.
+
+    Examples
+    --------
+    >>> from presets import default_cluster
+    >>> for servers, numbers in domains_by_kind(default_cluster("b200", 20)).items():
+    ...     print(servers, numbers)
+    ((8, True),) [0, 1]
+    ((4, True),) [2]
+    """
+    found: dict[Domain, list[int]] = {}
+    for number, servers in enumerate(_free_servers(spec)):
+        kind = tuple((len(server), isinstance(server, range)) for server in servers)
+        found.setdefault(kind, []).append(number)
+    return found
 
 
 def _placement(layout: Layout, gpus: list[int]) -> Placement:

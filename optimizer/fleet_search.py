@@ -1,0 +1,372 @@
+"""The search for a plan: the integer program promises, the exact evaluation says what is true.
+
+What was chosen is evaluated; what falls short is cut off, and the program is solved again, until it
+promises nothing better than the best plan that was evaluated. That plan is then proven best.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from optimizer.check import Served, serve_tier
+from optimizer.fleet import FleetPoints, FleetProblem, fleet_points
+from optimizer.integer_model import Counts, IntegerModel, integer_model
+from presets import InputError
+from topology import Placement, pack_workers
+
+MOST_SECONDS = 60.0
+"""Time that a search takes unless told otherwise. [s]"""
+
+MOST_REPAIRS = 4
+"""Workers that are added to make a plan of what was refused. [1]"""
+
+Status = Literal["OPTIMAL", "FEASIBLE", "INFEASIBLE", "UNKNOWN"]
+
+
+class PlacedWorker(NamedTuple):
+    """One worker of a plan.
+
+    Attributes
+    ----------
+    role : {"prefill", "decode"}
+    owner : int
+        Place of its pool for prefill, of its tier for decode.
+    number : int
+        Among those of its role and owner, from 1. [1]
+    machine : int
+        Place of the machine.
+    placement : Placement
+        Its GPUs and NVLink domains.
+    """
+
+    role: Literal["prefill", "decode"]
+    owner: int
+    number: int
+    machine: int
+    placement: Placement
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Workers that serve all tiers, as evaluated.
+
+    Attributes
+    ----------
+    counts : Counts
+    weight : int
+        In units of the objective.
+    served : tuple of tuple of Served
+        Of each tier, one for each size of decode worker.
+    pools : dict
+        Place of the pool that feeds each tier.
+    workers : tuple of PlacedWorker
+    """
+
+    counts: Counts
+    weight: int
+    served: tuple[tuple[Served, ...], ...]
+    pools: dict[int, int]
+    workers: tuple[PlacedWorker, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FleetAnswer:
+    """What a search for a plan found and proved.
+
+    Attributes
+    ----------
+    points : FleetPoints
+    plan : Plan or None
+    status : {"OPTIMAL", "FEASIBLE", "INFEASIBLE", "UNKNOWN"}
+        "OPTIMAL" where no plan is better, "FEASIBLE" where time ran out first.
+    bound : int or None
+        No plan weighs less, in units of the objective.
+    unit : float
+        What one such unit is: GPUs, USD/h or W.
+    rounds, cuts : int
+        Programs solved, and cuts added to them. [1]
+    variables, constraints : int
+        Of the program, before any cut. [1]
+    seconds : float
+        [s]
+    reason : str or None
+        Why there is no plan.
+    """
+
+    points: FleetPoints
+    plan: Plan | None
+    status: Status
+    bound: int | None
+    unit: float
+    rounds: int
+    cuts: int
+    variables: int
+    constraints: int
+    seconds: float
+    reason: str | None = None
+
+    @property
+    def gap(self) -> float | None:
+        """Share of the plan's weight by which another may be lighter; None without a plan [1]."""
+        if self.plan is None or self.bound is None:
+            return None
+        return 1.0 - self.bound / self.plan.weight
+
+
+@dataclass
+class _Search:
+    """State of one search."""
+
+    points: FleetPoints
+    model: IntegerModel
+    best: Plan | None = None
+    bound: int | None = 0
+    rounds: int = 0
+    known: dict[object, tuple[Served, ...] | None] = field(default_factory=dict)
+
+    def serve(
+        self, tier: int, pool: int, workers: int, decode: Mapping[int, int], *, timed: bool = True
+    ) -> tuple[Served, ...] | None:
+        """Serve a tier as `serve_tier` does, each case once."""
+        key = tier, pool, workers, tuple(sorted(decode.items())), timed
+        if key not in self.known:
+            self.known[key] = serve_tier(
+                self.points, tier, self.points.pools[pool], workers, decode, is_timed=timed
+            )
+        return self.known[key]
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether nothing lighter than the best plan is left."""
+        return self.bound is None or (self.best is not None and self.bound >= self.best.weight)
+
+    def offer(self, plan: Plan | None) -> None:
+        """Keep a plan if it is the lightest so far."""
+        if plan is not None and (self.best is None or plan.weight < self.best.weight):
+            self.best = plan
+
+
+def plan_fleet(
+    problem: FleetProblem,
+    seconds: float = MOST_SECONDS,
+    progress: Callable[[], None] | None = None,
+) -> FleetAnswer:
+    """Find the plan of least cost, GPUs or power that serves all tiers.
+
+    Parameters
+    ----------
+    problem : FleetProblem
+        What is asked.
+    seconds : float
+        Time after which the best plan so far is given, with its gap. [s]
+    progress : callable, optional
+        Called once for each round.
+    """
+    started = time.perf_counter()
+    points = fleet_points(problem)
+    model = integer_model(points)
+    size = len(model.program.variables), len(model.program.rows)
+    search = _Search(points, model)
+    reason = _missing(points)
+    if reason is None:
+        try:
+            _improve(search, started + seconds, progress)
+        except KeyboardInterrupt:  # what was found so far is an answer, with its gap
+            if search.best is None:
+                raise
+    elif search.bound is not None:
+        search.bound = None
+    return FleetAnswer(
+        points=points,
+        plan=search.best,
+        status=_status(search),
+        bound=search.best.weight if search.best and search.is_proven else search.bound,
+        unit=_unit(problem),
+        rounds=search.rounds,
+        cuts=model.cuts,
+        variables=size[0],
+        constraints=size[1],
+        seconds=time.perf_counter() - started,
+        reason=reason or (None if search.best else _reason(search)),
+    )
+
+
+def _improve(search: _Search, end: float, progress: Callable[[], None] | None) -> None:
+    """Solve, evaluate and cut until nothing better is left, or the time is over."""
+    while not search.is_proven:
+        left = end - time.perf_counter()
+        if left <= 0.0:
+            return
+        choice = search.model.solve(left)
+        search.rounds += 1
+        if progress is not None:
+            progress()
+        if choice.bound is None or search.bound is None:
+            search.bound = None
+            return
+        search.bound = max(search.bound, choice.bound)
+        if choice.counts is None or search.is_proven:
+            return
+        failing = _failing(search, choice.counts)
+        if failing:
+            for tier in failing:
+                _cut(search, choice.counts, tier)
+            search.offer(_repaired(search, choice.counts, failing))
+            continue
+        plan = _evaluated(search, choice.counts)
+        if plan is None:  # patterns find room where first fit by falling size does not
+            search.model.cut_room(choice.counts)
+        search.offer(plan)
+
+
+def _failing(search: _Search, counts: Counts) -> list[int]:
+    """Find the tiers that the chosen workers do not serve."""
+    return [
+        tier
+        for tier, pool in _feeding(search.points, counts).items()
+        if search.serve(tier, pool, counts.prefill[pool], _decode(counts, tier)) is None
+    ]
+
+
+def _evaluated(search: _Search, counts: Counts) -> Plan | None:
+    """Evaluate counts as a plan; None where a tier is not served or a worker finds no room."""
+    pools = _feeding(search.points, counts)
+    served = []
+    for tier in range(len(search.points.problem.tiers)):
+        pool = pools[tier]
+        found = search.serve(tier, pool, counts.prefill[pool], _decode(counts, tier))
+        if found is None:
+            return None
+        served.append(found)
+    workers = placed(search.points, counts)
+    if workers is None:
+        return None
+    weight = search.model.weight_of(counts)
+    return Plan(counts, weight, tuple(served), pools, workers)
+
+
+def _cut(search: _Search, counts: Counts, tier: int) -> None:
+    """Cut off what a tier was refused with, and as much more as is refused as well."""
+    points, program = search.points, search.model.program
+    pool = _feeding(points, counts)[tier]
+    machine, workers = points.pools[pool].machine, counts.prefill[pool]
+    decode = _decode(counts, tier)
+    most_workers = program.variables[search.model.prefill[pool]].high
+    keys = [key for key in search.model.decode if key[0] == tier]
+    here = {key: decode.get(key[2], 0) for key in keys if key[1] == machine}
+    if search.serve(tier, pool, most_workers, decode, timed=False) is None:
+        # Whatever feeds it: its decode workers are too few.
+        search.model.cut({key: here.get(key, 0) for key in keys}, {})
+        return
+    if search.serve(tier, pool, most_workers, decode) is None:
+        search.model.cut(here, {pool: most_workers})
+        return
+    most = {
+        key: program.variables[search.model.decode[key]].high if count else 0
+        for key, count in here.items()
+    }
+    if search.serve(tier, pool, workers, {key[2]: n for key, n in most.items() if n}) is None:
+        here = most
+    search.model.cut(here, {pool: workers})
+
+
+def _repaired(search: _Search, counts: Counts, failing: list[int]) -> Plan | None:
+    """Add workers until the tiers that were refused are served, if few do."""
+    decode, prefill = dict(counts.decode), dict(counts.prefill)
+    pools = _feeding(search.points, counts)
+    for tier in failing:
+        pool = pools[tier]
+        machine = search.points.pools[pool].machine
+        of_tier = _decode(counts, tier)
+        for more in range(1, MOST_REPAIRS + 1):
+            grown = {gpus: of_tier[gpus] + more for gpus in of_tier}
+            smallest = of_tier | {min(of_tier): of_tier[min(of_tier)] + more}
+            tries = [
+                (prefill[pool] + more, of_tier),
+                (prefill[pool], smallest),
+                (prefill[pool] + more, smallest),
+                (prefill[pool] + more, grown),
+            ]
+            found = next((t for t in tries if search.serve(tier, pool, *t) is not None), None)
+            if found is not None:
+                prefill[pool] = max(prefill[pool], found[0])
+                decode |= {(tier, machine, gpus): count for gpus, count in found[1].items()}
+                break
+        else:
+            return None
+    return _evaluated(search, Counts(decode, prefill))
+
+
+def placed(points: FleetPoints, counts: Counts) -> tuple[PlacedWorker, ...] | None:
+    """Place all workers side by side, the largest first; None where one finds no room."""
+    found: list[PlacedWorker] = []
+    for machine, cluster in enumerate(points.problem.machines):
+        names: list[tuple[Literal["prefill", "decode"], int, int, int]] = []
+        for (tier, place, gpus), count in counts.decode.items():
+            if place == machine:
+                known = sum(name[:2] == ("decode", tier) for name in names)
+                names += [("decode", tier, known + each + 1, gpus) for each in range(count)]
+        for pool, count in counts.prefill.items():
+            if points.pools[pool].machine == machine:
+                gpus = points.pools[pool].kind.gpus
+                names += [("prefill", pool, each + 1, gpus) for each in range(count)]
+        try:
+            places = pack_workers(cluster, [name[3] for name in names])
+        except InputError:
+            return None
+        found += [
+            PlacedWorker(role, owner, number, machine, place)
+            for (role, owner, number, _), place in zip(names, places, strict=True)
+        ]
+    return tuple(found)
+
+
+def _feeding(points: FleetPoints, counts: Counts) -> dict[int, int]:
+    """Pool of each tier."""
+    return {tier: pool for pool in counts.prefill for tier in points.pools[pool].tiers}
+
+
+def _decode(counts: Counts, tier: int) -> dict[int, int]:
+    return {gpus: count for (each, _, gpus), count in counts.decode.items() if each == tier}
+
+
+def _unit(problem: FleetProblem) -> float:
+    """Say what one unit of weight is: GPUs, USD/h or W."""
+    from optimizer.resources import MICRO
+
+    divisor = math.gcd(*(problem.weight(machine) for machine in problem.machines))
+    return divisor * (1.0 if problem.objective == "gpus" else MICRO)
+
+
+def _status(search: _Search) -> Status:
+    if search.best is not None:
+        return "OPTIMAL" if search.is_proven else "FEASIBLE"
+    return "INFEASIBLE" if search.is_proven else "UNKNOWN"
+
+
+def _missing(points: FleetPoints) -> str | None:
+    """Name a tier that no machine can serve alone, and why."""
+    fed = {(tier, pool.machine) for pool in points.pools for tier in pool.tiers}
+    for number, tier in enumerate(points.problem.tiers):
+        reasons = []
+        for place, machine in enumerate(points.problem.machines):
+            if (number, place) in points.refused:
+                reasons.append(f"on {machine.sku} {points.refused[number, place]}")
+            elif (number, place) not in fed:
+                limit = tier.max_ttft
+                reasons.append(f"on {machine.sku} no prefill worker meets max_ttft {limit:g} s")
+        if len(reasons) == len(points.problem.machines):
+            return f"tier {tier.name!r} cannot be served: {'; '.join(reasons)}"
+    return None
+
+
+def _reason(search: _Search) -> str:
+    """Say why no plan was found."""
+    gpus = sum(machine.gpus for machine in search.points.problem.machines)
+    if not search.is_proven:
+        return "the time was over before a plan was found; give it more"
+    return f"no plan serves all tiers on the {gpus:,} GPUs of the machines; give more GPUs"

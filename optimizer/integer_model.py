@@ -1,0 +1,393 @@
+"""The integer program of a fleet: how many workers of which shape, and where there is room.
+
+It promises no less than the exact evaluation gives: rates are those of full batches, rounded up,
+and prefill pools are as small as their load and the wait before them allow. What it chose and the
+exact evaluation refuses is cut off, with all that has no more workers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from optimizer.domain_patterns import Domains, domains_of
+from optimizer.fleet import FleetPoints, Pool
+from optimizer.program import Program, Terms
+from optimizer.solver import LARGEST
+
+RATE = 2**24
+"""Demand of a tier in the program: rates count in parts of it. [1]"""
+
+MORE = 2
+"""How many times the workers that a tier takes at full batches it may have, and `MORE` besides."""
+
+
+class Described(NamedTuple):
+    """A variable or a rule of the program, as documents have it."""
+
+    name: str
+    unit: str
+    what: str
+    reason: str
+
+
+VARIABLES = (
+    Described(
+        "decode[t,m,g]",
+        "workers",
+        "decode workers of g GPUs for tier t on machine m",
+        "Workers of one size take the same room and cost the same: which of its shapes they have "
+        "is left to the exact evaluation.",
+    ),
+    Described(
+        "prefill[k]",
+        "workers",
+        "workers of prefill pool k",
+        "A pool is a set of tiers, a machine and a shape of prefill worker.",
+    ),
+    Described(
+        "feeds[k]",
+        "0 or 1",
+        "whether pool k is there",
+        "Together with the pool go the tiers that it feeds.",
+    ),
+    Described(
+        "domains[m,j,p]",
+        "domains",
+        "NVLink domains of kind j on machine m that are filled by pattern p",
+        "Domains in which the same is free are alike: they are counted, not named.",
+    ),
+    Described(
+        "beyond[c,x]",
+        "0 or 1",
+        "whether cut c is met by more of x",
+        "A cut is met where anything has more workers than what was refused.",
+    ),
+    Described(
+        "below[c,x]",
+        "0 or 1",
+        "whether cut c is met by fewer of x",
+        "A cut for room is met where anything has fewer workers than what found none.",
+    ),
+)
+
+RULES = (
+    Described(
+        "demand",
+        f"parts of the demand, {RATE:,} of each tier",
+        "the decode workers of a tier yield its rate, each at its largest batch, rounded up",
+        "More no batch yields that meets the target.",
+    ),
+    Described(
+        "fed",
+        "pools",
+        "each tier is fed by one pool",
+        "Requests of a tier are alike; a second pool would only halve the first.",
+    ),
+    Described(
+        "stands",
+        "workers",
+        "decode workers of a tier stand on the machine of its pool",
+        "KV caches are handed over inside one machine.",
+    ),
+    Described(
+        "load",
+        "workers",
+        "a pool that is there has as many workers as its load and each limit on TTFT take",
+        "With fewer even the wait before prefill alone is too long.",
+    ),
+    Described(
+        "empty",
+        "workers",
+        "a pool that is not there has none",
+        "Its workers would feed nobody.",
+    ),
+    Described(
+        "room",
+        "domains",
+        "patterns fill no more domains than there are",
+        "Domains are counted by kind.",
+    ),
+    Described(
+        "pieces",
+        "pieces of workers",
+        "patterns hold all pieces larger than a server, by size",
+        "A worker that fits a domain never leaves it.",
+    ),
+    Described(
+        "rest",
+        "GPUs",
+        "what patterns leave holds all smaller pieces",
+        "Workers of powers of two fill servers without gaps.",
+    ),
+    Described(
+        "cut",
+        "0 or 1",
+        "something has more workers than what the exact evaluation refused",
+        "Fewer workers, all else equal, serve no more.",
+    ),
+    Described(
+        "no room",
+        "0 or 1",
+        "something has fewer workers than what first fit by falling size found no room for",
+        "Of odd sizes first fit may miss a packing; plans stand as it places them.",
+    ),
+    Described(
+        "fewer",
+        "workers",
+        "such a cut is met by a count only where that is smaller",
+        "Ties the choice of `below` to the counts.",
+    ),
+    Described(
+        "most",
+        "workers",
+        "a cut is met by a count only where that is larger",
+        "Ties the choice of `beyond` to the counts.",
+    ),
+)
+"""Constraints of the program."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a plan takes, in numbers.
+
+    Attributes
+    ----------
+    decode : dict
+        From (tier, machine, GPUs of a worker) to workers; those that are there. [1]
+    prefill : dict
+        From the place of a pool to its workers; those that are there. [1]
+    """
+
+    decode: Mapping[tuple[int, int, int], int]
+    prefill: Mapping[int, int]
+
+
+class Choice(NamedTuple):
+    """What the solver chose, and what it proved.
+
+    Attributes
+    ----------
+    counts : Counts or None
+        None where nothing was found.
+    bound : int or None
+        No plan weighs less, in units of the objective; None where there is no plan.
+    is_optimal : bool
+        Whether the program has no better choice.
+    """
+
+    counts: Counts | None
+    bound: int | None
+    is_optimal: bool
+
+
+@dataclass
+class IntegerModel:
+    """The program of a fleet, and where its variables stand.
+
+    Attributes
+    ----------
+    points : FleetPoints
+    program : Program
+    decode : dict
+        Variable of each (tier, machine, GPUs of a worker).
+    prefill, feeds : list of int
+        Variables of each pool.
+    weights : dict
+        Units of the objective of one GPU, by machine.
+    scale : int
+        Of the objective in the program: what is left below it breaks ties by domains.
+    """
+
+    points: FleetPoints
+    program: Program = field(default_factory=Program)
+    decode: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    prefill: list[int] = field(default_factory=list)
+    feeds: list[int] = field(default_factory=list)
+    domains: list[int] = field(default_factory=list)
+    weights: dict[int, int] = field(default_factory=dict)
+    scale: int = 1
+    cuts: int = 0
+
+    def weight_of(self, counts: Counts) -> int:
+        """Weigh what a plan takes."""
+        pools = self.points.pools
+        decode = sum(self.weights[m] * g * n for (_, m, g), n in counts.decode.items())
+        return decode + sum(
+            self.weights[pools[place].machine] * pools[place].kind.gpus * n
+            for place, n in counts.prefill.items()
+        )
+
+    def solve(self, seconds: float = math.inf) -> Choice:
+        """Choose the lightest counts that keep all rows."""
+        solved = self.program.solve(seconds)
+        bound = None if solved.bound is None else solved.bound // self.scale
+        if solved.values is None:
+            return Choice(None, bound, solved.is_optimal)
+        values = solved.values
+        counts = Counts(
+            {key: values[place] for key, place in self.decode.items() if values[place]},
+            {pool: values[place] for pool, place in enumerate(self.prefill) if values[place]},
+        )
+        return Choice(counts, bound, solved.is_optimal)
+
+    def cut(self, decode: Mapping[tuple[int, int, int], int], prefill: Mapping[int, int]) -> None:
+        """Ask for more of something than what was refused, where its pool is there.
+
+        Parameters
+        ----------
+        decode : mapping
+            Counts of decode workers, with 0 for those that are not there but could be.
+        prefill : mapping
+            Workers of the pool that feeds the tier; empty where no pool would do.
+        """
+        program, terms = self.program, dict[int, int]()
+        counts = [(self.decode[key], count) for key, count in decode.items()]
+        counts += [(self.prefill[pool], count) for pool, count in prefill.items()]
+        for place, count in counts:
+            if count < program.variables[place].high:
+                name = f"beyond[{self.cuts},{program.variables[place].name}]"
+                more = program.variable(name, 0, 1)
+                program.row("most", {place: 1, more: -(count + 1)}, least=0)
+                terms[more] = 1
+        # Without its pool the tier is fed by another, of which nothing was said.
+        terms |= {self.feeds[pool]: -1 for pool in prefill}
+        program.row("cut", terms, least=1 - len(prefill))
+        self.cuts += 1
+
+    def cut_room(self, counts: Counts) -> None:
+        """Ask for less of something on a machine than what found no room."""
+        places = {self.decode[key]: count for key, count in counts.decode.items()}
+        places |= {self.prefill[pool]: count for pool, count in counts.prefill.items()}
+        program, terms = self.program, dict[int, int]()
+        for place, count in places.items():
+            high = program.variables[place].high
+            fewer = program.variable(f"below[{self.cuts},{program.variables[place].name}]", 0, 1)
+            program.row("fewer", {place: 1, fewer: high - count + 1}, most=high)
+            terms[fewer] = 1
+        program.row("no room", terms, least=1)
+        self.cuts += 1
+
+
+def integer_model(points: FleetPoints) -> IntegerModel:
+    """Write the program of a fleet."""
+    model = IntegerModel(points)
+    problem = points.problem
+    weights = [problem.weight(machine) for machine in problem.machines]
+    divisor = math.gcd(*weights)
+    model.weights = {place: weight // divisor for place, weight in enumerate(weights)}
+    _add_decode(model)
+    _add_pools(model)
+    for machine, cluster in enumerate(problem.machines):
+        sizes = {gpus for _, place, gpus in model.decode if place == machine}
+        sizes |= {pool.kind.gpus for pool in points.pools if pool.machine == machine}
+        _add_room(model, machine, domains_of(cluster, sorted(sizes)))
+    _add_objective(model)
+    return model
+
+
+def _add_decode(model: IntegerModel) -> None:
+    """Decode workers of each tier, and the rate that they yield."""
+    points, program = model.points, model.program
+    yields: dict[int, dict[int, int]] = {}
+    for (tier, machine), each in points.of.items():
+        for gpus, rate in each.sizes.items():
+            wanted = points.steady_rate(tier, machine)
+            part = min(math.ceil(rate / wanted * RATE * (1.0 + 1e-9)), RATE)
+            most = min(
+                MORE * -(-RATE // part) + MORE + model.points.problem.spares,
+                points.problem.machines[machine].gpus // gpus,
+            )
+            place = program.variable(f"decode[{tier},{machine},{gpus}]", 0, most)
+            model.decode[tier, machine, gpus] = place
+            yields.setdefault(tier, {})[place] = part
+    for tier in range(len(points.problem.tiers)):
+        program.row("demand", yields.get(tier, {}), least=RATE)
+
+
+def _add_pools(model: IntegerModel) -> None:
+    """Prefill pools, of which each tier has one, on its machine."""
+    points, program = model.points, model.program
+    tiers = range(len(points.problem.tiers))
+    fed: dict[int, dict[int, int]] = {tier: {} for tier in tiers}
+    on: dict[tuple[int, int], dict[int, int]] = {}
+    for place, pool in enumerate(points.pools):
+        most = _most_workers(points, pool)
+        name = f"{','.join(map(str, pool.tiers))};{pool.machine},{pool.kind.gpus}"
+        name += pool.kind.attention
+        workers = program.variable(f"prefill[{name}]", 0, most)
+        is_there = program.variable(f"feeds[{name}]", 0, 1)
+        model.prefill.append(workers)
+        model.feeds.append(is_there)
+        program.row("load", {workers: 1, is_there: -pool.fewest}, least=0)
+        program.row("empty", {workers: 1, is_there: -most}, most=0)
+        for tier in pool.tiers:
+            fed[tier][model.feeds[place]] = 1
+            on.setdefault((tier, pool.machine), {})[is_there] = 1
+    for tier in tiers:
+        program.row("fed", fed[tier], least=1, most=1)
+    for (tier, machine, _), place in model.decode.items():
+        most = program.variables[place].high
+        there = {is_there: -most for is_there in on.get((tier, machine), {})}
+        program.row("stands", {place: 1, **there}, most=0)
+
+
+def _most_workers(points: FleetPoints, pool: Pool) -> int:
+    spares = points.problem.spares
+    return max(MORE * pool.fewest + MORE + spares, pool.fewest)
+
+
+def _add_room(model: IntegerModel, machine: int, domains: Domains) -> None:
+    """Fill the domains of one machine by patterns."""
+    program = model.program
+    sizes = {place: gpus for (_, m, gpus), place in model.decode.items() if m == machine}
+    sizes |= {
+        model.prefill[place]: pool.kind.gpus
+        for place, pool in enumerate(model.points.pools)
+        if pool.machine == machine
+    }
+    parts = {place: domains.pieces(gpus) for place, gpus in sizes.items()}
+    held: list[dict[int, int]] = [{} for _ in domains.large]
+    rest: dict[int, int] = {}
+    for number, kind in enumerate(domains.kinds):
+        filled: dict[int, int] = {}
+        for pattern in kind.patterns:
+            name = "+".join(
+                f"{count}x{size}"
+                for size, count in zip(domains.large, pattern.pieces, strict=True)
+                if count
+            )
+            place = program.variable(
+                f"domains[{machine},{number},{name or 'rest'}]", 0, len(kind.domains)
+            )
+            filled[place] = 1
+            rest[place] = pattern.rest
+            for of_size, count in zip(held, pattern.pieces, strict=True):
+                of_size[place] = count
+        program.row("room", filled, most=len(kind.domains))
+        model.domains += filled
+    for number, of_size in enumerate(held):
+        taken = {place: -pieces[number] for place, (pieces, _) in parts.items() if pieces[number]}
+        program.row("pieces", {**_without_zeros(of_size), **taken}, least=0)
+    small = {place: -gpus for place, (_, gpus) in parts.items() if gpus}
+    program.row("rest", {**_without_zeros(rest), **small}, least=0)
+
+
+def _without_zeros(terms: Terms) -> dict[int, int]:
+    return {place: factor for place, factor in terms.items() if factor}
+
+
+def _add_objective(model: IntegerModel) -> None:
+    """Make the weight of all GPUs least; of equal plans the one in fewest domains."""
+    terms = {place: model.weights[m] * g for (_, m, g), place in model.decode.items()}
+    for place, pool in zip(model.prefill, model.points.pools, strict=True):
+        terms[place] = model.weights[pool.machine] * pool.kind.gpus
+    ties = dict.fromkeys(model.domains, 1)
+    scale = model.program.largest(ties) + 1
+    if scale * model.program.largest(terms) + scale <= LARGEST:
+        model.scale = scale
+        terms = {place: scale * factor for place, factor in terms.items()} | ties
+    model.program.minimise(terms)

@@ -1,0 +1,183 @@
+"""Integer programs as data: variables, rows and an objective, which can be written and solved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from optimizer.solver import LARGEST, new_solver
+
+Terms = Mapping[int, int]
+"""From the place of a variable to its coefficient."""
+
+
+class Variable(NamedTuple):
+    """A whole number to be chosen."""
+
+    name: str
+    low: int
+    high: int
+
+
+class Row(NamedTuple):
+    """What a sum of variables must reach, or not exceed; None is no limit."""
+
+    rule: str  # that it is of
+    terms: Terms
+    least: int | None
+    most: int | None
+
+
+class Solved(NamedTuple):
+    """What the solver found.
+
+    Attributes
+    ----------
+    values : tuple of int or None
+        Of each variable; None where nothing was found.
+    bound : int or None
+        The objective is proven to be no less; None where that is infinity, as nothing is feasible.
+    is_optimal : bool
+        Whether the values are proven to have the least objective.
+    """
+
+    values: tuple[int, ...] | None
+    bound: int | None
+    is_optimal: bool
+
+
+@dataclass
+class Program:
+    """A linear program of whole numbers that makes its objective least.
+
+    Examples
+    --------
+    >>> program = Program()
+    >>> apples = program.variable("apples", 0, 9)
+    >>> program.row("hunger", {apples: 3}, least=7)
+    >>> program.minimise({apples: 2})
+    >>> print(program.text())
+    least 2 apples
+    hunger: 3 apples >= 7
+    0 <= apples <= 9
+    >>> program.solve().values
+    (3,)
+    """
+
+    variables: list[Variable] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    objective: Terms = field(default_factory=dict)
+
+    def variable(self, name: str, low: int, high: int) -> int:
+        """Add a variable and give its place."""
+        self.variables.append(Variable(name, low, high))
+        return len(self.variables) - 1
+
+    def row(
+        self, rule: str, terms: Terms, least: int | None = None, most: int | None = None
+    ) -> None:
+        """Add a constraint of a rule.
+
+        Raises
+        ------
+        OverflowError
+            If its sum could leave the integers that the solver counts with exactly.
+        """
+        self._check(terms)
+        self.rows.append(Row(rule, dict(terms), least, most))
+
+    def minimise(self, terms: Terms) -> None:
+        """Set the objective; exceptions are those of `row`."""
+        self._check(terms)
+        self.objective = dict(terms)
+
+    def largest(self, terms: Terms) -> int:
+        """Bound the absolute value of a sum."""
+        return sum(
+            abs(factor) * max(abs(self.variables[place].low), abs(self.variables[place].high))
+            for place, factor in terms.items()
+        )
+
+    def _check(self, terms: Terms) -> None:
+        if (most := self.largest(terms)) > LARGEST:
+            raise OverflowError(f"a sum may reach {most}, beyond {LARGEST}")
+
+    def text(self, rule: str | None = None) -> str:
+        """Write the program, or the rows of one rule alone."""
+        lines = [] if rule else [f"least {self._sum(self.objective)}"]
+        for row in self.rows:
+            if rule in (None, row.rule):
+                lines.append(f"{row.rule}: {self._sum(row.terms)} {_limits(row)}")
+        if rule is None:
+            lines += [f"{each.low} <= {each.name} <= {each.high}" for each in self.variables]
+        return "\n".join(lines)
+
+    def _sum(self, terms: Terms) -> str:
+        parts = [
+            f"{'-' if factor < 0 else '+'} "
+            f"{'' if abs(factor) == 1 else f'{abs(factor)} '}{self.variables[place].name}"
+            for place, factor in terms.items()
+            if factor
+        ]
+        return " ".join(parts).removeprefix("+ ") or "0"
+
+    def solve(self, seconds: float = math.inf) -> Solved:
+        """Make the objective least, for no longer than some time.
+
+        Parameters
+        ----------
+        seconds : float
+            [s]
+
+        Raises
+        ------
+        RuntimeError
+            Where the solver refuses the program, or breaks a row.
+        """
+        solver = new_solver()
+        places = [solver.IntVar(each.low, each.high, each.name) for each in self.variables]
+        for row in self.rows:
+            low = -solver.infinity() if row.least is None else float(row.least)
+            high = solver.infinity() if row.most is None else float(row.most)
+            constraint = solver.Constraint(low, high)
+            for place, factor in row.terms.items():
+                constraint.SetCoefficient(places[place], float(factor))
+        objective = solver.Objective()
+        objective.SetMinimization()
+        for place, factor in self.objective.items():
+            objective.SetCoefficient(places[place], float(factor))
+        if math.isfinite(seconds):
+            solver.set_time_limit(max(1, round(1e3 * seconds)))
+        status = solver.Solve()
+        if status == solver.INFEASIBLE:
+            return Solved(None, None, is_optimal=False)
+        if status not in (solver.OPTIMAL, solver.FEASIBLE, solver.NOT_SOLVED):
+            raise RuntimeError(f"CP-SAT refuses the program, status {status}")
+        if status == solver.NOT_SOLVED:
+            return Solved(None, 0, is_optimal=False)
+        values = tuple(round(place.solution_value()) for place in places)
+        if not is_met(self.rows, values):  # the interface counts with floats
+            raise RuntimeError("CP-SAT gave values that break a row")
+        bound = math.ceil(objective.BestBound() - 1e-6)
+        return Solved(values, bound, is_optimal=status == solver.OPTIMAL)
+
+
+def is_met(rows: Iterable[Row], values: tuple[int, ...]) -> bool:
+    """Whether values keep all rows, as counted with Python's whole numbers."""
+    for row in rows:
+        total = sum(factor * values[place] for place, factor in row.terms.items())
+        if row.least is not None and total < row.least:
+            return False
+        if row.most is not None and total > row.most:
+            return False
+    return True
+
+
+def _limits(row: Row) -> str:
+    if row.least is not None and row.least == row.most:
+        return f"= {row.least}"
+    least = f">= {row.least}" if row.least is not None else ""
+    most = f"<= {row.most}" if row.most is not None else ""
+    return " ".join(filter(None, (least, most)))
