@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from moeplan.answers.best import Best, Curve, Measured, PredictedDeployment
     from moeplan.answers.comparison import Comparison
     from moeplan.answers.explanation import Explanation, Robustness
+    from moeplan.answers.fleet import FleetPlan
     from moeplan.api import (
         best,
         calibrate,
         compare,
         curve,
+        fleet,
         measured_frontier,
         predict,
         validate,
@@ -55,6 +57,7 @@ _ROOM_OF = {
     "Curve": "moeplan.answers.best",
     "DataFileError": "presets",
     "Explanation": "moeplan.answers.explanation",
+    "FleetPlan": "moeplan.answers.fleet",
     "InfeasibleError": "presets",
     "InputError": "presets",
     "Measured": "moeplan.answers.best",
@@ -70,6 +73,7 @@ _ROOM_OF = {
     "compare": "moeplan.api",
     "curve": "moeplan.api",
     "explain": "moeplan.explainers",
+    "fleet": "moeplan.api",
     "load_cluster": "presets",
     "measured_frontier": "moeplan.api",
     "predict": "moeplan.api",
@@ -85,6 +89,7 @@ __all__ = [
     "Curve",
     "DataFileError",
     "Explanation",
+    "FleetPlan",
     "InfeasibleError",
     "InputError",
     "Measured",
@@ -100,6 +105,7 @@ __all__ = [
     "compare",
     "curve",
     "explain",
+    "fleet",
     "load_cluster",
     "measured_frontier",
     "predict",

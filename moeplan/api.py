@@ -19,6 +19,7 @@ from moeplan.arguments import checked_arguments
 from moeplan.numbers import positive_number
 from moeplan.options import DEFAULTS, Options, checked
 from moeplan.question import (
+    SHIPPED,
     Question,
     ask,
     at_depth,
@@ -35,10 +36,12 @@ if TYPE_CHECKING:
     from costmodel.fit import Fit
     from costmodel.validation import Validation
     from moeplan.answers.comparison import Comparison
+    from moeplan.answers.fleet import FleetPlan
     from optimizer.answer import Answer as Found
     from optimizer.problem import Problem
     from optimizer.space import Space
     from presets import MeasuredRows, ServingRow
+    from presets.demand_file import Demand
     from presets.pools import Serving
 
 UNIT = "tok/s/user"
@@ -175,6 +178,53 @@ def compare(
         raise refused[skus[0]]
     reasons = {sku: str(error) for sku, error in refused.items()}
     return comparison_of(targets, curves, reasons, version())
+
+
+@checked_arguments
+def fleet(
+    demand: Path | str | Demand,
+    options: Options = DEFAULTS,
+    machines: Sequence[str] = (),
+    *,
+    seconds: float | None = None,
+    progress: Callable[[], None] | None = None,
+) -> FleetPlan:
+    """Plan all workers that serve several tiers of demand.
+
+    Parameters
+    ----------
+    demand : Path, str or Demand
+        Demand file, or what `read_demand` gave.
+    options : Options
+        With `cluster`, `prices`, `objective` (cost, gpus or power) and `calibration`; what is
+        served stands in the demand.
+    machines : sequence of str
+        Machines in place of those of the demand, such as ``gb200`` or ``gb200=1440``.
+    seconds : float, optional
+        Time after which the best plan so far is given, with its gap. [s]
+    progress : callable, optional
+        Called once for each integer program that is solved.
+
+    Raises
+    ------
+    InputError
+        Where something asked for is not valid.
+
+    Returns
+    -------
+    FleetPlan
+        With status "infeasible" and a reason where nothing serves all tiers.
+    """
+    from moeplan.answers.fleet import fleet_plan  # other questions need none
+    from moeplan.fleet_question import fleet_problem, offer_of
+    from optimizer.fleet_search import MOST_SECONDS, plan_fleet
+    from presets.demand_file import read_demand
+
+    wanted = read_demand(demand) if isinstance(demand, Path | str) else demand
+    options = checked(options)
+    problem = fleet_problem(wanted, options, [offer_of(each) for each in machines])
+    limit = MOST_SECONDS if seconds is None else positive_number("seconds", seconds, "seconds")
+    return fleet_plan(plan_fleet(problem, limit, progress), str(options.calibration or SHIPPED))
 
 
 @checked_arguments

@@ -15,6 +15,7 @@ from costmodel.results import Configuration
 from moeplan.answers.best import Best
 from moeplan.options import Options
 from presets import ClusterSpec, InputError, MeasuredRows
+from presets.demand_file import Demand
 from presets.errors import shown
 
 Given = ParamSpec("Given")
@@ -30,6 +31,7 @@ KINDS: dict[str, tuple[type, str]] = {
     "Best": (Best, "an answer of best"),
     "ClusterSpec": (ClusterSpec, "a ClusterSpec"),
     "Configuration": (Configuration, "a Configuration"),
+    "Demand": (Demand, "what read_demand gave"),
     "MeasuredRows": (MeasuredRows, "rows from read_measured_rows"),
     "Options": (Options, "an Options"),
     "Mapping": (Mapping, "a mapping by machine"),

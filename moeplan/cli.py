@@ -17,7 +17,7 @@ from moeplan.started import BAD_INPUT, INTERRUPTED
 
 INFEASIBLE = 1
 
-COMMANDS = ("best", "curve", "compare", "predict", "validate", "calibrate")
+COMMANDS = ("best", "curve", "compare", "fleet", "predict", "validate", "calibrate")
 GROUPS = ("recipe", "topology", "presets")  # commands of their own commands
 
 COMPLETION = "_MOEPLAN_COMPLETE"

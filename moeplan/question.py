@@ -269,7 +269,7 @@ def cluster_of(sku: str | None, options: Options, needed_gpus: int = 0) -> Clust
         if sku not in (None, cluster.sku):
             load_hardware(str(sku))
             raise _another(sku, cluster.sku, "cluster")
-    return _at_price(cluster, options.price, options.prices)
+    return at_price(cluster, options.price, options.prices)
 
 
 def named_machine(sku: str | None, options: Options) -> str | Hardware | None:
@@ -322,7 +322,7 @@ def prefill_cluster_of(
             raise unknown_name("prefill_sku", name, hardware_names())
         there = default_cluster(name, max(MAX_GPUS, options.max_gpus, needed_gpus))
     if there is not None:
-        return _at_price(there, options.prefill_price, options.prices)
+        return at_price(there, options.prefill_price, options.prices)
     if options.prefill_price is not None:
         raise InputError(
             f"prefill_price {shown(options.prefill_price)} is not valid where prefill stands on "
@@ -352,7 +352,7 @@ def _prefill_pool(cluster: ClusterSpec, options: Options) -> ClusterSpec | None:
     return given.pools[name]
 
 
-def _at_price(cluster: ClusterSpec, price: float | None, prices: str | None) -> ClusterSpec:
+def at_price(cluster: ClusterSpec, price: float | None, prices: str | None) -> ClusterSpec:
     """Set the price of a cluster's GPUs if one is given, else that of a set if it has no own."""
     if price is None and prices is not None and cluster.price_usd_per_hour is None:
         fact = load_prices(prices).prices.get(cluster.sku)

@@ -15,13 +15,15 @@ import numpy as np
 from costmodel.deployments import deployments_of, network_of
 from costmodel.inputs import BoolArray, FloatArray, IntArray
 from costmodel.network import Benchmark, Network, Steady
-from costmodel.results import Case, Configuration
+from costmodel.predictions import Ttft, prediction_of
+from costmodel.results import Case, Configuration, Prediction
 from costmodel.root import last_below
 from costmodel.serving import benchmark_of, fullest, serve, steady_state
 from optimizer.decode_points import slots_of
 from optimizer.fleet import FleetPoints, Pool, TierPoints
 from optimizer.lattice import MOST_USERS
 from optimizer.space import Shape, decode_fields
+from optimizer.value import request_tokens
 from presets import InputError
 
 TOLERANCE = 1e-6
@@ -38,22 +40,26 @@ class Served(NamedTuple):
     ----------
     configuration : Configuration
         With all prefill workers of the pool, and the users that ask for `rate`.
+    prediction : Prediction
+        Of the run; per GPU of these and of their share of the pool.
     rate : float
         Share of the demand that they are given. [1/s]
     most_rate : float
         What their largest batch yields, whatever waits. [1/s]
-    tpot, ttft : float
-        Median and mean. [s]
-    prefill_load : float
-        Share of the pool's capacity in use. [1]
+    batch_in_flight : float
+        Per rank (dp) or worker (tp). [1]
+    prefill_load, prefill_share : float
+        Share of the pool's capacity in use by all that it feeds, and share of that which is
+        theirs. [1]
     """
 
     configuration: Configuration
+    prediction: Prediction
     rate: float
     most_rate: float
-    tpot: float
-    ttft: float
+    batch_in_flight: float
     prefill_load: float
+    prefill_share: float
 
 
 def serve_tier(
@@ -98,6 +104,30 @@ def serve_tier(
             return None
         found.append(served)
     return tuple(found)
+
+
+def serve_with_spares(
+    points: FleetPoints,
+    tier: int,
+    pool: Pool,
+    workers: int,
+    decode: Mapping[int, int],
+    *,
+    is_timed: bool = True,
+) -> tuple[Served, ...] | None:
+    """Serve a tier, also while spare workers of any one kind are away; see `serve_tier`.
+
+    Gives the service with all workers there.
+    """
+    spares, here = points.problem.spares, {gpus: n for gpus, n in decode.items() if n}
+    if spares:
+        away = [here | {gpus: count - spares} for gpus, count in here.items()]
+        if workers <= spares or any(min(left.values()) < 1 for left in away):
+            return None
+        cases = [(workers - spares, here), *((workers, left) for left in away)]
+        if not all(serve_tier(points, tier, pool, *case, is_timed=is_timed) for case in cases):
+            return None
+    return serve_tier(points, tier, pool, workers, here, is_timed=is_timed)
 
 
 class _Part(NamedTuple):
@@ -147,15 +177,42 @@ def _first_that_serves(part: _Part, tried: list[tuple[int, int]]) -> Served | No
     if not good.any():
         return None
     first = int(np.argmin(np.where(good, result.ttft_mean, np.inf)))
+    configuration = configurations[first].model_copy(update={"concurrency": int(users[first])})
     most = float(decode.request_rate[tried[first][0]]) * count * part.of.run_share
     return Served(
-        configuration=configurations[first].model_copy(update={"concurrency": int(users[first])}),
+        configuration=configuration,
+        prediction=_prediction(part, configuration, result, first),
         rate=part.rate,
         most_rate=most,
-        tpot=float(result.tpot_median[first]),
-        ttft=float(result.ttft_mean[first]),
+        batch_in_flight=float(result.steady.decode.requests[first]),
         prefill_load=float(result.steady.prefill_load[first]),
+        prefill_share=_share(part),
     )
+
+
+def _prediction(
+    part: _Part, configuration: Configuration, result: Benchmark, place: int
+) -> Prediction:
+    """Put one run into named units, with its intervals."""
+    problem = part.of.problem
+    ttft = (result.ttft_mean, result.ttft_median, result.ttft_other_median)
+    gpus = configuration.decode_gpus + configuration.prefill_gpus * _share(part)
+    tokens = part.rate * request_tokens(problem.scenario)
+    return prediction_of(
+        Case(configuration, problem.scenario, problem.cluster),
+        problem.calibration,
+        float(result.tpot_median[place]),
+        Ttft(*(float(values[place]) for values in ttft)),
+        tokens / gpus,
+        problem.cluster.hardware().price_usd_per_hour.value,
+    )
+
+
+def _share(part: _Part) -> float:
+    """Share of the pool's work that these workers ask for [1]."""
+    feed, column = part.points.feed(part.pool), part.pool.tiers.index(part.tier)
+    of_tier = feed.rate[0, column] / feed.prefill.capacity[0, column] / feed.busy[0]
+    return float(of_tier) * part.rate / part.points.problem.tiers[part.tier].rate
 
 
 def _configuration(part: _Part, shape: Shape, slots: int) -> Configuration:
@@ -181,12 +238,10 @@ def _network(part: _Part, configurations: list[Configuration]) -> Network:
     cases = [Case(one, problem.scenario, problem.cluster) for one in configurations]
     network = network_of(deployments_of(cases), problem.calibration)
     feed, column = part.points.feed(pool), pool.tiers.index(part.tier)
-    demand = part.points.problem.tiers[part.tier].rate
-    busy = feed.rate[0, column] / feed.prefill.capacity[0, column] * part.rate / demand
     own = feed.input_tokens[column] * feed.prefill.seconds_per_token[0, column]
     return network._replace(
         prefill=network.prefill._replace(
-            capacity=network.prefill.capacity * (busy / feed.busy[0]),
+            capacity=network.prefill.capacity * _share(part),
             seconds_per_token=network.prefill.seconds_per_token * (feed.service[0] / own),
         )
     )

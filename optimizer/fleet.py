@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -39,8 +39,8 @@ class Tier:
     Attributes
     ----------
     name : str
-    scenario : Scenario
-        What is served: model, precision, engine, lengths.
+    scenarios : tuple of Scenario or str
+        What is served, on each machine: model, precision, engine, lengths; or why it cannot be.
     target : float
         Interactivity at or above which every user is served. [token/s]
     rate : float
@@ -50,7 +50,7 @@ class Tier:
     """
 
     name: str
-    scenario: Scenario
+    scenarios: tuple[Scenario | str, ...]
     target: float
     rate: float
     max_ttft: float | None = None
@@ -62,13 +62,19 @@ class Tier:
         if self.max_ttft is not None:
             check_positive("max_ttft", self.max_ttft, "seconds")
 
-    def shares_with(self, other: Tier) -> bool:
-        """Whether one prefill worker can serve both: model, precision and engine agree."""
-        ours, theirs = self.scenario, other.scenario
-        return (ours.model, ours.precision, ours.engine, ours.frontends) == (
-            *(theirs.model, theirs.precision, theirs.engine),
-            theirs.frontends,
-        )
+    @property
+    def scenario(self) -> Scenario:
+        """What is served on the first machine that can.
+
+        Raises
+        ------
+        InputError
+            Where none can.
+        """
+        found = next((each for each in self.scenarios if isinstance(each, Scenario)), None)
+        if found is None:
+            raise InputError(f"tier {self.name!r}: {self.scenarios[0]}")
+        return found
 
 
 @dataclass(frozen=True)
@@ -109,13 +115,26 @@ class FleetProblem:
             raise InputError(f"tiers: the name {twice!r} stands twice; give each its own")
         if not self.machines:
             raise InputError("machines: none is given; give at least one")
+        for tier in self.tiers:
+            if len(tier.scenarios) != len(self.machines):
+                raise InputError(f"tier {tier.name!r}: give a scenario for each machine")
         if self.spares:
             check_count("spares", self.spares)
 
-    def problem(self, tier: Tier, machine: ClusterSpec) -> Problem:
-        """Ask for one tier on one machine."""
-        limits = Limits(tier.target, machine.gpus, tier.max_ttft)
-        return Problem(tier.scenario, machine, limits, self.calibration, self.space)
+    def problem(self, tier: int, machine: int) -> Problem:
+        """Ask for one tier on one machine, by their places.
+
+        Raises
+        ------
+        InputError
+            Where the machine cannot run it.
+        """
+        asked, cluster = self.tiers[tier], self.machines[machine]
+        scenario = asked.scenarios[machine]
+        if isinstance(scenario, str):
+            raise InputError(scenario)
+        limits = Limits(asked.target, cluster.gpus, asked.max_ttft)
+        return Problem(scenario, cluster, limits, self.calibration, self.space)
 
     def weight(self, machine: ClusterSpec) -> int:
         """Weigh one GPU by the objective: millionths of USD/h or W, or a whole GPU."""
@@ -221,16 +240,16 @@ def fleet_points(problem: FleetProblem) -> FleetPoints:
     """Find the operating points of all tiers on all machines."""
     of: dict[tuple[int, int], TierPoints] = {}
     refused: dict[tuple[int, int], str] = {}
-    for place, cluster in enumerate(problem.machines):
-        for number, tier in enumerate(problem.tiers):
+    for place in range(len(problem.machines)):
+        for number in range(len(problem.tiers)):
             try:
-                of[number, place] = _tier_points(problem.problem(tier, cluster))
+                of[number, place] = _tier_points(problem.problem(number, place))
             except InputError as error:
                 refused[number, place] = str(error)
     pools: list[Pool] = []
     all_sets = True
     for machine in range(len(problem.machines)):
-        for group in _groups(problem, [tier for tier, place in of if place == machine]):
+        for group in _groups(of, machine):
             sets, whole = _sets(group)
             all_sets = all_sets and whole
             for tiers in sets:
@@ -251,17 +270,18 @@ def _tier_points(problem: Problem) -> TierPoints:
     return TierPoints(problem, decode, prefill, options)
 
 
-def _groups(problem: FleetProblem, tiers: Sequence[int]) -> list[list[int]]:
-    """Part tiers into those that may share prefill workers."""
-    groups: list[list[int]] = []
-    for tier in tiers:
-        for group in groups:
-            if problem.tiers[group[0]].shares_with(problem.tiers[tier]):
-                group.append(tier)
-                break
-        else:
-            groups.append([tier])
-    return groups
+def _groups(of: Mapping[tuple[int, int], TierPoints], machine: int) -> list[list[int]]:
+    """Part the tiers of a machine into those that may share prefill workers.
+
+    One prefill worker serves tiers of the same model, precision, engine and frontends.
+    """
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for (tier, place), points in of.items():
+        if place == machine:
+            what = points.problem.scenario
+            kind = (what.model, what.precision, what.engine, what.frontends)
+            groups.setdefault(kind, []).append(tier)
+    return list(groups.values())
 
 
 def _sets(group: Sequence[int]) -> tuple[list[tuple[int, ...]], bool]:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from optimizer.check import Served, serve_tier
+from optimizer.audit import audit
+from optimizer.check import Served, serve_with_spares
 from optimizer.fleet import FleetPoints, FleetProblem, fleet_points
 from optimizer.integer_model import Counts, IntegerModel, integer_model
+from optimizer.placement import PlacedWorker, Role
+from optimizer.resources import MICRO
 from presets import InputError
-from topology import Placement, pack_workers
+from topology import pack_workers
 
 MOST_SECONDS = 60.0
 """Time that a search takes unless told otherwise. [s]"""
@@ -25,29 +29,6 @@ MOST_REPAIRS = 4
 """Workers that are added to make a plan of what was refused. [1]"""
 
 Status = Literal["OPTIMAL", "FEASIBLE", "INFEASIBLE", "UNKNOWN"]
-
-
-class PlacedWorker(NamedTuple):
-    """One worker of a plan.
-
-    Attributes
-    ----------
-    role : {"prefill", "decode"}
-    owner : int
-        Place of its pool for prefill, of its tier for decode.
-    number : int
-        Among those of its role and owner, from 1. [1]
-    machine : int
-        Place of the machine.
-    placement : Placement
-        Its GPUs and NVLink domains.
-    """
-
-    role: Literal["prefill", "decode"]
-    owner: int
-    number: int
-    machine: int
-    placement: Placement
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,10 +112,10 @@ class _Search:
     def serve(
         self, tier: int, pool: int, workers: int, decode: Mapping[int, int], *, timed: bool = True
     ) -> tuple[Served, ...] | None:
-        """Serve a tier as `serve_tier` does, each case once."""
+        """Serve a tier as `serve_with_spares` does, each case once."""
         key = tier, pool, workers, tuple(sorted(decode.items())), timed
         if key not in self.known:
-            self.known[key] = serve_tier(
+            self.known[key] = serve_with_spares(
                 self.points, tier, self.points.pools[pool], workers, decode, is_timed=timed
             )
         return self.known[key]
@@ -178,8 +159,10 @@ def plan_fleet(
         except KeyboardInterrupt:  # what was found so far is an answer, with its gap
             if search.best is None:
                 raise
-    elif search.bound is not None:
+    else:
         search.bound = None
+    if search.best is not None and (faults := audit(problem, search.best)):
+        raise RuntimeError(f"a plan does not hold: {'; '.join(faults)}")
     return FleetAnswer(
         points=points,
         plan=search.best,
@@ -302,26 +285,33 @@ def _repaired(search: _Search, counts: Counts, failing: list[int]) -> Plan | Non
 
 
 def placed(points: FleetPoints, counts: Counts) -> tuple[PlacedWorker, ...] | None:
-    """Place all workers side by side, the largest first; None where one finds no room."""
+    """Place all workers side by side, the largest first; None where one finds no room.
+
+    The `replica` of a worker is the number of its tier, or of its pool in the plan, from 1.
+    """
     found: list[PlacedWorker] = []
     for machine, cluster in enumerate(points.problem.machines):
-        names: list[tuple[Literal["prefill", "decode"], int, int, int]] = []
-        for (tier, place, gpus), count in counts.decode.items():
-            if place == machine:
-                known = sum(name[:2] == ("decode", tier) for name in names)
-                names += [("decode", tier, known + each + 1, gpus) for each in range(count)]
-        for pool, count in counts.prefill.items():
-            if points.pools[pool].machine == machine:
-                gpus = points.pools[pool].kind.gpus
-                names += [("prefill", pool, each + 1, gpus) for each in range(count)]
+        groups: list[tuple[Role, int, int, int]] = [
+            ("decode", tier, gpus, count)
+            for (tier, place, gpus), count in counts.decode.items()
+            if place == machine
+        ]
+        groups += [
+            ("prefill", number, points.pools[pool].kind.gpus, count)
+            for number, (pool, count) in enumerate(counts.prefill.items())
+            if points.pools[pool].machine == machine
+        ]
+        sizes = [gpus for _, _, gpus, count in groups for _ in range(count)]
         try:
-            places = pack_workers(cluster, [name[3] for name in names])
+            places = iter(pack_workers(cluster, sizes))
         except InputError:
             return None
-        found += [
-            PlacedWorker(role, owner, number, machine, place)
-            for (role, owner, number, _), place in zip(names, places, strict=True)
-        ]
+        numbers: Counter[tuple[Role, int]] = Counter()
+        for role, owner, _, count in groups:
+            for _ in range(count):
+                numbers[role, owner] += 1
+                number = numbers[role, owner]
+                found.append(PlacedWorker(role, owner + 1, number, cluster, next(places)))
     return tuple(found)
 
 
@@ -336,8 +326,6 @@ def _decode(counts: Counts, tier: int) -> dict[int, int]:
 
 def _unit(problem: FleetProblem) -> float:
     """Say what one unit of weight is: GPUs, USD/h or W."""
-    from optimizer.resources import MICRO
-
     divisor = math.gcd(*(problem.weight(machine) for machine in problem.machines))
     return divisor * (1.0 if problem.objective == "gpus" else MICRO)
 

@@ -60,6 +60,12 @@ VARIABLES = (
         "Domains in which the same is free are alike: they are counted, not named.",
     ),
     Described(
+        "used[t,m,g]",
+        "0 or 1",
+        "whether tier t has decode workers of g GPUs on machine m; only with spares",
+        "Only what is in use needs spares.",
+    ),
+    Described(
         "beyond[c,x]",
         "0 or 1",
         "whether cut c is met by more of x",
@@ -81,6 +87,24 @@ RULES = (
         "More no batch yields that meets the target.",
     ),
     Described(
+        "spare",
+        f"parts of the demand, {RATE:,} of each tier",
+        "the demand is served while spare workers of any one size of a tier are away",
+        "Workers fail; those of a size in use are N + spares.",
+    ),
+    Described(
+        "left",
+        "workers",
+        "a size in use has more workers than may be away",
+        "What is left serves its share.",
+    ),
+    Described(
+        "used",
+        "workers",
+        "a size that is not in use has no workers",
+        "Ties the choice of `used` to the counts.",
+    ),
+    Described(
         "fed",
         "pools",
         "each tier is fed by one pool",
@@ -95,7 +119,8 @@ RULES = (
     Described(
         "load",
         "workers",
-        "a pool that is there has as many workers as its load and each limit on TTFT take",
+        "a pool that is there has as many workers as its load and each limit on TTFT take, and "
+        "spares",
         "With fewer even the wait before prefill alone is too long.",
     ),
     Described(
@@ -297,15 +322,26 @@ def _add_decode(model: IntegerModel) -> None:
         for gpus, rate in each.sizes.items():
             wanted = points.steady_rate(tier, machine)
             part = min(math.ceil(rate / wanted * RATE * (1.0 + 1e-9)), RATE)
-            most = min(
-                MORE * -(-RATE // part) + MORE + model.points.problem.spares,
-                points.problem.machines[machine].gpus // gpus,
-            )
+            most = MORE * -(-RATE // part) + MORE + points.problem.spares
+            most = min(most, points.problem.machines[machine].gpus // gpus)
             place = program.variable(f"decode[{tier},{machine},{gpus}]", 0, most)
             model.decode[tier, machine, gpus] = place
             yields.setdefault(tier, {})[place] = part
     for tier in range(len(points.problem.tiers)):
         program.row("demand", yields.get(tier, {}), least=RATE)
+    if points.problem.spares:
+        _add_spares(model, yields)
+
+
+def _add_spares(model: IntegerModel, yields: Mapping[int, Mapping[int, int]]) -> None:
+    """Serve the demand while spare workers of any one size of a tier are away."""
+    program, spares = model.program, model.points.problem.spares
+    for (tier, machine, gpus), place in model.decode.items():
+        used = program.variable(f"used[{tier},{machine},{gpus}]", 0, 1)
+        program.row("left", {place: 1, used: -(spares + 1)}, least=0)
+        program.row("used", {place: 1, used: -program.variables[place].high}, most=0)
+        lost = spares * yields[tier][place]
+        program.row("spare", {**yields[tier], used: -lost}, least=RATE)
 
 
 def _add_pools(model: IntegerModel) -> None:
@@ -315,14 +351,14 @@ def _add_pools(model: IntegerModel) -> None:
     fed: dict[int, dict[int, int]] = {tier: {} for tier in tiers}
     on: dict[tuple[int, int], dict[int, int]] = {}
     for place, pool in enumerate(points.pools):
-        most = _most_workers(points, pool)
+        most, least = _most_workers(points, pool), pool.fewest + points.problem.spares
         name = f"{','.join(map(str, pool.tiers))};{pool.machine},{pool.kind.gpus}"
         name += pool.kind.attention
         workers = program.variable(f"prefill[{name}]", 0, most)
         is_there = program.variable(f"feeds[{name}]", 0, 1)
         model.prefill.append(workers)
         model.feeds.append(is_there)
-        program.row("load", {workers: 1, is_there: -pool.fewest}, least=0)
+        program.row("load", {workers: 1, is_there: -least}, least=0)
         program.row("empty", {workers: 1, is_there: -most}, most=0)
         for tier in pool.tiers:
             fed[tier][model.feeds[place]] = 1
@@ -336,8 +372,7 @@ def _add_pools(model: IntegerModel) -> None:
 
 
 def _most_workers(points: FleetPoints, pool: Pool) -> int:
-    spares = points.problem.spares
-    return max(MORE * pool.fewest + MORE + spares, pool.fewest)
+    return MORE * pool.fewest + MORE + points.problem.spares
 
 
 def _add_room(model: IntegerModel, machine: int, domains: Domains) -> None:

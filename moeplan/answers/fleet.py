@@ -1,0 +1,414 @@
+"""What ``moeplan fleet`` answers: a plan of workers for all tiers, and what is proven of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Literal
+
+from costmodel.results import Configuration, Prediction
+from moeplan.answers.best import ScenarioSummary
+from moeplan.answers.build import summary_of, version
+from moeplan.answers.placement import Domain, domains_of
+from moeplan.answers.record import Answer
+from moeplan.answers.rows import figures_of
+from optimizer.confidence import chance_to_meet
+from presets.frozen import Frozen
+from presets.record import Record
+from topology import shares_links
+from topology.cluster import read_layout
+from topology.placement import unusable
+
+if TYPE_CHECKING:
+    from optimizer.fleet import Tier
+    from optimizer.fleet_search import FleetAnswer, Plan
+    from presets import ClusterSpec
+
+UNITS = {"cost": "USD/h", "gpus": "GPUs", "power": "W"}
+"""Unit of each objective."""
+
+
+class PlanObjective(Record):
+    """What was made least, and how far it is from what is proven.
+
+    Attributes
+    ----------
+    name : {"cost", "gpus", "power"}
+    amount : float or None
+        Of the plan, in `unit`; None without one.
+    unit : str
+    bound : float or None
+        No plan has less.
+    gap : float or None
+        Share of `amount` by which another plan may be less. [1]
+    """
+
+    name: Literal["cost", "gpus", "power"]
+    amount: float | None
+    unit: str
+    bound: float | None
+    gap: float | None
+
+
+class PlanSearch(Record):
+    """How the plan was found.
+
+    Attributes
+    ----------
+    status : {"OPTIMAL", "FEASIBLE", "INFEASIBLE", "UNKNOWN"}
+    rounds, cuts : int
+        Integer programs solved, and cuts added to them. [1]
+    variables, constraints : int
+        Of the program, before any cut. [1]
+    seconds : float
+        [s]
+    proven : str
+        What is proven, and what is not.
+    """
+
+    status: Literal["OPTIMAL", "FEASIBLE", "INFEASIBLE", "UNKNOWN"]
+    rounds: int
+    cuts: int
+    variables: int
+    constraints: int
+    seconds: float
+    proven: str
+
+
+class DecodeGroup(Record):
+    """Decode workers of one shape that serve a tier.
+
+    Attributes
+    ----------
+    config : Configuration
+        With all workers of the pool that feeds them, and the users that ask for `requests_per_s`.
+    prediction : Prediction
+        Throughput and cost are per GPU of these and of their share of the pool.
+    chance_to_meet : dict
+        Probability with which the target and a limit on TTFT are met.
+    requests_per_s, most_requests_per_s : float
+        What they are given, and what their largest batch yields. [1/s]
+    batch_in_flight : float
+        Per rank (dp) or worker (tp). [1]
+    """
+
+    config: Configuration
+    prediction: Prediction
+    chance_to_meet: Frozen[Literal["target", "max_ttft"], float]
+    requests_per_s: float
+    most_requests_per_s: float
+    batch_in_flight: float
+
+    @property
+    def headroom(self) -> float:
+        """Share by which the demand may grow before their batch is full [1]."""
+        return self.most_requests_per_s / self.requests_per_s - 1.0
+
+
+class PlannedTier(Record):
+    """One tier and what serves it.
+
+    Attributes
+    ----------
+    name : str
+    number : int
+        Its place in the demand, from 1: the `replica` of its decode workers in `placement`.
+    scenario : ScenarioSummary
+    target_tok_s_per_user, requests_per_s : float
+        As asked. [token/s/user], [1/s]
+    max_ttft_s : float or None
+    sku : str or None
+        Machine that it stands on; None without a plan.
+    pool : int or None
+        Number of the prefill pool that feeds it.
+    decode : tuple of DecodeGroup
+        One for each size of worker.
+    """
+
+    name: str
+    number: int
+    scenario: ScenarioSummary
+    target_tok_s_per_user: float
+    requests_per_s: float
+    max_ttft_s: float | None
+    sku: str | None
+    pool: int | None
+    decode: tuple[DecodeGroup, ...]
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of its decode workers."""
+        return sum(group.config.decode_gpus for group in self.decode)
+
+    @property
+    def users(self) -> int:
+        """Users at once."""
+        return sum(group.config.concurrency for group in self.decode)
+
+
+class PrefillPool(Record):
+    """Prefill workers that feed some tiers.
+
+    Attributes
+    ----------
+    number : int
+        The `replica` of its workers in `placement`.
+    sku : str
+    workers, gpus_per_worker : int
+    attention : {"tp", "dp"}
+    feeds : tuple of str
+        Names of tiers.
+    load : float
+        Share of its capacity in use. [1]
+    """
+
+    number: int
+    sku: str
+    workers: int
+    gpus_per_worker: int
+    attention: Literal["tp", "dp"]
+    feeds: tuple[str, ...]
+    load: float
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all its workers."""
+        return self.workers * self.gpus_per_worker
+
+
+class PlannedMachine(Record):
+    """One machine, and what of it the plan takes.
+
+    Attributes
+    ----------
+    sku : str
+    gpus, gpus_in_use : int
+        Those that workers could have, and those that they have. [GPU]
+    gpus_per_domain, domains, domains_in_use : int
+    stranded_gpus : int
+        Free ones in domains that are in use. [GPU]
+    usd_per_gpu_hour, usd_per_hour : float
+        Price of a GPU, and of those in use.
+    kilowatts : float
+        All-in power of those in use.
+    """
+
+    sku: str
+    gpus: int
+    gpus_in_use: int
+    gpus_per_domain: int
+    domains: int
+    domains_in_use: int
+    stranded_gpus: int
+    usd_per_gpu_hour: float
+    usd_per_hour: float
+    kilowatts: float
+
+
+class FleetPlan(Answer):
+    """A plan for all tiers.
+
+    Attributes
+    ----------
+    status : {"optimal", "feasible", "infeasible"}
+        "feasible" where time was over before the plan was proven best.
+    objective : PlanObjective
+    tiers : tuple of PlannedTier
+    prefill_pools : tuple of PrefillPool
+    machines : tuple of PlannedMachine
+    placement : tuple of Domain
+        What stands where; `replica` is the number of a tier or of a pool.
+    spares : int
+        Workers of each pool that may fail. [1]
+    search : PlanSearch
+    reason : str or None
+        Why there is no plan.
+    calibration, version : str
+    """
+
+    status: Literal["optimal", "feasible", "infeasible"]
+    objective: PlanObjective
+    tiers: tuple[PlannedTier, ...]
+    prefill_pools: tuple[PrefillPool, ...]
+    machines: tuple[PlannedMachine, ...]
+    placement: tuple[Domain, ...]
+    spares: int
+    search: PlanSearch
+    reason: str | None
+    calibration: str
+    version: str
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """One row for each tier and shape of decode worker that serves it."""
+        return [
+            self._row(tier, group)
+            for tier in self.tiers
+            for group in (tier.decode or (None,))  # a tier without a plan is a row as well
+        ]
+
+    def _row(self, tier: PlannedTier, group: DecodeGroup | None) -> dict[str, Any]:
+        chances = group.chance_to_meet if group else {}
+        return {
+            "status": self.status,
+            "tier": tier.name,
+            "sku": tier.sku,
+            **{key: value for key, value in tier.scenario.to_json().items()},
+            "target_tok_s_per_user": tier.target_tok_s_per_user,
+            "max_ttft_s": tier.max_ttft_s,
+            "tier_requests_per_s": tier.requests_per_s,
+            "pool": tier.pool,
+            "requests_per_s": group.requests_per_s if group else None,
+            "most_requests_per_s": group.most_requests_per_s if group else None,
+            **figures_of(group.config if group else None, group.prediction if group else None),
+            "chance_to_meet_target": chances.get("target"),
+            "chance_to_meet_max_ttft": chances.get("max_ttft"),
+            "objective": self.objective.name,
+            "objective_amount": self.objective.amount,
+            "objective_bound": self.objective.bound,
+            "objective_unit": self.objective.unit,
+            "prices_usd_per_gpu_hour": json.dumps(
+                {each.sku: each.usd_per_gpu_hour for each in self.machines}
+            ),
+            "spares": self.spares,
+            "calibration": self.calibration,
+            "version": self.version,
+        }
+
+    def _gist(self) -> str:
+        if self.objective.amount is None:
+            return f"{self.status}: {self.reason}"
+        amount = f"{self.objective.amount:,.6g} {self.objective.unit}"
+        return f"{self.status}, {amount} for {len(self.tiers)} tiers"
+
+
+def fleet_plan(answer: FleetAnswer, calibration: str) -> FleetPlan:
+    """Write what a search found as an answer."""
+    problem, plan = answer.points.problem, answer.plan
+    domains = domains_of(plan.workers) if plan else ()
+    statuses: dict[str, Literal["optimal", "feasible"]] = {
+        "OPTIMAL": "optimal",
+        "FEASIBLE": "feasible",
+    }
+    return FleetPlan(
+        status=statuses.get(answer.status, "infeasible"),
+        objective=PlanObjective(
+            name=problem.objective,
+            amount=plan.weight * answer.unit if plan else None,
+            unit=UNITS[problem.objective],
+            bound=None if answer.bound is None else answer.bound * answer.unit,
+            gap=answer.gap,
+        ),
+        tiers=tuple(_tier(number, tier, answer, plan) for number, tier in enumerate(problem.tiers)),
+        prefill_pools=_pools(answer, plan) if plan else (),
+        machines=tuple(_machine(cluster, plan, domains) for cluster in problem.machines),
+        placement=domains,
+        spares=problem.spares,
+        search=PlanSearch(
+            status=answer.status,
+            rounds=answer.rounds,
+            cuts=answer.cuts,
+            variables=answer.variables,
+            constraints=answer.constraints,
+            seconds=answer.seconds,
+            proven=proven(answer),
+        ),
+        reason=answer.reason,
+        calibration=calibration,
+        version=version(),
+    )
+
+
+def proven(answer: FleetAnswer) -> str:
+    """Say in a sentence what a search has proven, and in another what it has not."""
+    problem = answer.points.problem
+    what = {"cost": "is cheaper", "gpus": "takes fewer GPUs", "power": "takes less power"}
+    rules = "each tier on one machine, fed by one prefill pool, decode workers of a size alike"
+    if answer.status == "OPTIMAL":
+        text = f"Proven: no plan of these rules ({rules}) {what[problem.objective]}."
+    elif answer.status == "FEASIBLE":
+        text = f"Not proven best: time was over; no plan of these rules ({rules}) is below bound."
+    elif answer.status == "INFEASIBLE":
+        text = f"Proven: no plan of these rules ({rules}) serves all tiers."
+    else:
+        text = "Nothing is proven: time was over."
+    beyond = ["workers that prefill what they decode"]
+    if not answer.points.all_sets:
+        beyond.append("pools that some sets of the tiers share")
+    if any(map(shares_links, problem.machines)):
+        beyond.append("how tiers slow each other on oversubscribed links")
+    return f"{text} Not looked at: {', '.join(beyond)}."
+
+
+def _tier(number: int, tier: Tier, answer: FleetAnswer, plan: Plan | None) -> PlannedTier:
+    problem = answer.points.problem
+    pool = plan.pools[number] if plan else None
+    place = None if pool is None else answer.points.pools[pool].machine
+    scenario = tier.scenario if place is None else problem.problem(number, place).scenario
+    return PlannedTier(
+        name=tier.name,
+        number=number + 1,
+        scenario=summary_of(scenario),
+        target_tok_s_per_user=tier.target,
+        requests_per_s=tier.rate,
+        max_ttft_s=tier.max_ttft,
+        sku=None if place is None else problem.machines[place].sku,
+        pool=_number(plan, plan.pools[number]) if plan else None,
+        decode=tuple(
+            DecodeGroup(
+                config=each.configuration,
+                prediction=each.prediction,
+                chance_to_meet=chance_to_meet(
+                    each.prediction, problem.problem(number, place or 0).limits
+                ),
+                requests_per_s=each.rate,
+                most_requests_per_s=each.most_rate,
+                batch_in_flight=each.batch_in_flight,
+            )
+            for each in (plan.served[number] if plan else ())
+        ),
+    )
+
+
+def _number(plan: Plan, pool: int) -> int:
+    """Give the number of a pool among those of the plan, from 1."""
+    return list(plan.counts.prefill).index(pool) + 1
+
+
+def _pools(answer: FleetAnswer, plan: Plan) -> tuple[PrefillPool, ...]:
+    problem = answer.points.problem
+    found = []
+    for place, workers in plan.counts.prefill.items():
+        pool = answer.points.pools[place]
+        found.append(
+            PrefillPool(
+                number=_number(plan, place),
+                sku=problem.machines[pool.machine].sku,
+                workers=workers,
+                gpus_per_worker=pool.kind.gpus,
+                attention=pool.kind.attention,
+                feeds=tuple(problem.tiers[tier].name for tier in pool.tiers),
+                load=max(each.prefill_load for t in pool.tiers for each in plan.served[t]),
+            )
+        )
+    return tuple(found)
+
+
+def _machine(
+    cluster: ClusterSpec, plan: Plan | None, domains: tuple[Domain, ...]
+) -> PlannedMachine:
+    hardware, layout = cluster.hardware(), read_layout(cluster)
+    workers = plan.workers if plan else ()
+    used = sum(len(each.placement.gpus) for each in workers if each.cluster == cluster)
+    here = [domain for domain in domains if domain.sku == cluster.sku]
+    price = hardware.price_usd_per_hour.value
+    return PlannedMachine(
+        sku=cluster.sku,
+        gpus=cluster.gpus - len(unusable(cluster)),
+        gpus_in_use=used,
+        gpus_per_domain=layout.gpus_per_domain,
+        domains=len(layout.domain_sizes),
+        domains_in_use=len(here),
+        stranded_gpus=sum(domain.free_gpus for domain in here),
+        usd_per_gpu_hour=price,
+        usd_per_hour=used * price,
+        kilowatts=used * hardware.power_watts.value / 1e3,
+    )

@@ -1,0 +1,71 @@
+"""``moeplan fleet``: one plan for several tiers of demand."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from moeplan.commands import parameters as given
+
+EXAMPLES = given.examples(
+    "moeplan fleet demand.yaml --sku gb200=144",
+    "moeplan fleet demand.yaml --sku gb200 --sku b200 --objective cost --json",
+    "moeplan fleet demand.yaml --cluster cluster.yaml --objective gpus --csv",
+)
+
+File = Annotated[
+    str,
+    typer.Argument(metavar="DEMAND", help="Demand file, YAML; docs/files.md has its keys."),
+]
+Skus = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sku",
+        metavar="NAME[=GPUS]",
+        help="Machine that may be taken, and how many GPUs of it there are; repeatable. [default: "
+        "those of the demand]",
+    ),
+]
+Seconds = Annotated[
+    str | None,
+    typer.Option(
+        "--seconds",
+        metavar="SECONDS",
+        help="Time after which the best plan so far is given, with its gap. [default: 60]",
+    ),
+]
+
+
+@given.takes("objective", "prices", "cluster", "calibration")
+def command(
+    *,
+    demand: File,
+    typed: given.Typed,
+    sku: Skus = None,
+    seconds: Seconds = None,
+    as_json: given.Json = False,
+    as_csv: given.Csv = False,
+) -> None:
+    """Plan the workers that serve all tiers of a demand: machines, shapes, counts, placement.
+
+    Exits with 1 where no plan serves all tiers.
+    """
+    from moeplan import api, numbers, output  # --help does without these
+    from moeplan.render import fleet as render
+    from presets import InfeasibleError
+
+    given.one_format(as_json, as_csv)
+    limit = None if seconds is None else numbers.positive_number("--seconds", seconds, "seconds")
+    path = numbers.file_name("DEMAND", demand)
+    options = given.options_of(typed)
+    with output.progress("Plans looked at", None) as advance:
+        answer = api.fleet(path, options, sku or [], seconds=limit, progress=advance)
+    if as_json:
+        output.emit_json(answer.to_json())
+    elif as_csv:
+        output.emit_csv(answer.to_rows())
+    else:
+        output.emit_report(render.report(answer))
+    if answer.objective.amount is None:
+        raise InfeasibleError(str(answer.reason))

@@ -1,0 +1,191 @@
+"""The answer of ``moeplan fleet`` as tables: tiers, pools, machines, domains, and the proof."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from moeplan.answers.fleet import DecodeGroup, FleetPlan, PlannedTier
+from moeplan.answers.placement import Domain
+from moeplan.render.common import (
+    DASH,
+    chance,
+    count,
+    figure,
+    heading,
+    paragraph,
+    percent,
+    plain,
+    priced,
+    table,
+)
+from moeplan.render.placement import ranges
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def report(plan: FleetPlan) -> list[RenderableType]:
+    """Lay out a plan."""
+    said = priced([(f"{each.sku} at ${each.usd_per_gpu_hour:.2f}", None) for each in plan.machines])
+    parts: list[RenderableType] = [heading(_title(plan)), paragraph(f"Prices per GPU-hour: {said}")]
+    if plan.objective.amount is not None:
+        parts += [
+            "",
+            table(
+                *("Tier", "Machine", "Pool", "Decode", "req/s", "Users"),
+                *("tok/s", "TTFT", "Chance", "Room"),
+                left=4,
+                rows=[cells for tier in plan.tiers for cells in _tier_cells(tier)],
+            ),
+            "",
+            table(
+                *("Decode of", "Workers", "Attention", "Drafts", "EP", "Batch", "Slots"),
+                left=4,
+                rows=[cells for tier in plan.tiers for cells in _worker_cells(tier)],
+            ),
+            "",
+            table(
+                *("Pool", "Machine", "Prefill", "Feeds", "GPUs", "Load"),
+                left=4,
+                rows=[
+                    [
+                        f"{pool.number}",
+                        pool.sku,
+                        f"{pool.workers}x{pool.gpus_per_worker} {pool.attention}",
+                        ", ".join(pool.feeds),
+                        f"{pool.gpus:,}",
+                        percent(pool.load),
+                    ]
+                    for pool in plan.prefill_pools
+                ],
+            ),
+            "",
+            table(
+                *("Machine", "GPUs\nin use", "\nthere", "Domains\nin use", "\nstranded GPUs"),
+                *("USD/h", "kW"),
+                rows=[
+                    [
+                        each.sku,
+                        f"{each.gpus_in_use:,}",
+                        f"{each.gpus:,}",
+                        f"{each.domains_in_use:,}",
+                        f"{each.stranded_gpus:,}",
+                        f"{each.usd_per_hour:,.2f}",
+                        f"{each.kilowatts:,.1f}",
+                    ]
+                    for each in plan.machines
+                ],
+            ),
+            "",
+            *(paragraph(line) for line in domain_lines(plan)),
+            "",
+        ]
+    return [*parts, *(paragraph(note) for note in _notes(plan))]
+
+
+def _title(plan: FleetPlan) -> str:
+    amount, unit = plan.objective.amount, plan.objective.unit
+    tiers = count(len(plan.tiers), "tier")
+    if amount is None:
+        return f"Fleet for {tiers}: no plan"
+    gpus = sum(each.gpus_in_use for each in plan.machines)
+    least = "" if plan.objective.name == "gpus" else f", {plain(amount)} {unit}"
+    return f"Fleet for {tiers}: {count(gpus, 'GPU')}{least}"
+
+
+def _tier_cells(tier: PlannedTier) -> list[list[str]]:
+    """Write one line for each size of decode worker of a tier."""
+    return [
+        [
+            "" if place else tier.name,
+            "" if place else tier.sku or DASH,
+            "" if place else f"{tier.pool}",
+            _workers(group),
+            figure(group.requests_per_s),
+            f"{group.config.concurrency:,}",
+            figure(group.prediction.tok_s_per_user),
+            f"{figure(group.prediction.ttft_ms / 1e3)} s",
+            chance(min(group.chance_to_meet.values())),
+            percent(group.headroom),
+        ]
+        for place, group in enumerate(tier.decode)
+    ]
+
+
+def _workers(group: DecodeGroup) -> str:
+    return f"{group.config.decode_workers}x{group.config.decode_gpus_per_worker}"
+
+
+def _worker_cells(tier: PlannedTier) -> list[list[str]]:
+    """Spell out the shape of the decode workers of a tier."""
+    return [
+        [
+            "" if place else tier.name,
+            _workers(group),
+            group.config.decode_attention,
+            f"{group.config.draft} {group.config.mtp_depth}" if group.config.mtp_depth else "none",
+            f"{group.config.decode_ep}",
+            f"{group.config.max_batch:,}",
+            f"{group.config.eplb_slots}" if group.config.eplb_slots else DASH,
+        ]
+        for place, group in enumerate(tier.decode)
+    ]
+
+
+def domain_lines(plan: FleetPlan) -> list[str]:
+    """Say what stands in each domain; equal ones side by side are one line."""
+    lines = []
+    for (sku, said, free), run in groupby(plan.placement, key=lambda each: _content(plan, each)):
+        domains = list(run)
+        several = "s" if len(domains) > 1 else ""
+        where = f"{sku} {domains[0].unit}{several} {ranges(each.domain for each in domains)}"
+        left = f"; {free} free" if free else ""
+        lines.append(f"{where}: {said}{left}")
+    return lines
+
+
+def _content(plan: FleetPlan, domain: Domain) -> tuple[str, str, int]:
+    """Say what stands in a domain, without numbers of workers."""
+    said: dict[tuple[str, int, int], int] = {}
+    for worker in domain.workers:
+        owner = (
+            f"pool {worker.replica}"
+            if worker.role == "prefill"
+            else plan.tiers[worker.replica - 1].name
+        )
+        key = (owner, worker.gpus, worker.of_gpus)
+        said[key] = said.get(key, 0) + 1
+    parts = [
+        f"{owner} {number}x{gpus}" + (f" of {whole}" if whole != gpus else "")
+        for (owner, gpus, whole), number in said.items()
+    ]
+    return domain.sku, ", ".join(parts), domain.free_gpus
+
+
+def _notes(plan: FleetPlan) -> list[str]:
+    search, objective = plan.search, plan.objective
+    gap = "" if objective.gap is None else f", gap {percent(objective.gap)}"
+    bound = "" if objective.bound is None else f"; bound {plain(objective.bound)} {objective.unit}"
+    legend = (
+        "tok/s is what a user sees; room is by how much the demand may grow before batches are "
+        "full; chance is that to meet the target and the limit on TTFT, the lesser of the two."
+    )
+    notes = [
+        *([] if objective.amount is None else [legend]),
+        f"{search.status}{bound}{gap}: {count(search.rounds, 'round')} and "
+        f"{count(search.cuts, 'cut')} of an integer program of {search.variables:,} variables and "
+        f"{search.constraints:,} constraints, {search.seconds:.1f} s.",
+        search.proven,
+    ]
+    if plan.spares:
+        notes.append(f"{count(plan.spares, 'worker')} of any one kind may fail in each pool.")
+    if any(group.prediction.extrapolated_in for tier in plan.tiers for group in tier.decode):
+        reasons = {
+            reason
+            for tier in plan.tiers
+            for group in tier.decode
+            for reason in group.prediction.extrapolated_in
+        }
+        notes.append(f"Outside the data of the calibration: {', '.join(sorted(reasons))}.")
+    return notes
