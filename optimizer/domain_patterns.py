@@ -13,8 +13,8 @@ from presets import ClusterSpec
 from topology.cluster import read_layout
 from topology.placement import Domain, domains_by_kind, pieces_of
 
-MOST_PATTERNS = 20_000
-"""Patterns of one kind of domain from which on domains are counted by their GPUs alone. [1]"""
+MOST_PATTERNS = 2000
+"""Patterns of one kind of domain; where there were more, small pieces count by their GPUs. [1]"""
 
 
 class Pattern(NamedTuple):
@@ -53,23 +53,20 @@ class Domains(NamedTuple):
     Attributes
     ----------
     large : tuple of int
-        Sizes of pieces larger than a server, rising. [GPU]
+        Sizes of pieces that patterns count, rising: those larger than a server. [GPU]
     kinds : tuple of DomainKind
     domain : int
         GPUs of the largest domain. [GPU]
-    server : int
-        GPUs of a domain that share a server. [GPU]
     """
 
     large: tuple[int, ...]
     kinds: tuple[DomainKind, ...]
     domain: int
-    server: int
 
     def pieces(self, size: int) -> tuple[tuple[int, ...], int]:
         """Count the large pieces of a worker by size, and the GPUs of its small ones [GPU]."""
         every = pieces_of(size, self.domain)
-        small = sum(piece for piece in every if piece <= self.server)
+        small = sum(piece for piece in every if piece not in self.large)
         return tuple(every.count(large) for large in self.large), small
 
 
@@ -106,11 +103,14 @@ def domains_of(cluster: ClusterSpec, sizes: Sequence[int]) -> Domains:
     domain, server = layout.gpus_per_domain, layout.server
     pieces = {piece for size in sizes for piece in pieces_of(size, domain)}
     large = tuple(sorted(piece for piece in pieces if piece > server))
-    kinds = [
-        DomainKind(tuple(numbers), _patterns(kind, large, server))
-        for kind, numbers in domains_by_kind(cluster).items()
-    ]
-    return Domains(large, tuple(kinds), domain, server)
+    kinds = domains_by_kind(cluster)
+    while True:
+        found = {kind: _patterns(kind, large, server) for kind in kinds}
+        if all(len(patterns) <= MOST_PATTERNS for patterns in found.values()):
+            break
+        large = large[1:]
+    named = [DomainKind(tuple(kinds[kind]), patterns) for kind, patterns in found.items()]
+    return Domains(large, tuple(named), domain)
 
 
 def _patterns(kind: Domain, large: tuple[int, ...], server: int) -> tuple[Pattern, ...]:
@@ -126,7 +126,7 @@ def _patterns(kind: Domain, large: tuple[int, ...], server: int) -> tuple[Patter
         if used <= free:
             patterns.append(Pattern(counts, free - used))
         if len(patterns) > MOST_PATTERNS:
-            return ()
+            break
     return tuple(patterns)
 
 

@@ -426,3 +426,12 @@ def _add_objective(model: IntegerModel) -> None:
         model.scale = scale
         terms = {place: scale * factor for place, factor in terms.items()} | ties
     model.program.minimise(terms)
+
+
+def documented() -> str:
+    """Write the variables and the rules as the tables that docs/search.md has."""
+    lines = ["| variable | unit | is | why |", "|---|---|---|---|"]
+    lines += [f"| `{v.name}` | {v.unit} | {v.what} | {v.reason} |" for v in VARIABLES]
+    lines += ["", "| rule | unit | says | why |", "|---|---|---|---|"]
+    lines += [f"| {rule.name} | {rule.unit} | {rule.what} | {rule.reason} |" for rule in RULES]
+    return "\n".join(lines)

@@ -1,0 +1,239 @@
+"""The integer program of a fleet: equal to brute force, and as its documents have it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from costmodel.calibration import Calibration, load_calibration
+from costmodel.results import Scenario
+from optimizer import Shape
+from optimizer.decode_points import DecodePoints
+from optimizer.fleet import FleetPoints, FleetProblem, Pool, PrefillKind, Tier, TierPoints
+from optimizer.integer_model import RULES, Counts, IntegerModel, documented, integer_model
+from optimizer.prefill import PrefillOptions
+from presets import default_cluster, load_model
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "golden" / "fleet_program.txt"
+
+SCENARIO = Scenario(model=load_model("deepseek-r1-0528"))
+CALIBRATION: Calibration = load_calibration()
+
+
+def points_of(
+    rates: Sequence[float],
+    yields: dict[int, float],
+    pools: Sequence[tuple[tuple[int, ...], int, int]],
+    *,
+    sku: str = "b200",
+    gpus: int = 16,
+    spares: int = 0,
+) -> FleetPoints:
+    """Points of a made-up fleet.
+
+    Parameters
+    ----------
+    rates
+        Demand of each tier, between start and end of a run. [1/s]
+    yields
+        From GPUs of a decode worker to its rate, for every tier. [1/s]
+    pools
+        Tiers, GPUs of a worker, and fewest workers.
+    """
+    share = 1.0 - 1.0 / (2.0 * CALIBRATION.rounds)
+    problem = FleetProblem(
+        tiers=tuple(
+            Tier(f"tier {number}", (SCENARIO,), 50.0, rate * share)
+            for number, rate in enumerate(rates)
+        ),
+        machines=(default_cluster(sku, gpus),),
+        calibration=CALIBRATION,
+        objective="gpus",
+        spares=spares,
+    )
+    shapes = tuple(Shape(size, size, "dp", 0, 0) for size in yields)
+    decode = DecodePoints(
+        shapes=shapes,
+        requests=np.ones(len(shapes)),
+        most_slots=np.ones(len(shapes), dtype=np.int64),
+        request_rate=np.array(list(yields.values())),
+        arrival_wait=np.zeros(len(shapes)),
+    )
+    nothing = np.zeros(0, dtype=np.int64)
+    none = PrefillOptions(nothing, nothing > 0, None, nothing + 0.0, nothing)  # type: ignore[arg-type]
+    of = {
+        (tier, 0): TierPoints(problem.problem(tier, 0), decode, {}, none)
+        for tier in range(len(rates))
+    }
+    made = tuple(Pool(0, tiers, PrefillKind(size, "dp"), fewest) for tiers, size, fewest in pools)
+    return FleetPoints(problem, of, {}, made, all_sets=True)
+
+
+def fits(free: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
+    """Whether workers find room in domains, by trying every place."""
+    if not sizes:
+        return True
+    first, *rest = sizes
+    return any(
+        fits((*free[:place], gpus - first, *free[place + 1 :]), tuple(rest))
+        for place, gpus in enumerate(free)
+        if gpus >= first
+    )
+
+
+def partitions(tiers: frozenset[int], pools: Sequence[Pool]) -> Iterator[list[int]]:
+    """List the choices of pools that feed each tier once."""
+    if not tiers:
+        yield []
+        return
+    first = min(tiers)
+    for place, pool in enumerate(pools):
+        if first in pool.tiers and tiers >= set(pool.tiers):
+            for others in partitions(tiers - set(pool.tiers), pools):
+                yield [place, *others]
+
+
+def least_gpus(points: FleetPoints, domains: tuple[int, ...]) -> float:
+    """Fewest GPUs of any plan, by trying all."""
+    spares, best = points.problem.spares, math.inf
+    sizes = points.of[0, 0].sizes
+    budget = sum(domains)
+    ranges = [range(budget // size + 1) for size in sizes]
+
+    def serves(tier: int, counts: tuple[int, ...]) -> bool:
+        rate = points.steady_rate(tier, 0)
+        lost = [spares * y for y, n in zip(sizes.values(), counts, strict=True) if n]
+        total = sum(n * y for y, n in zip(sizes.values(), counts, strict=True))
+        if any(0 < n <= spares for n in counts):
+            return False
+        return bool(total > 0) and total - max(lost) >= rate * (1.0 - 1e-9)
+
+    options = [
+        [counts for counts in product(*ranges) if serves(tier, counts)]
+        for tier in range(len(points.problem.tiers))
+    ]
+    for chosen in product(*options):
+        decode = [
+            size
+            for counts in chosen
+            for size, n in zip(sizes, counts, strict=True)
+            for _ in range(n)
+        ]
+        if sum(decode) >= min(best, budget + 1):
+            continue
+        for feeding in partitions(frozenset(range(len(chosen))), points.pools):
+            workers = [
+                points.pools[place].kind.gpus
+                for place in feeding
+                for _ in range(points.pools[place].fewest + spares)
+            ]
+            total = sum(decode) + sum(workers)
+            if total < best and fits(domains, tuple(sorted(decode + workers, reverse=True))):
+                best = total
+    return best
+
+
+rates = st.floats(0.5, 9.0)
+
+
+@pytest.mark.many_cases
+@settings(max_examples=150, deadline=None)
+@given(
+    demand=st.lists(rates, min_size=1, max_size=2),
+    small=st.floats(0.5, 3.0),
+    large=st.floats(0.5, 9.0),
+    fewest=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3)),
+    domains=st.integers(1, 3),
+    spares=st.integers(0, 1),
+)
+def test_program_equals_brute_force(
+    demand: list[float],
+    small: float,
+    large: float,
+    fewest: tuple[int, int, int],
+    domains: int,
+    spares: int,
+) -> None:
+    pools: list[tuple[tuple[int, ...], int, int]] = [((0,), 2, fewest[0])]
+    if len(demand) == 2:
+        pools += [((1,), 4, fewest[1]), ((0, 1), 2, fewest[2])]
+    points = points_of(demand, {4: small, 8: large}, pools, gpus=8 * domains, spares=spares)
+    best = least_gpus(points, (8,) * domains)
+    choice = integer_model(points).solve()
+    if math.isinf(best):
+        assert choice.counts is None
+        assert choice.bound is None
+    else:
+        assert choice.counts is not None
+        assert choice.is_optimal
+        assert integer_model(points).weight_of(choice.counts) == best == choice.bound
+
+
+def small_model(*, spares: int = 0) -> IntegerModel:
+    """Two tiers with a pool each and one for both, on two racks."""
+    pools: list[tuple[tuple[int, ...], int, int]] = [((0,), 4, 2), ((1,), 4, 1), ((0, 1), 4, 3)]
+    points = points_of([3.0, 1.5], {4: 1.0, 40: 12.0}, pools, sku="gb200", gpus=144, spares=spares)
+    return integer_model(points)
+
+
+def golden_sections() -> dict[str, str]:
+    sections = GOLDEN.read_text(encoding="utf-8").split("\n\n")
+    return {text.split(":", 1)[0]: text.strip() for text in sections}
+
+
+def rows_of(rule: str) -> str:
+    """Rows of one rule in the smallest programs that have it."""
+    model = small_model(spares=int(rule in ("spare", "left", "used")))
+    if rule in ("cut", "most"):
+        model.cut({(0, 0, 4): 3, (0, 0, 40): 0}, {0: 2})
+    if rule in ("no room", "fewer"):
+        model.cut_room(Counts({(0, 0, 40): 2}, {2: 3}))
+    return model.program.text(rule)
+
+
+@pytest.mark.parametrize("rule", [rule.name for rule in RULES])
+def test_rows_of_each_rule_are_as_written_down(rule: str) -> None:
+    assert rows_of(rule) == golden_sections()[rule]
+
+
+def test_every_row_is_of_a_rule_that_is_documented() -> None:
+    model = small_model(spares=1)
+    model.cut({(0, 0, 4): 3}, {0: 2})
+    model.cut_room(Counts({(0, 0, 40): 2}, {2: 3}))
+    assert {row.rule for row in model.program.rows} == {rule.name for rule in RULES}
+
+
+def test_document_has_the_tables_of_the_program() -> None:
+    assert documented() in (ROOT / "docs" / "search.md").read_text(encoding="utf-8")
+
+
+def test_a_cut_asks_for_more_of_something_or_another_pool() -> None:
+    model = small_model()
+    first = model.solve()
+    assert first.counts is not None
+    decode = {key: first.counts.decode.get(key, 0) for key in model.decode if key[0] == 0}
+    pool = next(p for p in first.counts.prefill if 0 in model.points.pools[p].tiers)
+    model.cut(decode, {pool: first.counts.prefill[pool]})
+    second = model.solve()
+    assert second.counts is not None
+    more = any(second.counts.decode.get(key, 0) > n for key, n in decode.items())
+    other = second.counts.prefill.get(pool, 0) != first.counts.prefill[pool]
+    assert more or other
+    assert second.bound is not None
+    assert first.bound is not None
+    assert second.bound >= first.bound
+
+
+def test_sums_that_could_overflow_are_refused() -> None:
+    model = small_model()
+    place = model.decode[0, 0, 4]
+    with pytest.raises(OverflowError, match="a sum may reach"):
+        model.program.row("demand", {place: 2**50}, least=1)
