@@ -11,11 +11,12 @@ from moeplan.question import at_price, calibration_file, scenario_of
 from optimizer.fleet import FleetObjective, FleetProblem, Tier
 from optimizer.value import request_tokens
 from presets import (
+    ClusterPools,
     ClusterSpec,
     InputError,
     default_cluster,
     hardware_names,
-    load_cluster,
+    read_cluster,
     unknown_name,
 )
 from presets.demand_file import Demand, MachineOffer, Rate, TierDemand
@@ -92,10 +93,14 @@ def _machines(
         raise InputError(
             "machines: none is named; give --sku NAME, --cluster FILE, or machines in the demand"
         )
-    if options.cluster is not None:
-        cluster = options.cluster
-        spec = cluster if isinstance(cluster, ClusterSpec) else load_cluster(cluster)
-        return [at_price(spec, None, options.prices)]
+    if (cluster := options.cluster) is not None:
+        given = (
+            cluster if isinstance(cluster, ClusterSpec | ClusterPools) else read_cluster(cluster)
+        )
+        pools = [given] if isinstance(given, ClusterSpec) else list(given.pools.values())
+        if len(set(pools)) < len(pools):
+            raise InputError("--cluster: two pools are alike; make one of them")
+        return [at_price(each, None, options.prices) for each in pools]
     named_once = {each.sku for each in offers}
     if len(named_once) < len(offers):
         raise InputError("--sku: a machine is named twice; name each once, as NAME=GPUS")

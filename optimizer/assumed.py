@@ -16,8 +16,8 @@ import numpy as np
 from costmodel.counts import path_arrays
 from costmodel.inputs import MachineArrays, PathArrays, stack
 from costmodel.results import Configuration, Prediction
-from optimizer.placement import NOBODY, packs
 from optimizer.decode_workers import facts_of
+from optimizer.placement import NOBODY, packs
 from optimizer.prefill import prefill_options
 from optimizer.problem import Problem
 from optimizer.search import curve

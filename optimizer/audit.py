@@ -14,7 +14,6 @@ from costmodel.predictions import predict
 from topology.cluster import out_of_use, read_layout
 
 if TYPE_CHECKING:
-    from costmodel.results import Scenario
     from optimizer.check import Served
     from optimizer.fleet import FleetProblem, Tier
     from optimizer.fleet_search import Plan
@@ -117,19 +116,18 @@ def _service(problem: FleetProblem, tier: Tier, number: int, plan: Plan) -> Iter
         return
     machine = problem.machines.index(clusters.pop())
     asked = problem.problem(number, machine)
-    own_pool = len(groups) == 1 and Counter(plan.pools.values())[plan.pools[number]] == 1
+    tokens = float(asked.scenario.workload.input_tokens + asked.scenario.workload.output_tokens)
     for each in groups:
         yield from _limits(tier, each)
-        yield from _littles_law(tier, each, asked.scenario)
         one = each.configuration
         (alone,) = predict([one], asked.scenario, asked.cluster, problem.calibration)
         if one.max_batch > alone.batch_limit:
             yield f"{tier.name}: {one.max_batch} slots, and memory holds {alone.batch_limit}"
         if alone.prediction.ttft_ms > each.prediction.ttft_ms * (1.0 + SLACK):
             yield f"{tier.name}: with the pool to itself TTFT is {alone.prediction.ttft_ms:g} ms"
-        served = alone.prediction.total_tok_s_per_gpu / each.prediction.total_tok_s_per_gpu
-        if own_pool and served < 1.0 - SLACK:
-            yield f"{tier.name}: a prediction gives {served:g} of the throughput"
+        served = alone.prediction.total_tok_s_per_gpu * one.gpus / tokens
+        if served < each.rate * (1.0 - SLACK):
+            yield f"{tier.name}: {one.concurrency} users ask for {served:g} of {each.rate:g} 1/s"
         if problem.spares and problem.spares >= min(one.decode_workers, one.prefill_workers):
             yield f"{tier.name}: no worker of a kind is left when {problem.spares} fail"
 
@@ -143,14 +141,3 @@ def _limits(tier: Tier, each: Served) -> Iterator[str]:
         yield f"{tier.name}: TTFT is {figures.ttft_ms:g} ms, at most {1e3 * tier.max_ttft:g}"
     if each.prefill_load > MOST_LOAD:
         yield f"{tier.name}: its pool has a load of {each.prefill_load:g}"
-
-
-def _littles_law(tier: Tier, each: Served, scenario: Scenario) -> Iterator[str]:
-    """Say where users ask for less than the rate: one comes back after TTFT and its tokens."""
-    figures, tokens = each.prediction, float(scenario.workload.output_tokens) - 1.0
-    cycle = (figures.ttft_ms + figures.tpot_ms * tokens) / 1e3
-    if each.configuration.concurrency < each.rate * cycle * (1.0 - SLACK):
-        yield (
-            f"{tier.name}: {each.configuration.concurrency} users do not ask for "
-            f"{each.rate:g} requests/s"
-        )

@@ -154,7 +154,8 @@ def demand_of(content: Mapping[str, Any], path: Path | str = "") -> Demand:
     except ValidationError as error:
         for each in error.errors(include_url=False):
             key = _key(each["loc"])
-            if key not in known:
+            # Where an entry is at fault the list is short of it as well.
+            if key not in known and not (each["type"] == "too_short" and each["input"]):
                 faults.append(DataFileError(_explained(each), path, key=key))
     else:
         faults += _disagreements(demand, path)
@@ -165,6 +166,8 @@ def demand_of(content: Mapping[str, Any], path: Path | str = "") -> Demand:
 
 def _explained(error: ErrorDetails) -> str:
     """Say what is wrong with an entry as with a record of its own."""
+    if error["type"] in ("too_short", "too_long"):
+        return f"has {len(error['input'])} entries; give 1 to {MOST_TIERS}"
     records: dict[str, type[Strict]] = {"tiers": TierDemand, "machines": MachineOffer}
     inner = records.get(str(error["loc"][0]))
     if inner is None or len(error["loc"]) < 3:

@@ -55,7 +55,7 @@ def command(
     from moeplan.render import fleet as render
     from presets import InfeasibleError
 
-    given.one_format(as_json, as_csv)
+    given.one_format(json=as_json, csv=as_csv)
     limit = None if seconds is None else numbers.positive_number("--seconds", seconds, "seconds")
     path = numbers.file_name("DEMAND", demand)
     options = given.options_of(typed)

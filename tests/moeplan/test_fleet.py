@@ -1,0 +1,230 @@
+"""``moeplan fleet``: a demand file in, a plan out, and every fault in one sentence."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import moeplan
+from presets import InputError
+from presets.demand_file import demand_of, read_demand
+
+if TYPE_CHECKING:
+    from tests.samples import Command
+
+TIER = {
+    "name": "chat",
+    "model": "deepseek-r1-0528",
+    "isl": "1k tokens",
+    "osl": "1024 tokens",
+    "target": "60 tok/s/user",
+    "rate": "40 requests/s",
+}
+FAST = TIER | {"name": "agents", "target": "110 tok/s/user", "rate": "16000 tokens/s"}
+GB200 = {"sku": "gb200", "gpus": 144}
+
+
+@pytest.fixture
+def demand(tmp_path: Path) -> Path:
+    """Two tiers on two racks; JSON is YAML."""
+    path = tmp_path / "demand.yaml"
+    path.write_text(json.dumps({"tiers": [TIER, FAST], "machines": [GB200]}), encoding="utf-8")
+    return path
+
+
+def test_json_can_be_read_alone(command: Command, demand: Path) -> None:
+    plan = command("fleet", str(demand), "--objective", "gpus", "--json").json
+    assert plan["status"] == "optimal"
+    assert plan["objective"]["name"] == "gpus"
+    assert plan["objective"]["gap"] == 0.0
+    assert plan["objective"]["amount"] == plan["objective"]["bound"]
+    assert plan["search"]["proven"].startswith("Proven: no plan of these rules")
+    assert [tier["name"] for tier in plan["tiers"]] == ["chat", "agents"]
+    # Lengths are uniform from 0.8 of nominal: 1843.2 tokens of a request on average.
+    assert plan["tiers"][1]["requests_per_s"] == pytest.approx(16000 / 1843.2, rel=1e-3)
+    decode = sum(
+        group["config"]["decode_workers"] * group["config"]["decode_gpus_per_worker"]
+        for tier in plan["tiers"]
+        for group in tier["decode"]
+    )
+    prefill = sum(pool["workers"] * pool["gpus_per_worker"] for pool in plan["prefill_pools"])
+    assert decode + prefill == plan["objective"]["amount"] == plan["machines"][0]["gpus_in_use"]
+    placed = [
+        gpu for each in plan["placement"] for w in each["workers"] for gpu in w["gpu_numbers"]
+    ]
+    assert len(placed) == len(set(placed)) == decode + prefill
+    price = plan["machines"][0]["usd_per_gpu_hour"]
+    assert plan["machines"][0]["usd_per_hour"] == pytest.approx(price * (decode + prefill))
+    assert moeplan.FleetPlan.model_validate(plan).to_json() == plan
+
+
+def test_csv_has_a_row_for_each_shape(command: Command, demand: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO(command("fleet", str(demand), "--csv").out)))
+    assert {row["tier"] for row in rows} == {"chat", "agents"}
+    assert sum(float(row["requests_per_s"]) for row in rows if row["tier"] == "chat") == (
+        pytest.approx(40.0)
+    )
+    assert all(row["objective_unit"] == "USD/h" for row in rows)
+
+
+def test_text_fits_80_columns(
+    command: Command, demand: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    run = command("fleet", str(demand))
+    assert max(map(len, run.out.splitlines())) <= 80
+    assert "OPTIMAL; bound" in run.out
+    assert "Proven: no plan of these rules" in run.out
+
+
+def test_a_dearer_machine_is_left_alone(demand: Path) -> None:
+    one = moeplan.fleet(demand, machines=["gb200=144"])
+    content = {
+        "tiers": [TIER, FAST],
+        "machines": [GB200 | {"price": "100 USD/h"}, {"sku": "b200", "price": "1 USD/h"}],
+    }
+    other = moeplan.fleet(demand_of(content))
+    assert {tier.sku for tier in one.tiers} == {"gb200"}
+    assert {tier.sku for tier in other.tiers} == {"b200"}
+
+
+def test_without_room_the_answer_says_so_and_fails(command: Command, demand: Path) -> None:
+    run = command("fleet", str(demand), "--sku", "gb200=8", "--json")
+    assert run.status == 1
+    assert run.json["status"] == "infeasible"
+    assert run.json["objective"]["amount"] is None
+    assert "serves all tiers on the 8 GPUs" in run.err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--sku", "gb20"], "unknown machine 'gb20'; did you mean 'gb200'?"),
+        (["--sku", "gb200=many"], "--sku: 'many' is not valid"),
+        (["--sku", "gb200", "--sku", "gb200"], "a machine is named twice"),
+        (["--objective", "throughput"], "objective 'throughput' is not valid for a fleet"),
+        (["--seconds", "-1"], "--seconds"),
+        (["--json", "--csv"], "--json and --csv: both are given"),
+        (["--sku", "gb200", "--cluster", "cluster.yaml"], "cluster.yaml"),
+    ],
+)
+def test_bad_options_are_refused_in_one_sentence(
+    command: Command, demand: Path, words: list[str], message: str
+) -> None:
+    run = command("fleet", str(demand), *words)
+    assert run.status == 2
+    assert run.out == ""
+    assert message in run.err
+    assert run.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"colour": "red"}, "key tiers[1].colour: is not a known key; valid: cached_share"),
+        ({"isl": 1024}, "key tiers[1].isl: 1024 has no unit; write 1024 token"),
+        ({"rate": 300}, "key tiers[1].rate: 300 has no unit"),
+        ({"rate": "300"}, "key tiers[1].rate: '300' has no unit"),
+        ({"rate": "-3 requests/s"}, "key tiers[1].rate: '-3 requests/s' is not valid"),
+        ({"rate": "3 parsecs"}, "key tiers[1].rate: '3 parsecs' is not valid"),
+        ({"rate": "1e400 requests/s"}, "key tiers[1].rate"),
+        ({"target": "-25 tok/s/user"}, "key tiers[1].target: -25.0 is not valid"),
+        ({"max_ttft": "2"}, "key tiers[1].max_ttft: '2' has no unit; write 2 s"),
+        ({"name": None}, "key tiers[1].name: None is not valid; it must be text"),
+        ({"cached_share": 1.5}, "key tiers[1].cached_share: 1.5 is not valid"),
+        ({"engine": "abacus"}, "tier 'chat': unknown engine"),
+        ({"model": "no-such-model"}, "tier 'chat': unknown model 'no-such-model'"),
+    ],
+    ids=str,
+)
+def test_bad_tiers_are_refused_in_one_sentence(
+    change: dict[str, object], message: str, command: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "demand.yaml"
+    path.write_text(json.dumps({"tiers": [TIER | change], "machines": [GB200]}), encoding="utf-8")
+    run = command("fleet", str(path))
+    assert run.status == 2
+    assert message in run.err
+    assert run.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "must hold keys and values"),
+        ("tiers: []", "key tiers: has 0 entries; give 1 to 50"),
+        ("tiers: 7", "key tiers: 7 is not valid"),
+        ("spares: 1", "key tiers: is missing"),
+        ("tiers: [&a [], *a]", "has an alias"),
+        ("tiers: [7]", "key tiers[1]: 7 is not valid; it must be keys and values"),
+        ("a: {", "is not YAML"),
+    ],
+)
+def test_bad_files_are_refused(text: str, message: str, command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "demand.yaml"
+    path.write_text(text, encoding="utf-8")
+    run = command("fleet", str(path), "--sku", "gb200")
+    assert run.status == 2
+    assert message in run.err
+
+
+def test_a_missing_file_and_no_machine_are_refused(command: Command, tmp_path: Path) -> None:
+    assert "cannot be read" in command("fleet", str(tmp_path / "absent.yaml")).err
+    path = tmp_path / "demand.yaml"
+    path.write_text(json.dumps({"tiers": [TIER]}), encoding="utf-8")
+    assert "machines: none is named" in command("fleet", str(path)).err
+
+
+def test_several_faults_are_said_at_once(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "demand.yaml"
+    content = {
+        "tiers": [TIER | {"isl": 1024, "colour": 1}, TIER | {"rate": "-1 requests/s"}],
+        "machines": [{"sku": "gb200", "gpus": "72.5"}],
+    }
+    path.write_text(json.dumps(content), encoding="utf-8")
+    lines = command("fleet", str(path)).err.splitlines()
+    assert lines[0] == f"Error: {path}: 4 faults"
+    assert len(lines) == 5
+
+
+def test_names_stand_once() -> None:
+    with pytest.raises(InputError, match="'chat' stands 2 times"):
+        demand_of({"tiers": [TIER, TIER]})
+    with pytest.raises(InputError, match="'gb200' stands 2 times"):
+        demand_of({"tiers": [TIER], "machines": [GB200, GB200]})
+
+
+def test_a_file_of_aliases_or_beyond_a_megabyte_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "demand.yaml"
+    path.write_text("a: &a [x]\n" + "b: [*a, *a]\n" * 90_000, encoding="utf-8")
+    with pytest.raises(InputError, match=r"alias|bytes"):
+        read_demand(path)
+
+
+values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+nested = st.recursive(
+    values, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner)
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    key=st.sampled_from([*TIER, "max_ttft", "cached_share", "precision", "machines", "spares"]),
+    value=nested,
+)
+def test_no_content_of_a_file_is_a_fault_of_the_program(key: str, value: object) -> None:
+    content: dict[str, object] = {"tiers": [TIER], "machines": [GB200]}
+    if key in ("machines", "spares"):
+        content[key] = value
+    else:
+        content["tiers"] = [TIER | {key: value}]
+    with suppress(InputError):  # any other exception is a fault
+        demand_of(content)
