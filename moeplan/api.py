@@ -161,6 +161,20 @@ def compare(
     """
     from moeplan.answers.comparison import comparison_of  # other questions need none
 
+    curves, refused = curves_of(skus, targets, options, space)
+    return comparison_of(targets, curves, refused, version())
+
+
+def curves_of(
+    skus: Sequence[str],
+    targets: Sequence[float],
+    options: Options | Mapping[str, Options] = DEFAULTS,
+    space: Space | None = None,
+) -> tuple[dict[str, Sequence[Best]], dict[str, str]]:
+    """Answer each machine of a comparison; beside them stands why others refuse the options.
+
+    Arguments and exceptions are those of `compare`.
+    """
     for sku in skus:
         if _options_of(sku, options).machine is None:
             load_hardware(sku)
@@ -176,8 +190,7 @@ def compare(
             refused[sku] = error
     if not curves:
         raise refused[skus[0]]
-    reasons = {sku: str(error) for sku, error in refused.items()}
-    return comparison_of(targets, curves, reasons, version())
+    return curves, {sku: str(error) for sku, error in refused.items()}
 
 
 @checked_arguments

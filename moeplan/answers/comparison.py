@@ -12,6 +12,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from costmodel.results import Configuration, Prediction
 from moeplan.answers.assumed import Assumed, Otherwise, most_telling, otherwise
 from moeplan.answers.best import Asked, Best, Measured
+from moeplan.answers.break_even import BreakEven, apart_90, break_even
 from moeplan.answers.measured import hole_of
 from moeplan.answers.record import Answer
 from moeplan.answers.rows import asked_columns, figures_of, outside
@@ -126,7 +127,18 @@ class ComparisonRow(Record):
         pairs: dict[str, Any] = content.pop("pairs")
         ratios: dict[str, Any] = content.pop("ratios")
         winner = {kind: self.winner(kind) for kind in KINDS}
-        return content | pairs | {"ratio": ratio, "ratios": ratios, "winner": winner}
+        ties = {
+            kind: {sku: tie and tie.to_json() for sku, tie in self.break_even(kind).items()}
+            for kind in KINDS
+        }
+        added = {"ratio": ratio, "ratios": ratios, "winner": winner, "break_even": ties}
+        return content | pairs | added
+
+    def break_even(self, kind: Kind) -> dict[str, BreakEven | None]:
+        """Price of each machine at which it ties with the cheapest of the others, at theirs."""
+        costs = {sku: getattr(pair, kind) for sku, pair in self.pairs.items()}
+        prices = {sku: answer.price_usd_per_hour for sku, answer in self.answers.items()}
+        return break_even(costs, prices)
 
     def winner(self, kind: Kind) -> str | None:
         """Machine with the lowest cost among those with a value; `TOO_CLOSE` where none stands out.
@@ -189,6 +201,8 @@ class Comparison(Answer):
                     value = getattr(row.pairs[sku], kind)
                     line[f"{sku}_{kind}_{name}"] = getattr(value, name, None)
             line[f"winner_{kind}"] = row.winner(kind)
+            for sku, tie in row.break_even(kind).items():
+                line[f"{sku}_break_even_{kind}_usd_per_hour"] = getattr(tie, "usd_per_hour", None)
         line |= {f"ratio_{key}": value for key, value in row.ratio.columns().items()}
         for sku in self.skus:
             for limit in ("target", "max_ttft"):
@@ -332,15 +346,8 @@ def _ratio(
 def _too_close(one: Measured | Modelled, other: Measured | Modelled) -> bool:
     """Whether two costs differ by no more than is known of them."""
     apart = abs(math.log(one.usd_per_m_total_tokens / other.usd_per_m_total_tokens))
-    if isinstance(one, Modelled) and isinstance(other, Modelled):
-        return apart <= math.hypot(_half_width(one), _half_width(other))
-    return apart <= math.log1p(MEASURED_NOISE)
-
-
-def _half_width(modelled: Modelled) -> float:
-    """Half of the 90 % interval of a cost, of its logarithm [1]."""
-    low, high = modelled.interval_90["usd_per_m_total_tokens"]
-    return math.log(high / low) / 2.0
+    known = apart_90(one, other)
+    return apart <= (math.log1p(MEASURED_NOISE) if known is None else known)
 
 
 def _modelled(answer: Best) -> Modelled | None:

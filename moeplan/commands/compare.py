@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from moeplan.commands import parameters as given
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EXAMPLES = given.examples(
     "moeplan compare gb200 b200 --targets 25,45,60,75,90,100,125,150",
     "moeplan compare gb200 b200 --targets 75,125 --price gb200=2.50 --price b200=1.95 --csv",
     "moeplan compare gb300 gb200 b200 --targets 50,100 --json",
     "moeplan compare gb200 b200 --targets 50,100 --rate 40",
+    "moeplan compare gb200 b200 --targets 75,125 --report report.html",
 )
 
 Skus = Annotated[
@@ -34,6 +39,15 @@ Machines = Annotated[
 Clusters = Annotated[
     list[str] | None,
     typer.Option("--cluster", metavar="FILE", help="Cluster of one of the machines; repeatable."),
+]
+
+ReportFile = Annotated[
+    str | None,
+    typer.Option(
+        "--report",
+        metavar="FILE.html",
+        help="Also write a page that opens anywhere: words, chart, prices to change.",
+    ),
 ]
 
 
@@ -59,6 +73,7 @@ def command(
     cluster: Clusters = None,
     as_json: given.Json = False,
     as_csv: given.Csv = False,
+    report: ReportFile = None,
 ) -> None:
     """Compare machines at several targets: the measured frontier beside the best as modelled.
 
@@ -74,7 +89,18 @@ def command(
     wanted = number_list("--targets", targets, api.UNIT)
     options = given.options_of(typed)
     by_machine = given.options_by_machine(skus, options, price or [], machine or [], cluster or [])
-    answer = api.compare(skus, wanted, by_machine)
+    if report is None:
+        answer = api.compare(skus, wanted, by_machine)
+    else:
+        from moeplan.report.build import report_of  # a table needs no page
+
+        named = {"--price": price, "--machine": machine, "--cluster": cluster}
+        path = _page_file(report, named, typed)
+        words = ["compare", *skus, "--targets", targets]
+        line = given.command_line(words, named, typed, {"--report": [report]})
+        made = report_of(skus, wanted, by_machine, command=line)
+        output.write_file("--report", path, made.html())
+        answer = made.comparison
     output.note(*(f"{sku} is not compared: {reason}" for sku, reason in answer.refused.items()))
     if as_json:
         output.emit_json(answer.to_json())
@@ -85,3 +111,21 @@ def command(
     if all(pair.modelled is None for row in answer.rows for pair in row.pairs.values()):
         first = answer.skus[0]
         raise InfeasibleError(f"{first}: {answer.rows[0].answers[first].reason}")
+
+
+def _page_file(name: str, named: Mapping[str, list[str] | None], typed: given.Typed) -> Path:
+    """Refuse, before any work, a file that is no page or could not be written."""
+    from moeplan import output  # --help does without these
+    from moeplan.numbers import file_name
+    from presets.errors import InputError, shown
+
+    path = file_name("--report", name)
+    if path.suffix != ".html":
+        raise InputError(
+            f"--report: {shown(path.name)} is not valid; give a name that ends in .html"
+        )
+    read = given.files_of(typed)
+    for option in ("--machine", "--cluster"):
+        read |= {f"{option} {text}": text for text in named[option] or ()}
+    output.check_writable("--report", path, read)
+    return path

@@ -6,9 +6,11 @@ Numbers come as text: each is checked in one place, by the entry of its option.
 from __future__ import annotations
 
 import inspect
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
+from itertools import chain
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -172,6 +174,26 @@ def options_by_machine(
             check("--cluster", text, sku)
             result[sku] = replace(result[sku], cluster=cluster)
     return result
+
+
+def command_line(
+    words: Sequence[str],
+    named: Mapping[str, Sequence[str] | None],
+    typed: Typed,
+    more: Mapping[str, Sequence[str]],
+) -> str:
+    """Write what was typed as a shell takes it, for whoever wants to run it again.
+
+    >>> command_line(["compare", "gb200", "b200"], {"--targets": ["50"], "--price": None},
+    ...              {"model": "my model", "within_data": True}, {"--report": ["r.html"]})
+    "moeplan compare gb200 b200 --targets 50 --model 'my model' --within-data --report r.html"
+    """
+    parts = ["moeplan", *words]
+    values = {flag(name): [text] for name, text in typed.items()}
+    for option, texts in chain(named.items(), values.items(), more.items()):
+        for text in texts or ():
+            parts += [option] if text is True else [option, str(text)]
+    return shlex.join(parts)
 
 
 def one_format(**asked: bool) -> None:

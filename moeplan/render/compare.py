@@ -66,6 +66,7 @@ def report(comparison: Comparison) -> list[RenderableType]:
         "",
         heading("Cost, $ per million tokens (ratio: how many times cheaper the first machine is)"),
         *_tables(comparison, "cost", "usd_per_m_total_tokens", dollars),
+        *_ties(comparison),
         *_fleets(comparison),
         *[
             paragraph(note)
@@ -75,6 +76,27 @@ def report(comparison: Comparison) -> list[RenderableType]:
         *[paragraph(line) for line in assumed_lines(comparison)],
         paragraph("The configurations as modelled are what `moeplan curve` prints."),
     ]
+
+
+def _ties(comparison: Comparison) -> list[RenderableType]:
+    """Lay out the price of each machine at which the choice flips; nothing where none ties."""
+    rows = []
+    for row in comparison.rows:
+        cells = [f"{row.target_tok_s_per_user:g}"]
+        for kind in KINDS:
+            cells += [_tie(row, sku, kind) for sku in comparison.skus]
+        rows.append(cells)
+    if all(cell == DASH for _, *cells in rows for cell in cells):
+        return []
+    columns = [f"{sku}\n{kind}" for kind in KINDS for sku in comparison.skus]
+    what = "the other machine" if len(comparison.skus) <= SIDE_BY_SIDE else "the cheapest other"
+    title = f"Break-even, $ per GPU-hour (below it a machine is cheaper than {what}, at its price)"
+    return ["", heading(title), table("Target", *columns, rows=rows)]
+
+
+def _tie(row: ComparisonRow, sku: str, kind: Kind) -> str:
+    tie = row.break_even(kind)[sku]
+    return DASH if tie is None else f"{tie.usd_per_hour:,.2f}"
 
 
 def _fleets(comparison: Comparison) -> list[RenderableType]:

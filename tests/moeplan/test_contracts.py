@@ -188,7 +188,15 @@ def test_compare(space: Space) -> None:
     assert content["questions"]["gb200"]["sku"] == "gb200"
     assert content["refused"] == {}
     row, unreachable = content["rows"]
-    assert list(row) == ["target_tok_s_per_user", "gb200", "b200", "ratio", "ratios", "winner"]
+    assert list(row) == [
+        "target_tok_s_per_user",
+        "gb200",
+        "b200",
+        "ratio",
+        "ratios",
+        "winner",
+        "break_even",
+    ]
     assert row["ratios"] == {"b200": row["ratio"]}
     modelled = [row[sku]["modelled"] for sku in ("gb200", "b200")]
     cost = "usd_per_m_total_tokens"
