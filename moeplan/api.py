@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,6 +91,24 @@ def curve(
 
     Of one pool and two, where either is asked for, each target has the better.
     """
+    rows = _best_by_target(sku, targets, options, space)
+    return Curve(
+        sku=rows[0].sku,
+        scenario=rows[0].scenario,
+        rows=tuple(rows),
+        question=rows[0].question,
+        version=rows[0].version,
+    )
+
+
+def _best_by_target(
+    sku: str | None,
+    targets: Sequence[float],
+    options: Options,
+    space: Space | None,
+    explained: Collection[float] | None = None,
+) -> list[Best]:
+    """Answer one machine; of targets that are not `explained` it is left open why none is met."""
     checked = [positive_number("target", target, UNIT) for target in targets]
     question = ask(sku, options)
     if not checked:
@@ -99,30 +117,30 @@ def curve(
     errors: dict[Serving, InputError] = {}
     for mode in question.modes:
         try:
-            found[mode] = _answers(question.problem(checked[0], space, mode), checked, question)
+            problem = question.problem(checked[0], space, mode)
+            found[mode] = _answers(problem, checked, question, explained)
         except InputError as error:
             errors[mode] = error
     if not found:
         raise errors[question.modes[0]]
     first, *others = found.values()
     rows = [better_of(*pair) for pair in zip(first, *others, strict=True)] if others else first
-    for mode, problem in errors.items():
-        rows = [refused(row, mode, str(problem)) for row in rows]
-    return Curve(
-        sku=question.sku,
-        scenario=rows[0].scenario,
-        rows=tuple(rows),
-        question=rows[0].question,
-        version=rows[0].version,
-    )
+    for mode, why in errors.items():
+        rows = [refused(row, mode, str(why)) for row in rows]
+    return rows
 
 
-def _answers(problem: Problem, targets: Sequence[float], question: Question) -> list[Best]:
+def _answers(
+    problem: Problem,
+    targets: Sequence[float],
+    question: Question,
+    explained: Collection[float] | None,
+) -> list[Best]:
     """Answer one serving mode for each of several targets."""
     from optimizer.safe import curve_with_safe  # predictions need no solver
     from optimizer.search import curve as search
 
-    answers = curve_with_safe(problem, targets)
+    answers = curve_with_safe(problem, targets, explained)
     # What would be best if only GPUs that serve were paid, to say what the bill changes.
     by_gpu: list[Found | None] = [None] * len(answers)
     if problem.objective.billing == "domain":
@@ -170,10 +188,12 @@ def curves_of(
     targets: Sequence[float],
     options: Options | Mapping[str, Options] = DEFAULTS,
     space: Space | None = None,
+    explained: Collection[float] | None = None,
 ) -> tuple[dict[str, Sequence[Best]], dict[str, str]]:
     """Answer each machine of a comparison; beside them stands why others refuse the options.
 
-    Arguments and exceptions are those of `compare`.
+    Arguments and exceptions are those of `compare`; `explained` are the targets at which it is
+    found out why nothing meets the limits, all unless given.
     """
     for sku in skus:
         if _options_of(sku, options).machine is None:
@@ -185,7 +205,8 @@ def curves_of(
     refused: dict[str, InputError] = {}
     for sku in skus:
         try:
-            curves[sku] = curve(sku, targets, _options_of(sku, options), space=space).rows
+            own = _options_of(sku, options)
+            curves[sku] = _best_by_target(sku, targets, own, space, explained)
         except InputError as error:
             refused[sku] = error
     if not curves:

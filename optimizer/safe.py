@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -60,10 +60,13 @@ def safe_problem(problem: Problem) -> Problem:
     return problem.within(replace(problem.limits, min_confidence=confidence, within_data=True))
 
 
-def curve_with_safe(problem: Problem, targets: Sequence[float]) -> list[WithSafe]:
+def curve_with_safe(
+    problem: Problem, targets: Sequence[float], explained: Collection[float] | None = None
+) -> list[WithSafe]:
     """Find the best deployment for each of several targets, and beside it the safe choice.
 
-    Arguments and exceptions are those of `optimizer.curve`.
+    Arguments and exceptions are those of `optimizer.curve`; `explained` are the targets at which
+    it is found out why nothing meets the limits, all unless given.
     """
     started, safe = time.perf_counter(), safe_problem(problem)
     states = decode_states(problem)
@@ -77,7 +80,7 @@ def curve_with_safe(problem: Problem, targets: Sequence[float]) -> list[WithSafe
                 str(error).removeprefix("within_data: ").removesuffix("; leave within_data out")
             )
     every = answers_of(problem, [*found, *sure], started)
-    answers = with_reasons(problem, every[: len(found)])
+    answers = with_reasons(problem, every[: len(found)], explained)
     if outside:
         return [WithSafe(each, None, outside if each.winner else None) for each in answers]
     choices = with_reasons(
@@ -87,6 +90,7 @@ def curve_with_safe(problem: Problem, targets: Sequence[float]) -> list[WithSafe
             for answer, other in zip(answers, every[len(found) :] or answers, strict=True)
             if answer.winner
         ],
+        explained,
     )
     left = iter(choices)
     return [WithSafe(each, next(left) if each.winner else None) for each in answers]

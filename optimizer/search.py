@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from costmodel.predictions import predict
@@ -92,8 +92,20 @@ def answers_of(problem: Problem, found: Sequence[Ranking], started: float) -> li
     ]
 
 
-def with_reasons(problem: Problem, answers: Sequence[Answer]) -> list[Answer]:
-    """Say why nothing meets the limits of answers to a problem that have no winner."""
-    missed = [each.problem.limits.target for each in answers if each.winner is None]
+def with_reasons(
+    problem: Problem, answers: Sequence[Answer], targets: Collection[float] | None = None
+) -> list[Answer]:
+    """Say why nothing meets the limits of answers to a problem that have no winner.
+
+    Of all, or of those at some targets [token/s].
+    """
+    asked = [
+        each.winner is None and (targets is None or each.problem.limits.target in targets)
+        for each in answers
+    ]
+    missed = [each.problem.limits.target for each, say in zip(answers, asked, strict=True) if say]
     reasons = iter(find_infeasibilities(problem, missed))
-    return [each if each.winner else replace(each, infeasibility=next(reasons)) for each in answers]
+    return [
+        replace(each, infeasibility=next(reasons)) if say else each
+        for each, say in zip(answers, asked, strict=True)
+    ]

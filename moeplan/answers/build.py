@@ -180,8 +180,8 @@ def _safe_choice(found: WithSafe) -> SafeChoice | None:
     if safe is None:
         return SafeChoice(confidence=confidence, reason=found.outside)
     if safe.winner is None:
-        assert safe.infeasibility is not None  # as every answer without a winner
-        reason = f"inside the data {explain_infeasibility(safe.infeasibility)}"
+        why = safe.infeasibility
+        reason = f"inside the data {explain_infeasibility(why)}" if why else None
         return SafeChoice(confidence=confidence, reason=reason)
     return SafeChoice(
         confidence=confidence,

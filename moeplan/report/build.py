@@ -17,6 +17,7 @@ from moeplan.answers.comparison import (
     comparison_row,
 )
 from moeplan.api import UNIT, curves_of
+from moeplan.arguments import checked_arguments
 from moeplan.numbers import positive_number
 from moeplan.options import DEFAULTS, Options
 from moeplan.question import ask
@@ -57,6 +58,7 @@ class Report(NamedTuple):
         return page_of(self.content)
 
 
+@checked_arguments
 def report_of(
     skus: Sequence[str],
     targets: Sequence[float],
@@ -83,7 +85,7 @@ def report_of(
     if not targets:
         raise InputError("targets: none is given; give at least one")
     grid = grid_of(targets, _measured(skus, options))
-    curves, refused = curves_of(skus, grid, options, space)
+    curves, refused = curves_of(skus, grid, options, space, explained=targets)
     asked = {
         sku: [curve[grid.index(target)] for target in targets] for sku, curve in curves.items()
     }

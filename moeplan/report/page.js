@@ -100,7 +100,7 @@ function showDeployments() {
     const value = valueAt(machine, "modelled", state.place);
     const title = el("h3", {}, named(machine), ` ${machine.title}`);
     if (!value) {
-      return el("article", { class: "card" }, title, el("p", {}, `No deployment: ${machine.reasons[state.place]}.`));
+      return el("article", { class: "card" }, title, el("p", {}, `No deployment: ${machine.reasons[state.place] ?? "none meets the target"}.`));
     }
     const deployment = machine.deployments[value.deployment];
     const figures = [
