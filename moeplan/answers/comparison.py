@@ -135,10 +135,14 @@ class ComparisonRow(Record):
         return content | pairs | added
 
     def break_even(self, kind: Kind) -> dict[str, BreakEven | None]:
-        """Price of each machine at which it ties with the cheapest of the others, at theirs."""
+        """Price of each machine at which it ties with the cheapest of the others, at theirs.
+
+        None of one whose prefill stands on another machine: two prices make its cost.
+        """
         costs = {sku: getattr(pair, kind) for sku, pair in self.pairs.items()}
         prices = {sku: answer.price_usd_per_hour for sku, answer in self.answers.items()}
-        return break_even(costs, prices)
+        ties = break_even(costs, prices)
+        return {sku: None if self.answers[sku].prefill_sku else tie for sku, tie in ties.items()}
 
     def winner(self, kind: Kind) -> str | None:
         """Machine with the lowest cost among those with a value; `TOO_CLOSE` where none stands out.

@@ -86,6 +86,12 @@ def report_of(
         raise InputError("targets: none is given; give at least one")
     grid = grid_of(targets, _measured(skus, options))
     curves, refused = curves_of(skus, grid, options, space, explained=targets)
+    for sku, curve in curves.items():
+        if other := curve[0].prefill_sku:
+            raise InputError(
+                f"report: prefill of {sku} stands on {other}, so that prices change which "
+                "deployment is best; give clusters of one machine each, or compare without a report"
+            )
     asked = {
         sku: [curve[grid.index(target)] for target in targets] for sku, curve in curves.items()
     }

@@ -222,3 +222,20 @@ def test_a_page_may_not_overwrite_a_file_that_is_read(command: Command, tmp_path
     assert run.status == 2
     assert "it is also --cluster" in run.err
     assert cluster.read_text().startswith("sku")
+
+
+def test_prefill_on_another_machine_has_no_price_of_its_own_to_change() -> None:
+    one = Space(
+        prefill_workers=(1,),
+        decode_workers=(1,),
+        decode_gpus=(8,),
+        mtp_depths=(2,),
+        largest_batch=8,
+        batch_ratio=4.0,
+    )
+    apart = Options(prefill_sku="h200", precision="fp8")
+    row = moeplan.compare(["gb200", "b200"], [50.0], apart, space=one).rows[0]
+    assert row.pairs["gb200"].modelled is not None
+    assert set(row.break_even("modelled").values()) == {None}
+    with pytest.raises(moeplan.InputError, match="prefill of gb200 stands on h200"):
+        report_of(["gb200", "b200"], [50.0], apart, space=one)
