@@ -220,6 +220,8 @@ def fleet(
     options: Options = DEFAULTS,
     machines: Sequence[str] = (),
     *,
+    budget: float | None = None,
+    max_power: float | None = None,
     seconds: float | None = None,
     progress: Callable[[], None] | None = None,
 ) -> FleetPlan:
@@ -234,6 +236,9 @@ def fleet(
         served stands in the demand.
     machines : sequence of str
         Machines in place of those of the demand, such as ``gb200`` or ``gb200=1440``.
+    budget, max_power : float, optional
+        Most that the GPUs that serve may cost [USD/h] and draw [W], in place of what the demand
+        says.
     seconds : float, optional
         Time after which the best plan so far is given, with its gap. [s]
     progress : callable, optional
@@ -252,10 +257,18 @@ def fleet(
     from moeplan.answers.fleet import fleet_plan  # other questions need none
     from moeplan.fleet_question import fleet_problem, offer_of
     from optimizer.fleet_search import MOST_SECONDS, plan_fleet
-    from presets.demand_file import read_demand
+    from presets.demand_file import DEMAND_UNITS, read_demand
 
     wanted = read_demand(demand) if isinstance(demand, Path | str) else demand
     options = checked(options)
+    limits = {"budget": budget, "max_power": max_power}
+    wanted = wanted.model_copy(
+        update={
+            name: positive_number(name, value, DEMAND_UNITS[name])
+            for name, value in limits.items()
+            if value is not None
+        }
+    )
     problem = fleet_problem(wanted, options, [offer_of(each) for each in machines])
     limit = MOST_SECONDS if seconds is None else positive_number("seconds", seconds, "seconds")
     return fleet_plan(plan_fleet(problem, limit, progress), str(options.calibration or SHIPPED))

@@ -60,6 +60,8 @@ def fleet_problem(
         calibration=calibration_file(options.calibration).calibration,
         objective=objective,
         spares=demand.spares,
+        budget=demand.budget,
+        max_power=demand.max_power,
     )
 
 

@@ -40,6 +40,13 @@ def audit(problem: FleetProblem, plan: Plan) -> list[str]:
     faults = [*_placement(plan), *_counts(plan)]
     for number, tier in enumerate(problem.tiers):
         faults += _service(problem, tier, number, plan)
+    for name, most in (("price_usd_per_hour", problem.budget), ("power_watts", problem.max_power)):
+        taken = sum(
+            getattr(each.cluster.hardware(), name).value * len(each.placement.gpus)
+            for each in plan.workers
+        )
+        if most is not None and taken > most * (1.0 + SLACK):
+            faults.append(f"the workers take {taken:g} of {name}, at most {most:g}")
     weight = sum(problem.weight(each.cluster) * len(each.placement.gpus) for each in plan.workers)
     if weight % plan.weight:
         faults.append(f"the workers weigh {weight}, which is no multiple of {plan.weight}")

@@ -94,6 +94,8 @@ class FleetProblem:
         Shapes that are looked at.
     spares : int
         Workers of each pool that may fail while the demand is served. [1]
+    budget, max_power : float or None
+        Most that the GPUs that serve may cost [USD/h], and draw [W].
     """
 
     tiers: tuple[Tier, ...]
@@ -102,6 +104,8 @@ class FleetProblem:
     objective: FleetObjective = "cost"
     space: Space = Space()  # noqa: RUF009 - frozen
     spares: int = 0
+    budget: float | None = None
+    max_power: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no plan can be made of."""
@@ -120,6 +124,12 @@ class FleetProblem:
                 raise InputError(f"tier {tier.name!r}: give a scenario for each machine")
         if self.spares:
             check_count("spares", self.spares)
+        for name, value, unit in (
+            ("budget", self.budget, "USD/h"),
+            ("max_power", self.max_power, "W"),
+        ):
+            if value is not None:
+                check_positive(name, value, unit)
 
     def problem(self, tier: int, machine: int) -> Problem:
         """Ask for one tier on one machine, by their places.
@@ -136,13 +146,22 @@ class FleetProblem:
         limits = Limits(asked.target, cluster.gpus, asked.max_ttft)
         return Problem(scenario, cluster, limits, self.calibration, self.space)
 
-    def weight(self, machine: ClusterSpec) -> int:
-        """Weigh one GPU by the objective: millionths of USD/h or W, or a whole GPU."""
-        hardware = machine.hardware()
-        if self.objective == "gpus":
+    def weight(self, machine: ClusterSpec, objective: FleetObjective | None = None) -> int:
+        """Weigh one GPU by an objective: millionths of USD/h or W, or a whole GPU.
+
+        None takes that of the problem.
+        """
+        hardware, objective = machine.hardware(), objective or self.objective
+        if objective == "gpus":
             return 1
-        fact = hardware.price_usd_per_hour if self.objective == "cost" else hardware.power_watts
+        fact = hardware.price_usd_per_hour if objective == "cost" else hardware.power_watts
         return max(1, round(fact.value / MICRO))
+
+    @property
+    def unit(self) -> float:
+        """What one unit of a plan's weight is: GPUs, USD/h or W."""
+        divisor = math.gcd(*map(self.weight, self.machines))
+        return divisor * (1.0 if self.objective == "gpus" else MICRO)
 
 
 class PrefillKind(NamedTuple):

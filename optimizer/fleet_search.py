@@ -6,24 +6,26 @@ promises nothing better than the best plan that was evaluated. That plan is then
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from optimizer.audit import audit
 from optimizer.check import Served, serve_with_spares
 from optimizer.fleet import FleetPoints, FleetProblem, fleet_points
+from optimizer.fleet_conflicts import conflict_sentence
 from optimizer.integer_model import Counts, IntegerModel, integer_model
 from optimizer.placement import PlacedWorker, Role
-from optimizer.resources import MICRO
 from presets import InputError
 from topology import pack_workers
 
 MOST_SECONDS = 60.0
 """Time that a search takes unless told otherwise. [s]"""
+
+MOST_SECONDS_OF_REASONS = 10.0
+"""Time that it may take besides to find out why there is no plan. [s]"""
 
 MOST_REPAIRS = 4
 """Workers that are added to make a plan of what was refused. [1]"""
@@ -66,8 +68,6 @@ class FleetAnswer:
         "OPTIMAL" where no plan is better, "FEASIBLE" where time ran out first.
     bound : int or None
         No plan weighs less, in units of the objective.
-    unit : float
-        What one such unit is: GPUs, USD/h or W.
     rounds, cuts : int
         Programs solved, and cuts added to them. [1]
     variables, constraints : int
@@ -82,7 +82,6 @@ class FleetAnswer:
     plan: Plan | None
     status: Status
     bound: int | None
-    unit: float
     rounds: int
     cuts: int
     variables: int
@@ -147,6 +146,21 @@ def plan_fleet(
     progress : callable, optional
         Called once for each round.
     """
+    end = time.perf_counter() + seconds
+    answer, search = _searched(problem, seconds, progress)
+    if answer.plan is not None or answer.reason is not None:
+        return answer
+    return replace(answer, reason=_reason(search, end))
+
+
+def _unexplained(problem: FleetProblem, seconds: float) -> FleetAnswer:
+    return _searched(problem, seconds, None)[0]
+
+
+def _searched(
+    problem: FleetProblem, seconds: float, progress: Callable[[], None] | None
+) -> tuple[FleetAnswer, _Search]:
+    """Search for a plan; why there is none is said only where a tier cannot be served alone."""
     started = time.perf_counter()
     points = fleet_points(problem)
     model = integer_model(points)
@@ -163,19 +177,19 @@ def plan_fleet(
         search.bound = None
     if search.best is not None and (faults := audit(problem, search.best)):
         raise RuntimeError(f"a plan does not hold: {'; '.join(faults)}")
-    return FleetAnswer(
+    answer = FleetAnswer(
         points=points,
         plan=search.best,
         status=_status(search),
         bound=search.best.weight if search.best and search.is_proven else search.bound,
-        unit=_unit(problem),
         rounds=search.rounds,
         cuts=model.cuts,
         variables=size[0],
         constraints=size[1],
         seconds=time.perf_counter() - started,
-        reason=reason or (None if search.best else _reason(search)),
+        reason=reason,
     )
+    return answer, search
 
 
 def _improve(search: _Search, end: float, progress: Callable[[], None] | None) -> None:
@@ -324,12 +338,6 @@ def _decode(counts: Counts, tier: int) -> dict[int, int]:
     return {gpus: count for (each, _, gpus), count in counts.decode.items() if each == tier}
 
 
-def _unit(problem: FleetProblem) -> float:
-    """Say what one unit of weight is: GPUs, USD/h or W."""
-    divisor = math.gcd(*(problem.weight(machine) for machine in problem.machines))
-    return divisor * (1.0 if problem.objective == "gpus" else MICRO)
-
-
 def _status(search: _Search) -> Status:
     if search.best is not None:
         return "OPTIMAL" if search.is_proven else "FEASIBLE"
@@ -352,9 +360,9 @@ def _missing(points: FleetPoints) -> str | None:
     return None
 
 
-def _reason(search: _Search) -> str:
+def _reason(search: _Search, end: float) -> str:
     """Say why no plan was found."""
-    gpus = sum(machine.gpus for machine in search.points.problem.machines)
     if not search.is_proven:
         return "the time was over before a plan was found; give it more"
-    return f"no plan serves all tiers on the {gpus:,} GPUs of the machines; give more GPUs"
+    left = max(MOST_SECONDS_OF_REASONS, end - time.perf_counter())
+    return conflict_sentence(search.points.problem, _unexplained, left)

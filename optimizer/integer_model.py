@@ -8,13 +8,14 @@ exact evaluation refuses is cut off, with all that has no more workers.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from optimizer.domain_patterns import Domains, domains_of
-from optimizer.fleet import FleetPoints, Pool
+from optimizer.fleet import FleetObjective, FleetPoints, Pool
 from optimizer.program import Program, Terms
+from optimizer.resources import MICRO
 from optimizer.solver import LARGEST
 
 RATE = 2**24
@@ -148,6 +149,18 @@ RULES = (
         "Workers of powers of two fill servers without gaps.",
     ),
     Described(
+        "budget",
+        "1e-6 USD/h",
+        "the GPUs of all workers cost no more than the budget",
+        "GPUs that serve are paid.",
+    ),
+    Described(
+        "power",
+        "1e-6 W",
+        "the GPUs of all workers draw no more than the power that there is",
+        "All-in power of a GPU that serves.",
+    ),
+    Described(
         "cut",
         "0 or 1",
         "something has more workers than what the exact evaluation refused",
@@ -221,7 +234,7 @@ class IntegerModel:
         Variable of each (tier, machine, GPUs of a worker).
     prefill, feeds : list of int
         Variables of each pool.
-    weights : dict
+    weights : list of int
         Units of the objective of one GPU, by machine.
     scale : int
         Of the objective in the program: what is left below it breaks ties by domains.
@@ -233,7 +246,7 @@ class IntegerModel:
     prefill: list[int] = field(default_factory=list)
     feeds: list[int] = field(default_factory=list)
     domains: list[int] = field(default_factory=list)
-    weights: dict[int, int] = field(default_factory=dict)
+    weights: list[int] = field(default_factory=list)
     scale: int = 1
     cuts: int = 0
 
@@ -303,13 +316,14 @@ def integer_model(points: FleetPoints) -> IntegerModel:
     problem = points.problem
     weights = [problem.weight(machine) for machine in problem.machines]
     divisor = math.gcd(*weights)
-    model.weights = {place: weight // divisor for place, weight in enumerate(weights)}
+    model.weights = [weight // divisor for weight in weights]
     _add_decode(model)
     _add_pools(model)
     for machine, cluster in enumerate(problem.machines):
         sizes = {gpus for _, place, gpus in model.decode if place == machine}
         sizes |= {pool.kind.gpus for pool in points.pools if pool.machine == machine}
         _add_room(model, machine, domains_of(cluster, sorted(sizes)))
+    _add_limits(model)
     _add_objective(model)
     return model
 
@@ -415,11 +429,30 @@ def _without_zeros(terms: Terms) -> dict[int, int]:
     return {place: factor for place, factor in terms.items() if factor}
 
 
+def _add_limits(model: IntegerModel) -> None:
+    """Keep the budget and the power."""
+    problem = model.points.problem
+    limits: tuple[tuple[str, float | None, FleetObjective], ...] = (
+        ("budget", problem.budget, "cost"),
+        ("power", problem.max_power, "power"),
+    )
+    for rule, most, objective in limits:
+        if most is not None:
+            weights = [problem.weight(machine, objective) for machine in problem.machines]
+            model.program.row(rule, _weighed(model, weights), most=math.floor(most / MICRO))
+
+
+def _weighed(model: IntegerModel, weights: Sequence[int]) -> dict[int, int]:
+    """Weigh all workers, by what one GPU of each machine weighs."""
+    terms = {place: weights[m] * gpus for (_, m, gpus), place in model.decode.items()}
+    for place, pool in zip(model.prefill, model.points.pools, strict=True):
+        terms[place] = weights[pool.machine] * pool.kind.gpus
+    return terms
+
+
 def _add_objective(model: IntegerModel) -> None:
     """Make the weight of all GPUs least; of equal plans the one in fewest domains."""
-    terms = {place: model.weights[m] * g for (_, m, g), place in model.decode.items()}
-    for place, pool in zip(model.prefill, model.points.pools, strict=True):
-        terms[place] = model.weights[pool.machine] * pool.kind.gpus
+    terms = _weighed(model, model.weights)
     ties = dict.fromkeys(model.domains, 1)
     scale = model.program.largest(ties) + 1
     if scale * model.program.largest(terms) + scale <= LARGEST:

@@ -33,6 +33,7 @@ TIER_UNITS = {
 }
 """Unit of each key of a tier that is a quantity; `rate` has one of two."""
 
+DEMAND_UNITS = {"budget": "USD/h", "max_power": "W"}
 MACHINE_UNITS = {"gpus": "GPU", "price": "USD/h"}
 UNITLESS = ("cached_share", "gpus")
 """Keys that need no unit written: a share, and a number of things."""
@@ -108,11 +109,15 @@ class Demand(Strict):
         Empty where the question names them.
     spares : int
         Workers of each pool that may fail while all is served. [1]
+    budget, max_power : float or None
+        Most that the GPUs that serve may cost [USD/h], and draw [W].
     """
 
     tiers: Annotated[tuple[TierDemand, ...], Field(min_length=1, max_length=MOST_TIERS)]
     machines: tuple[MachineOffer, ...] = ()
     spares: Annotated[int, Field(ge=0, le=MOST_SPARES)] = 0
+    budget: Amount | None = None
+    max_power: Amount | None = None
 
 
 def read_demand(path: str | Path) -> Demand:
@@ -141,7 +146,7 @@ def read_demand(path: str | Path) -> Demand:
 def demand_of(content: Mapping[str, Any], path: Path | str = "") -> Demand:
     """Check the content of a demand file; exceptions are those of `read_demand`."""
     faults: list[DataFileError] = []
-    read = dict(content)
+    read = _quantities(dict(content), DEMAND_UNITS, path, "", faults)
     for key, reader in (("tiers", _tier), ("machines", _machine)):
         if isinstance(entries := content.get(key), (list, tuple)):
             read[key] = tuple(
@@ -224,7 +229,8 @@ def _quantities(
             problem = str(error)
             if "has no unit" not in problem:
                 problem = f"{problem}; give a number with its unit, {valid_quantity(unit)}"
-            faults.append(DataFileError(problem, path, key=f"{place}.{key}"))
+            where = f"{place}.{key}" if place else key
+            faults.append(DataFileError(problem, path, key=where))
             continue
         is_whole = key in ("isl", "osl", "gpus")
         result[key] = float(found) if isinstance(found, int) and not is_whole else found

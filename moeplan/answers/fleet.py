@@ -219,6 +219,8 @@ class FleetPlan(Answer):
         What stands where; `replica` is the number of a tier or of a pool.
     spares : int
         Workers of each pool that may fail. [1]
+    budget_usd_per_hour, max_power_w : float or None
+        Most that the GPUs that serve may cost and draw.
     search : PlanSearch
     reason : str or None
         Why there is no plan.
@@ -232,6 +234,8 @@ class FleetPlan(Answer):
     machines: tuple[PlannedMachine, ...]
     placement: tuple[Domain, ...]
     spares: int
+    budget_usd_per_hour: float | None
+    max_power_w: float | None
     search: PlanSearch
     reason: str | None
     calibration: str
@@ -269,6 +273,8 @@ class FleetPlan(Answer):
                 {each.sku: each.usd_per_gpu_hour for each in self.machines}
             ),
             "spares": self.spares,
+            "budget_usd_per_hour": self.budget_usd_per_hour,
+            "max_power_w": self.max_power_w,
             "calibration": self.calibration,
             "version": self.version,
         }
@@ -292,9 +298,9 @@ def fleet_plan(answer: FleetAnswer, calibration: str) -> FleetPlan:
         status=statuses.get(answer.status, "infeasible"),
         objective=PlanObjective(
             name=problem.objective,
-            amount=plan.weight * answer.unit if plan else None,
+            amount=plan.weight * problem.unit if plan else None,
             unit=UNITS[problem.objective],
-            bound=None if answer.bound is None else answer.bound * answer.unit,
+            bound=None if answer.bound is None else answer.bound * problem.unit,
             gap=answer.gap,
         ),
         tiers=tuple(_tier(number, tier, answer, plan) for number, tier in enumerate(problem.tiers)),
@@ -302,6 +308,8 @@ def fleet_plan(answer: FleetAnswer, calibration: str) -> FleetPlan:
         machines=tuple(_machine(cluster, plan, domains) for cluster in problem.machines),
         placement=domains,
         spares=problem.spares,
+        budget_usd_per_hour=problem.budget,
+        max_power_w=problem.max_power,
         search=PlanSearch(
             status=answer.status,
             rounds=answer.rounds,

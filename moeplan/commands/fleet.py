@@ -10,7 +10,7 @@ from moeplan.commands import parameters as given
 
 EXAMPLES = given.examples(
     "moeplan fleet demand.yaml --sku gb200=144",
-    "moeplan fleet demand.yaml --sku gb200 --sku b200 --objective cost --json",
+    "moeplan fleet demand.yaml --sku gb200 --sku b200 --max-power 200kW --json",
     "moeplan fleet demand.yaml --cluster cluster.yaml --objective gpus --csv",
 )
 
@@ -25,6 +25,22 @@ Skus = Annotated[
         metavar="NAME[=GPUS]",
         help="Machine that may be taken, and how many GPUs of it there are; repeatable. [default: "
         "those of the demand]",
+    ),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        metavar="USD/H",
+        help="Most that the GPUs that serve may cost per hour. [default: that of the demand]",
+    ),
+]
+Power = Annotated[
+    str | None,
+    typer.Option(
+        "--max-power",
+        metavar="WATTS",
+        help="Most that the GPUs that serve may draw, such as 200kW. [default: that of the demand]",
     ),
 ]
 Seconds = Annotated[
@@ -43,6 +59,8 @@ def command(
     demand: File,
     typed: given.Typed,
     sku: Skus = None,
+    budget: Budget = None,
+    max_power: Power = None,
     seconds: Seconds = None,
     as_json: given.Json = False,
     as_csv: given.Csv = False,
@@ -56,11 +74,19 @@ def command(
     from presets import InfeasibleError
 
     given.one_format(json=as_json, csv=as_csv)
-    limit = None if seconds is None else numbers.positive_number("--seconds", seconds, "seconds")
+
+    def number(option: str, text: str | None, unit: str) -> float | None:
+        return None if text is None else numbers.positive_number(option, text, unit)
+
+    limits = {
+        "budget": number("--budget", budget, "USD/h"),
+        "max_power": number("--max-power", max_power, "W"),
+        "seconds": number("--seconds", seconds, "s"),
+    }
     path = numbers.file_name("DEMAND", demand)
     options = given.options_of(typed)
     with output.progress("Plans looked at", None) as advance:
-        answer = api.fleet(path, options, sku or [], seconds=limit, progress=advance)
+        answer = api.fleet(path, options, sku or [], progress=advance, **limits)
     if as_json:
         output.emit_json(answer.to_json())
     elif as_csv:

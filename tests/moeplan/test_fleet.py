@@ -101,7 +101,20 @@ def test_without_room_the_answer_says_so_and_fails(command: Command, demand: Pat
     assert run.status == 1
     assert run.json["status"] == "infeasible"
     assert run.json["objective"]["amount"] is None
-    assert "serves all tiers on the 8 GPUs" in run.err
+    assert "no plan serves all tiers within the 8 GPUs of the machines; gpus would" in run.err
+
+
+def test_limits_of_options_come_before_those_of_the_demand(
+    command: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "demand.yaml"
+    content = {"tiers": [TIER], "machines": [GB200], "budget": "1 USD/h", "max_power": "100 kW"}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    run = command("fleet", str(path))
+    assert run.status == 1
+    assert "within budget 1.00 USD/h; budget would have to be" in run.err
+    plan = command("fleet", str(path), "--budget", "500", "--max-power", "0.2MW", "--json").json
+    assert (plan["budget_usd_per_hour"], plan["max_power_w"]) == (500.0, 200_000.0)
 
 
 @pytest.mark.parametrize(

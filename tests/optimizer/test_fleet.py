@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -183,7 +184,30 @@ def test_a_fleet_that_finds_no_room_says_so() -> None:
     assert answer.plan is None
     assert answer.status == "INFEASIBLE"
     assert answer.reason is not None
-    assert "36 GPUs" in answer.reason
+    found = re.fullmatch(
+        r"no plan serves all tiers within the 36 GPUs of the machines; "
+        r"gpus would have to be (\d+) GPUs",
+        answer.reason,
+    )
+    assert found, answer.reason
+    assert weight(problem_of(tier(60.0, 500.0), gpus=720)) == int(found[1])
+
+
+def test_limits_that_conflict_are_named_with_what_would_do() -> None:
+    asked = replace(problem_of(tier(60.0, 50.0)), objective="cost")
+    least = planned(asked).plan
+    assert least is not None
+    dollars = least.weight * asked.unit
+    short = plan_fleet(replace(asked, budget=0.9 * dollars, max_power=1e6))
+    assert short.plan is None
+    assert short.reason == (
+        f"no plan serves all tiers within budget {0.9 * dollars:,.2f} USD/h; budget would have to "
+        f"be {dollars:,.2f} USD/h"
+    )
+    assert planned(replace(asked, budget=dollars + 0.01)).plan is not None
+    dark = plan_fleet(replace(asked, max_power=1e3))
+    assert dark.reason is not None
+    assert dark.reason.startswith("no plan serves all tiers within max_power 1,000 W; max_power")
 
 
 def test_a_tier_out_of_reach_is_named() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -192,6 +193,9 @@ def golden_sections() -> dict[str, str]:
 def rows_of(rule: str) -> str:
     """Rows of one rule in the smallest programs that have it."""
     model = small_model(spares=int(rule in ("spare", "left", "used")))
+    if rule in ("budget", "power"):
+        limited = replace(model.points.problem, budget=100.0, max_power=50e3)
+        return integer_model(replace(model.points, problem=limited)).program.text(rule)
     if rule in ("cut", "most"):
         model.cut({(0, 0, 4): 3, (0, 0, 40): 0}, {0: 2})
     if rule in ("no room", "fewer"):
@@ -205,7 +209,9 @@ def test_rows_of_each_rule_are_as_written_down(rule: str) -> None:
 
 
 def test_every_row_is_of_a_rule_that_is_documented() -> None:
-    model = small_model(spares=1)
+    points = small_model(spares=1).points
+    limited = replace(points.problem, budget=100.0, max_power=50e3)
+    model = integer_model(replace(points, problem=limited))
     model.cut({(0, 0, 4): 3}, {0: 2})
     model.cut_room(Counts({(0, 0, 40): 2}, {2: 3}))
     assert {row.rule for row in model.program.rows} == {rule.name for rule in RULES}
