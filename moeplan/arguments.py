@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 from costmodel.results import Configuration
 from moeplan.answers.best import Best
 from moeplan.options import Options
-from presets import ClusterSpec, InputError, MeasuredRows
+from presets import ClusterPools, ClusterSpec, Hardware, InputError, MeasuredRows
 from presets.demand_file import Demand
 from presets.errors import shown
 
@@ -29,9 +29,11 @@ KINDS: dict[str, tuple[type, str]] = {
     "None": (type(None), "None"),
     "Path": (Path, "a path"),
     "Best": (Best, "an answer of best"),
+    "ClusterPools": (ClusterPools, "a ClusterPools"),
     "ClusterSpec": (ClusterSpec, "a ClusterSpec"),
     "Configuration": (Configuration, "a Configuration"),
     "Demand": (Demand, "what read_demand gave"),
+    "Hardware": (Hardware, "a Hardware"),
     "MeasuredRows": (MeasuredRows, "rows from read_measured_rows"),
     "Options": (Options, "an Options"),
     "Mapping": (Mapping, "a mapping by machine"),
