@@ -18,7 +18,7 @@ first = $(shell for name in $(1); do \
 	if $$python -c '$(SUPPORTED)' >/dev/null 2>&1; then echo $$python; exit; fi; done; done)
 PYTHON ?= $(call first,python3 python3.14 python3.13 python3.12 python3.11)
 
-.PHONY: best test golden accuracy calibration examples constraints lowest wheel newest clean
+.PHONY: best test golden accuracy calibration corpus examples constraints lowest wheel newest clean
 
 best: $(VENV)/.compiled
 	$(VENV)/bin/moeplan best --sku gb200 --target 125
@@ -46,6 +46,10 @@ calibration: $(VENV)/.installed
 	$(VENV)/bin/moeplan calibrate presets/data/measurements/measured_serving.csv \
 		presets/data/measurements/inferencex_2026-05-22.csv --from-priors \
 		--output costmodel/data/calibration.toml
+
+# Deviations, their intervals and anchors, from the public corpus; after `calibration`.
+corpus: $(VENV)/.installed
+	$(VENV)/bin/python -m tools.corpus docs/corpus.md
 
 # The lowest versions that pyproject.toml allows, then every command once. They have no binaries
 # for a Python that is much younger.

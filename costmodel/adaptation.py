@@ -232,7 +232,7 @@ def supported_intervals(file: CalibrationFile, checked: Validation) -> dict[str,
     that show less than the interval do not narrow it, as it holds for other machines too.
     """
     cases = [case_of(row) for row in checked.rows]
-    kinds = np.array([interval_class(case) for case in cases])
+    kinds = np.array([interval_class(case, file.coverage) for case in cases])
     widths = half_widths(cases, file.calibration)
     found = {}
     for name in INTERVALS:

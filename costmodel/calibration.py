@@ -13,7 +13,14 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from costmodel.correlation import Correlation
 from costmodel.deviations import AXES, Deviation, base_name, deviation_of
@@ -21,7 +28,7 @@ from costmodel.inputs import FloatArray
 from presets import DataFileError
 from presets.errors import closest_hint, shown
 from presets.facts import Text
-from presets.files import read_toml, validated
+from presets.files import explained, read_toml, validated
 
 MAXIMUM_BYTES = 1_000_000
 FORMAT = "moeplan calibration 2"
@@ -96,6 +103,7 @@ class Coverage(BaseModel):
     eplb_skus: tuple[str, ...] = ()  # machines measured with expert slots
     eplb_slots: Span = (0, 0)
     aggregated: Coverage | None = None  # what the rows span whose workers prefill and decode
+    corpus: Coverage | None = None  # what the rows of the corpus span
 
 
 class AllToAllKernel(NamedTuple):
@@ -131,6 +139,8 @@ class HalfWidths(NamedTuple):
     fp8: float  # and wider weights
     crossing: float  # decode workers across NVLink domains
     aggregated: float  # workers that prefill what they decode, inside one
+    corpus: float  # of a machine, model, precision or engine that the corpus alone has
+    corpus_aggregated: float  # the same of workers that prefill what they decode
 
 
 class Calibration(NamedTuple):
@@ -371,6 +381,7 @@ def _read(path: Path) -> CalibrationFile:
     # Each constant is followed by its deviations.
     order = sorted(table, key=lambda name: (_place(base_name(name)), "[" in name))
     constants = {name: validated(Constant, table[name], path, name) for name in order}
+    constants |= _deviations(document, path)
     coverage = validated(Coverage, document.get("coverage"), path, "coverage")
     return CalibrationFile(constants, coverage, _correlations(document, path))
 
@@ -378,6 +389,60 @@ def _read(path: Path) -> CalibrationFile:
 def _place(name: str) -> int:
     """Place of a constant in the order of `Calibration`."""
     return flat_names().index(name)
+
+
+CORPUS = "corpus_serving.csv"
+"""Table of the rows that deviations are fitted to, where the shared constants stay as they are."""
+
+FURTHEST = 8.0
+"""Largest factor of such a deviation, either way. [1]"""
+
+
+class CorpusDeviations(BaseModel):
+    """Deviations that were fitted to the corpus, which have most in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    source: Text
+    date: date
+    # of each the factor, the spread of its prior, and the standard error of its logarithm
+    factors: dict[str, tuple[Positive, Positive, Annotated[float, Field(strict=True, ge=0)]]]
+
+
+def corpus_deviation(
+    name: str, factor: float, spread: float, error: float | None, source: str, on: date
+) -> Constant:
+    """Make the constant that a deviation is: a factor about 1."""
+    constant, _, where = name.removesuffix("]").partition("[")
+    return Constant(
+        value=factor,
+        unit="1",
+        low=1.0 / FURTHEST,
+        high=FURTHEST,
+        prior=1.0,
+        spread=spread,
+        standard_error=error,
+        kind="calibrated",
+        informed_by=CORPUS,
+        source=source,
+        date=on,
+        meaning=f"Factor on {constant} where {where}",
+    )
+
+
+def _deviations(document: dict[str, Any], path: Path) -> dict[str, Constant]:
+    if "deviations" not in document:
+        return {}
+    given = validated(CorpusDeviations, document["deviations"], path, "deviations")
+    found = {}
+    for name, (factor, spread, error) in given.factors.items():
+        _check_name(name, path)
+        try:
+            found[name] = corpus_deviation(name, factor, spread, error, given.source, given.date)
+        except ValidationError as refusal:
+            reason = explained(refusal.errors()[0], Constant)
+            raise DataFileError(reason, path, key=f"deviations.factors.{name}") from None
+    return found
 
 
 def _check_name(name: str, path: Path) -> None:

@@ -178,4 +178,5 @@ def joined_coverage(first: Coverage, second: Coverage) -> Coverage:
         values[name] = span(getattr(first, name), getattr(second, name))
     pools = [each.aggregated for each in (first, second) if each.aggregated is not None]
     values["aggregated"] = joined_coverage(*pools) if len(pools) == 2 else next(iter(pools), None)
+    values["corpus"] = first.corpus or second.corpus
     return Coverage.model_validate(values)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from costmodel.aggregated import interleaved
+from costmodel.anchors import anchor_of
 from costmodel.calibration import Calibration
 from costmodel.counts import expert_formats, machine_arrays, model_arrays, path_arrays
 from costmodel.deviations import Kinds, Traits, kinds_of
@@ -101,7 +102,8 @@ def case_of(row: ServingRow) -> Case:
     gpus = max(configuration.gpus, -(-largest // domain) * domain)
     cluster = default_cluster(row.sku, gpus).model_copy(update={"nic_gb_s": row.nic_gb_s})
     early = is_early(engine, row.framework_version, row.date)
-    return Case(configuration, scenario, cluster, early=early)
+    release = row.framework_version
+    return Case(configuration, scenario, cluster, early=early, release=release, of_a_row=True)
 
 
 def check_offered(case: Case) -> None:
@@ -154,6 +156,7 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
             kept_as_given=np.array([case.scenario.acceptance is not None for case in cases]),
             eplb_slots=column["eplb_slots"],
             context=workload.context,
+            level=np.array([anchor_of(case).level for case in cases]),
             **{name: np.array([each[name] for each in exchanges]) for name in exchanges[0]},
             attention_tp=column["decode_attention_tp"],
         ),
@@ -289,7 +292,19 @@ def traits_of(
         hardware.kernel_profile,
         *expert_formats(hardware, scenario.model, precision, draft),
         expert_kernel(cluster.sku, precision, scenario.isl, attention, mtp_depth),
+        _attention_of(scenario.model),
     )
+
+
+def _attention_of(model: Model) -> str:
+    """Name the kind of attention of most layers.
+
+    >>> _attention_of(load_model("deepseek-r1")), _attention_of(load_model("glm-5"))
+    ('mla', 'mla-index')
+    """
+    layers = model.attention_layers()
+    most = max(layers, key=lambda each: layers[each])
+    return most.kind if getattr(most, "index", None) is None else f"{most.kind}-index"
 
 
 @lru_cache

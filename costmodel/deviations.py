@@ -1,4 +1,4 @@
-"""What a constant may deviate by: engine, family of chips, number format, kernel.
+"""What a constant may deviate by: engine, family of chips, number format, kernel, attention.
 
 A calibration names a deviation ``layer_time[kernel_profile=hopper]``: a factor on `layer_time` for
 all that has this trait. Of several that hold, all factors count.
@@ -23,6 +23,7 @@ class Traits(NamedTuple):
     format: str  # that experts multiply in: "fp4", "fp8" or "bf16"
     draft_format: str  # the same of draft layers
     kernel: str = ""  # of expert GEMMs, such as "trtllm"; blank where it is not known
+    attention: str = ""  # kind of most layers; "mla-index" where an index picks what is attended
 
     @property
     def of_drafts(self) -> Traits:
@@ -30,7 +31,7 @@ class Traits(NamedTuple):
         return self._replace(format=self.draft_format)
 
 
-AXES = ("engine", "kernel_profile", "format", "kernel")
+AXES = ("engine", "kernel_profile", "format", "kernel", "attention")
 """Traits that a deviation may name."""
 
 _CONDITION = rf"(?:{'|'.join(AXES)})=[\w.-]+"

@@ -40,20 +40,29 @@ ARCHITECTURE = tuple(
 )
 """Fields of a model that its times rest on, but for the bits of each precision."""
 
-IntervalClass = Literal["fp4", "fp8", "crossing", "aggregated"]
+IntervalClass = Literal["fp4", "fp8", "crossing", "aggregated", "corpus", "corpus_aggregated"]
 
 
-def interval_class(case: Case) -> IntervalClass:
+def interval_class(case: Case, coverage: Coverage) -> IntervalClass:
     """Tell which half-widths a case has."""
-    gpus = case.configuration.decode_gpus_per_worker
-    serving = case.configuration.serving
+    serving, gpus = case.configuration.serving, case.configuration.decode_gpus_per_worker
+    if not is_shared(case.scenario, case.cluster.sku, serving, coverage):
+        return corpus_class(serving)
     return worker_class(gpus, case.cluster, case.scenario.precision, serving)
+
+
+def corpus_class(serving: Serving) -> IntervalClass:
+    """Tell which half-widths cases have that no row behind the shared constants is of."""
+    return "corpus_aggregated" if serving == "aggregated" else "corpus"
 
 
 def worker_class(
     gpus: int, cluster: ClusterSpec, precision: str, serving: Serving
 ) -> IntervalClass:
-    """Tell which half-widths decode workers of a size have [GPU], or those that do both."""
+    """Tell which half-widths decode workers of a size have [GPU], or those that do both.
+
+    Of a machine, model, precision and engine that the shared constants were fitted to.
+    """
     if gpus > cluster.hardware().gpus_per_domain.value:
         return "crossing"
     if serving == "aggregated":
@@ -93,7 +102,7 @@ def half_widths(cases: Sequence[Case], calibration: Calibration) -> dict[str, Fl
     """Half-widths of the intervals of many cases, by figure; shape ``(n,)``."""
     widths = [
         interval_widths(
-            interval_class(case),
+            interval_class(case, calibration.coverage),
             extrapolations(case, calibration.coverage),
             calibration,
         )
@@ -102,11 +111,35 @@ def half_widths(cases: Sequence[Case], calibration: Calibration) -> dict[str, Fl
     return {name: np.array([width[name] for width in widths]) for name in widths[0]}
 
 
+def is_shared(scenario: Scenario, sku: str, serving: Serving, coverage: Coverage) -> bool:
+    """Tell whether rows behind the shared constants are of a machine, model, precision and engine.
+
+    So it is where no corpus was fitted to.
+    """
+    own = (coverage.aggregated if serving == "aggregated" else coverage) or coverage
+    return coverage.corpus is None or (
+        sku in own.skus and scenario.precision in own.precisions and holds_level(scenario, own)
+    )
+
+
+def holds_level(scenario: Scenario, coverage: Coverage) -> bool:
+    """Tell whether the shared constants hold the level of a model on an engine, on any machine."""
+    return scenario.engine in coverage.engines and _measured_model(scenario.model, coverage)
+
+
+def spanned(scenario: Scenario, sku: str, serving: Serving, coverage: Coverage) -> Coverage:
+    """Choose the rows that a case is held against: of the shared constants, or the corpus."""
+    if coverage.corpus is None or is_shared(scenario, sku, serving, coverage):
+        return coverage
+    return coverage.corpus
+
+
 def extrapolations(case: Case, coverage: Coverage) -> tuple[Outside, ...]:
     """In what a case lies outside the data that the calibration rests on.
 
     Workers that prefill and decode are held against rows of such workers alone.
     """
+    coverage = spanned(case.scenario, case.cluster.sku, case.configuration.serving, coverage)
     if case.configuration.is_aggregated:
         if coverage.aggregated is None:
             mode = Outside("aggregated serving", KIND_WEIGHT)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from costmodel.anchors import anchor_of
 from costmodel.calibration import Calibration
 from costmodel.checks import check_memory, check_shape
 from costmodel.crossing import crossings
@@ -122,7 +123,7 @@ def prediction_of(
 ) -> Prediction:
     """Put one prediction into named units, with its origin and intervals."""
     outside = extrapolations(case, calibration.coverage)
-    widths = interval_widths(interval_class(case), outside, calibration)
+    widths = interval_widths(interval_class(case, calibration.coverage), outside, calibration)
     wide = {
         "tok_s_per_user": widths["tpot"],
         "tpot_ms": widths["tpot"],
@@ -153,6 +154,7 @@ def prediction_of(
         **values,
         origin="extrapolated" if outside else "modelled",
         extrapolated_in=tuple(one.reason for one in outside),
+        anchored_at=anchor_of(case).rows,
         interval_90=intervals,
     )
 

@@ -65,7 +65,8 @@ def _with(
         start = base if ABSENT.get(name) != 0.0 or not factors else 1.0
         for factor in factors:
             start = start * factor
-        columns.append(start)
+        # Efficiencies are shares of a rate, which nothing exceeds.
+        columns.append(np.minimum(start, 1.0) if name.endswith("efficiency") else start)
     if workers.which is None:
         return columns[0]
     flat = np.broadcast_arrays(*map(np.atleast_1d, columns))

@@ -37,6 +37,8 @@ class Scenario(BaseModel):
     `frontends` and `draft` are of the deployments that a search looks at; `draft` None takes the
     layers of the checkpoint, if it has any. Drafts are kept as measured of a `text`, or by the
     rates of `acceptance`: the share of steps that keep the first draft, the second, and so on.
+
+    `anchors` says whether measured rows like it shift what is predicted.
     """
 
     # Built when first used: by then its model is, and need not be built again.
@@ -49,6 +51,7 @@ class Scenario(BaseModel):
     cached_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
     engine: str = "trtllm"
     frontends: Annotated[int, Field(ge=1, le=1000)] = 1
+    anchors: bool = True
     draft: Draft | None = None
     text: TextKind = "random"
     acceptance: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
@@ -161,7 +164,8 @@ class Prediction(BaseModel):
     """What a benchmark of a configuration would print, with 90 % intervals.
 
     `tok_s_per_user` and `tpot_ms` are medians over requests, `ttft_ms` is a mean. Where the median
-    TTFT has two modes, the interval of `ttft_median_ms` holds both.
+    TTFT has two modes, the interval of `ttft_median_ms` holds both. `anchored_at` counts the
+    measured rows of the same worker that shift the step beside the physics.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -174,6 +178,7 @@ class Prediction(BaseModel):
     usd_per_m_total_tokens: float
     origin: Literal["modelled", "extrapolated"]
     extrapolated_in: tuple[str, ...] = ()
+    anchored_at: int = 0
     interval_90: Frozen[str, Interval]
 
 
@@ -220,6 +225,8 @@ class Case(NamedTuple):
     cluster: ClusterSpec
     prefill_cluster: ClusterSpec | None = None  # None: prefill and decode share the cluster
     early: bool = False  # of a release whose aggregated steps are those of `early_release`
+    release: str | None = None  # of the engine; None: whichever
+    of_a_row: bool = False  # stands for a measured row, which must not tell of itself
 
     @property
     def prefill_on(self) -> ClusterSpec:

@@ -79,6 +79,7 @@ def decode_rate(
         step = joined_step(step, met, kept, mixed)
         handed = np.where(mixed.aggregated, 0.0, handed)
         arrival_wait = mixed.steps * step.total
+    step = step.scaled(workers.level)
     tpot = step.total / kept
     mean_tpot = tpot * mean_over_median(workers.mtp_depth, calibration)
     decode_seconds = mean_tpot * (workload.output_tokens - 1.0)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from costmodel.calibration import KERNELS, Calibration, CalibrationFile, Constant
+from costmodel.calibration import CORPUS, KERNELS, Calibration, CalibrationFile, Constant
 from costmodel.coverage import ENOUGH, coverage_of
 from costmodel.deployments import Deployments, case_of, deployments_of
 from costmodel.deviations import base_name
@@ -56,7 +56,7 @@ ALL_TO_ALL = (
 INTERVALS = tuple(
     f"{figure}_half_width.{kind}"
     for figure in ("tpot", "ttft", "throughput")
-    for kind in ("fp4", "fp8", "crossing", "aggregated")
+    for kind in ("fp4", "fp8", "crossing", "aggregated", "corpus", "corpus_aggregated")
 )
 SPLIT = ("split_tile_time",)
 SPLIT_USERS = 16  # most users of the rows that set it: with few, expert weights are most of a step
@@ -91,11 +91,13 @@ def step_names(start: CalibrationFile) -> tuple[str, ...]:
 
 
 def fitted_names(start: CalibrationFile, constants: Sequence[str]) -> tuple[str, ...]:
-    """Names of some constants and of their deviations, but for deviations that are assumed."""
+    """Names of some constants and of their deviations, but for assumed ones and the corpus's."""
     return tuple(
         name
         for name, constant in start.constants.items()
-        if base_name(name) in constants and ("[" not in name or constant.kind == "calibrated")
+        if base_name(name) in constants
+        and ("[" not in name or constant.kind == "calibrated")
+        and constant.informed_by != CORPUS
     )
 
 
@@ -125,7 +127,8 @@ def calibrate(
         [fold for fold in folds_of(two, FOLDS) if fold],
         lambda kept: calibrate_serving(kept, serving.file, progress).file.calibration,
     )
-    file = mixed.file._replace(coverage=coverage_of([*two, *one]))
+    coverage = coverage_of([*two, *one]).model_copy(update={"corpus": start.coverage.corpus})
+    file = mixed.file._replace(coverage=coverage)
     constants = interval_constants(file, checked) | aggregated_intervals(file, one, progress)
     return replace(
         joined(collectives, serving, split, mixed),
@@ -173,7 +176,7 @@ def interval_constants(file: CalibrationFile, checked: Validation) -> dict[str, 
     A class with fewer than `ENOUGH` rows keeps its constant.
     """
     cases = [case_of(row) for row in checked.rows]
-    kinds = np.array([interval_class(case) for case in cases])
+    kinds = np.array([interval_class(case, file.coverage) for case in cases])
     found = {}
     for name in INTERVALS:
         figure, kind = name.replace("_half_width", "").split(".")
@@ -323,7 +326,7 @@ def _at_priors(file: CalibrationFile) -> CalibrationFile:
     return file._replace(
         constants={
             name: constant
-            if constant.standard_error is None
+            if constant.standard_error is None or constant.informed_by == CORPUS
             else constant.model_copy(update={"value": constant.prior, "standard_error": None})
             for name, constant in file.constants.items()
         },

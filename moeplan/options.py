@@ -318,6 +318,15 @@ class Options:
             "never extrapolated.",
         ),
     )
+    no_anchors: bool = field(
+        default=False,
+        metadata=_entry(
+            "no_anchors",
+            "",
+            _switch,
+            "Predict by physics alone: measured rows like the question shift nothing.",
+        ),
+    )
     prefill_sku: str | None = field(
         default=None,
         metadata=_entry(

@@ -388,6 +388,7 @@ def scenario_of(
         "osl": options.osl,
         "cached_share": options.cached_share,
         "engine": options.engine,
+        "anchors": not options.no_anchors,
         "frontends": options.frontends,
         "draft": options.draft,
         **_acceptance(options),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from costmodel.inputs import FloatArray
-from costmodel.intervals import WIDEST, Outside, worker_class
+from costmodel.intervals import WIDEST, Outside, corpus_class, worker_class
 from costmodel.results import Prediction
 from optimizer.inside import decode_outside, prefill_outside
 from optimizer.problem import Limits, Problem
@@ -92,7 +92,10 @@ def promise_of(shapes: Sequence[Shape], problem: Problem, *, inside: bool = Fals
         ]
         widening = _widening(decode_outside(workers, problem), problem).reshape(count, -1)
     cluster, precision = problem.cluster, problem.scenario.precision
-    kinds = [worker_class(shape.gpus, cluster, precision, problem.serving) for shape in shapes]
+    if problem.is_shared:
+        kinds = [worker_class(shape.gpus, cluster, precision, problem.serving) for shape in shapes]
+    else:
+        kinds = [corpus_class(problem.serving)] * count
     tpot, ttft = (
         np.array([[getattr(widths, kind)] for kind in kinds]) * widening
         for widths in (problem.calibration.tpot_half_width, problem.calibration.ttft_half_width)

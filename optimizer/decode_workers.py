@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from costmodel.aggregated import interleaved
+from costmodel.anchors import anchor_of
 from costmodel.calibration import Calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
 from costmodel.deployments import traits_of
@@ -28,6 +29,7 @@ from costmodel.prefill import prefill_worker
 from costmodel.resolve import resolve
 from costmodel.results import Scenario
 from costmodel.workload import Workload
+from optimizer.inside import case_of_workers
 from optimizer.links import apart_by_links, links_of
 from optimizer.problem import Problem
 from optimizer.space import Shape, allowed_shapes
@@ -96,7 +98,7 @@ def decode_workers(problem: Problem) -> DecodeWorkers:
             f"decode_gpus {space.decode_gpus}: no decode worker of the space runs "
             f"{scenario.model.name} on {cluster.gpus} GPUs of {cluster.sku}; give more gpus"
         )
-    workers = _workers(shapes, scenario)
+    workers = _workers(shapes, problem)
     kinds = kinds_of(
         [
             traits_of(scenario, cluster, each.attention, each.mtp_depth, scenario.drafting)
@@ -140,7 +142,8 @@ def paths_of(
     return stack([arrays[shape.gpus][shape.links] for shape in shapes])
 
 
-def _workers(shapes: list[Shape], scenario: Scenario) -> WorkerArrays:
+def _workers(shapes: list[Shape], problem: Problem) -> WorkerArrays:
+    scenario = problem.scenario
     gpus = np.array([float(shape.gpus) for shape in shapes])
     depths = {shape.mtp_depth for shape in shapes} - {0}
     accepted = scenario.acceptance_of(scenario.drafting) if depths else None
@@ -154,6 +157,7 @@ def _workers(shapes: list[Shape], scenario: Scenario) -> WorkerArrays:
         kept_as_given=np.asarray(scenario.acceptance is not None),
         eplb_slots=np.array([float(shape.eplb_slots) for shape in shapes]),
         context=np.asarray(scenario.workload.context),
+        level=np.array([anchor_of(case_of_workers(one, 1, problem)).level for one in shapes]),
         **{name: np.asarray(has) for name, has in exchange_of(scenario.engine).items()},
     )
 

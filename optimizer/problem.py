@@ -7,6 +7,7 @@ from functools import cached_property
 
 from costmodel.calibration import Calibration, Coverage
 from costmodel.deployments import traits_of
+from costmodel.intervals import is_shared, spanned
 from costmodel.resolve import resolve
 from costmodel.results import Scenario
 from optimizer.checks import check_count, check_positive
@@ -130,8 +131,15 @@ class Problem:
     @property
     def coverage(self) -> Coverage:
         """What the rows behind the calibration span, in this mode if there are any."""
-        spanned = self.calibration.coverage
-        return (self.is_aggregated and spanned.aggregated) or spanned
+        every = self.calibration.coverage
+        rows = spanned(self.scenario, self.cluster.sku, self.serving, every)
+        return (self.is_aggregated and rows.aggregated) or rows
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether rows behind the shared constants are of its machine, model and engine."""
+        every = self.calibration.coverage
+        return is_shared(self.scenario, self.cluster.sku, self.serving, every)
 
     @property
     def resources(self) -> Resources:

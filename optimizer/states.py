@@ -347,9 +347,10 @@ def _drafts(
 
     Shapes that differ in depth alone share it, but where a pass drafts as many tokens.
     """
-    apart = workers._replace(drafts_kept=np.zeros(()), context=np.zeros(()))
+    nothing = np.zeros(())
+    apart = workers._replace(drafts_kept=nothing, context=nothing, level=nothing)
     if not facts.model.draft_block:
-        apart = apart._replace(mtp_depth=np.zeros(()))
+        apart = apart._replace(mtp_depth=nothing)
     traits = 0 if kinds.which is None else kinds.which
     every = (*apart, *paths, traits)
     columns = (np.broadcast_to(each, workers.gpus.shape).tolist() for each in every)

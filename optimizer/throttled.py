@@ -96,7 +96,8 @@ def throttle(
 ) -> tuple[Benchmark, FloatArray]:
     """Benchmark cells with as many users as the limits allow; also gives their number.
 
-    `targets` are interactivities that the cells keep besides, if any [token/s].
+    Infinite are those of a cell that serves nobody, however few. `targets` are interactivities that
+    the cells keep besides, if any [token/s].
     """
     option = cells.fleet.option
     network = Network(
@@ -118,7 +119,7 @@ def throttle(
     slots = states.batch[cells.state].astype(np.float64)
     if limits.concurrency is not None:
         users = np.full(len(slots), float(limits.concurrency))
-        return serve(network, slots, users), users
+        return _if_any(serve(network, slots, users), users)
     slowest = None if targets is None else states.promised[cells.state] / targets
     longest = None
     if limits.max_ttft is not None:
@@ -127,7 +128,13 @@ def throttle(
     # The next smaller batch is mostly one that can be kept in flight.
     before = states.before[cells.state]
     guess = np.where(before < 0, SMALLEST * slots, states.batch[before])
-    return serve_fed(network, slots, longest, slowest, guess)
+    return _if_any(*serve_fed(network, slots, longest, slowest, guess))
+
+
+def _if_any(result: Benchmark, users: FloatArray) -> tuple[Benchmark, FloatArray]:
+    """Take users beyond number where steps ask too much of the NICs at any batch."""
+    most = MOST_LOAD * (1.0 + LOAD_TOLERANCE)
+    return result, np.where(result.steady.load <= most, users, np.inf)
 
 
 def serve_fed(

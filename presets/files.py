@@ -1,6 +1,7 @@
 """Files: how any is bounded and checked, and how one is written."""
 
 import errno
+import gzip
 import json
 import os
 import re
@@ -30,7 +31,7 @@ RecordT = TypeVar("RecordT", bound=BaseModel)
 
 
 def read_text(path: Path, limit: int) -> str:
-    """Read a UTF-8 file that is no longer than `limit`.
+    """Read a UTF-8 file that is no longer than `limit`, also when it is unpacked from ``.gz``.
 
     Parameters
     ----------
@@ -45,10 +46,11 @@ def read_text(path: Path, limit: int) -> str:
         Where the file cannot be read, is longer, or is not UTF-8.
     """
     try:
-        with path.open("rb") as file:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             raw = file.read(limit + 1)
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror}; give the path of a file"
+    except (OSError, EOFError) as error:
+        reason = getattr(error, "strerror", None) or "is not whole gzip"
+        problem = f"cannot be read: {reason}; give the path of a file"
         raise DataFileError(problem, path) from None
     except ValueError:  # a NUL in the name
         raise InputError(

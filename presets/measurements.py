@@ -85,6 +85,12 @@ def aggregated_rows() -> tuple[ServingRow, ...]:
 
 
 @lru_cache
+def corpus_rows() -> tuple[ServingRow, ...]:
+    """Load the 4,354 published operating points of many models, engines and machines."""
+    return read_rows(FOLDER / "corpus_serving.csv.gz", ServingRow)
+
+
+@lru_cache
 def engine_settings_rows() -> tuple[EngineSettingsRow, ...]:
     """Load the engine settings behind the FP4 rows on B200 and GB200."""
     return read_rows(FOLDER / "engine_settings.csv", EngineSettingsRow)
@@ -128,6 +134,7 @@ def run_settings(
 
 _TABLES = {
     "aggregated_serving": aggregated_rows,
+    "corpus_serving": corpus_rows,
     "allreduce_latency": allreduce_rows,
     "alltoall_latency": alltoall_rows,
     "inferencex_2026-05-22": published_rows,

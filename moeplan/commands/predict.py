@@ -42,6 +42,7 @@ Config = Annotated[
     "pool",
     "prefill_pool",
     "calibration",
+    "no_anchors",
 )
 def command(
     *,

@@ -121,14 +121,18 @@ def _cross_validate(as_json: bool) -> None:
     """Measure the accuracy of the shipped model on its own data, with a bar on standard error."""
     from costmodel.accuracy import count_fits, measure_accuracy  # --help does without these
     from costmodel.calibration import shipped_calibration
+    from costmodel.corpus import corpus_of
+    from costmodel.corpus_accuracy import count_corpus_fits, measure_corpus
     from moeplan import output
-    from moeplan.render.accuracy import markdown, report, summary
-    from presets import published_rows, serving_rows
+    from moeplan.render import accuracy, corpus
+    from presets import corpus_rows, published_rows, serving_rows
 
-    rows = serving_rows()
-    with output.progress("Fitting", count_fits(rows)) as advance:
-        accuracy = measure_accuracy(rows, published_rows(), shipped_calibration(), advance)
+    rows, shipped = serving_rows(), shipped_calibration()
+    with output.progress("Fitting", count_fits(rows) + count_corpus_fits()) as advance:
+        own = measure_accuracy(rows, published_rows(), shipped, advance)
+        public = measure_corpus(shipped, corpus_of(corpus_rows()), advance)
     if as_json:
-        output.emit_json(summary(accuracy))
+        output.emit_json(accuracy.summary(own) | {"corpus": corpus.summary(public, shipped)})
     else:
-        output.emit_report(report(markdown(accuracy)))
+        text = accuracy.markdown(own) + "\n" + corpus.markdown(public, shipped)
+        output.emit_report(accuracy.report(text))

@@ -124,32 +124,36 @@ def _figures(validation: Validation) -> str:
         for name, label in FIGURES.items()
         if statistics[name]["known"]
     ]
-    return _table(("figure", *HEADER), rows)
+    return markdown_table(("figure", *HEADER), rows)
 
 
 def _groups(validation: Validation, groups: dict[str, list[int]]) -> str:
     rows = [
         [name, *_cells(validation.statistics(members)["tpot"])] for name, members in groups.items()
     ]
-    return _table(("", *HEADER), rows)
+    return markdown_table(("", *HEADER), rows)
 
 
 def _left_out(what: str, validations: dict[str, Validation]) -> str:
     rows = [[name, *_cells(item.statistics()["tpot"])] for name, item in validations.items()]
-    return _table((what, *HEADER), rows)
+    return markdown_table((what, *HEADER), rows)
 
 
 def _widths(errors: dict[str, dict[int, float]]) -> str:
     """Mean error of each kernel at each EP width that it was measured at, and over all of them."""
     widths = sorted({width for found in errors.values() for width in found})
     rows = [
-        [name, *(_percent(found.get(width)) for width in widths), _percent(_mean(found.values()))]
+        [
+            name,
+            *(in_percent(found.get(width)) for width in widths),
+            in_percent(_mean(found.values())),
+        ]
         for name, found in errors.items()
     ]
     every = [error for found in errors.values() for error in found.values()]
     last = [_mean(found[width] for found in errors.values() if width in found) for width in widths]
-    rows.append(["all", *map(_percent, last), _percent(_mean(every))])
-    return _table(("kernel", *(f"EP {width}" for width in widths), "mean"), rows)
+    rows.append(["all", *map(in_percent, last), in_percent(_mean(every))])
+    return markdown_table(("kernel", *(f"EP {width}" for width in widths), "mean"), rows)
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -170,24 +174,26 @@ def _worst(validation: Validation) -> str:
                 str(row.concurrency),
                 f"{1e3 * figure.predicted[index]:.2f}",
                 f"{1e3 * figure.measured[index]:.2f}",
-                _percent(float(figure.error[index])),
+                in_percent(float(figure.error[index])),
                 largest_parts(parts),
             ]
         )
-    return _table(
+    return markdown_table(
         ("row", "decode", "users", "predicted, ms", "measured, ms", "error", "largest parts, ms"),
         rows,
     )
 
 
 def _cells(statistics: Statistics) -> list[str]:
-    return [str(statistics["known"]), *(_percent(statistics[name]) for name in ERRORS)]
+    return [str(statistics["known"]), *(in_percent(statistics[name]) for name in ERRORS)]
 
 
-def _percent(value: float | int | None) -> str:
+def in_percent(value: float | int | None) -> str:
+    """Write a share, or nothing where it is unknown."""
     return "" if value is None else f"{100.0 * value:.1f}"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -105,10 +105,12 @@ def figures_table(
 
 def origin_sentence(prediction: Prediction, hint: str = "") -> RenderableType:
     """Say what the prediction rests on; `hint` follows where that is not the data."""
+    rows = prediction.anchored_at
+    anchored = f" Anchored at {count(rows, 'measured row')} of this worker." if rows else ""
     if prediction.origin == "modelled":
-        return paragraph("Modelled, inside the range of the calibration data.")
+        return paragraph(f"Modelled, inside the range of the calibration data.{anchored}")
     outside = "; ".join(prediction.extrapolated_in)
-    return paragraph(f"Extrapolated, outside the calibration data in: {outside}.{hint}")
+    return paragraph(f"Extrapolated, outside the calibration data in: {outside}.{anchored}{hint}")
 
 
 def batch_sentence(deployment: Deployment) -> list[RenderableType]:

@@ -6,7 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from hypothesis import strategies as st
 
-from costmodel.calibration import calibration_of, constants_of, load_calibration
+from costmodel.calibration import (
+    calibration_of,
+    constants_of,
+    load_calibration,
+    shipped_calibration,
+)
+from costmodel.corpus import shared_constants
 from costmodel.counts import can_multiply, expert_formats, machine_arrays, model_arrays, path_arrays
 from costmodel.decode import decode_step
 from costmodel.deviations import Traits
@@ -30,7 +36,8 @@ from presets.folders import engine_names
 from topology import GroupPath, group_table
 
 COVERAGE = load_calibration().coverage
-SHIPPED = constants_of(load_calibration())
+# Deviations that the corpus tells of are joined as all are (test_resolve.py).
+SHIPPED = constants_of(shared_constants(shipped_calibration()).calibration)
 SERVED = [
     (sku, model, precision)
     for sku in hardware_names()

@@ -265,7 +265,7 @@ def attention(worker: Worker, kind: Attention, b: float, n: float, at: Constants
     context = (1 + share) / 2 * worker.isl
     context += (1 + share + share**2) / 3 / (1 + share) * worker.osl
     fast = machine.flops["fp8" if blackwell and bits.kv_cache < 9 else "bf16"]
-    reached = of_machine("attention_efficiency", worker, at)
+    reached = min(of_machine("attention_efficiency", worker, at), 1.0)
     held, flops = work_of(worker, kind, b, n, context, at)
     read = held / (at["cache_efficiency"] * machine.hbm_rate.value)
     return sqrt(read**2 + (flops / (reached * fast.value)) ** 2)
@@ -490,14 +490,14 @@ def dense_rate(worker: Worker, at: Constants) -> float:
 
 
 def expert_rate(worker: Worker, form: Format, at: Constants) -> float:
-    rate = of_machine("expert_efficiency", worker, at) * form.rate
+    share = of_machine("expert_efficiency", worker, at)
     if is_fp8(form.arithmetic):
-        rate *= at["expert_efficiency[format=fp8]"]
+        share *= at["expert_efficiency[format=fp8]"]
         if worker.trtllm_kernels:
-            rate *= at["expert_efficiency[format=fp8,kernel=trtllm]"]
+            share *= at["expert_efficiency[format=fp8,kernel=trtllm]"]
     elif form.arithmetic >= 9:
-        rate *= at["expert_efficiency[format=bf16]"]
-    return rate
+        share *= at["expert_efficiency[format=bf16]"]
+    return min(share, 1.0) * form.rate
 
 
 def is_fp8(bits: float) -> bool:

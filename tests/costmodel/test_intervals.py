@@ -243,11 +243,11 @@ def test_fp4_fp8_and_workers_across_domains_have_intervals_of_their_own(
     fp8 = SCENARIO.model_copy(update={"precision": "fp8"})
     wide = changed(decode_gpus_per_worker=16, decode_ep=16)
     b200 = default_cluster("b200", 72)
-    assert interval_class(Case(USUAL, SCENARIO, GB200)) == "fp4"
-    assert interval_class(Case(USUAL, fp8, GB200)) == "fp8"
-    assert interval_class(Case(wide, fp8, GB200)) == "fp8"
-    assert interval_class(Case(wide, SCENARIO, b200)) == "crossing"
-    assert interval_class(Case(wide, fp8, b200)) == "crossing"
+    assert interval_class(Case(USUAL, SCENARIO, GB200), plain.coverage) == "fp4"
+    assert interval_class(Case(USUAL, fp8, GB200), plain.coverage) == "fp8"
+    assert interval_class(Case(wide, fp8, GB200), plain.coverage) == "fp8"
+    assert interval_class(Case(wide, SCENARIO, b200), plain.coverage) == "crossing"
+    assert interval_class(Case(wide, fp8, b200), plain.coverage) == "crossing"
     for kind, widths in (("fp8", (0.15, 0.6, 0.25)), ("crossing", (0.3, 0.7, 0.4))):
         found = interval_widths(kind, (), plain)  # type: ignore[arg-type]
         assert (found["tpot"], found["ttft"], found["throughput"]) == widths

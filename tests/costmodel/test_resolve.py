@@ -16,10 +16,19 @@ from costmodel.calibration import (
     shipped_calibration,
 )
 from costmodel.calibration_file import format_calibration
-from costmodel.deployments import case_of, deployments_of, run
+from costmodel.deployments import case_of, deployments_of, run, traits_of
 from costmodel.deviations import Traits, deviation_of, kinds_of
 from costmodel.resolve import of_workers, resolve
-from presets import DataFileError, hardware_names, load_hardware, serving_rows
+from costmodel.results import Scenario
+from presets import (
+    DataFileError,
+    default_cluster,
+    hardware_names,
+    load_hardware,
+    load_model,
+    model_names,
+    serving_rows,
+)
 from presets.folders import engine_names
 
 SHIPPED = shipped_calibration()
@@ -100,6 +109,10 @@ def test_every_shipped_deviation_holds_of_something() -> None:
     profiles = {load_hardware(name).kernel_profile for name in hardware_names()}
     valid = {"kernel_profile": profiles, "engine": {*engine_names()}}
     valid |= {"format": {"fp4", "fp8", "bf16"}, "kernel": {"trtllm"}}
+    valid["attention"] = {
+        traits_of(Scenario(model=load_model(name)), default_cluster("b200", 8)).attention
+        for name in model_names()
+    }
     for deviation in SHIPPED.calibration.deviations:
         for axis, value in deviation.where:
             assert value in valid[axis], deviation.name

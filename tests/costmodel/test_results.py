@@ -140,7 +140,7 @@ def test_configurations_that_cannot_be(field: str, value: object) -> None:
 def test_prediction_has_the_keys_of_the_contract(plain: Calibration) -> None:
     prediction = predicted(plain)
     fields = json.loads(prediction.model_dump_json())
-    assert set(fields) == KEYS | {"origin", "extrapolated_in", "interval_90"}
+    assert set(fields) == KEYS | {"origin", "extrapolated_in", "interval_90", "anchored_at"}
     assert set(fields["interval_90"]) == KEYS
     assert all(math.isfinite(fields[key]) and fields[key] > 0 for key in KEYS)
 

@@ -1,18 +1,26 @@
 """The accuracy report: rendered from real validations, without the minutes of fitting."""
 
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import costmodel.accuracy
+import costmodel.corpus_accuracy
 import tools.accuracy
 from costmodel import Validation, load_calibration, validate
 from costmodel.accuracy import Accuracy
+from costmodel.calibration import shipped_calibration
+from costmodel.corpus import Apart, corpus_of
+from costmodel.corpus_accuracy import CorpusAccuracy, errors_in_folds, errors_left_out
 from costmodel.validation import serving_row_of
 from moeplan.cli import main
 from moeplan.render.accuracy import markdown, summary
-from presets import published_rows, serving_rows
+from moeplan.render.corpus import markdown as corpus_markdown
+from presets import corpus_rows, published_rows, serving_rows
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +73,53 @@ def test_worse_predictions_show(accuracy: Accuracy) -> None:
     assert f"| TPOT | 20 | {100 * mean:.1f} |" in markdown(replace(accuracy, published=worse))
 
 
+@pytest.fixture(scope="module")
+def public() -> CorpusAccuracy:
+    """Every 100th row of the corpus, errors of 0.1, 0.15 and 0.2; in a left-out group of 2.0."""
+    corpus = corpus_of(corpus_rows()[::100])
+
+    def errors(size: int, tpot: float) -> Apart:
+        figures = {"tpot": tpot, "throughput": 0.1, "ttft": math.nan}
+        return Apart(
+            {name: np.full(size, value) for name, value in figures.items()},
+            np.full(size, 0.15), np.full(size, 0.2), np.ones(size),
+        )  # fmt: skip
+
+    own = np.flatnonzero(corpus.fitted)[:5]
+    left_out = {"some": (own, errors(len(own), 2.0))}
+    return CorpusAccuracy(corpus, errors(len(corpus.rows), 0.1), left_out)
+
+
 def test_command_prints_the_report(
-    accuracy: Accuracy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    accuracy: Accuracy,
+    public: CorpusAccuracy,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(costmodel.accuracy, "measure_accuracy", lambda *_: accuracy)
+    monkeypatch.setattr(costmodel.corpus_accuracy, "measure_corpus", lambda *_: public)
     assert main(["validate", "--cross-validate"]) == 0
-    assert "20 published rows" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "20 published rows" in shown
+    assert "Accuracy on the public corpus" in shown
     assert main(["validate", "--cross-validate", "--json"]) == 0
-    assert '"width_left_out"' in capsys.readouterr().out
+    found = json.loads(capsys.readouterr().out)
+    assert found["width_left_out"]
+    assert found["corpus"]["in_folds"]["all"]["rows"] == np.count_nonzero(public.corpus.fitted)
+
+
+def test_errors_on_the_corpus_are_those_of_the_logarithms(public: CorpusAccuracy) -> None:
+    file = shipped_calibration()
+    found = errors_in_folds(public, file)["all"]
+    assert found.tpot == pytest.approx((math.expm1(0.1), math.expm1(0.1)))
+    assert found.tpot_physics == pytest.approx((math.expm1(0.2), math.expm1(0.2)))
+    assert found.inside == 1.0
+    assert found.ttft is None
+    (left_out,) = errors_left_out(public, file).values()
+    assert left_out.inside == 0.0
+    text = corpus_markdown(public, file)
+    assert f"| all | {found.rows} | 10.5 / 10.5 | 100.0 | 16.2 / 16.2 | 22.1 / 22.1 |" in text
+    assert "nan" not in text.lower()
 
 
 @pytest.mark.parametrize("more", [["rows.csv"], ["--csv"], ["--output", "x.csv"]])

@@ -48,7 +48,7 @@ FIGURES = [
     "total_tok_s_per_gpu",
     "usd_per_m_total_tokens",
 ]
-PREDICTION = {*FIGURES, "origin", "extrapolated_in", "interval_90"}
+PREDICTION = {*FIGURES, "origin", "extrapolated_in", "interval_90", "anchored_at"}
 BEST = [
     "status",
     "sku",

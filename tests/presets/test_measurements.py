@@ -48,7 +48,7 @@ def with_cell(column: str, value: str) -> str:
 
 def test_every_table_has_its_source_and_units() -> None:
     sources = measurement_sources()
-    assert set(sources) == {path.stem for path in FOLDER.glob("*.csv")}
+    assert set(sources) == {path.name.partition(".csv")[0] for path in FOLDER.glob("*.csv*")}
     for source in sources.values():
         assert source.source.strip()
         assert source.kind == "measured"
