@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from costmodel.calibration import load_calibration
 from costmodel.predictions import predict
-from costmodel.results import Scenario
+from costmodel.results import Configuration, Scenario
 from optimizer import Limits, Problem, Space
 from optimizer.audit import audit
 from optimizer.check import serve_with_spares
@@ -23,6 +23,8 @@ from optimizer.decode_workers import decode_workers
 from optimizer.fleet import FleetPoints, FleetProblem, Tier, fleet_points
 from optimizer.fleet_search import FleetAnswer, Plan, plan_fleet
 from optimizer.prefill_points import fewest_workers, meets
+from optimizer.space import decode_fields
+from optimizer.value import request_tokens
 from presets import InputError, default_cluster, load_model
 
 SCENARIO = Scenario(model=load_model("deepseek-r1-0528"))
@@ -277,9 +279,34 @@ def test_operating_points_are_the_largest_batches_that_meet_the_target() -> None
     assert np.all(np.diff(points.request_rate) <= 0.0)
     at = rate_at(known, problem, places, points.requests)
     assert np.all(at.tpot * 75.0 <= 1.0 + 1e-8)
+    assert np.allclose(points.request_rate, at.request_rate, rtol=1e-12)
     more = rate_at(known, problem, places, points.requests * 1.001)
     full = points.requests >= points.most_slots * (1.0 - 1e-9)
     assert np.all((more.tpot * 75.0 > 1.0) | full)
+
+
+def test_no_run_yields_more_than_an_operating_point_promises() -> None:
+    problem = Problem(SCENARIO, default_cluster("gb200", 144), Limits(75.0), CALIBRATION, SMALL)
+    points = decode_points(problem)
+    share = 1.0 - 1.0 / (2.0 * problem.constants.rounds)
+    tokens = request_tokens(SCENARIO)
+    for size in SMALL.decode_gpus:
+        place = int(points.of_size(size)[0])
+        shape, slots = points.shapes[place], int(points.requests[place])
+        ranks = size if shape.attention == "dp" else 1
+        crowd = Configuration(
+            prefill_workers=16,
+            prefill_gpus_per_worker=4,
+            decode_workers=2,
+            **decode_fields(shape, "mtp"),
+            max_batch=slots,
+            concurrency=6 * ranks * slots,
+            frontends=1,
+        )
+        (run,) = predict([crowd], SCENARIO, problem.cluster, CALIBRATION)
+        rate = run.prediction.total_tok_s_per_gpu * crowd.gpus / tokens / 2
+        assert 0.98 * points.request_rate[place] * share < rate
+        assert rate <= points.request_rate[place] * share * (1.0 + 1e-9)
 
 
 @given(scale=st.floats(0.1, 20.0), max_ttft=st.floats(0.3, 5.0))
