@@ -18,6 +18,7 @@ EXAMPLES = given.examples(
     "moeplan compare gb300 gb200 b200 --targets 50,100 --json",
     "moeplan compare gb200 b200 --targets 50,100 --rate 40",
     "moeplan compare gb200 b200 --targets 75,125 --report report.html",
+    "moeplan compare gb200 b200 --targets 75,125 --format md",
 )
 
 Skus = Annotated[
@@ -51,6 +52,12 @@ ReportFile = Annotated[
 ]
 
 
+Format = Annotated[
+    str | None,
+    typer.Option("--format", metavar="md", help="Print Markdown, for a pull request or a wiki."),
+]
+
+
 @given.takes(
     but=(
         "concurrency",
@@ -73,6 +80,7 @@ def command(
     cluster: Clusters = None,
     as_json: given.Json = False,
     as_csv: given.Csv = False,
+    format_name: Format = None,
     report: ReportFile = None,
 ) -> None:
     """Compare machines at several targets: the measured frontier beside the best as modelled.
@@ -81,11 +89,13 @@ def command(
     machine meets any target.
     """
     from moeplan import api, output  # --help does without these
-    from moeplan.numbers import number_list
+    from moeplan.numbers import number_list, one_of
     from moeplan.render import compare as render
     from presets import InfeasibleError
 
-    given.one_format(json=as_json, csv=as_csv)
+    given.one_format(json=as_json, csv=as_csv, format=format_name is not None)
+    if format_name is not None:
+        one_of("--format", format_name, ("md",))
     wanted = number_list("--targets", targets, api.UNIT)
     options = given.options_of(typed)
     by_machine = given.options_by_machine(skus, options, price or [], machine or [], cluster or [])
@@ -106,6 +116,10 @@ def command(
         output.emit_json(answer.to_json())
     elif as_csv:
         output.emit_csv(answer.to_rows())
+    elif format_name is not None:
+        from moeplan.report.markdown import markdown_of  # as above
+
+        output.emit(markdown_of(answer))
     else:
         output.emit_report(render.report(answer))
     if all(pair.modelled is None for row in answer.rows for pair in row.pairs.values()):

@@ -26,7 +26,7 @@ def headline(comparison: Comparison, fine: Sequence[ComparisonRow], target: floa
     comparison : Comparison
         At the targets that were asked for.
     fine : sequence of ComparisonRow
-        Over a grid of targets, rising.
+        Over a grid of targets, rising; none leaves out where each machine wins.
     target : float
         One of those asked for. [token/s]
     """

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import moeplan
 from moeplan.answers.comparison import KINDS
 from moeplan.options import Options
 from moeplan.report.build import Report, grid_of, report_of
+from moeplan.report.markdown import markdown_of
 from moeplan.report.page import page_of
 from optimizer import Space
 
@@ -156,6 +158,39 @@ def test_the_headline_says_costs_winners_break_even_and_gaps() -> None:
     assert said["Break-even"][0].startswith(
         "As measured, gb200 ties at $7.59 per GPU-hour with b200"
     )
+
+
+def test_markdown_has_the_figures_and_user_text_stays_text() -> None:
+    comparison = report().comparison
+    text = markdown_of(comparison)
+    row = comparison.rows[1]
+    line = next(each for each in text.splitlines() if each.startswith("| 125 |"))
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    for place, (kind, sku) in enumerate(product(KINDS, [*SKUS, None]), start=1):
+        if sku is not None:
+            value = getattr(row.pairs[sku], kind)
+            cost = "-" if value is None else f"{value.usd_per_m_total_tokens:.4f}"
+            assert cells[place].lstrip("\\*") == cost
+    assert "Break-even" in text
+    renamed = {"a|b<i>": row.pairs["gb200"], "b200": row.pairs["b200"]}
+    answers = dict(zip(renamed, row.answers.values(), strict=False))
+    ratios = {"b200": row.ratio}
+    again = row.model_copy(update={"pairs": renamed, "answers": answers, "ratios": ratios})
+    fields = {"rows": (again,), "skus": tuple(renamed)}
+    text = markdown_of(comparison.model_copy(update=fields))
+    assert "<i>" not in text
+    bars = {
+        len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("|")
+    }
+    assert bars == {8, 6}
+
+
+def test_markdown_is_a_format_of_the_command(command: Command) -> None:
+    asked = ("compare", "gb200", "b200", "--targets", "75", "--max-gpus", "16")
+    assert command(*asked, "--format", "md").out.startswith("# NVIDIA GB200 NVL72 against")
+    assert "unknown --format 'pdf'; valid: md" in command(*asked, "--format", "pdf").err
+    both = command(*asked, "--format", "md", "--json")
+    assert (both.status, both.err) == (2, "Error: --json and --format: both are given; give one\n")
 
 
 def test_every_assumption_has_a_value_and_prices_and_facts_a_source() -> None:
