@@ -106,7 +106,9 @@ class Chart {
     plot.bottom = plot.top + Math.round(Math.min(Math.max(width * 0.42, 250), 400));
     const series = report.machines.map((machine) => seriesOf(machine, state.metric));
     const reached = [...report.grid, ...series.flatMap((each) => each.points.map((point) => point.speed))];
-    const x = axis(Math.min(...reached), Math.max(...reached), state.xLog);
+    const [slowest, fastest] = [Math.min(...reached), Math.max(...reached)];
+    const room = 0.01 * (fastest - slowest); // for marks at both ends
+    const x = axis(Math.max(slowest - room, 0.9 * slowest), fastest + room, state.xLog);
     const y = this.yAxis(series, state.yLog);
     const px = (value) => plot.left + x.at(value) * (plot.right - plot.left);
     const py = (value) => plot.bottom - y.at(value) * (plot.bottom - plot.top);
