@@ -14,15 +14,17 @@ from typing import NamedTuple
 
 from optimizer.domain_patterns import Domains, domains_of
 from optimizer.fleet import FleetObjective, FleetPoints, Pool
-from optimizer.program import Program, Terms
+from optimizer.program import Program, Row, Terms
 from optimizer.resources import MICRO
-from optimizer.solver import LARGEST
 
 RATE = 2**24
 """Demand of a tier in the program: rates count in parts of it. [1]"""
 
 MORE = 2
 """How many times the workers that a tier takes at full batches it may have, and `MORE` besides."""
+
+TIES = 1.0
+"""Time for the choice among equally light plans. [s]"""
 
 
 class Described(NamedTuple):
@@ -236,8 +238,6 @@ class IntegerModel:
         Variables of each pool.
     weights : list of int
         Units of the objective of one GPU, by machine.
-    scale : int
-        Of the objective in the program: what is left below it breaks ties by domains.
     """
 
     points: FleetPoints
@@ -247,7 +247,6 @@ class IntegerModel:
     feeds: list[int] = field(default_factory=list)
     domains: list[int] = field(default_factory=list)
     weights: list[int] = field(default_factory=list)
-    scale: int = 1
     cuts: int = 0
 
     def weight_of(self, counts: Counts) -> int:
@@ -262,15 +261,27 @@ class IntegerModel:
     def solve(self, seconds: float = math.inf) -> Choice:
         """Choose the lightest counts that keep all rows."""
         solved = self.program.solve(seconds)
-        bound = None if solved.bound is None else solved.bound // self.scale
         if solved.values is None:
-            return Choice(None, bound, solved.is_optimal)
-        values = solved.values
+            return Choice(None, solved.bound, solved.is_optimal)
+        values = self._in_few_domains(solved.values) if solved.is_optimal else solved.values
         counts = Counts(
             {key: values[place] for key, place in self.decode.items() if values[place]},
             {pool: values[place] for pool, place in enumerate(self.prefill) if values[place]},
         )
-        return Choice(counts, bound, solved.is_optimal)
+        return Choice(counts, solved.bound, solved.is_optimal)
+
+    def _in_few_domains(self, values: tuple[int, ...]) -> tuple[int, ...]:
+        """Of equally light choices take the one in fewest domains, as far as soon found.
+
+        As a second term of the objective these ties would make the proof many times as long.
+        """
+        lightest = sum(factor * values[place] for place, factor in self.program.objective.items())
+        ties = Program(
+            self.program.variables,
+            [*self.program.rows, Row("lightest", self.program.objective, None, lightest)],
+            dict.fromkeys(self.domains, 1),
+        )
+        return ties.solve(TIES).values or values
 
     def cut(self, decode: Mapping[tuple[int, int, int], int], prefill: Mapping[int, int]) -> None:
         """Ask for more of something than what was refused, where its pool is there.
@@ -324,7 +335,7 @@ def integer_model(points: FleetPoints) -> IntegerModel:
         sizes |= {pool.kind.gpus for pool in points.pools if pool.machine == machine}
         _add_room(model, machine, domains_of(cluster, sorted(sizes)))
     _add_limits(model)
-    _add_objective(model)
+    model.program.minimise(_weighed(model, model.weights))
     return model
 
 
@@ -448,17 +459,6 @@ def _weighed(model: IntegerModel, weights: Sequence[int]) -> dict[int, int]:
     for place, pool in zip(model.prefill, model.points.pools, strict=True):
         terms[place] = weights[pool.machine] * pool.kind.gpus
     return terms
-
-
-def _add_objective(model: IntegerModel) -> None:
-    """Make the weight of all GPUs least; of equal plans the one in fewest domains."""
-    terms = _weighed(model, model.weights)
-    ties = dict.fromkeys(model.domains, 1)
-    scale = model.program.largest(ties) + 1
-    if scale * model.program.largest(terms) + scale <= LARGEST:
-        model.scale = scale
-        terms = {place: scale * factor for place, factor in terms.items()} | ties
-    model.program.minimise(terms)
 
 
 def documented() -> str:
