@@ -8,9 +8,11 @@ import numpy as np
 
 from costmodel.calibration import Calibration, Coverage
 from costmodel.counts import BF16_BYTES, FP8_BYTES, NVFP4_BYTES
+from costmodel.decode import runs_two_batches
 from costmodel.deployments import Deployments
 from costmodel.exchange import Carrier, carriers
 from costmodel.inputs import FloatArray
+from costmodel.resolve import resolve
 from costmodel.results import Case, Crossing, WireFormat
 
 FORMATS: dict[WireFormat, float] = {"fp4": NVFP4_BYTES, "fp8": FP8_BYTES, "bf16": BF16_BYTES}
@@ -36,18 +38,22 @@ def crossings(
     if not crossing.any():
         return [None] * len(cases)
     tokens = batch * (1.0 + workers.mtp_depth)
-    found = list(
-        carriers(
-            deployments.machine, deployments.model, workers, tokens, deployments.paths, calibration
-        )
-    )
+    own = resolve(calibration, deployments.kinds)
+    facts = deployments.machine, deployments.model, workers
+    found = list(carriers(*facts, tokens, deployments.paths, own))
     times = [
         np.where(each.allowed, each.exchange.dispatch + each.exchange.combine, np.inf)
         for each in found
     ]
-    quickest = np.broadcast_to(np.argmin(times, axis=0), len(cases))
+    halved = np.broadcast_to(runs_two_batches(*facts, deployments.paths, batch, own), len(cases))
+    # Two half batches are exchanged by low-latency kernels, whatever carries a whole one.
+    names = [each.name for each in found]
+    low_latency = names.index("deepep_low_latency") if halved.any() else 0
+    quickest = np.where(halved, low_latency, np.argmin(times, axis=0))
     return [
-        _crossing(found[quickest[place]], case, place, deployments, calibration.coverage)
+        _crossing(
+            found[quickest[place]], case, place, deployments, calibration.coverage
+        ).model_copy(update={"two_batches": bool(halved[place])})
         if crossing[place]
         else None
         for place, case in enumerate(cases)

@@ -19,8 +19,9 @@ from costmodel.collectives import (
     ranks_hit,
 )
 from costmodel.counts import BF16_BYTES
-from costmodel.exchange import crossing_exchange
+from costmodel.exchange import crossing_exchange, low_latency_busy
 from costmodel.inputs import (
+    BoolArray,
     FloatArray,
     MachineArrays,
     ModelArrays,
@@ -47,7 +48,7 @@ def decode_step(
     calibration: Calibration,
     draft: FloatArray | None = None,
 ) -> StepTime:
-    """Time of one decode step.
+    """Time of one decode step; where an engine may overlap two half batches, the quicker way.
 
     Parameters
     ----------
@@ -64,6 +65,44 @@ def decode_step(
     -------
     Seconds by part. [s]
     """
+    step = _serial_step(machine, model, workers, paths, requests, calibration, draft)
+    may = workers.two_batches & workers.low_latency & workers.attention_dp & (paths.domains > 1)
+    if may.any():
+        two = _two_batch_step(machine, model, workers, paths, requests, calibration)
+        shorter = may & (two.total < step.total)
+        step = StepTime(*(np.where(shorter, *pair) for pair in zip(two, step, strict=True)))
+    together = workers.attention_dp & (workers.gpus > 1)
+    wait = np.where(together, calibration.sync_share, 0.0) * step.total
+    return step._replace(wait=wait).scaled(calibration.engine_factor)
+
+
+def runs_two_batches(
+    machine: MachineArrays,
+    model: ModelArrays,
+    workers: WorkerArrays,
+    paths: PathArrays,
+    requests: FloatArray,
+    calibration: Calibration,
+) -> BoolArray:
+    """Tell where a step is quicker as two half batches; arguments are those of `decode_step`."""
+    serial = workers._replace(two_batches=np.zeros_like(workers.two_batches))
+    one, quicker = (
+        decode_step(machine, model, each, paths, requests, calibration).total
+        for each in (serial, workers)
+    )
+    return np.asarray(quicker < one)
+
+
+def _serial_step(
+    machine: MachineArrays,
+    model: ModelArrays,
+    workers: WorkerArrays,
+    paths: PathArrays,
+    requests: FloatArray,
+    calibration: Calibration,
+    draft: FloatArray | None = None,
+) -> StepTime:
+    """Time one decode step part after part, without what ranks wait for each other."""
     tokens = requests * (1.0 + workers.mtp_depth)  # handled by attention on one rank
     moe = expert_layer_time(machine, model, workers, paths, tokens, calibration)
     projection, attention = attention_of_model(
@@ -74,7 +113,7 @@ def decode_step(
     if draft is None:
         draft = draft_time(machine, model, workers, paths, requests, calibration)
     dense = dense_time(machine, model, workers, tokens, calibration)
-    step = StepTime(
+    return StepTime(
         projection=projection,
         attention=attention,
         experts=model.moe_layers * moe.experts + dense,
@@ -90,9 +129,37 @@ def decode_step(
         wait=np.zeros(()),
         hidden=model.moe_layers * moe.hidden,
     )
-    together = workers.attention_dp & (workers.gpus > 1)
-    wait = np.where(together, calibration.sync_share, 0.0) * step.total
-    return step._replace(wait=wait).scaled(calibration.engine_factor)
+
+
+def _two_batch_step(
+    machine: MachineArrays,
+    model: ModelArrays,
+    workers: WorkerArrays,
+    paths: PathArrays,
+    requests: FloatArray,
+    calibration: Calibration,
+) -> StepTime:
+    """Time one decode step as two half batches, of which one computes while the other exchanges.
+
+    In the layers with experts a half takes ``max(C + B, E - B)``: C computes, E is the exchange by
+    low-latency kernels, and B the fixed time for which these hold multiprocessors. All else, and
+    every read of weights and every launch, is there twice.
+    """
+    others = ~np.asarray(workers.low_latency)
+    alone = workers._replace(normal=workers.normal & others, gather=workers.gather & others)
+    half = _serial_step(machine, model, alone, paths, requests / 2.0, calibration)
+    tokens = requests / 2.0 * (1.0 + workers.mtp_depth)
+    with_experts = model.moe_layers / model.layers
+    whole = half.projection + half.attention + half.all_reduce
+    whole = with_experts * (whole + model.layers * calibration.layer_time)
+    compute = whole + half.experts - dense_time(machine, model, workers, tokens, calibration)
+    exchange = half.dispatch + half.combine + half.hidden
+    busy = np.minimum(model.moe_layers * low_latency_busy(calibration), exchange)
+    exposed = np.maximum(busy, exchange - busy - compute)
+    there = half.dispatch / np.maximum(half.dispatch + half.combine, NO_TIME)
+    return half._replace(
+        dispatch=there * exposed, combine=(1.0 - there) * exposed, hidden=exchange - exposed
+    ).scaled(2.0)
 
 
 def attention_of_model(

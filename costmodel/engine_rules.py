@@ -110,7 +110,7 @@ def exchange_of(engine: str, exchange: str | None = None) -> dict[str, bool]:
     One kernel where it is named, else all that the engine has.
 
     >>> [name for name, has in exchange_of("vllm").items() if has]
-    ['low_latency', 'normal', 'fp8_dispatch']
+    ['low_latency', 'normal', 'fp8_dispatch', 'two_batches']
     """
     kernels = kernels_of(engine)
     profile = load_engine(engine).exchange if engine in engine_names() else None
@@ -120,6 +120,7 @@ def exchange_of(engine: str, exchange: str | None = None) -> dict[str, bool]:
         },
         "fp8_dispatch": profile is not None and profile.fp8_dispatch,
         "fp4_combine": profile is not None and profile.fp4_combine,
+        "two_batches": profile is not None and profile.two_batch_overlap is not None,
     }
 
 

@@ -97,6 +97,16 @@ def low_latency_time(
     return fixed + calibration.deepep_latency + longer
 
 
+def low_latency_busy(calibration: Calibration) -> float | FloatArray:
+    """Time of dispatch and combine in which low-latency kernels hold multiprocessors [s].
+
+    The rest of both is in flight, while others compute.
+    """
+    at = calibration
+    fixed = at.low_latency_dispatch.latency + at.low_latency_combine.latency
+    return at.low_latency_factor * (fixed + 2.0 * at.deepep_latency)
+
+
 def normal_time(
     kernel: StagedKernel, group: Group, token_bytes: FloatArray, calibration: Calibration
 ) -> FloatArray:

@@ -115,6 +115,7 @@ class WorkerArrays(NamedTuple):
     gather: BoolArray  # all-gather and reduce-scatter
     fp8_dispatch: BoolArray  # quantises the input of FP8 experts before it is sent, not after
     fp4_combine: BoolArray  # low-latency kernels return the results of FP4 experts in FP4
+    two_batches: BoolArray = np.zeros((), dtype=np.bool_)  # may overlap two half batches
     attention_tp: FloatArray = np.ones(())  # GPUs that share a request under attention dp
     level: FloatArray = np.ones(())  # factor on the step that measured rows like it tell of [1]
 

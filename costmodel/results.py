@@ -189,7 +189,8 @@ class Crossing(BaseModel):
     """What carries the experts' tokens of a decode worker across NVLink domains.
 
     `measured` says whether rows that the constants are fitted to ran the kernel across domains of
-    the machine.
+    the machine, `two_batches` whether the step is quicker as two half batches, one of which
+    computes while the other's tokens are sent.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -199,6 +200,7 @@ class Crossing(BaseModel):
     dispatch_format: WireFormat
     combine_format: WireFormat
     measured: bool
+    two_batches: bool = False
 
 
 class Predicted(NamedTuple):

@@ -135,11 +135,15 @@ class CrossingExchange(Provenance):
         Whether the input of FP8 experts is quantised before it is sent, not where it arrives.
     fp4_combine : bool
         Whether its low-latency kernels return the results of FP4 experts in FP4, not in BF16.
+    two_batch_overlap : str or None
+        Option with which a decode step runs as two half batches, one of which computes while
+        low-latency kernels exchange the other's tokens; None where the engine has none.
     """
 
     kernels: tuple[ExchangeName, ...]
     fp8_dispatch: bool
     fp4_combine: bool
+    two_batch_overlap: Text | None = None
 
 
 class EngineOptions(Provenance):

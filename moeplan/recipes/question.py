@@ -152,6 +152,8 @@ def recipe_of(answer: Best | PredictedDeployment, request: Request) -> Recipe:
             f"prefill_sku {shown(question.options.prefill_sku)} is not valid for a recipe, which "
             "deploys on one machine; ask for an answer without it"
         )
+    deployed = answer.deployment if isinstance(answer, Best) else answer
+    carried = deployed.links.exchange if deployed is not None else None
     model = question.scenario.model
     precision = getattr(model.precisions, scenario.precision)
     served = {
@@ -175,6 +177,7 @@ def recipe_of(answer: Best | PredictedDeployment, request: Request) -> Recipe:
         "config": configuration.model_dump(),
         "prediction": prediction.model_dump(),
         "settings": _settings(model, scenario, request, engine_release).model_dump(),
+        "two_batches": carried is not None and carried.two_batches,
     }
     return validated(Recipe, content)
 

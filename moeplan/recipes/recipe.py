@@ -165,6 +165,8 @@ class Recipe(Part):
         Where the configuration is the safe choice.
     batch_limit : int or None
         Requests whose KV cache fits, per rank (dp) or worker (tp) of decode. [1]
+    two_batches : bool
+        Whether decode overlaps two half batches, as it was predicted.
     """
 
     recipe: Literal[1] = 1
@@ -177,6 +179,7 @@ class Recipe(Part):
     safe: Safe | None = None
     settings: Settings
     batch_limit: Count | None = None
+    two_batches: bool = False
 
     @property
     def filled(self) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from moeplan.render.layout import Paragraph, Table
 from presets.cluster import in_unit_of_file
+from presets.engines import load_engine
 
 if TYPE_CHECKING:
     from costmodel.results import Configuration, Crossing
@@ -279,6 +280,10 @@ def _carried(exchange: Crossing | None) -> str:
         f" Tokens cross by {exchange.kernel}, which {exchange.engine} has: "
         f"{exchange.dispatch_format} there, {exchange.combine_format} back."
     )
+    if exchange.two_batches:
+        profile = load_engine(exchange.engine).exchange
+        option = profile.two_batch_overlap if profile else None
+        text += f" Two half batches overlap, one computing while the other is sent ({option})."
     if exchange.measured:
         return text
     return (

@@ -6,7 +6,7 @@ them is wrong, or the document does not say enough.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, log, log2, sqrt
 
 from presets import (
@@ -48,6 +48,7 @@ class Worker:
     kernels: tuple[str, ...]  # that may carry tokens across domains
     fp8_dispatch: bool
     fp4_combine: bool
+    two_batches: bool
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,43 @@ class Format:
 
 def step(worker: Worker, b: float, at: Constants) -> dict[str, float]:
     """Seconds of one step by part; ``b`` requests in flight, per rank (dp) or worker (tp)."""
+    parts = serial(worker, b, at)
+    sends_low_latency = "deepep_low_latency" in worker.kernels and worker.path.domains > 1
+    if worker.two_batches and worker.dp and sends_low_latency:
+        parts = min(parts, two_batches(worker, b, at), key=lambda each: sum(each.values()))
+    waits = worker.dp and worker.gpus > 1
+    parts["wait"] = at["sync_share"] * sum(parts.values()) if waits else 0.0
+    return {name: at["engine_factor"] * seconds for name, seconds in parts.items()}
+
+
+def two_batches(worker: Worker, b: float, at: Constants) -> dict[str, float]:
+    """Two half batches, one of which computes while the other is in flight."""
+    model, own = worker.model, model_format(worker)
+    low = replace(worker, kernels=("deepep_low_latency",))
+    half, n = serial(low, b / 2, at), b / 2 * (worker.drafts + 1)
+    experts, *_ = expert_layer(low, own, n, at)
+    there, back = exchange(low, own, n, at)
+    layers = sum(
+        group.count * ((group.attention is not None) + (group.feed_forward is not None)) / 2
+        for group in model.groups
+    )
+    count = sum(
+        group.count
+        for group in model.groups
+        if group.feed_forward is not None and not isinstance(group.feed_forward, DenseFeedForward)
+    )
+    around = half["projection"] + half["attention"] + half["all_reduce"]
+    compute = count / layers * (around + layers * launch(worker, own, at)) + count * experts
+    held = start("low_latency_dispatch", worker, at) + start("low_latency_combine", worker, at)
+    busy = min(at["low_latency_factor"] * count * held, count * (there + back))
+    exposed = max(busy, count * (there + back) - busy - compute)
+    half["dispatch"] = exposed * there / (there + back)
+    half["combine"] = exposed * back / (there + back)
+    return {name: 2 * seconds for name, seconds in half.items()}
+
+
+def serial(worker: Worker, b: float, at: Constants) -> dict[str, float]:
+    """One part after the other, without what ranks wait for each other."""
     model, bits = worker.model, worker.precision
     n = b * (worker.drafts + 1)
     own = model_format(worker)
@@ -89,7 +127,7 @@ def step(worker: Worker, b: float, at: Constants) -> dict[str, float]:
             parts["experts"] += group.count * experts
             parts["dispatch"] += group.count * dispatch
             parts["combine"] += group.count * combine
-    parts |= {
+    return parts | {
         "all_reduce": layers * all_reduces(worker, n, at),
         "draft": drafts(worker, b, at),
         "head": head(worker, n, at),
@@ -97,9 +135,6 @@ def step(worker: Worker, b: float, at: Constants) -> dict[str, float]:
         "host": b * at["request_time"],
         "interleaved_prefill": 0.0,
     }
-    waits = worker.dp and worker.gpus > 1
-    parts["wait"] = at["sync_share"] * sum(parts.values()) if waits else 0.0
-    return {name: at["engine_factor"] * seconds for name, seconds in parts.items()}
 
 
 def model_format(worker: Worker) -> Format:

@@ -35,6 +35,7 @@ def test_arrays_agree_with_plain_floats(drawn: Drawn, log_batch: float) -> None:
         kernels=(drawn.exchange,) if drawn.exchange else profile.kernels,
         fp8_dispatch=profile.fp8_dispatch,
         fp4_combine=profile.fp4_combine,
+        two_batches=profile.two_batch_overlap is not None,
     )
     found = drawn.step(np.array([batch]))
     expected = step(worker, batch, drawn.constants)

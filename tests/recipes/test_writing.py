@@ -318,3 +318,25 @@ def test_workers_of_one_server_have_ports_of_their_own(format_name: str) -> None
     assert [found[1] for found in told.values() if found] == ["8100", "8200"]
     none = subprocess.run(["/bin/sh", "-c", text], env={}, capture_output=True, check=False)
     assert none.returncode
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("sglang", "--enable-two-batch-overlap"), ("vllm", "--enable-dbo")]
+)
+def test_decode_overlaps_two_half_batches_where_that_was_predicted(name: str, option: str) -> None:
+    wide = changed(
+        prefill_workers=8,
+        prefill_gpus_per_worker=8,
+        decode_gpus_per_worker=32,
+        decode_ep=32,
+        mtp_depth=0,
+        concurrency=100_000,
+    )
+    for batch, overlaps in ((8, False), (256, True)):
+        asked = wide.model_copy(update={"max_batch": batch})
+        options = Options(precision="fp8", engine=name)
+        recipe = recipe_for_configuration("h200", asked, options, Request(name))
+        scripts = passing(recipe)
+        assert recipe.two_batches == overlaps
+        assert (option in scripts["decode.sh"]) == overlaps
+        assert option not in scripts["prefill.sh"]

@@ -75,6 +75,7 @@ class ServerOptions(Options):
     deepep_mode: Annotated[
         Literal["auto", "normal", "low_latency"] | None, Field(alias="--deepep-mode")
     ] = None
+    enable_two_batch_overlap: Annotated[Flag, Field(alias="--enable-two-batch-overlap")] = None
     moe_runner_backend: Annotated[Text | None, Field(alias="--moe-runner-backend")] = None
     moe_dense_tp_size: Annotated[Count | None, Field(alias="--moe-dense-tp-size")] = None
     enable_dp_lm_head: Annotated[Flag, Field(alias="--enable-dp-lm-head")] = None
@@ -219,6 +220,7 @@ def _exchange(recipe: Recipe, role: RoleName, engine: Engine) -> dict[str, objec
     return {
         "moe_a2a_backend": "deepep",
         "deepep_mode": "low_latency",
+        "enable_two_batch_overlap": True if recipe.two_batches else None,
         "moe_runner_backend": runner,
     }
 

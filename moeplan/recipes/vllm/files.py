@@ -110,6 +110,7 @@ class ServerOptions(Options):
     )
     enable_expert_parallel: Annotated[Flag, Field(alias="--enable-expert-parallel")] = None
     all2all_backend: Annotated[All2All | None, Field(alias="--all2all-backend")] = None
+    enable_dbo: Annotated[Flag, Field(alias="--enable-dbo")] = None
     enable_eplb: Annotated[Flag, Field(alias="--enable-eplb")] = None
     eplb_config: Annotated[Eplb | None, FromJson, Field(alias="--eplb-config")] = None
     speculative_config: Annotated[Drafts | None, FromJson, Field(alias="--speculative-config")] = (
@@ -185,6 +186,7 @@ def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
             "data_parallel_size_local": spread.gpus_per_node if attention_dp else None,
             "enable_expert_parallel": True if expert_parallel else None,
             "all2all_backend": _exchange(recipe, role) if attention_dp else None,
+            "enable_dbo": True if role == "decode" and recipe.two_batches else None,
             **_copies(recipe, role),
             "speculative_config": _drafts(config.mtp_depth),
             "kv_cache_dtype": "fp8" if served.kv_bits == 8 else "auto",
