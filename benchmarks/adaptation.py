@@ -21,7 +21,8 @@ from typing import NamedTuple
 import numpy as np
 
 from costmodel.adaptation import fit_to
-from costmodel.calibration import CalibrationFile, shipped_calibration
+from costmodel.calibration import CalibrationFile
+from costmodel.calibration_file import shipped_calibration
 from costmodel.coverage import coverage_of
 from costmodel.stages import calibrate_serving
 from costmodel.validation import validate

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from costmodel.calibration import CalibrationFile, shipped_calibration
+from costmodel.calibration import CalibrationFile
+from costmodel.calibration_file import shipped_calibration
 from costmodel.fit import fit_constants
 from costmodel.inputs import FloatArray
 from costmodel.latencies import (

@@ -64,7 +64,7 @@ def process(arguments: list[str]) -> tuple[float, float]:
 
 def search(workers: int, ratio: float, gpus: int) -> dict[str, float]:
     """Evaluate and solve one space, every deployment of it; seconds without imports."""
-    from costmodel.calibration import load_calibration
+    from costmodel.calibration_file import load_calibration
     from costmodel.results import Scenario
     from optimizer import Limits, Problem, Space, best
     from presets import default_cluster, load_model

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 from presets.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from costmodel.calibration import (
-        Calibration,
-        CalibrationFile,
-        Constant,
+    from costmodel.calibration import Calibration, CalibrationFile, Constant
+    from costmodel.calibration_file import (
         load_calibration,
         read_calibration,
         shipped_calibration,
+        write_calibration,
     )
-    from costmodel.calibration_file import write_calibration
     from costmodel.economics import power_usd_per_hour, tokens_per_joule, usd_per_m_tokens
     from costmodel.fit import Fit
     from costmodel.frontier import MeasuredPoint, measured_at, why_unmeasured

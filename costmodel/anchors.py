@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from costmodel.calibration import shipped_calibration
+from costmodel.calibration_file import shipped_calibration
 from costmodel.inputs import FloatArray
 from costmodel.intervals import holds_level
 from costmodel.results import Case

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import (
@@ -18,19 +17,14 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     model_validator,
 )
 
 from costmodel.correlation import Correlation
-from costmodel.deviations import AXES, Deviation, base_name, deviation_of
+from costmodel.deviations import Deviation, deviation_of
 from costmodel.inputs import FloatArray
-from presets import DataFileError
-from presets.errors import closest_hint, shown
 from presets.facts import Text
-from presets.files import explained, read_toml, validated
 
-MAXIMUM_BYTES = 1_000_000
 FORMAT = "moeplan calibration 2"
 WIDEST = 3.0
 """Largest standard deviation of a constant, of its logarithm: twentyfold either way. [1]"""
@@ -330,162 +324,3 @@ class CalibrationFile(NamedTuple):
         """The values alone, as the model reads them."""
         values = {name: constant.value for name, constant in self.constants.items()}
         return calibration_of(values, self.coverage)
-
-
-def read_calibration(path: Path) -> CalibrationFile:
-    """Read a user's calibration file: units and bounds of the shipped one hold for it.
-
-    Raises
-    ------
-    DataFileError
-        If the file is missing, too large or not TOML, or a constant missing, unknown or unphysical.
-    """
-    file = _read(path)
-    for name, constant in file.constants.items():
-        shipped = shipped_calibration().constants.get(name)
-        if shipped is not None:  # a deviation may be the user's own
-            _check_against(shipped, constant, path, name)
-    return file
-
-
-def _check_against(shipped: Constant, given: Constant, path: Path, name: str) -> None:
-    """Refuse a constant in another unit than the shipped one, or beyond its bounds."""
-    if given.unit != shipped.unit:
-        problem = f"{shown(given.unit)} is not valid; it must be {shipped.unit!r}"
-        raise DataFileError(problem, path, key=f"{name}.unit")
-    for field in ("value", "low", "high"):
-        number = getattr(given, field)
-        if not shipped.low <= number <= shipped.high:
-            problem = (
-                f"{number} lies outside the bounds of the constant, {shipped.low} to {shipped.high}"
-            )
-            raise DataFileError(problem, path, key=f"{name}.{field}")
-
-
-def _read(path: Path) -> CalibrationFile:
-    """Read a calibration file whose own units and bounds hold."""
-    document = read_toml(path, MAXIMUM_BYTES)
-    if document.get("format") != FORMAT:
-        raise DataFileError(f"must say format = {FORMAT!r}", path)
-    table = document.get("constants")
-    if not isinstance(table, dict):
-        raise DataFileError(
-            "has no table [constants]; give a file that moeplan calibrate writes", path
-        )
-    names = constant_names()
-    for name in table:
-        _check_name(name, path)
-    for name in names:
-        if name not in table:
-            raise DataFileError("is missing; fit the file anew", path, key=name)
-    # Each constant is followed by its deviations.
-    order = sorted(table, key=lambda name: (_place(base_name(name)), "[" in name))
-    constants = {name: validated(Constant, table[name], path, name) for name in order}
-    constants |= _deviations(document, path)
-    coverage = validated(Coverage, document.get("coverage"), path, "coverage")
-    return CalibrationFile(constants, coverage, _correlations(document, path))
-
-
-def _place(name: str) -> int:
-    """Place of a constant in the order of `Calibration`."""
-    return flat_names().index(name)
-
-
-CORPUS = "corpus_serving.csv"
-"""Table of the rows that deviations are fitted to, where the shared constants stay as they are."""
-
-FURTHEST = 8.0
-"""Largest factor of such a deviation, either way. [1]"""
-
-
-class CorpusDeviations(BaseModel):
-    """Deviations that were fitted to the corpus, which have most in common."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    source: Text
-    date: date
-    # of each the factor, the spread of its prior, and the standard error of its logarithm
-    factors: dict[str, tuple[Positive, Positive, Annotated[float, Field(strict=True, ge=0)]]]
-
-
-def corpus_deviation(
-    name: str, factor: float, spread: float, error: float | None, source: str, on: date
-) -> Constant:
-    """Make the constant that a deviation is: a factor about 1."""
-    constant, _, where = name.removesuffix("]").partition("[")
-    return Constant(
-        value=factor,
-        unit="1",
-        low=1.0 / FURTHEST,
-        high=FURTHEST,
-        prior=1.0,
-        spread=spread,
-        standard_error=error,
-        kind="calibrated",
-        informed_by=CORPUS,
-        source=source,
-        date=on,
-        meaning=f"Factor on {constant} where {where}",
-    )
-
-
-def _deviations(document: dict[str, Any], path: Path) -> dict[str, Constant]:
-    if "deviations" not in document:
-        return {}
-    given = validated(CorpusDeviations, document["deviations"], path, "deviations")
-    found = {}
-    for name, (factor, spread, error) in given.factors.items():
-        _check_name(name, path)
-        try:
-            found[name] = corpus_deviation(name, factor, spread, error, given.source, given.date)
-        except ValidationError as refusal:
-            reason = explained(refusal.errors()[0], Constant)
-            raise DataFileError(reason, path, key=f"deviations.factors.{name}") from None
-    return found
-
-
-def _check_name(name: str, path: Path) -> None:
-    """Refuse what is neither a constant nor a deviation of one."""
-    if name in constant_names():
-        return
-    if base_name(name) not in flat_names():
-        hint = closest_hint(base_name(name), flat_names())
-        raise DataFileError(f"is not a constant; {hint}", path, key=name)
-    if deviation_of(name, 1.0) is None:
-        problem = (
-            f"is no deviation; write {base_name(name)}[TRAIT=VALUE], with one or more of "
-            f"{', '.join(AXES)}"
-        )
-        raise DataFileError(problem, path, key=name)
-
-
-def _correlations(document: dict[str, Any], path: Path) -> tuple[Correlation, ...]:
-    """Read the optional correlations, each constant in at most one of them."""
-    given = document.get("correlations", [])
-    if not isinstance(given, list):
-        raise DataFileError("must be a list of tables", path, key="correlations")
-    found = tuple(validated(Correlation, one, path, "correlations") for one in given)
-    seen: set[str] = set()
-    for name in (name for one in found for name in one.constants):
-        if name not in document["constants"]:
-            known = tuple(document["constants"])
-            problem = f"{shown(name)} is not a constant; {closest_hint(name, known)}"
-            raise DataFileError(problem, path, key="correlations")
-        if name in seen:
-            raise DataFileError(
-                f"{shown(name)} stands in two; leave it in one", path, key="correlations"
-            )
-        seen.add(name)
-    return found
-
-
-@cache
-def shipped_calibration() -> CalibrationFile:
-    """Read the calibration that ships with the project."""
-    return _read(Path(__file__).parent / "data" / "calibration.toml")
-
-
-def load_calibration(path: Path | None = None) -> Calibration:
-    """Calibration from a file, or the shipped one."""
-    return (shipped_calibration() if path is None else read_calibration(path)).calibration

@@ -24,7 +24,8 @@ from costmodel.anchors import (
     level_of,
     subject_of,
 )
-from costmodel.calibration import CORPUS, Calibration, CalibrationFile, Constant, corpus_deviation
+from costmodel.calibration import Calibration, CalibrationFile, Constant
+from costmodel.calibration_file import CORPUS, corpus_deviation
 from costmodel.coverage import coverage_of
 from costmodel.deployments import Deployments, case_of, check_offered, deployments_of, run
 from costmodel.deviations import Traits

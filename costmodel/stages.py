@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from costmodel.calibration import CORPUS, KERNELS, Calibration, CalibrationFile, Constant
+from costmodel.calibration import KERNELS, Calibration, CalibrationFile, Constant
+from costmodel.calibration_file import CORPUS
 from costmodel.coverage import ENOUGH, coverage_of
 from costmodel.deployments import Deployments, case_of, deployments_of
 from costmodel.deviations import base_name

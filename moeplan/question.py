@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from costmodel.calibration import CalibrationFile, read_calibration, shipped_calibration
+from costmodel.calibration import CalibrationFile
+from costmodel.calibration_file import read_calibration, shipped_calibration
 from costmodel.counts import can_multiply
 from costmodel.engine_rules import check_machine
 from costmodel.results import Configuration, Scenario

@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 import moeplan
-from costmodel.calibration import Constant, Coverage, shipped_calibration
+from costmodel.calibration import Constant, Coverage
+from costmodel.calibration_file import shipped_calibration
 from costmodel.correlation import Correlation
 from costmodel.results import Configuration, Scenario
 from moeplan.cli import make_app

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from costmodel.accuracy import measure_accuracy
-from costmodel.calibration import shipped_calibration
+from costmodel.calibration_file import shipped_calibration
 from moeplan.render.accuracy import markdown
 from presets import published_rows, serving_rows
 from presets.files import write_whole

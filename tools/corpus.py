@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from costmodel.anchors import FILE, format_anchors
-from costmodel.calibration import CalibrationFile, Constant, shipped_calibration
-from costmodel.calibration_file import write_calibration
+from costmodel.calibration import CalibrationFile, Constant
+from costmodel.calibration_file import shipped_calibration, write_calibration
 from costmodel.corpus import anchors_in, corpus_of, fit_corpus
 from costmodel.corpus_accuracy import CorpusAccuracy, measure_corpus
 from costmodel.coverage import coverage_of

@@ -120,7 +120,7 @@ def _page_name(text: str, others: Mapping[str, Path | None]) -> Path:
 def _cross_validate(as_json: bool) -> None:
     """Measure the accuracy of the shipped model on its own data, with a bar on standard error."""
     from costmodel.accuracy import count_fits, measure_accuracy  # --help does without these
-    from costmodel.calibration import shipped_calibration
+    from costmodel.calibration_file import shipped_calibration
     from costmodel.corpus import corpus_of
     from costmodel.corpus_accuracy import count_corpus_fits, measure_corpus
     from moeplan import output

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from costmodel.calibration import shipped_calibration
+from costmodel.calibration_file import shipped_calibration
 from costmodel.fit import Fit
 from moeplan.render.common import DASH, count, heading, paragraph, percent, table
 

@@ -7,12 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from costmodel.calibration import (
-    Calibration,
-    calibration_of,
-    constants_of,
-    shipped_calibration,
-)
+from costmodel.calibration import Calibration, calibration_of, constants_of
+from costmodel.calibration_file import shipped_calibration
 from costmodel.corpus import shared_constants
 from costmodel.deployments import case_of, deployments_of, run
 from costmodel.deviations import Traits

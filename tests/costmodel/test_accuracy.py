@@ -8,7 +8,8 @@ import pytest
 
 import costmodel.accuracy as module
 from costmodel.accuracy import KINDS, count_fits, measure_accuracy
-from costmodel.calibration import Calibration, CalibrationFile, shipped_calibration
+from costmodel.calibration import Calibration, CalibrationFile
+from costmodel.calibration_file import shipped_calibration
 from costmodel.coverage import coverage_of
 from costmodel.fit import Fit
 from costmodel.latencies import exchange_kernel

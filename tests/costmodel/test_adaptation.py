@@ -16,15 +16,8 @@ from costmodel.adaptation import (
     fit_to,
     supported_intervals,
 )
-from costmodel.calibration import (
-    Calibration,
-    CalibrationFile,
-    calibration_of,
-    constants_of,
-    read_calibration,
-    shipped_calibration,
-)
-from costmodel.calibration_file import write_calibration
+from costmodel.calibration import Calibration, CalibrationFile, calibration_of, constants_of
+from costmodel.calibration_file import read_calibration, shipped_calibration, write_calibration
 from costmodel.coverage import coverage_of, joined_coverage
 from costmodel.deployments import case_of, deployments_of
 from costmodel.deviations import base_name

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costmodel import predict
-from costmodel.calibration import Calibration, load_calibration, shipped_calibration
+from costmodel.calibration import Calibration
+from costmodel.calibration_file import load_calibration, shipped_calibration
 from costmodel.inputs import FloatArray
 from costmodel.observations import TIME_SPREAD, decode_residuals
 from costmodel.results import Configuration, Predicted, Scenario

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costmodel.calibration import load_calibration
+from costmodel.calibration_file import load_calibration
 from costmodel.deployments import deployments_of, memory_limit, network_of, run
 from costmodel.results import Case, Configuration, Scenario
 from presets import default_cluster, load_model

@@ -6,18 +6,20 @@ import pytest
 
 from costmodel.calibration import (
     ABSENT,
-    MAXIMUM_BYTES,
     Calibration,
     Constant,
     calibration_of,
     constant_names,
     constants_of,
     flat_names,
+)
+from costmodel.calibration_file import (
+    MAXIMUM_BYTES,
+    format_calibration,
     load_calibration,
     read_calibration,
     shipped_calibration,
 )
-from costmodel.calibration_file import format_calibration
 from costmodel.corpus import shared_constants
 from costmodel.deviations import base_name
 from presets import DataFileError

@@ -2,8 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from costmodel.calibration import CalibrationFile, read_calibration, shipped_calibration
-from costmodel.calibration_file import format_calibration, write_calibration
+from costmodel.calibration import CalibrationFile
+from costmodel.calibration_file import (
+    format_calibration,
+    read_calibration,
+    shipped_calibration,
+    write_calibration,
+)
 from presets import DataFileError
 
 

@@ -7,7 +7,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from costmodel.calibration import shipped_calibration
+from costmodel.calibration_file import shipped_calibration
 from costmodel.corpus import (
     Corpus,
     corpus_of,

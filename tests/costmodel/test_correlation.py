@@ -6,8 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from costmodel.calibration import read_calibration, shipped_calibration
-from costmodel.calibration_file import format_calibration, write_calibration
+from costmodel.calibration_file import (
+    format_calibration,
+    read_calibration,
+    shipped_calibration,
+    write_calibration,
+)
 from costmodel.corpus import shared_constants
 from costmodel.correlation import Correlation, correlation_of
 from costmodel.draws import draw_constants, drawn, single

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costmodel.calibration import load_calibration
+from costmodel.calibration_file import load_calibration
 from costmodel.engine_rules import kernels_of
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Crossing, Scenario

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from costmodel.calibration import load_calibration
+from costmodel.calibration_file import load_calibration
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Prediction, Scenario
 from presets import InputError, default_cluster, load_model

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
-from costmodel.calibration import CalibrationFile, shipped_calibration
+from costmodel.calibration import CalibrationFile
+from costmodel.calibration_file import shipped_calibration
 from costmodel.correlation import Correlation
 from costmodel.drift import (
     ACCEPTANCE_DRIFT,

@@ -6,13 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costmodel.calibration import (
-    Calibration,
-    CalibrationFile,
-    calibration_of,
-    constants_of,
-    shipped_calibration,
-)
+from costmodel.calibration import Calibration, CalibrationFile, calibration_of, constants_of
+from costmodel.calibration_file import shipped_calibration
 from costmodel.deployments import case_of, deployments_of
 from costmodel.fit import ROBUST_SCALE, Residuals, fit_constants, linearised, softened
 from costmodel.inputs import FloatArray

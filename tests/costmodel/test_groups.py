@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costmodel import predict
-from costmodel.calibration import load_calibration
+from costmodel.calibration_file import load_calibration
 from costmodel.decode import decode_step
 from costmodel.deployments import deployments_of, memory_limit, network_of, prefill_memory_limit
 from costmodel.results import Case, Configuration, Scenario

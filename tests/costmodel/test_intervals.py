@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from costmodel.calibration import Calibration, Coverage, shipped_calibration
+from costmodel.calibration import Calibration, Coverage
+from costmodel.calibration_file import shipped_calibration
 from costmodel.intervals import (
     Outside,
     cluster_differs,

@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from costmodel.calibration import Calibration, calibration_of, constants_of, shipped_calibration
+from costmodel.calibration import Calibration, calibration_of, constants_of
+from costmodel.calibration_file import shipped_calibration
 from costmodel.latencies import exchange_kernel, exchange_residuals, reduce_residuals
 from presets import AllToAllRow, allreduce_rows, alltoall_rows
 

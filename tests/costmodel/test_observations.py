@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from costmodel.calibration import Calibration, load_calibration
+from costmodel.calibration import Calibration
+from costmodel.calibration_file import load_calibration
 from costmodel.deployments import case_of, deployments_of, run
 from costmodel.observations import (
     ACCEPTANCE_SPREAD,

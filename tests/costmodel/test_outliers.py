@@ -2,7 +2,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from costmodel.calibration import shipped_calibration
+from costmodel.calibration_file import shipped_calibration
 from costmodel.outliers import FACTORS, LISTED, check_outliers, outliers
 from costmodel.validation import serving_row_of, validate
 from presets import InputError, ServingRow, published_rows, serving_rows

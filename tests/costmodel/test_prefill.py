@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costmodel.calibration import Calibration, load_calibration
+from costmodel.calibration import Calibration
+from costmodel.calibration_file import load_calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
 from costmodel.inputs import MachineArrays, ModelArrays, PathArrays
 from costmodel.prefill import Prefill, prefill_worker

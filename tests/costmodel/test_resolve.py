@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from costmodel.calibration import (
-    Calibration,
-    calibration_of,
-    constants_of,
+from costmodel.calibration import Calibration, calibration_of, constants_of
+from costmodel.calibration_file import (
+    format_calibration,
     load_calibration,
     read_calibration,
     shipped_calibration,
 )
-from costmodel.calibration_file import format_calibration
 from costmodel.deployments import case_of, deployments_of, run, traits_of
 from costmodel.deviations import Traits, deviation_of, kinds_of
 from costmodel.resolve import of_workers, resolve

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from costmodel.calibration import Calibration, load_calibration
+from costmodel.calibration import Calibration
+from costmodel.calibration_file import load_calibration
 from costmodel.checks import check_batch, check_memory, check_shape
 from costmodel.deployments import deployments_of, memory_limit, network_of
 from costmodel.predictions import breakdowns, predict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from costmodel.calibration import load_calibration
+from costmodel.calibration_file import load_calibration
 from costmodel.deployments import case_of, deployments_of, run
 from costmodel.runs import MEASURED_LENGTHS, expert_kernel, measured_frontends
 from presets import hardware_names, published_rows, run_settings, serving_rows

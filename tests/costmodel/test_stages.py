@@ -5,10 +5,8 @@ import pytest
 
 import costmodel.stages as module
 from costmodel.adaptation import adapt
-from costmodel.calibration import (
-    CalibrationFile,
-    shipped_calibration,
-)
+from costmodel.calibration import CalibrationFile
+from costmodel.calibration_file import shipped_calibration
 from costmodel.coverage import ENOUGH, coverage_of, joined_coverage
 from costmodel.deviations import base_name
 from costmodel.latencies import exchange_residuals

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costmodel.calibration import Calibration, load_calibration
+from costmodel.calibration import Calibration
+from costmodel.calibration_file import load_calibration
 from costmodel.decode import decode_step
 from costmodel.deployments import deployments_of, network_of, run
 from costmodel.results import Case, Configuration, Scenario

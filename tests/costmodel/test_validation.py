@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costmodel.calibration import Calibration, load_calibration
+from costmodel.calibration import Calibration
+from costmodel.calibration_file import load_calibration
 from costmodel.observations import configuration_key
 from costmodel.validation import (
     FIGURES,

@@ -13,7 +13,7 @@ import costmodel.corpus_accuracy
 import tools.accuracy
 from costmodel import Validation, load_calibration, validate
 from costmodel.accuracy import Accuracy
-from costmodel.calibration import shipped_calibration
+from costmodel.calibration_file import shipped_calibration
 from costmodel.corpus import Apart, corpus_of
 from costmodel.corpus_accuracy import CorpusAccuracy, errors_in_folds, errors_left_out
 from costmodel.validation import serving_row_of

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from costmodel.calibration import shipped_calibration
-from costmodel.calibration_file import write_calibration
+from costmodel.calibration_file import shipped_calibration, write_calibration
 from moeplan.output import check_replaceable_rows
 
 if TYPE_CHECKING:

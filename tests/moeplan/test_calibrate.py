@@ -10,7 +10,8 @@ import pytest
 
 from costmodel import adaptation, stages
 from costmodel.adaptation import Adaptation
-from costmodel.calibration import CalibrationFile, read_calibration, shipped_calibration
+from costmodel.calibration import CalibrationFile
+from costmodel.calibration_file import read_calibration, shipped_calibration
 from costmodel.fit import Fit
 from costmodel.validation import validate
 from moeplan import api

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import moeplan
-from costmodel.calibration import shipped_calibration
+from costmodel.calibration_file import shipped_calibration
 from costmodel.intervals import attention_kinds
 from moeplan.answers.rows import outside
 from moeplan.catalogue import preset_of

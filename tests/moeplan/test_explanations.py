@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import moeplan
-from costmodel.calibration import shipped_calibration
-from costmodel.calibration_file import write_calibration
+from costmodel.calibration_file import shipped_calibration, write_calibration
 from moeplan.answers.explanation import Robustness
 from moeplan.explainers import (
     explain,

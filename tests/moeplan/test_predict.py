@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import moeplan
-from costmodel.calibration import load_calibration
+from costmodel.calibration_file import load_calibration
 from costmodel.deployments import case_of
 from costmodel.results import Configuration
 from costmodel.validation import validate

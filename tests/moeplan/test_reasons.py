@@ -1,6 +1,7 @@
 import pytest
 
-from costmodel.calibration import Calibration, load_calibration
+from costmodel.calibration import Calibration
+from costmodel.calibration_file import load_calibration
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Scenario
 from moeplan.answers.reasons import gpu_time, lost_by

@@ -2,7 +2,8 @@
 
 import pytest
 
-from costmodel.calibration import Calibration, load_calibration
+from costmodel.calibration import Calibration
+from costmodel.calibration_file import load_calibration
 from costmodel.results import Scenario
 from optimizer import Space
 from presets import load_model

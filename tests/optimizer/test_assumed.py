@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from costmodel.calibration import Calibration, shipped_calibration
+from costmodel.calibration import Calibration
+from costmodel.calibration_file import shipped_calibration
 from costmodel.draws import draw_constants, single
 from costmodel.results import Scenario
 from optimizer import Answer, Limits, Problem, Space, curve

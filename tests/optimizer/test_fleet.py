@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costmodel.calibration import load_calibration
+from costmodel.calibration_file import load_calibration
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Scenario
 from optimizer import Limits, Problem, Space

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costmodel.calibration import Calibration, load_calibration, shipped_calibration
+from costmodel.calibration import Calibration
+from costmodel.calibration_file import load_calibration, shipped_calibration
 from costmodel.draws import draw_constants, drawn, single
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Scenario

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costmodel.calibration import CalibrationFile, shipped_calibration
+from costmodel.calibration import CalibrationFile
+from costmodel.calibration_file import shipped_calibration
 from costmodel.deployments import case_of
 from costmodel.observations import configuration_key
 from costmodel.results import Configuration, Scenario

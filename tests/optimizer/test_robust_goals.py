@@ -7,7 +7,8 @@ from functools import cache
 import numpy as np
 import pytest
 
-from costmodel.calibration import CalibrationFile, shipped_calibration
+from costmodel.calibration import CalibrationFile
+from costmodel.calibration_file import shipped_calibration
 from costmodel.draws import draw_constants, single
 from costmodel.results import Configuration, Scenario
 from optimizer import Answer, Limits, Objective, Problem, Space, best
