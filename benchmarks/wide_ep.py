@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from costmodel.calibration import load_calibration
+from costmodel.calibration_file import load_calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
 from costmodel.decode import decode_step
 from costmodel.deployments import traits_of

@@ -29,7 +29,7 @@ def resolve(calibration: Calibration, workers: Traits | Kinds) -> Calibration:
 
     Examples
     --------
-    >>> from costmodel.calibration import load_calibration
+    >>> from costmodel.calibration_file import load_calibration
     >>> calibration = load_calibration()
     >>> hopper = resolve(calibration, Traits("trtllm", "hopper", "fp8", "fp8"))
     >>> hopper.attention_efficiency > calibration.attention_efficiency

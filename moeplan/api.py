@@ -16,17 +16,10 @@ from moeplan.answers.measured import measured_point
 from moeplan.answers.record import Answer, show_answers
 from moeplan.answers.serving import better_of, refused
 from moeplan.arguments import checked_arguments
+from moeplan.clusters import gpus_needed, named_machine
 from moeplan.numbers import positive_number
 from moeplan.options import DEFAULTS, Options, checked
-from moeplan.question import (
-    SHIPPED,
-    Question,
-    ask,
-    at_depth,
-    calibration_file,
-    gpus_needed,
-    named_machine,
-)
+from moeplan.question import SHIPPED, Question, ask, at_depth, calibration_file
 from presets import InputError, load_hardware
 
 if TYPE_CHECKING:

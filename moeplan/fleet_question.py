@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import get_args
 
 from costmodel.results import Scenario
+from moeplan.clusters import at_price
 from moeplan.options import LARGEST_GPUS, Options, checked
-from moeplan.question import at_price, calibration_file, scenario_of
+from moeplan.question import calibration_file, scenario_of
 from optimizer.fleet import FleetObjective, FleetProblem, Tier
 from optimizer.value import request_tokens
 from presets import (

@@ -27,7 +27,8 @@ from moeplan.answers.measured import (
 from moeplan.answers.placement import placement_of
 from moeplan.answers.reasons import behind, explain_infeasibility, lost_by
 from moeplan.answers.safe import SafeChoice
-from moeplan.question import Question, groups_of, price_of
+from moeplan.clusters import groups_of, price_of
+from moeplan.question import Question
 from optimizer.confidence import chance_to_meet
 from optimizer.objective import UNITS, ObjectiveValue
 from optimizer.resources import Resources

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from moeplan.question import groups_of
+from moeplan.clusters import groups_of
 from presets import ClusterSpec, DataFileError
 from presets.files import read_text
 from presets.record import Record
