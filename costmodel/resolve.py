@@ -32,7 +32,7 @@ def resolve(calibration: Calibration, workers: Traits | Kinds) -> Calibration:
     >>> from costmodel.calibration_file import load_calibration
     >>> calibration = load_calibration()
     >>> hopper = resolve(calibration, Traits("trtllm", "hopper", "fp8", "fp8"))
-    >>> hopper.attention_efficiency > calibration.attention_efficiency
+    >>> bool(hopper.attention_efficiency > calibration.attention_efficiency)
     True
     """
     kinds = Kinds((workers,)) if isinstance(workers, Traits) else workers

@@ -315,6 +315,7 @@ def preferred_precision(model: Model, *machines: Hardware) -> str:
 
     Examples
     --------
+    >>> from presets import load_hardware
     >>> preferred_precision(load_model("deepseek-r1-0528"), load_hardware("h200"))
     'fp8'
     """
