@@ -225,7 +225,7 @@ def _decode_outside(case: Case, coverage: Coverage) -> Iterator[Outside]:
     wide = gpus > cluster.hardware().gpus_per_domain.value
     batches = coverage.max_batch_dp if mode == "dp" else coverage.max_batch_tp
     if far := _distance(gpus, coverage.decode_gpus):
-        yield Outside(f"{gpus} GPUs per decode worker", far)
+        yield Outside(f"{gpus} GPU{'s' if gpus > 1 else ''} per decode worker", far)
     if mode == "tp" and not wide and gpus > coverage.tp_gpus[1]:
         far = _distance(gpus, (1, coverage.tp_gpus[1]))
         yield Outside(f"attention tp over {gpus} GPUs", far)

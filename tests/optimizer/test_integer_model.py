@@ -19,8 +19,9 @@ from costmodel.results import Scenario
 from optimizer import Shape
 from optimizer.decode_points import DecodePoints
 from optimizer.fleet import FleetPoints, FleetProblem, Pool, PrefillKind, Tier, TierPoints
-from optimizer.integer_model import RULES, Counts, IntegerModel, documented, integer_model
+from optimizer.integer_model import Counts, IntegerModel, integer_model
 from optimizer.prefill import PrefillOptions
+from optimizer.program_rules import RULES, documented
 from presets import default_cluster, load_model
 
 ROOT = Path(__file__).parents[2]

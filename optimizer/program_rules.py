@@ -1,0 +1,181 @@
+"""What the integer program decides and what it keeps: the tables that docs/search.md has."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+RATE = 2**24
+"""Demand of a tier in the program: rates count in parts of it. [1]"""
+
+
+class Described(NamedTuple):
+    """A variable or a rule of the program, as documents have it."""
+
+    name: str
+    unit: str
+    what: str
+    reason: str
+
+
+VARIABLES = (
+    Described(
+        "decode[t,m,g]",
+        "workers",
+        "decode workers of g GPUs for tier t on machine m",
+        "Workers of one size take the same room and cost the same: which of its shapes they have "
+        "is left to the exact evaluation.",
+    ),
+    Described(
+        "prefill[k]",
+        "workers",
+        "workers of prefill pool k",
+        "A pool is a set of tiers, a machine and a shape of prefill worker.",
+    ),
+    Described(
+        "feeds[k]",
+        "0 or 1",
+        "whether pool k is there",
+        "Together with the pool go the tiers that it feeds.",
+    ),
+    Described(
+        "domains[m,j,p]",
+        "domains",
+        "NVLink domains of kind j on machine m that are filled by pattern p",
+        "Domains in which the same is free are alike: they are counted, not named.",
+    ),
+    Described(
+        "used[t,m,g]",
+        "0 or 1",
+        "whether tier t has decode workers of g GPUs on machine m; only with spares",
+        "Only what is in use needs spares.",
+    ),
+    Described(
+        "beyond[c,x]",
+        "0 or 1",
+        "whether cut c is met by more of x",
+        "A cut is met where anything has more workers than what was refused.",
+    ),
+    Described(
+        "below[c,x]",
+        "0 or 1",
+        "whether cut c is met by fewer of x",
+        "A cut for room is met where anything has fewer workers than what found none.",
+    ),
+)
+
+
+RULES = (
+    Described(
+        "demand",
+        f"parts of the demand, {RATE:,} of each tier",
+        "the decode workers of a tier yield its rate, each at its largest batch, rounded up",
+        "More no batch yields that meets the target.",
+    ),
+    Described(
+        "spare",
+        f"parts of the demand, {RATE:,} of each tier",
+        "the demand is served while spare workers of any one size of a tier are away",
+        "Workers fail; those of a size in use are N + spares.",
+    ),
+    Described(
+        "left",
+        "workers",
+        "a size in use has more workers than may be away",
+        "What is left serves its share.",
+    ),
+    Described(
+        "used",
+        "workers",
+        "a size that is not in use has no workers",
+        "Ties the choice of `used` to the counts.",
+    ),
+    Described(
+        "fed",
+        "pools",
+        "each tier is fed by one pool",
+        "Requests of a tier are alike; a second pool would only halve the first.",
+    ),
+    Described(
+        "stands",
+        "workers",
+        "decode workers of a tier stand on the machine of its pool",
+        "KV caches are handed over inside one machine.",
+    ),
+    Described(
+        "load",
+        "workers",
+        "a pool that is there has as many workers as its load and each limit on TTFT take, and "
+        "spares",
+        "With fewer even the wait before prefill alone is too long.",
+    ),
+    Described(
+        "empty",
+        "workers",
+        "a pool that is not there has none",
+        "Its workers would feed nobody.",
+    ),
+    Described(
+        "room",
+        "domains",
+        "patterns fill no more domains than there are",
+        "Domains are counted by kind.",
+    ),
+    Described(
+        "pieces",
+        "pieces of workers",
+        "patterns hold all pieces larger than a server, by size",
+        "A worker that fits a domain never leaves it.",
+    ),
+    Described(
+        "rest",
+        "GPUs",
+        "what patterns leave holds all smaller pieces",
+        "Workers of powers of two fill servers without gaps.",
+    ),
+    Described(
+        "budget",
+        "1e-6 USD/h",
+        "the GPUs of all workers cost no more than the budget",
+        "GPUs that serve are paid.",
+    ),
+    Described(
+        "power",
+        "1e-6 W",
+        "the GPUs of all workers draw no more than the power that there is",
+        "All-in power of a GPU that serves.",
+    ),
+    Described(
+        "cut",
+        "0 or 1",
+        "something has more workers than what the exact evaluation refused",
+        "Fewer workers, all else equal, serve no more.",
+    ),
+    Described(
+        "no room",
+        "0 or 1",
+        "something has fewer workers than what first fit by falling size found no room for",
+        "Of odd sizes first fit may miss a packing; plans stand as it places them.",
+    ),
+    Described(
+        "fewer",
+        "workers",
+        "such a cut is met by a count only where that is smaller",
+        "Ties the choice of `below` to the counts.",
+    ),
+    Described(
+        "most",
+        "workers",
+        "a cut is met by a count only where that is larger",
+        "Ties the choice of `beyond` to the counts.",
+    ),
+)
+"""Constraints of the program."""
+
+
+def documented() -> str:
+    """Write the variables and the rules as the tables that docs/search.md has."""
+    lines = ["| variable | unit | is | why |", "|---|---|---|---|"]
+    lines += [f"| `{v.name}` | {v.unit} | {v.what} | {v.reason} |" for v in VARIABLES]
+    lines += ["", "| rule | unit | says | why |", "|---|---|---|---|"]
+    lines += [f"| {rule.name} | {rule.unit} | {rule.what} | {rule.reason} |" for rule in RULES]
+    return "\n".join(lines)
