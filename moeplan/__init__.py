@@ -27,18 +27,10 @@ if TYPE_CHECKING:
     from moeplan.answers.comparison import Comparison
     from moeplan.answers.explanation import Explanation, Robustness
     from moeplan.answers.fleet import FleetPlan
-    from moeplan.api import (
-        best,
-        calibrate,
-        compare,
-        curve,
-        fleet,
-        measured_frontier,
-        predict,
-        validate,
-    )
+    from moeplan.api import best, compare, curve, fleet, measured_frontier, predict
     from moeplan.explainers import explain, robustness
     from moeplan.options import Options
+    from moeplan.own_rows import calibrate, validate
     from presets import (
         ClusterSpec,
         DataFileError,
@@ -69,7 +61,7 @@ _ROOM_OF = {
     "Scenario": "costmodel.results",
     "UnknownNameError": "presets",
     "best": "moeplan.api",
-    "calibrate": "moeplan.api",
+    "calibrate": "moeplan.own_rows",
     "compare": "moeplan.api",
     "curve": "moeplan.api",
     "explain": "moeplan.explainers",
@@ -78,7 +70,7 @@ _ROOM_OF = {
     "measured_frontier": "moeplan.api",
     "predict": "moeplan.api",
     "robustness": "moeplan.explainers",
-    "validate": "moeplan.api",
+    "validate": "moeplan.own_rows",
 }
 
 __all__ = [

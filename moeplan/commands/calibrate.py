@@ -63,7 +63,7 @@ def command(
     """
     from costmodel.calibration_file import format_calibration  # --help does without these
     from costmodel.fit import Fit
-    from moeplan import api, output
+    from moeplan import output, own_rows
     from moeplan.numbers import file_name
     from moeplan.render.calibrate import fit_of, report, summary, verdict
 
@@ -73,11 +73,11 @@ def command(
     for name, file in [("--calibration", chosen), *(("ROWS.csv", file) for file in files)]:
         output.check_writable("--output", path, {name: file})
     mapping = None if columns is None else file_name("--columns", columns)
-    read = [api.read_rows(file, chosen, mapping) for file in files]
-    measured = api.rows_to_fit(read, chosen, force=force)
+    read = [own_rows.read_rows(file, chosen, mapping) for file in files]
+    measured = own_rows.rows_to_fit(read, chosen, force=force)
     # How many evaluations a fit takes is known only when it ends.
     with output.progress("Fitting", None) as advance:
-        found = api.fit_rows(measured, chosen, advance, from_priors=from_priors)
+        found = own_rows.fit_rows(measured, chosen, advance, from_priors=from_priors)
     # A fit from priors has no verdict: it replaces what it would be compared with.
     written = force or isinstance(found, Fit) or found.verdict != "worse"
     if written:

@@ -62,7 +62,7 @@ def command(
     Nothing of what was measured enters a prediction. With --csv the table holds one line per row.
     Exits with 1 where rows were refused; the others are predicted all the same.
     """
-    from moeplan import api, output  # --help does without these
+    from moeplan import output, own_rows  # --help does without these
     from moeplan.numbers import file_name
     from moeplan.render.validate import report
     from presets.errors import InputError
@@ -84,7 +84,7 @@ def command(
     if path is not None:
         output.check_writable("--output", path, inputs)
     picture = None if plot is None else _page_name(plot, {**inputs, "--output": path})
-    validation = api.validate(
+    validation = own_rows.validate(
         table, chosen, None if columns is None else file_name("--columns", columns)
     )
     if path is not None:

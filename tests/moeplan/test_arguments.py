@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import moeplan
-from moeplan.api import read_rows
 from moeplan.arguments import KINDS
 from moeplan.options import Options
+from moeplan.own_rows import read_rows
 from optimizer import Space
 from tests.samples import changed
 

@@ -14,7 +14,7 @@ from costmodel.calibration import CalibrationFile
 from costmodel.calibration_file import read_calibration, shipped_calibration
 from costmodel.fit import Fit
 from costmodel.validation import validate
-from moeplan import api
+from moeplan import own_rows
 from presets import InputError, ServingRow, serving_rows
 
 if TYPE_CHECKING:
@@ -226,6 +226,6 @@ def test_force_takes_rows_as_they_are(tmp_path: Path) -> None:
     tripled = [row.model_copy(update={"tpot_ms": 3 * (row.tpot_ms or 0)}) for row in rows]
     path = written(tmp_path / "rows.csv", tripled)
     with pytest.raises(InputError, match="of another load"):
-        api.calibrate(path)
-    measured = api.rows_to_fit(path, force=True)
+        own_rows.calibrate(path)
+    measured = own_rows.rows_to_fit(path, force=True)
     assert list(measured) == [f"{path}, line {line}" for line in (2, 3, 4)]
