@@ -220,16 +220,16 @@ def _quantities(
     result = dict(content)
     for key in (key for key in units if content.get(key) is not None):
         value, unit = content[key], units[key]
+        where = f"{place}.{key}" if place else key
         try:
             found = quantity(value, unit)
-            if key not in UNITLESS and not (isinstance(value, str) and _has_unit(value)):
-                given = value if isinstance(value, str) else shown(value)
-                raise ValueError(f"{shown(value)} has no unit; write {given} {unit}")
         except ValueError as error:
-            problem = str(error)
-            if "has no unit" not in problem:
-                problem = f"{problem}; give a number with its unit, {valid_quantity(unit)}"
-            where = f"{place}.{key}" if place else key
+            problem = f"{error}; give a number with its unit, {valid_quantity(unit)}"
+            faults.append(DataFileError(problem, path, key=where))
+            continue
+        if key not in UNITLESS and not (isinstance(value, str) and _has_unit(value)):
+            given = value if isinstance(value, str) else shown(value)
+            problem = f"{shown(value)} has no unit; write {given} {unit}"
             faults.append(DataFileError(problem, path, key=where))
             continue
         is_whole = key in ("isl", "osl", "gpus")

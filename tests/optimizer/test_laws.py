@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from costmodel.calibration import Calibration
@@ -302,6 +302,8 @@ def test_nics_as_good_as_nvlink_cost_wide_ep_nothing(
     rate=st.floats(1.0, 50.0),
     target=st.floats(5.0, 100.0),
 )
+@example(model="glm-4.5", lengths=(512, 4), rate=1.0, target=5.0)  # wide EP asks more than there is
+@example(model="glm-4.5", lengths=(512, 4), rate=6.0, target=5.0)
 def test_no_nic_of_an_answer_carries_more_than_its_rate(
     calibration: Calibration, model: str, lengths: tuple[int, int], rate: float, target: float
 ) -> None:
