@@ -17,10 +17,11 @@ from moeplan.answers.record import Answer, show_answers
 from moeplan.answers.serving import better_of, refused
 from moeplan.arguments import checked_arguments
 from moeplan.clusters import gpus_needed, named_machine
+from moeplan.machines import machines_of
 from moeplan.numbers import positive_number
 from moeplan.options import DEFAULTS, Options, checked
 from moeplan.question import SHIPPED, Question, ask, at_depth
-from presets import InputError, load_hardware
+from presets import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,7 +154,8 @@ def compare(
     Parameters
     ----------
     skus : sequence of str
-        Two or more machines; ratios are of the first, of those not refused, to each other.
+        Two or more machines; ratios are of the first, of those not refused, to each other. Also
+        files and words, such as ``gb200:vllm`` or ``mine.yaml``, as `moeplan.machines` reads them.
     targets : sequence of float
         Interactivity. [token/s/user]
     options : Options or mapping
@@ -178,29 +180,23 @@ def curves_of(
     options: Options | Mapping[str, Options] = DEFAULTS,
     space: Space | None = None,
     explained: Collection[float] | None = None,
+    least: int = 2,
 ) -> tuple[dict[str, Sequence[Best]], dict[str, str]]:
-    """Answer each machine of a comparison; beside them stands why others refuse the options.
+    """Answer each of `least` machines or more, by label; beside them stands why others refuse.
 
     Arguments and exceptions are those of `compare`; `explained` are the targets at which it is
     found out why nothing meets the limits, all unless given.
     """
-    for sku in skus:
-        if _options_of(sku, options).machine is None:
-            load_hardware(sku)
-    if len(skus) < 2 or len(set(skus)) < len(skus):
-        given = ", ".join(skus) or "none"
-        raise InputError(f"machines: {given} is not valid; give two or more different machines")
     curves: dict[str, Sequence[Best]] = {}
     refused: dict[str, InputError] = {}
-    for sku in skus:
+    for label, sku, own in machines_of(skus, options, least=least):
         try:
-            own = _options_of(sku, options)
-            curves[sku] = _best_by_target(sku, targets, own, space, explained)
+            curves[label] = _best_by_target(sku, targets, own, space, explained)
         except InputError as error:
-            refused[sku] = error
+            refused[label] = error
     if not curves:
-        raise refused[skus[0]]
-    return curves, {sku: str(error) for sku, error in refused.items()}
+        raise next(iter(refused.values()))
+    return curves, {label: str(error) for label, error in refused.items()}
 
 
 @checked_arguments
@@ -318,10 +314,6 @@ def measured_frontier(
     question = ask(sku, options)
     most = question.options.max_gpus
     return measured_point(question.scenario, question.cluster, target, most)
-
-
-def _options_of(sku: str, options: Options | Mapping[str, Options]) -> Options:
-    return options if isinstance(options, Options) else options.get(sku, DEFAULTS)
 
 
 def _page(answer: Answer) -> str:

@@ -79,8 +79,17 @@ def most_telling(
     if first is None or second is None:
         return None
     now = first.total_tok_s_per_gpu / second.total_tok_s_per_gpu
-    found = [_assumed(each, each.prediction, second, now) for each in of_first]
-    found += [_assumed(each, first, each.prediction, now) for each in of_second]
+    # A fact of a machine that both stand on changes under both at once.
+    shared = {(each.fact, each.value): each.prediction for each in of_second}
+    found = [
+        _assumed(each, each.prediction, shared.pop((each.fact, each.value), second), now)
+        for each in of_first
+    ]
+    found += [
+        _assumed(each, first, each.prediction, now)
+        for each in of_second
+        if (each.fact, each.value) in shared
+    ]
     moved = [each for each in found if each.moves_by > EQUAL]
     return max(moved, key=lambda each: each.moves_by, default=None)
 

@@ -16,6 +16,7 @@ EXAMPLES = given.examples(
     "moeplan compare gb200 b200 --targets 25,45,60,75,90,100,125,150",
     "moeplan compare gb200 b200 --targets 75,125 --price gb200=2.50 --price b200=1.95 --csv",
     "moeplan compare gb300 gb200 b200 --targets 50,100 --json",
+    "moeplan compare gb200 gb200:vllm b200:aggregated --targets 50,100",
     "moeplan compare gb200 b200 --targets 50,100 --rate 40",
     "moeplan compare gb200 b200 --targets 75,125 --report report.html",
     "moeplan compare gb200 b200 --targets 75,125 --format md",
@@ -23,7 +24,12 @@ EXAMPLES = given.examples(
 
 Skus = Annotated[
     list[str],
-    typer.Argument(metavar="SKU SKU...", help="Machines; ratios are of the first to each other."),
+    typer.Argument(
+        metavar="SKU SKU...",
+        help="Machines, or cluster (YAML) or machine (TOML) files, each with words after colons "
+        "for its engine and serving mode, such as gb200:vllm or mine.yaml:aggregated; ratios are "
+        "of the first to each other.",
+    ),
 ]
 Prices = Annotated[
     list[str] | None,

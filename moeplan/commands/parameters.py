@@ -135,7 +135,9 @@ def options_by_machine(
     machines: list[str],
     clusters: list[str],
 ) -> dict[str, Options]:
-    """Options of each machine: prices as ``USD`` for all or ``SKU=USD`` for one, others by file.
+    """Options of each machine: prices as ``USD`` for all or ``NAME=USD`` for one, others by file.
+
+    A machine that stands there more than once takes what is of it everywhere.
 
     Raises
     ------
@@ -143,36 +145,37 @@ def options_by_machine(
         Where a price, a machine or a cluster is of no machine that is compared.
     """
     from moeplan import numbers  # the checks come with pydantic, which --help does without
+    from moeplan.machines import SEPARATOR, machine_of
     from presets import ClusterPools, InputError, load_machine, read_cluster
     from presets.errors import closest_hint, shown
 
     result = dict.fromkeys(skus, options)
+    own = [load_machine(numbers.file_name("--machine", text)) for text in machines]
+    known = {machine.name: replace(options, machine=machine) for machine in own}
+    named = {text: machine_of(text, known.get(text.split(SEPARATOR)[0], options)) for text in skus}
 
-    def check(option: str, value: object, sku: str) -> None:
-        if sku not in result:
+    def set_of(option: str, value: object, names: Sequence[str], **given: Any) -> None:
+        """Set options of the machines of some names, of all that have them."""
+        chosen = [text for text, found in named.items() if {text, *found.skus} & {*names}]
+        if not chosen:
             raise InputError(
                 f"{option}: {shown(value)} is of a machine that is not compared; "
-                f"{closest_hint(sku, skus)}"
+                f"{closest_hint(names[0], skus)}"
             )
+        for text in chosen:
+            result[text] = replace(result[text], **given)
 
-    for text in sorted(prices, key=lambda price: "=" in price):
+    # One of all, then of all of a machine, then of one by its whole name.
+    for text in sorted(prices, key=lambda price: ("=" in price, SEPARATOR in price)):
         sku, equals, number = text.rpartition("=")
         price = numbers.noted_price("--price", number)
-        if equals:
-            check("--price", text, sku)
-        for name in [sku] if equals else skus:
-            result[name] = replace(result[name], price=price)
-    for text in machines:
-        machine = load_machine(numbers.file_name("--machine", text))
-        check("--machine", text, machine.name)
-        result[machine.name] = replace(result[machine.name], machine=machine)
+        set_of("--price", text, [sku] if equals else skus, price=price)
+    for text, machine in zip(machines, own, strict=True):
+        set_of("--machine", text, [machine.name], machine=machine)
     for text in clusters:
         cluster = read_cluster(numbers.file_name("--cluster", text))
         pools = cluster.pools.values() if isinstance(cluster, ClusterPools) else [cluster]
-        described = sorted({each.sku for each in pools})
-        for sku in [each for each in described if each in result] or described:
-            check("--cluster", text, sku)
-            result[sku] = replace(result[sku], cluster=cluster)
+        set_of("--cluster", text, sorted({each.sku for each in pools}), cluster=cluster)
     return result
 
 

@@ -11,7 +11,7 @@ from presets.engines import load_engine
 
 if TYPE_CHECKING:
     from costmodel.results import Configuration, Crossing
-    from moeplan.answers.best import Links, ScenarioSummary
+    from moeplan.answers.best import Best, Links, ScenarioSummary
 
 DASH = "-"
 """Stands where there is no figure."""
@@ -87,6 +87,11 @@ def fact_value(name: str, value: float, unit: str) -> str:
     """
     shown, unit = in_unit_of_file(name, value, unit)
     return f"{plain(shown)} {unit}"
+
+
+def titled(label: str, answer: Best) -> str:
+    """Write the title of a machine, with its label in brackets where it has files or words."""
+    return answer.title if label == answer.sku else f"{answer.title} ({label})"
 
 
 def priced(prices: Sequence[tuple[str, str | None]]) -> str:

@@ -25,6 +25,7 @@ from moeplan.render.common import (
     served,
     table,
     times,
+    titled,
 )
 from moeplan.render.curve import EXTRAPOLATED, notes
 
@@ -58,7 +59,7 @@ def report(comparison: Comparison) -> list[RenderableType]:
         ]
     )
     return [
-        heading(" against ".join(answers[sku].title for sku in comparison.skus)),
+        heading(" against ".join(titled(sku, answers[sku]) for sku in comparison.skus)),
         paragraph(f"{subtitle}; {prices}"),
         "",
         heading(f"Throughput, tok/s/GPU (ratio: first machine over {_others(comparison)})"),
@@ -70,7 +71,9 @@ def report(comparison: Comparison) -> list[RenderableType]:
         *_fleets(comparison),
         *[
             paragraph(note)
-            for note in notes([row.answers[s] for s in comparison.skus for row in comparison.rows])
+            for note in notes(
+                {sku: [row.answers[sku] for row in comparison.rows] for sku in comparison.skus}
+            )
         ],
         *_legend(comparison),
         *[paragraph(line) for line in assumed_lines(comparison)],

@@ -22,7 +22,7 @@ from moeplan.render.common import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -52,23 +52,32 @@ def report(curve: Curve) -> list[RenderableType]:
         paragraph(f"{served(curve.scenario)}; at {price_of(curve.rows[0])}"),
         "",
         table(*columns, left=2, rows=[_cells(row) for row in curve.rows]),
-        *[paragraph(note) for note in [*notes(curve.rows), *budget_notes(curve.rows[0])]],
+        *[
+            paragraph(note)
+            for note in [*notes({curve.sku: curve.rows}), *budget_notes(curve.rows[0])]
+        ],
     ]
 
 
-def notes(rows: Sequence[Best]) -> list[str]:
-    """Say, once each, why a target is out of reach, what is sure, and where holes are."""
+def notes(curves: Mapping[str, Sequence[Best]]) -> list[str]:
+    """Say, once each, why a target is out of reach, what is sure, and where holes are.
+
+    Answers are by the label of their machine.
+    """
+    answers = [(label, row) for label, rows in curves.items() for row in rows]
     found = [
-        f"{row.sku} at {row.target_tok_s_per_user:g}: {row.reason}." for row in rows if row.reason
+        f"{label} at {row.target_tok_s_per_user:g}: {row.reason}."
+        for label, row in answers
+        if row.reason
     ]
-    found += _chance_notes(rows)
-    found += _safe_notes(rows)
-    if any(row.prediction and row.prediction.origin == "extrapolated" for row in rows):
+    found += _chance_notes(answers)
+    found += _safe_notes(curves)
+    if any(row.prediction and row.prediction.origin == "extrapolated" for _, row in answers):
         found.append(f"{EXTRAPOLATED} extrapolated: outside the range of the calibration data.")
     holes: dict[str, list[str]] = {}
-    for row in rows:
+    for label, row in answers:
         if hole := hole_of(row.measured):
-            holes.setdefault(f"{row.sku} {hole}", []).append(f"{row.target_tok_s_per_user:g}")
+            holes.setdefault(f"{label} {hole}", []).append(f"{row.target_tok_s_per_user:g}")
     if holes:
         listed = "; ".join(f"{hole} (asked at {', '.join(at)})" for hole, at in holes.items())
         found.append(
@@ -78,12 +87,12 @@ def notes(rows: Sequence[Best]) -> list[str]:
     return found
 
 
-def _chance_notes(rows: Sequence[Best]) -> list[str]:
+def _chance_notes(answers: Sequence[tuple[str, Best]]) -> list[str]:
     """Say how likely each machine meets each limit, targets of equal chance together."""
     at: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for row in rows:
+    for label, row in answers:
         for limit, value in (row.chance_to_meet or {}).items():
-            same = at.setdefault((row.sku, CHANCES[limit]), {})
+            same = at.setdefault((label, CHANCES[limit]), {})
             same.setdefault(chance(value), []).append(f"{row.target_tok_s_per_user:g}")
     return [
         f"Chance that {sku} as modelled meets {what}: "
@@ -93,11 +102,11 @@ def _chance_notes(rows: Sequence[Best]) -> list[str]:
     ]
 
 
-def _safe_notes(rows: Sequence[Best]) -> list[str]:
+def _safe_notes(curves: Mapping[str, Sequence[Best]]) -> list[str]:
     """Say what the safe choices of each machine cost, or why one has none anywhere."""
     notes = []
-    for sku in dict.fromkeys(row.sku for row in rows):
-        found = [(row, row.safe_choice) for row in rows if row.sku == sku and row.safe_choice]
+    for sku, rows in curves.items():
+        found = [(row, row.safe_choice) for row in rows if row.safe_choice]
         reasons = {choice.reason for _, choice in found}
         if not found:
             continue

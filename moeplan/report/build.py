@@ -18,6 +18,7 @@ from moeplan.answers.comparison import (
 )
 from moeplan.api import UNIT, curves_of
 from moeplan.arguments import checked_arguments
+from moeplan.machines import machines_of
 from moeplan.numbers import positive_number
 from moeplan.options import DEFAULTS, Options
 from moeplan.question import ask
@@ -132,9 +133,8 @@ def grid_of(targets: Sequence[float], measured: Sequence[float] = ()) -> list[fl
 def _measured(skus: Sequence[str], options: Options | Mapping[str, Options]) -> list[float]:
     """Interactivity of all measured points of the machines [token/s]; a refused one has none."""
     found: list[float] = []
-    for sku in skus:
+    for _, sku, own in machines_of(skus, options, least=2):
         try:
-            own = options if isinstance(options, Options) else options.get(sku, DEFAULTS)
             found += speeds_of(ask(sku, own))
         except InputError:
             continue  # `compare` says why

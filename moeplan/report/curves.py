@@ -12,7 +12,7 @@ from typing import Any
 from costmodel.results import Configuration, Prediction
 from moeplan.answers.best import Best
 from moeplan.answers.safe import SafeChoice
-from moeplan.render.common import configuration_label, configuration_rows, count, served
+from moeplan.render.common import configuration_label, configuration_rows, count, served, titled
 from moeplan.render.placement import placement_rows
 from moeplan.report.measured import gaps_of, line_of, points_of
 
@@ -48,7 +48,7 @@ def machine_content(sku: str, answers: Sequence[Best]) -> dict[str, Any]:
 
     return {
         "sku": sku,
-        "title": first.title,
+        "title": titled(sku, first),
         "served": served(first.scenario),
         "price": first.price_usd_per_hour,
         "price_set": question.price_set,

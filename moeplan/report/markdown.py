@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from moeplan.answers.comparison import KINDS, Comparison, ComparisonRow
 from moeplan.recipes.markdown import prose, rows
-from moeplan.render.common import DASH, dollars, priced, served
+from moeplan.render.common import DASH, dollars, priced, served, titled
 from moeplan.report.words import headline, verdict
 
 
@@ -26,7 +26,7 @@ def markdown_of(comparison: Comparison) -> str:
         ]
     )
     parts = [
-        f"# {prose(' against '.join(answers[sku].title for sku in comparison.skus))}",
+        f"# {prose(' against '.join(titled(sku, answers[sku]) for sku in comparison.skus))}",
         prose(f"{'; '.join(scenarios)}; {prices}."),
         "\n".join(
             f"- **{prose(title)}**: {prose(' '.join(sentences))}" for title, sentences in points

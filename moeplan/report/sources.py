@@ -20,6 +20,7 @@ from moeplan.render.common import (
 )
 from moeplan.report.measured import gaps_of
 from presets import (
+    ClusterSpec,
     ServingRow,
     aggregated_rows,
     load_prices,
@@ -43,10 +44,13 @@ FIGURES = {"tpot": "TPOT", "throughput": "tok/s/GPU", "ttft": "TTFT"}
 def sources_of(comparison: Comparison, curves: Mapping[str, Sequence[Best]]) -> dict[str, Any]:
     """Write the sections of a page that no price and no target changes."""
     questions = {sku: answers[0].question for sku, answers in curves.items()}
+    # A machine that stands there on two engines has its facts told once.
+    first = {question.cluster: sku for sku, question in reversed(questions.items())}
+    machines = {sku: each.cluster for sku, each in questions.items() if sku in first.values()}
     return {
         "assumptions": list(_assumptions(questions)),
-        "facts": [line for sku, question in questions.items() for line in _facts(sku, question)],
-        "accuracy": [line for question in questions.values() for line in _accuracy(question)],
+        "facts": [line for sku, cluster in machines.items() for line in _facts(sku, cluster)],
+        "accuracy": [line for sku, each in questions.items() for line in _accuracy(sku, each)],
         "next": list(_next_runs(comparison)),
     }
 
@@ -72,7 +76,7 @@ def _price(sku: str, question: Question) -> dict[str, Any]:
     if question.price_set is None:
         return _line(name, told, "given with the question")
     prices = load_prices(question.price_set)
-    fact = prices.prices[sku]
+    fact = prices.prices[question.sku]
     others = ", ".join(f"${each.value:.2f} ({each.note})" for each in fact.alternatives)
     text = f"{told}: {fact.note}" + (f"; others: {others}" if others else "")
     return _line(name, text, fact.source, fact.date.isoformat(), fact.kind)
@@ -93,8 +97,8 @@ def _limits(question: Question) -> str:
     return ", ".join(parts)
 
 
-def _facts(sku: str, question: Question) -> Iterator[dict[str, Any]]:
-    for name, fact in question.cluster.hardware().facts.items():
+def _facts(sku: str, cluster: ClusterSpec) -> Iterator[dict[str, Any]]:
+    for name, fact in cluster.hardware().facts.items():
         if name != "price_usd_per_hour":
             yield _fact(sku, name, fact)
 
@@ -112,7 +116,7 @@ def _line(name: str, text: str, source: str = "", date: str = "", kind: str = ""
     return {"name": name, "text": text, "source": source, "date": date, "kind": kind}
 
 
-def _accuracy(question: Question) -> Iterator[dict[str, Any]]:
+def _accuracy(sku: str, question: Question) -> Iterator[dict[str, Any]]:
     """Predict the measured rows nearest to a question, and say how far off that is."""
     scenario = question.scenario
     asked = {
@@ -131,7 +135,7 @@ def _accuracy(question: Question) -> Iterator[dict[str, Any]]:
         if near:
             found = validate(near, question.constants.calibration).statistics()
             yield {
-                "sku": question.cluster.sku,
+                "sku": sku,
                 "rows": len(near),
                 "alike": ", ".join(f"{key} {asked[key]}" for key in keys if key != "sku"),
                 "fitted": was,

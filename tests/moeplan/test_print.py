@@ -205,7 +205,7 @@ def test_notes_mark_what_is_extrapolated(best_of: BestOf) -> None:
     assert found.prediction is not None
     prediction = found.prediction.model_copy(update={"origin": "extrapolated"})
     changed = found.model_copy(update={"prediction": prediction})
-    assert any(note.startswith("* extrapolated") for note in notes([changed]))
+    assert any(note.startswith("* extrapolated") for note in notes({"b200": [changed]}))
 
 
 def test_predict(command: Command, configuration: dict[str, Any], tmp_path: Path) -> None:
