@@ -239,7 +239,7 @@ def fleet(
     FleetPlan
         With status "infeasible" and a reason where nothing serves all tiers.
     """
-    from moeplan.answers.fleet import fleet_plan  # other questions need none
+    from moeplan.answers.fleet_build import fleet_plan  # other questions need none
     from moeplan.fleet_question import fleet_problem, offer_of
     from optimizer.fleet_search import MOST_SECONDS, plan_fleet
     from presets.demand_file import DEMAND_UNITS, read_demand

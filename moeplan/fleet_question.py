@@ -22,6 +22,7 @@ from presets import (
 )
 from presets.demand_file import Demand, MachineOffer, Rate, TierDemand
 from presets.errors import shown
+from presets.pools import SERVINGS
 
 AS_MANY_AS_IT_TAKES = 16_384
 """GPUs of a machine of which nothing is said. [GPU]"""
@@ -140,7 +141,8 @@ def _tier(demand: TierDemand, machines: Sequence[ClusterSpec]) -> Tier:
     if (found := next((each for each in scenarios if isinstance(each, Scenario)), None)) is None:
         raise InputError(f"tier {demand.name!r}: {scenarios[0]}")
     rate = _requests(demand.rate, found)
-    return Tier(demand.name, tuple(scenarios), demand.target, rate, demand.max_ttft)
+    servings = tuple(each for each in SERVINGS if demand.serving in (each, "either"))
+    return Tier(demand.name, tuple(scenarios), demand.target, rate, demand.max_ttft, servings)
 
 
 def _requests(rate: Rate, scenario: Scenario) -> float:

@@ -29,16 +29,13 @@ from presets.catalogue import is_path
 from presets.drafts import draft_model, rate_of_length
 from presets.errors import shown
 from presets.files import validated
-from presets.pools import Serving
+from presets.pools import SERVINGS, Serving
 from presets.record import Record
 
 if TYPE_CHECKING:
     from optimizer.problem import Problem
     from optimizer.space import Space
     from presets import Model
-
-MODES: tuple[Serving, ...] = ("disaggregated", "aggregated")
-"""Serving modes, in the order in which they are tried."""
 
 SHIPPED = "shipped"
 """Name of the calibration that comes with the package."""
@@ -92,7 +89,7 @@ class Question(NamedTuple):
     def modes(self) -> tuple[Serving, ...]:
         """Serving modes that are asked about."""
         asked = self.options.serving
-        return tuple(mode for mode in MODES if asked in (mode, "either"))
+        return tuple(mode for mode in SERVINGS if asked in (mode, "either"))
 
     def problem(
         self, target: float, space: Space | None = None, serving: Serving | None = None

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from costmodel.predictions import predict
+from optimizer.fleet import Way
 from topology.cluster import out_of_use, read_layout
 
 if TYPE_CHECKING:
@@ -91,11 +92,19 @@ def _counts(plan: Plan) -> Iterator[str]:
         (each.role, each.replica, len(each.placement.gpus)) for each in plan.workers
     )
     wanted: Counter[tuple[str, int, int]] = Counter()
-    pools = list(dict.fromkeys(plan.counts.prefill))
+    aggregated = {
+        plan.pools[tier]
+        for tier, groups in enumerate(plan.served)
+        if all(each.configuration.is_aggregated for each in groups)
+    }
+    pools = [pool for pool in plan.counts.prefill if pool not in aggregated]
     for tier, groups in enumerate(plan.served, 1):
         for each in groups:
             one = each.configuration
-            wanted["decode", tier, one.decode_gpus_per_worker] += one.decode_workers
+            role = "both" if one.is_aggregated else "decode"
+            wanted[role, tier, one.decode_gpus_per_worker] += one.decode_workers
+            if one.is_aggregated:
+                continue
             pool = pools.index(plan.pools[tier - 1]) + 1
             wanted["prefill", pool, one.prefill_gpus_per_worker] = one.prefill_workers
     for key in placed.keys() | wanted.keys():
@@ -116,13 +125,18 @@ def _service(problem: FleetProblem, tier: Tier, number: int, plan: Plan) -> Iter
     clusters = {
         worker.cluster
         for worker in plan.workers
-        if worker.role == "decode" and worker.replica == number + 1
+        if worker.role != "prefill" and worker.replica == number + 1
     }
     if len(clusters) != 1:
         yield f"{tier.name}: it stands on {len(clusters)} machines"
         return
-    machine = problem.machines.index(clusters.pop())
-    asked = problem.problem(number, machine)
+    (cluster,) = clusters
+    servings = {each.configuration.serving for each in groups}
+    if len(servings) != 1 or not servings <= set(tier.servings):
+        yield f"{tier.name}: it is served {' and '.join(sorted(servings))}"
+        return
+    way = Way(problem.machines.index(cluster), servings.pop())
+    asked = problem.problem(number, problem.ways.index(way))
     tokens = float(asked.scenario.workload.input_tokens + asked.scenario.workload.output_tokens)
     for each in groups:
         yield from _limits(tier, each)
@@ -135,7 +149,8 @@ def _service(problem: FleetProblem, tier: Tier, number: int, plan: Plan) -> Iter
         served = alone.prediction.total_tok_s_per_gpu * one.gpus / tokens
         if served < each.rate * (1.0 - SLACK):
             yield f"{tier.name}: {one.concurrency} users ask for {served:g} of {each.rate:g} 1/s"
-        if problem.spares and problem.spares >= min(one.decode_workers, one.prefill_workers):
+        roles = [one.decode_workers] + [one.prefill_workers] * (not one.is_aggregated)
+        if problem.spares and problem.spares >= min(roles):
             yield f"{tier.name}: no worker of a kind is left when {problem.spares} fail"
 
 

@@ -20,7 +20,7 @@ from costmodel.results import Case, Configuration, Prediction
 from costmodel.root import last_below
 from costmodel.serving import benchmark_of, fullest, serve, steady_state
 from optimizer.decode_points import slots_of
-from optimizer.fleet import FleetPoints, Pool, TierPoints
+from optimizer.fleet_points import FleetPoints, Pool, TierPoints
 from optimizer.lattice import MOST_USERS
 from optimizer.space import Shape, decode_fields
 from optimizer.value import request_tokens
@@ -91,7 +91,7 @@ def serve_tier(
     is_timed : bool
         Whether the limit on TTFT is to be met.
     """
-    each = points.of[tier, pool.machine]
+    each = points.of[tier, pool.way]
     yields = {gpus: count * each.sizes[gpus] for gpus, count in decode.items() if count}
     total, demand = sum(yields.values()), points.problem.tiers[tier].rate
     if total * each.run_share < demand * (1.0 - TOLERANCE):
@@ -122,9 +122,10 @@ def serve_with_spares(
     spares, here = points.problem.spares, {gpus: n for gpus, n in decode.items() if n}
     if spares:
         away = [here | {gpus: count - spares} for gpus, count in here.items()]
-        if workers <= spares or any(min(left.values()) < 1 for left in away):
+        pools = [] if pool.is_own else [workers - spares]
+        if any(left < 1 for left in (*pools, *(min(each.values()) for each in away))):
             return None
-        cases = [(workers - spares, here), *((workers, left) for left in away)]
+        cases = [*((left, here) for left in pools), *((workers, left) for left in away)]
         if not all(serve_tier(points, tier, pool, *case, is_timed=is_timed) for case in cases):
             return None
     return serve_tier(points, tier, pool, workers, here, is_timed=is_timed)
@@ -143,8 +144,8 @@ class _Part(NamedTuple):
 
     @property
     def of(self) -> TierPoints:
-        """Operating points of the tier on the machine of the pool."""
-        return self.points.of[self.tier, self.pool.machine]
+        """Operating points of the tier in the way of the pool."""
+        return self.points.of[self.tier, self.pool.way]
 
 
 def _serve_part(part: _Part) -> Served | None:
@@ -210,6 +211,8 @@ def _prediction(
 
 def _share(part: _Part) -> float:
     """Share of the pool's work that these workers ask for [1]."""
+    if part.pool.is_own:
+        return 1.0
     feed, column = part.points.feed(part.pool), part.pool.tiers.index(part.tier)
     of_tier = feed.rate[0, column] / feed.prefill.capacity[0, column] / feed.busy[0]
     return float(of_tier) * part.rate / part.points.problem.tiers[part.tier].rate
@@ -218,7 +221,8 @@ def _share(part: _Part) -> float:
 def _configuration(part: _Part, shape: Shape, slots: int) -> Configuration:
     scenario, kind = part.of.problem.scenario, part.pool.kind
     return Configuration(
-        prefill_workers=part.workers,
+        serving=part.of.problem.serving,
+        prefill_workers=0 if part.pool.is_own else part.workers,
         prefill_gpus_per_worker=kind.gpus,
         prefill_attention=kind.attention,
         decode_workers=part.group[1],
@@ -237,6 +241,8 @@ def _network(part: _Part, configurations: list[Configuration]) -> Network:
     problem, pool = part.of.problem, part.pool
     cases = [Case(one, problem.scenario, problem.cluster) for one in configurations]
     network = network_of(deployments_of(cases), problem.calibration)
+    if pool.is_own:
+        return network
     feed, column = part.points.feed(pool), pool.tiers.index(part.tier)
     own = feed.input_tokens[column] * feed.prefill.seconds_per_token[0, column]
     return network._replace(

@@ -13,15 +13,19 @@ import numpy as np
 
 from costmodel.inputs import FloatArray, IntArray, take
 from costmodel.network import DecodeRate
+from costmodel.prefill import Prefill
 from costmodel.resolve import of_workers
 from costmodel.root import last_below
-from costmodel.serving import MOST_LOAD, decode_rate
+from costmodel.serving import MOST_LOAD, decode_rate, prefill_wait
 from optimizer.decode_workers import DecodeWorkers, decode_workers
 from optimizer.problem import Problem
 from optimizer.space import Shape
 
 LEAST = 0.5
 """Smallest batch in flight looked at, on a worker: below it most steps serve nobody. [1]"""
+
+MANY = 2.0**14
+"""Workers of a pool in which a request finds one that is idle. [1]"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +108,11 @@ def rate_at(
 
 @dataclass(frozen=True, eq=False)
 class _Lacking:
-    """Log of what a batch needs over what there is: of time per token, or of the NICs."""
+    """Log of what a batch needs over what there is: of time, of the NICs, of prefill.
+
+    Of workers that prefill what they decode TTFT is that in so large a pool that no request queues;
+    those of a smaller one wait longer.
+    """
 
     known: DecodeWorkers
     problem: Problem
@@ -112,8 +120,24 @@ class _Lacking:
 
     def __call__(self, log_batch: FloatArray) -> FloatArray:
         rate = rate_at(self.known, self.problem, self.places, np.exp(log_batch))
-        needed = rate.tpot * self.problem.limits.target
-        return np.asarray(np.log(np.maximum(needed, rate.nic_load / MOST_LOAD)))
+        needed = np.maximum(rate.tpot * self.problem.limits.target, rate.nic_load / MOST_LOAD)
+        if self.known.prefill is not None:
+            needed = np.maximum(needed, self._of_prefill(rate, self.known.prefill))
+        return np.asarray(np.log(needed))
+
+    def _of_prefill(self, rate: DecodeRate, every: Prefill) -> FloatArray:
+        """Weigh what prefill in the same workers needs of its capacity and of TTFT."""
+        prefill, limit = take(every, self.places), self.problem.limits.max_ttft
+        load = rate.request_rate / prefill.capacity
+        needed = np.asarray(load / MOST_LOAD)
+        if limit is None:
+            return needed
+        tokens = self.problem.scenario.workload.input_tokens
+        constants = of_workers(self.known.constants, self.places, len(self.known.shapes))
+        wait = prefill_wait(
+            load, MANY * prefill.servers, tokens * prefill.seconds_per_token, constants
+        )
+        return np.maximum(needed, (prefill.latency + wait + rate.arrival_wait) / limit)
 
     def part(self, index: IntArray) -> _Lacking:
         """Chosen workers alone."""

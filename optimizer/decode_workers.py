@@ -25,7 +25,7 @@ from costmodel.inputs import (
 )
 from costmodel.memory import batch_limit
 from costmodel.network import Interleaved
-from costmodel.prefill import prefill_worker
+from costmodel.prefill import Prefill, prefill_worker
 from costmodel.resolve import resolve
 from costmodel.results import Scenario
 from costmodel.workload import Workload
@@ -67,6 +67,8 @@ class DecodeWorkers:
         Requests whose cache fits, per rank (dp) or worker (tp). [1]
     mixed : Interleaved or None
         What prefill does to the steps of workers that do both; None where workers only decode.
+    prefill : Prefill or None
+        What workers that do both do as prefill workers.
     """
 
     shapes: tuple[Shape, ...]
@@ -77,6 +79,7 @@ class DecodeWorkers:
     constants: Calibration
     memory: FloatArray
     mixed: Interleaved | None
+    prefill: Prefill | None
 
 
 def decode_workers(problem: Problem) -> DecodeWorkers:
@@ -109,6 +112,7 @@ def decode_workers(problem: Problem) -> DecodeWorkers:
     workload = scenario.workload
     limits = batch_limit(facts.machine, facts.model, workers, workload, constants)
     paths = paths_of(cluster, shapes, known)
+    both = _both(facts, workers, paths, workload, constants) if problem.is_aggregated else None
     return DecodeWorkers(
         shapes=tuple(shapes),
         workers=workers,
@@ -117,7 +121,8 @@ def decode_workers(problem: Problem) -> DecodeWorkers:
         kinds=kinds,
         constants=constants,
         memory=np.broadcast_to(limits, len(shapes)),
-        mixed=_mixed(facts, workers, paths, workload, constants) if problem.is_aggregated else None,
+        mixed=None if both is None else both[0],
+        prefill=None if both is None else both[1],
     )
 
 
@@ -162,14 +167,14 @@ def _workers(shapes: list[Shape], problem: Problem) -> WorkerArrays:
     )
 
 
-def _mixed(
+def _both(
     facts: Facts,
     workers: WorkerArrays,
     paths: PathArrays,
     workload: Workload,
     calibration: Calibration,
-) -> Interleaved | None:
-    """Say what prefill does to the steps of workers that do both, of the latest releases."""
+) -> tuple[Interleaved | None, Prefill]:
+    """Say what workers that do both prefill, and what it does to steps of the latest releases."""
     prefill = prefill_worker(
         facts.machine,
         facts.model,
@@ -181,6 +186,7 @@ def _mixed(
         hands_over=False,
     )
     every = np.ones(workers.gpus.shape, dtype=np.bool_)
-    return interleaved(
+    mixed = interleaved(
         every, ~every, facts.machine, facts.model, workers, prefill, workload, calibration
     )
+    return mixed, prefill

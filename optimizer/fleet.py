@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 from typing import Literal, NamedTuple
 
-import numpy as np
-
 from costmodel.calibration import Calibration
-from costmodel.inputs import FloatArray
-from costmodel.prefill import Prefill
 from costmodel.results import Scenario
 from optimizer.checks import check_count, check_positive
-from optimizer.decode_points import DecodePoints, decode_points
-from optimizer.prefill import PrefillOptions, every_prefill_option
-from optimizer.prefill_points import Feed, fewest_workers
 from optimizer.problem import Limits, Problem
 from optimizer.resources import MICRO
-from optimizer.space import Attention, Space
+from optimizer.space import Space
 from presets import ClusterSpec, InputError
+from presets.pools import SERVINGS, Serving
 
 FleetObjective = Literal["cost", "gpus", "power"]
 
-MOST_POOLS = 1023
-"""Sets of tiers that share a prefill pool which are looked at. [1]"""
-
 MOST_TIERS = 50
+
+
+class Way(NamedTuple):
+    """One way to serve a tier.
+
+    Attributes
+    ----------
+    machine : int
+        Place of the machine.
+    serving : {"aggregated", "disaggregated"}
+        Whether its workers prefill what they decode, or a pool of prefill workers does.
+    """
+
+    machine: int
+    serving: Serving
+
+    @property
+    def is_aggregated(self) -> bool:
+        """Whether one pool of workers prefills and decodes."""
+        return self.serving == "aggregated"
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,8 @@ class Tier:
         Demand. [1/s]
     max_ttft : float or None
         Longest mean time to first token. [s]
+    servings : tuple of {"aggregated", "disaggregated"}
+        That it may be served in.
     """
 
     name: str
@@ -54,6 +65,7 @@ class Tier:
     target: float
     rate: float
     max_ttft: float | None = None
+    servings: tuple[Serving, ...] = ("disaggregated",)
 
     def __post_init__(self) -> None:
         """Refuse what is no demand."""
@@ -61,6 +73,8 @@ class Tier:
         check_positive("rate", self.rate, "requests per second")
         if self.max_ttft is not None:
             check_positive("max_ttft", self.max_ttft, "seconds")
+        if not self.servings or not set(self.servings) <= set(SERVINGS):
+            raise InputError(f"servings {self.servings!r} is not valid; give {SERVINGS} or one")
 
     @property
     def scenario(self) -> Scenario:
@@ -131,20 +145,31 @@ class FleetProblem:
             if value is not None:
                 check_positive(name, value, unit)
 
-    def problem(self, tier: int, machine: int) -> Problem:
-        """Ask for one tier on one machine, by their places.
+    @cached_property
+    def ways(self) -> tuple[Way, ...]:
+        """Ways to serve that some tier may take, those with prefill pools first."""
+        asked = {serving for tier in self.tiers for serving in tier.servings}
+        machines = range(len(self.machines))
+        return tuple(Way(m, s) for s in SERVINGS if s in asked for m in machines)
+
+    def cluster(self, way: int) -> ClusterSpec:
+        """Cluster of the machine of a way, by its place."""
+        return self.machines[self.ways[way].machine]
+
+    def problem(self, tier: int, way: int) -> Problem:
+        """Ask for one tier in one way, by their places.
 
         Raises
         ------
         InputError
             Where the machine cannot run it.
         """
-        asked, cluster = self.tiers[tier], self.machines[machine]
-        scenario = asked.scenarios[machine]
+        asked, (machine, serving) = self.tiers[tier], self.ways[way]
+        scenario, cluster = asked.scenarios[machine], self.machines[machine]
         if isinstance(scenario, str):
             raise InputError(scenario)
         limits = Limits(asked.target, cluster.gpus, asked.max_ttft)
-        return Problem(scenario, cluster, limits, self.calibration, self.space)
+        return Problem(scenario, cluster, limits, self.calibration, self.space, serving=serving)
 
     def weight(self, machine: ClusterSpec, objective: FleetObjective | None = None) -> int:
         """Weigh one GPU by an objective: millionths of USD/h or W, or a whole GPU.
@@ -162,198 +187,3 @@ class FleetProblem:
         """What one unit of a plan's weight is: GPUs, USD/h or W."""
         divisor = math.gcd(*map(self.weight, self.machines))
         return divisor * (1.0 if self.objective == "gpus" else MICRO)
-
-
-class PrefillKind(NamedTuple):
-    """A shape of prefill worker."""
-
-    gpus: int
-    attention: Attention
-
-
-class Pool(NamedTuple):
-    """Prefill workers of one shape on one machine that feed some tiers.
-
-    Attributes
-    ----------
-    machine : int
-        Its place.
-    tiers : tuple of int
-        Their places, rising.
-    kind : PrefillKind
-    fewest : int
-        Workers below which the load, or a limit on TTFT, is not met. [1]
-    """
-
-    machine: int
-    tiers: tuple[int, ...]
-    kind: PrefillKind
-    fewest: int
-
-
-@dataclass(frozen=True, eq=False)
-class TierPoints:
-    """What one tier may run on one machine.
-
-    Attributes
-    ----------
-    problem : Problem
-    decode : DecodePoints
-        Those that can meet the limits.
-    prefill : dict
-        Place in `options` of each kind.
-    options : PrefillOptions
-    """
-
-    problem: Problem
-    decode: DecodePoints
-    prefill: dict[PrefillKind, int]
-    options: PrefillOptions
-
-    @property
-    def run_share(self) -> float:
-        """Share of the steady rate that a run with its start and its end has [1]."""
-        return float(1.0 - 1.0 / (2.0 * self.problem.constants.rounds))
-
-    @cached_property
-    def sizes(self) -> dict[int, float]:
-        """Highest request rate of one decode worker of each size [1/s]."""
-        best: dict[int, float] = {}
-        for shape, rate in zip(self.decode.shapes, self.decode.request_rate.tolist(), strict=True):
-            best[shape.gpus] = max(best.get(shape.gpus, 0.0), rate)
-        return dict(sorted(best.items()))
-
-
-@dataclass(frozen=True, eq=False)
-class FleetPoints:
-    """Operating points of every tier on every machine, and the pools that may feed them.
-
-    Attributes
-    ----------
-    problem : FleetProblem
-    of : dict
-        From places of a tier and a machine to its points; those that can serve it alone.
-    refused : dict
-        Why others cannot.
-    pools : tuple of Pool
-    all_sets : bool
-        Whether every set of tiers was looked at as one that shares a pool.
-    """
-
-    problem: FleetProblem
-    of: dict[tuple[int, int], TierPoints]
-    refused: dict[tuple[int, int], str]
-    pools: tuple[Pool, ...]
-    all_sets: bool
-
-    def steady_rate(self, tier: int, machine: int) -> float:
-        """Rate that a tier asks of its workers between start and end of a run [1/s]."""
-        return self.problem.tiers[tier].rate / self.of[tier, machine].run_share
-
-    def feed(self, pool: Pool) -> Feed:
-        """Say what the tiers of a pool ask of it."""
-        return _feed(self.problem, self.of, pool.machine, pool.tiers, [pool.kind])
-
-
-def fleet_points(problem: FleetProblem) -> FleetPoints:
-    """Find the operating points of all tiers on all machines."""
-    of: dict[tuple[int, int], TierPoints] = {}
-    refused: dict[tuple[int, int], str] = {}
-    for place in range(len(problem.machines)):
-        for number in range(len(problem.tiers)):
-            try:
-                of[number, place] = _tier_points(problem.problem(number, place))
-            except InputError as error:
-                refused[number, place] = str(error)
-    pools: list[Pool] = []
-    all_sets = True
-    for machine in range(len(problem.machines)):
-        for group in _groups(of, machine):
-            sets, whole = _sets(group)
-            all_sets = all_sets and whole
-            for tiers in sets:
-                pools += _pools(problem, of, machine, tiers)
-    return FleetPoints(problem, of, refused, tuple(pools), all_sets)
-
-
-def _tier_points(problem: Problem) -> TierPoints:
-    decode = decode_points(problem)
-    if not len(decode):
-        raise InputError(f"no decode worker reaches {problem.limits.target:g} tok/s/user")
-    options = every_prefill_option(problem)
-    modes = np.where(options.attention_dp, "dp", "tp").tolist()
-    prefill = {
-        PrefillKind(gpus, mode): place
-        for place, (gpus, mode) in enumerate(zip(options.gpus.tolist(), modes, strict=True))
-    }
-    return TierPoints(problem, decode, prefill, options)
-
-
-def _groups(of: Mapping[tuple[int, int], TierPoints], machine: int) -> list[list[int]]:
-    """Part the tiers of a machine into those that may share prefill workers.
-
-    One prefill worker serves tiers of the same model, precision, engine and frontends.
-    """
-    groups: dict[tuple[object, ...], list[int]] = {}
-    for (tier, place), points in of.items():
-        if place == machine:
-            what = points.problem.scenario
-            kind = (what.model, what.precision, what.engine, what.frontends)
-            groups.setdefault(kind, []).append(tier)
-    return list(groups.values())
-
-
-def _sets(group: Sequence[int]) -> tuple[list[tuple[int, ...]], bool]:
-    """List the sets of tiers that may share a pool, small ones first; and whether those are all."""
-    found: list[tuple[int, ...]] = []
-    for size in range(1, len(group) + 1):
-        if len(found) + math.comb(len(group), size) > MOST_POOLS:
-            return [*found, tuple(group)], False
-        found += combinations(group, size)
-    return found, True
-
-
-def _pools(
-    problem: FleetProblem,
-    of: dict[tuple[int, int], TierPoints],
-    machine: int,
-    tiers: tuple[int, ...],
-) -> Iterator[Pool]:
-    """Size a pool of each kind of prefill worker for a set of tiers."""
-    kinds = sorted(set.intersection(*(set(of[tier, machine].prefill) for tier in tiers)))
-    if not kinds:
-        return
-    feed = _feed(problem, of, machine, tiers, kinds)
-    fewest = fewest_workers(feed, of[tiers[0], machine].problem.constants)
-    for kind, count in zip(kinds, fewest.tolist(), strict=True):
-        if count:
-            yield Pool(machine, tiers, kind, count)
-
-
-def _feed(
-    problem: FleetProblem,
-    of: dict[tuple[int, int], TierPoints],
-    machine: int,
-    tiers: tuple[int, ...],
-    kinds: Sequence[PrefillKind],
-) -> Feed:
-    """Say what tiers ask of a pool of each kind: one row for each kind, a column for each tier."""
-    points = [of[tier, machine] for tier in tiers]
-
-    def column(each: TierPoints, name: str) -> FloatArray:
-        values: FloatArray = getattr(each.options.prefill, name)
-        places = [each.prefill[kind] for kind in kinds]
-        return np.broadcast_to(values, len(each.options.gpus))[places]
-
-    limits = [each.problem.limits.max_ttft for each in points]
-    rates = [
-        problem.tiers[tier].rate / each.run_share for tier, each in zip(tiers, points, strict=True)
-    ]
-    return Feed(
-        rate=np.broadcast_to(np.array(rates), (len(kinds), len(tiers))),
-        prefill=Prefill(
-            *(np.stack([column(p, n) for p in points], axis=-1) for n in Prefill._fields)
-        ),
-        input_tokens=np.array([float(p.problem.scenario.workload.input_tokens) for p in points]),
-        max_ttft=np.array([math.inf if limit is None else limit for limit in limits]),
-    )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from optimizer.fleet import FleetObjective, FleetProblem
+    from optimizer.fleet_points import FleetPoints
     from optimizer.fleet_search import FleetAnswer
 
     Search = Callable[[FleetProblem, float], FleetAnswer]
@@ -97,3 +98,23 @@ def _with(problem: FleetProblem, kept: set[str]) -> FleetProblem:
     if "gpus" in kept:
         return changed
     return replace(changed, machines=tuple(each.resized(AMPLE) for each in problem.machines))
+
+
+def missing(points: FleetPoints) -> str | None:
+    """Name a tier that no machine can serve alone, and why."""
+    problem = points.problem
+    fed = {(tier, pool.way) for pool in points.pools for tier in pool.tiers}
+    for number, tier in enumerate(problem.tiers):
+        reasons = []
+        allowed = [each for each in enumerate(problem.ways) if each[1].serving in tier.servings]
+        for place, way in allowed:
+            where = f"on {problem.machines[way.machine].sku}"
+            if way.is_aggregated:
+                where += " in one pool"
+            if (number, place) in points.refused:
+                reasons.append(f"{where} {points.refused[number, place]}")
+            elif (number, place) not in fed:
+                reasons.append(f"{where} no prefill worker meets max_ttft {tier.max_ttft:g} s")
+        if len(reasons) == len(allowed):
+            return f"tier {tier.name!r} cannot be served: {'; '.join(reasons)}"
+    return None

@@ -7,25 +7,27 @@ promises nothing better than the best plan that was evaluated. That plan is then
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from optimizer.audit import audit
 from optimizer.check import Served, serve_with_spares
-from optimizer.fleet import FleetPoints, FleetProblem, fleet_points
-from optimizer.fleet_conflicts import conflict_sentence
+from optimizer.fleet import FleetProblem
+from optimizer.fleet_conflicts import conflict_sentence, missing
+from optimizer.fleet_placement import placed
+from optimizer.fleet_points import FleetPoints, fleet_points
 from optimizer.integer_model import Counts, IntegerModel, integer_model
-from optimizer.placement import PlacedWorker, Role
-from presets import InputError
-from topology import pack_workers
+from optimizer.placement import PlacedWorker
 
 MOST_SECONDS = 60.0
 """Time that a search takes unless told otherwise. [s]"""
 
 MOST_SECONDS_OF_REASONS = 10.0
 """Time that it may take besides to find out why there is no plan. [s]"""
+
+SECONDS_OF_OTHER = 1.0
+"""Time to bound what the other serving mode of a tier would give. [s]"""
 
 MOST_REPAIRS = 4
 """Workers that are added to make a plan of what was refused. [1]"""
@@ -76,6 +78,9 @@ class FleetAnswer:
         [s]
     reason : str or None
         Why there is no plan.
+    others : dict
+        From the place of a tier that may be served in either mode to the least weight of plans
+        that serve it in the other; None where there is none.
     """
 
     points: FleetPoints
@@ -88,6 +93,7 @@ class FleetAnswer:
     constraints: int
     seconds: float
     reason: str | None = None
+    others: Mapping[int, int | None] = field(default_factory=dict)
 
     @property
     def gap(self) -> float | None:
@@ -166,7 +172,7 @@ def _searched(
     model = integer_model(points)
     size = len(model.program.variables), len(model.program.rows)
     search = _Search(points, model)
-    reason = _missing(points)
+    reason = missing(points)
     if reason is None:
         try:
             _improve(search, started + seconds, progress)
@@ -188,8 +194,26 @@ def _searched(
         constraints=size[1],
         seconds=time.perf_counter() - started,
         reason=reason,
+        others=_others(search),
     )
     return answer, search
+
+
+def _others(search: _Search) -> dict[int, int | None]:
+    """Bound the plans that serve a tier in the mode that was not chosen."""
+    points, best = search.points, search.best
+    if best is None:
+        return {}
+    tiers = points.problem.tiers
+    chosen = {
+        tier: points.problem.ways[points.pools[pool].way].serving
+        for tier, pool in best.pools.items()
+        if len(tiers[tier].servings) > 1
+    }
+    return {
+        tier: search.model.least_without(tier, serving, SECONDS_OF_OTHER)
+        for tier, serving in chosen.items()
+    }
 
 
 def _improve(search: _Search, end: float, progress: Callable[[], None] | None) -> None:
@@ -250,11 +274,11 @@ def _cut(search: _Search, counts: Counts, tier: int) -> None:
     """Cut off what a tier was refused with, and as much more as is refused as well."""
     points, program = search.points, search.model.program
     pool = _feeding(points, counts)[tier]
-    machine, workers = points.pools[pool].machine, counts.prefill[pool]
+    way, workers = points.pools[pool].way, counts.prefill[pool]
     decode = _decode(counts, tier)
     most_workers = program.variables[search.model.prefill[pool]].high
     keys = [key for key in search.model.decode if key[0] == tier]
-    here = {key: decode.get(key[2], 0) for key in keys if key[1] == machine}
+    here = {key: decode.get(key[2], 0) for key in keys if key[1] == way}
     if search.serve(tier, pool, most_workers, decode, timed=False) is None:
         # Whatever feeds it: its decode workers are too few.
         search.model.cut({key: here.get(key, 0) for key in keys}, {})
@@ -277,7 +301,7 @@ def _repaired(search: _Search, counts: Counts, failing: list[int]) -> Plan | Non
     pools = _feeding(search.points, counts)
     for tier in failing:
         pool = pools[tier]
-        machine = search.points.pools[pool].machine
+        way, is_own = search.points.pools[pool].way, search.points.pools[pool].is_own
         of_tier = _decode(counts, tier)
         for more in range(1, MOST_REPAIRS + 1):
             grown = {gpus: of_tier[gpus] + more for gpus in of_tier}
@@ -288,45 +312,16 @@ def _repaired(search: _Search, counts: Counts, failing: list[int]) -> Plan | Non
                 (prefill[pool] + more, smallest),
                 (prefill[pool] + more, grown),
             ]
+            if is_own:
+                tries = [(prefill[pool], smallest), (prefill[pool], grown)]
             found = next((t for t in tries if search.serve(tier, pool, *t) is not None), None)
             if found is not None:
                 prefill[pool] = max(prefill[pool], found[0])
-                decode |= {(tier, machine, gpus): count for gpus, count in found[1].items()}
+                decode |= {(tier, way, gpus): count for gpus, count in found[1].items()}
                 break
         else:
             return None
     return _evaluated(search, Counts(decode, prefill))
-
-
-def placed(points: FleetPoints, counts: Counts) -> tuple[PlacedWorker, ...] | None:
-    """Place all workers side by side, the largest first; None where one finds no room.
-
-    The `replica` of a worker is the number of its tier, or of its pool in the plan, from 1.
-    """
-    found: list[PlacedWorker] = []
-    for machine, cluster in enumerate(points.problem.machines):
-        groups: list[tuple[Role, int, int, int]] = [
-            ("decode", tier, gpus, count)
-            for (tier, place, gpus), count in counts.decode.items()
-            if place == machine
-        ]
-        groups += [
-            ("prefill", number, points.pools[pool].kind.gpus, count)
-            for number, (pool, count) in enumerate(counts.prefill.items())
-            if points.pools[pool].machine == machine
-        ]
-        sizes = [gpus for _, _, gpus, count in groups for _ in range(count)]
-        try:
-            places = iter(pack_workers(cluster, sizes))
-        except InputError:
-            return None
-        numbers: Counter[tuple[Role, int]] = Counter()
-        for role, owner, _, count in groups:
-            for _ in range(count):
-                numbers[role, owner] += 1
-                number = numbers[role, owner]
-                found.append(PlacedWorker(role, owner + 1, number, cluster, next(places)))
-    return tuple(found)
 
 
 def _feeding(points: FleetPoints, counts: Counts) -> dict[int, int]:
@@ -342,22 +337,6 @@ def _status(search: _Search) -> Status:
     if search.best is not None:
         return "OPTIMAL" if search.is_proven else "FEASIBLE"
     return "INFEASIBLE" if search.is_proven else "UNKNOWN"
-
-
-def _missing(points: FleetPoints) -> str | None:
-    """Name a tier that no machine can serve alone, and why."""
-    fed = {(tier, pool.machine) for pool in points.pools for tier in pool.tiers}
-    for number, tier in enumerate(points.problem.tiers):
-        reasons = []
-        for place, machine in enumerate(points.problem.machines):
-            if (number, place) in points.refused:
-                reasons.append(f"on {machine.sku} {points.refused[number, place]}")
-            elif (number, place) not in fed:
-                limit = tier.max_ttft
-                reasons.append(f"on {machine.sku} no prefill worker meets max_ttft {limit:g} s")
-        if len(reasons) == len(points.problem.machines):
-            return f"tier {tier.name!r} cannot be served: {'; '.join(reasons)}"
-    return None
 
 
 def _reason(search: _Search, end: float) -> str:

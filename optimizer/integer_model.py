@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from optimizer.domain_patterns import Domains, domains_of
-from optimizer.fleet import FleetObjective, FleetPoints, Pool
+from optimizer.fleet import FleetObjective, FleetProblem
+from optimizer.fleet_points import FleetPoints
 from optimizer.program import Program, Row, Terms
 from optimizer.program_rules import RATE
 from optimizer.resources import MICRO
+from presets.pools import Serving
 
 MORE = 2
 """How many times the workers that a tier takes at full batches it may have, and `MORE` besides."""
@@ -32,7 +34,7 @@ class Counts:
     Attributes
     ----------
     decode : dict
-        From (tier, machine, GPUs of a worker) to workers; those that are there. [1]
+        From (tier, way, GPUs of a worker) to workers; those that are there. [1]
     prefill : dict
         From the place of a pool to its workers; those that are there. [1]
     """
@@ -68,11 +70,11 @@ class IntegerModel:
     points : FleetPoints
     program : Program
     decode : dict
-        Variable of each (tier, machine, GPUs of a worker).
+        Variable of each (tier, way, GPUs of a worker).
     prefill, feeds : list of int
         Variables of each pool.
     weights : list of int
-        Units of the objective of one GPU, by machine.
+        Units of the objective of one GPU, by way.
     """
 
     points: FleetPoints
@@ -87,9 +89,9 @@ class IntegerModel:
     def weight_of(self, counts: Counts) -> int:
         """Weigh what a plan takes."""
         pools = self.points.pools
-        decode = sum(self.weights[m] * g * n for (_, m, g), n in counts.decode.items())
+        decode = sum(self.weights[w] * g * n for (_, w, g), n in counts.decode.items())
         return decode + sum(
-            self.weights[pools[place].machine] * pools[place].kind.gpus * n
+            self.weights[pools[place].way] * pools[place].kind.gpus * n
             for place, n in counts.prefill.items()
         )
 
@@ -117,6 +119,20 @@ class IntegerModel:
             dict.fromkeys(self.domains, 1),
         )
         return ties.solve(TIES).values or values
+
+    def least_without(self, tier: int, serving: Serving, seconds: float) -> int | None:
+        """Bound plans that do not serve a tier in some mode, in units of the objective.
+
+        None where there is no such plan.
+        """
+        ways = self.points.problem.ways
+        barred = {
+            is_there: 1
+            for is_there, pool in zip(self.feeds, self.points.pools, strict=True)
+            if tier in pool.tiers and ways[pool.way].serving == serving
+        }
+        rows = [*self.program.rows, Row("other", barred, None, 0)]
+        return Program(self.program.variables, rows, self.program.objective).solve(seconds).bound
 
     def cut(self, decode: Mapping[tuple[int, int, int], int], prefill: Mapping[int, int]) -> None:
         """Ask for more of something than what was refused, where its pool is there.
@@ -160,15 +176,13 @@ def integer_model(points: FleetPoints) -> IntegerModel:
     """Write the program of a fleet."""
     model = IntegerModel(points)
     problem = points.problem
-    weights = [problem.weight(machine) for machine in problem.machines]
-    divisor = math.gcd(*weights)
-    model.weights = [weight // divisor for weight in weights]
+    divisor = math.gcd(*map(problem.weight, problem.machines))
+    model.weights = [weight // divisor for weight in _weights(problem)]
     _add_decode(model)
     _add_pools(model)
     for machine, cluster in enumerate(problem.machines):
-        sizes = {gpus for _, place, gpus in model.decode if place == machine}
-        sizes |= {pool.kind.gpus for pool in points.pools if pool.machine == machine}
-        _add_room(model, machine, domains_of(cluster, sorted(sizes)))
+        sizes = _sizes(model, machine)
+        _add_room(model, machine, sizes, domains_of(cluster, sorted(set(sizes.values()))))
     _add_limits(model)
     model.program.minimise(_weighed(model, model.weights))
     return model
@@ -178,14 +192,14 @@ def _add_decode(model: IntegerModel) -> None:
     """Decode workers of each tier, and the rate that they yield."""
     points, program = model.points, model.program
     yields: dict[int, dict[int, int]] = {}
-    for (tier, machine), each in points.of.items():
+    for (tier, way), each in points.of.items():
         for gpus, rate in each.sizes.items():
-            wanted = points.steady_rate(tier, machine)
+            wanted = points.steady_rate(tier, way)
             part = min(math.ceil(rate / wanted * RATE * (1.0 + 1e-9)), RATE)
             most = MORE * -(-RATE // part) + MORE + points.problem.spares
-            most = min(most, points.problem.machines[machine].gpus // gpus)
-            place = program.variable(f"decode[{tier},{machine},{gpus}]", 0, most)
-            model.decode[tier, machine, gpus] = place
+            most = min(most, points.problem.cluster(way).gpus // gpus)
+            place = program.variable(f"decode[{tier},{way},{gpus}]", 0, most)
+            model.decode[tier, way, gpus] = place
             yields.setdefault(tier, {})[place] = part
     for tier in range(len(points.problem.tiers)):
         program.row("demand", yields.get(tier, {}), least=RATE)
@@ -196,8 +210,8 @@ def _add_decode(model: IntegerModel) -> None:
 def _add_spares(model: IntegerModel, yields: Mapping[int, Mapping[int, int]]) -> None:
     """Serve the demand while spare workers of any one size of a tier are away."""
     program, spares = model.program, model.points.problem.spares
-    for (tier, machine, gpus), place in model.decode.items():
-        used = program.variable(f"used[{tier},{machine},{gpus}]", 0, 1)
+    for (tier, way, gpus), place in model.decode.items():
+        used = program.variable(f"used[{tier},{way},{gpus}]", 0, 1)
         program.row("left", {place: 1, used: -(spares + 1)}, least=0)
         program.row("used", {place: 1, used: -program.variables[place].high}, most=0)
         lost = spares * yields[tier][place]
@@ -205,15 +219,17 @@ def _add_spares(model: IntegerModel, yields: Mapping[int, Mapping[int, int]]) ->
 
 
 def _add_pools(model: IntegerModel) -> None:
-    """Prefill pools, of which each tier has one, on its machine."""
+    """Prefill pools, of which each tier has one, in its way; or workers that prefill their own."""
     points, program = model.points, model.program
     tiers = range(len(points.problem.tiers))
     fed: dict[int, dict[int, int]] = {tier: {} for tier in tiers}
     on: dict[tuple[int, int], dict[int, int]] = {}
     for place, pool in enumerate(points.pools):
-        most, least = _most_workers(points, pool), pool.fewest + points.problem.spares
-        name = f"{','.join(map(str, pool.tiers))};{pool.machine},{pool.kind.gpus}"
-        name += pool.kind.attention
+        spares = 0 if pool.is_own else points.problem.spares
+        most = 1 if pool.is_own else MORE * pool.fewest + MORE + spares
+        least, kind = pool.fewest + spares, pool.kind
+        shape = "own" if pool.is_own else f"{kind.gpus}{kind.attention}"
+        name = f"{','.join(map(str, pool.tiers))};{pool.way},{shape}"
         workers = program.variable(f"prefill[{name}]", 0, most)
         is_there = program.variable(f"feeds[{name}]", 0, 1)
         model.prefill.append(workers)
@@ -222,28 +238,29 @@ def _add_pools(model: IntegerModel) -> None:
         program.row("empty", {workers: 1, is_there: -most}, most=0)
         for tier in pool.tiers:
             fed[tier][model.feeds[place]] = 1
-            on.setdefault((tier, pool.machine), {})[is_there] = 1
+            on.setdefault((tier, pool.way), {})[is_there] = 1
     for tier in tiers:
         program.row("fed", fed[tier], least=1, most=1)
-    for (tier, machine, _), place in model.decode.items():
+    for (tier, way, _), place in model.decode.items():
         most = program.variables[place].high
-        there = {is_there: -most for is_there in on.get((tier, machine), {})}
+        there = {is_there: -most for is_there in on.get((tier, way), {})}
         program.row("stands", {place: 1, **there}, most=0)
 
 
-def _most_workers(points: FleetPoints, pool: Pool) -> int:
-    return MORE * pool.fewest + MORE + points.problem.spares
+def _sizes(model: IntegerModel, machine: int) -> dict[int, int]:
+    """GPUs of a worker of each variable that counts workers on a machine [GPU]."""
+    ways = model.points.problem.ways
+    every = [(place, way, gpus) for (_, way, gpus), place in model.decode.items()]
+    pools = zip(model.prefill, model.points.pools, strict=True)
+    every += [(place, pool.way, pool.kind.gpus) for place, pool in pools if not pool.is_own]
+    return {place: gpus for place, way, gpus in every if ways[way].machine == machine}
 
 
-def _add_room(model: IntegerModel, machine: int, domains: Domains) -> None:
+def _add_room(
+    model: IntegerModel, machine: int, sizes: Mapping[int, int], domains: Domains
+) -> None:
     """Fill the domains of one machine by patterns."""
     program = model.program
-    sizes = {place: gpus for (_, m, gpus), place in model.decode.items() if m == machine}
-    sizes |= {
-        model.prefill[place]: pool.kind.gpus
-        for place, pool in enumerate(model.points.pools)
-        if pool.machine == machine
-    }
     parts = {place: domains.pieces(gpus) for place, gpus in sizes.items()}
     held: list[dict[int, int]] = [{} for _ in domains.large]
     rest: dict[int, int] = {}
@@ -284,13 +301,18 @@ def _add_limits(model: IntegerModel) -> None:
     )
     for rule, most, objective in limits:
         if most is not None:
-            weights = [problem.weight(machine, objective) for machine in problem.machines]
-            model.program.row(rule, _weighed(model, weights), most=math.floor(most / MICRO))
+            weighed = _weighed(model, _weights(problem, objective))
+            model.program.row(rule, weighed, most=math.floor(most / MICRO))
 
 
 def _weighed(model: IntegerModel, weights: Sequence[int]) -> dict[int, int]:
-    """Weigh all workers, by what one GPU of each machine weighs."""
-    terms = {place: weights[m] * gpus for (_, m, gpus), place in model.decode.items()}
+    """Weigh all workers, by what one GPU weighs in each way."""
+    terms = {place: weights[way] * gpus for (_, way, gpus), place in model.decode.items()}
     for place, pool in zip(model.prefill, model.points.pools, strict=True):
-        terms[place] = weights[pool.machine] * pool.kind.gpus
-    return terms
+        terms[place] = weights[pool.way] * pool.kind.gpus
+    return _without_zeros(terms)
+
+
+def _weights(problem: FleetProblem, objective: FleetObjective | None = None) -> list[int]:
+    """Weigh one GPU in each way; see `FleetProblem.weight`."""
+    return [problem.weight(problem.cluster(way), objective) for way in range(len(problem.ways))]

@@ -15,7 +15,7 @@ Group = tuple[int, int]
 NOBODY: Group = (1, 0)
 """The group of a role that stands elsewhere."""
 
-Role = Literal["prefill", "decode"]
+Role = Literal["prefill", "decode", "both"]
 
 
 class PlacedWorker(NamedTuple):
@@ -23,7 +23,8 @@ class PlacedWorker(NamedTuple):
 
     Attributes
     ----------
-    role : {"prefill", "decode"}
+    role : {"prefill", "decode", "both"}
+        The last of workers that prefill what they decode, in fleets.
     replica, number : int
         Which copy of the deployment, and which worker of its role there, from 1. [1]
     cluster : ClusterSpec

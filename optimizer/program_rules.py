@@ -19,17 +19,19 @@ class Described(NamedTuple):
 
 VARIABLES = (
     Described(
-        "decode[t,m,g]",
+        "decode[t,w,g]",
         "workers",
-        "decode workers of g GPUs for tier t on machine m",
-        "Workers of one size take the same room and cost the same: which of its shapes they have "
-        "is left to the exact evaluation.",
+        "workers of g GPUs that decode for tier t in way w",
+        "A way is a machine, and whether these workers prefill what they decode. Workers of one "
+        "size take the same room and cost the same: which of its shapes they have is left to the "
+        "exact evaluation.",
     ),
     Described(
         "prefill[k]",
         "workers",
         "workers of prefill pool k",
-        "A pool is a set of tiers, a machine and a shape of prefill worker.",
+        "A pool is a set of tiers, a machine and a shape of prefill worker; or the workers of a "
+        "tier that prefill their own, as one worker of no GPUs.",
     ),
     Described(
         "feeds[k]",
@@ -44,9 +46,9 @@ VARIABLES = (
         "Domains in which the same is free are alike: they are counted, not named.",
     ),
     Described(
-        "used[t,m,g]",
+        "used[t,w,g]",
         "0 or 1",
-        "whether tier t has decode workers of g GPUs on machine m; only with spares",
+        "whether tier t has workers of g GPUs that decode in way w; only with spares",
         "Only what is in use needs spares.",
     ),
     Described(
@@ -69,7 +71,8 @@ RULES = (
         "demand",
         f"parts of the demand, {RATE:,} of each tier",
         "the decode workers of a tier yield its rate, each at its largest batch, rounded up",
-        "More no batch yields that meets the target.",
+        "More no batch yields that meets the target; of workers that prefill as well, none that "
+        "leaves them time to prefill and keeps TTFT where no request queues.",
     ),
     Described(
         "spare",
@@ -98,8 +101,8 @@ RULES = (
     Described(
         "stands",
         "workers",
-        "decode workers of a tier stand on the machine of its pool",
-        "KV caches are handed over inside one machine.",
+        "workers of a tier that decode are of the way of its pool",
+        "KV caches are handed over inside one machine, and not where workers prefill.",
     ),
     Described(
         "load",

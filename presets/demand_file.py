@@ -35,8 +35,8 @@ TIER_UNITS = {
 
 DEMAND_UNITS = {"budget": "USD/h", "max_power": "W"}
 MACHINE_UNITS = {"gpus": "GPU", "price": "USD/h"}
-UNITLESS = ("cached_share", "gpus")
-"""Keys that need no unit written: a share, and a number of things."""
+UNITLESS = ("isl", "osl", "cached_share", "gpus")
+"""Keys that need no unit written: a number of tokens or GPUs, and a share."""
 
 
 class Rate(Strict):
@@ -67,6 +67,8 @@ class TierDemand(Strict):
         Longest mean time to first token. [s]
     rate : Rate
         Demand.
+    serving : {"disaggregated", "aggregated", "either"}
+        Whether a pool of prefill workers feeds those that decode, or these prefill themselves.
     """
 
     name: Text
@@ -79,6 +81,7 @@ class TierDemand(Strict):
     target: Amount
     max_ttft: Amount | None = None
     rate: Rate
+    serving: Literal["disaggregated", "aggregated", "either"] = "disaggregated"
 
 
 class MachineOffer(Strict):

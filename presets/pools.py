@@ -8,6 +8,8 @@ from typing import Any, Literal
 Serving = Literal["aggregated", "disaggregated"]
 """One pool whose workers prefill and decode, or a pool for each."""
 
+SERVINGS: tuple[Serving, ...] = ("disaggregated", "aggregated")
+
 NO_PREFILL_WORKERS = {"prefill_workers": 0, "prefill_gpus_per_worker": 0}
 """What an aggregated configuration says of prefill: its workers stand under the keys of decode."""
 

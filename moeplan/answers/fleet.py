@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from costmodel.results import Configuration, Prediction
 from moeplan.answers.best import ScenarioSummary
-from moeplan.answers.build import summary_of, version
-from moeplan.answers.placement import Domain, domains_of
+from moeplan.answers.placement import Domain
 from moeplan.answers.record import Answer
 from moeplan.answers.rows import figures_of
-from optimizer.confidence import chance_to_meet
 from presets.frozen import Frozen
+from presets.pools import Serving
 from presets.record import Record
-from topology import shares_links
-from topology.cluster import read_layout
-from topology.placement import unusable
-
-if TYPE_CHECKING:
-    from optimizer.fleet import Tier
-    from optimizer.fleet_search import FleetAnswer, Plan
-    from presets import ClusterSpec
-
-UNITS = {"cost": "USD/h", "gpus": "GPUs", "power": "W"}
-"""Unit of each objective."""
 
 
 class PlanObjective(Record):
@@ -104,6 +92,20 @@ class DecodeGroup(Record):
         return self.most_requests_per_s / self.requests_per_s - 1.0
 
 
+class OtherMode(Record):
+    """What the mode that was not chosen would take, where a tier may be served in either.
+
+    Attributes
+    ----------
+    serving : {"aggregated", "disaggregated"}
+    amount_at_least : float or None
+        No plan that serves the tier so has less of the objective; None where there is none.
+    """
+
+    serving: Serving
+    amount_at_least: float | None
+
+
 class PlannedTier(Record):
     """One tier and what serves it.
 
@@ -118,8 +120,12 @@ class PlannedTier(Record):
     max_ttft_s : float or None
     sku : str or None
         Machine that it stands on; None without a plan.
+    serving : {"aggregated", "disaggregated"} or None
+        Whether its workers prefill what they decode; None without a plan.
+    other_serving : OtherMode or None
+        Where either was asked for.
     pool : int or None
-        Number of the prefill pool that feeds it.
+        Number of the prefill pool that feeds it; None also where its workers prefill.
     decode : tuple of DecodeGroup
         One for each size of worker.
     """
@@ -131,6 +137,8 @@ class PlannedTier(Record):
     requests_per_s: float
     max_ttft_s: float | None
     sku: str | None
+    serving: Serving | None
+    other_serving: OtherMode | None
     pool: int | None
     decode: tuple[DecodeGroup, ...]
 
@@ -284,139 +292,3 @@ class FleetPlan(Answer):
             return f"{self.status}: {self.reason}"
         amount = f"{self.objective.amount:,.6g} {self.objective.unit}"
         return f"{self.status}, {amount} for {len(self.tiers)} tiers"
-
-
-def fleet_plan(answer: FleetAnswer, calibration: str) -> FleetPlan:
-    """Write what a search found as an answer."""
-    problem, plan = answer.points.problem, answer.plan
-    domains = domains_of(plan.workers) if plan else ()
-    statuses: dict[str, Literal["optimal", "feasible"]] = {
-        "OPTIMAL": "optimal",
-        "FEASIBLE": "feasible",
-    }
-    return FleetPlan(
-        status=statuses.get(answer.status, "infeasible"),
-        objective=PlanObjective(
-            name=problem.objective,
-            amount=plan.weight * problem.unit if plan else None,
-            unit=UNITS[problem.objective],
-            bound=None if answer.bound is None else answer.bound * problem.unit,
-            gap=answer.gap,
-        ),
-        tiers=tuple(_tier(number, tier, answer, plan) for number, tier in enumerate(problem.tiers)),
-        prefill_pools=_pools(answer, plan) if plan else (),
-        machines=tuple(_machine(cluster, plan, domains) for cluster in problem.machines),
-        placement=domains,
-        spares=problem.spares,
-        budget_usd_per_hour=problem.budget,
-        max_power_w=problem.max_power,
-        search=PlanSearch(
-            status=answer.status,
-            rounds=answer.rounds,
-            cuts=answer.cuts,
-            variables=answer.variables,
-            constraints=answer.constraints,
-            seconds=answer.seconds,
-            proven=proven(answer),
-        ),
-        reason=answer.reason,
-        calibration=calibration,
-        version=version(),
-    )
-
-
-def proven(answer: FleetAnswer) -> str:
-    """Say in a sentence what a search has proven, and in another what it has not."""
-    problem = answer.points.problem
-    what = {"cost": "is cheaper", "gpus": "takes fewer GPUs", "power": "takes less power"}
-    rules = "each tier on one machine, fed by one prefill pool, decode workers of a size alike"
-    if answer.status == "OPTIMAL":
-        text = f"Proven: no plan of these rules ({rules}) {what[problem.objective]}."
-    elif answer.status == "FEASIBLE":
-        text = f"Not proven best: time was over; no plan of these rules ({rules}) is below bound."
-    elif answer.status == "INFEASIBLE":
-        text = f"Proven: no plan of these rules ({rules}) serves all tiers."
-    else:
-        text = "Nothing is proven: time was over."
-    beyond = ["workers that prefill what they decode"]
-    if not answer.points.all_sets:
-        beyond.append("pools that some sets of the tiers share")
-    if any(map(shares_links, problem.machines)):
-        beyond.append("how tiers slow each other on oversubscribed links")
-    return f"{text} Not looked at: {', '.join(beyond)}."
-
-
-def _tier(number: int, tier: Tier, answer: FleetAnswer, plan: Plan | None) -> PlannedTier:
-    problem = answer.points.problem
-    pool = plan.pools[number] if plan else None
-    place = None if pool is None else answer.points.pools[pool].machine
-    scenario = tier.scenario if place is None else problem.problem(number, place).scenario
-    return PlannedTier(
-        name=tier.name,
-        number=number + 1,
-        scenario=summary_of(scenario),
-        target_tok_s_per_user=tier.target,
-        requests_per_s=tier.rate,
-        max_ttft_s=tier.max_ttft,
-        sku=None if place is None else problem.machines[place].sku,
-        pool=_number(plan, plan.pools[number]) if plan else None,
-        decode=tuple(
-            DecodeGroup(
-                config=each.configuration,
-                prediction=each.prediction,
-                chance_to_meet=chance_to_meet(
-                    each.prediction, problem.problem(number, place or 0).limits
-                ),
-                requests_per_s=each.rate,
-                most_requests_per_s=each.most_rate,
-                batch_in_flight=each.batch_in_flight,
-            )
-            for each in (plan.served[number] if plan else ())
-        ),
-    )
-
-
-def _number(plan: Plan, pool: int) -> int:
-    """Give the number of a pool among those of the plan, from 1."""
-    return list(plan.counts.prefill).index(pool) + 1
-
-
-def _pools(answer: FleetAnswer, plan: Plan) -> tuple[PrefillPool, ...]:
-    problem = answer.points.problem
-    found = []
-    for place, workers in plan.counts.prefill.items():
-        pool = answer.points.pools[place]
-        found.append(
-            PrefillPool(
-                number=_number(plan, place),
-                sku=problem.machines[pool.machine].sku,
-                workers=workers,
-                gpus_per_worker=pool.kind.gpus,
-                attention=pool.kind.attention,
-                feeds=tuple(problem.tiers[tier].name for tier in pool.tiers),
-                load=max(each.prefill_load for t in pool.tiers for each in plan.served[t]),
-            )
-        )
-    return tuple(found)
-
-
-def _machine(
-    cluster: ClusterSpec, plan: Plan | None, domains: tuple[Domain, ...]
-) -> PlannedMachine:
-    hardware, layout = cluster.hardware(), read_layout(cluster)
-    workers = plan.workers if plan else ()
-    used = sum(len(each.placement.gpus) for each in workers if each.cluster == cluster)
-    here = [domain for domain in domains if domain.sku == cluster.sku]
-    price = hardware.price_usd_per_hour.value
-    return PlannedMachine(
-        sku=cluster.sku,
-        gpus=cluster.gpus - len(unusable(cluster)),
-        gpus_in_use=used,
-        gpus_per_domain=layout.gpus_per_domain,
-        domains=len(layout.domain_sizes),
-        domains_in_use=len(here),
-        stranded_gpus=sum(domain.free_gpus for domain in here),
-        usd_per_gpu_hour=price,
-        usd_per_hour=used * price,
-        kilowatts=used * hardware.power_watts.value / 1e3,
-    )

@@ -43,6 +43,15 @@ Power = Annotated[
         help="Most that the GPUs that serve may draw, such as 200kW. [default: that of the demand]",
     ),
 ]
+Objective = Annotated[
+    str | None,
+    typer.Option(
+        "--objective",
+        metavar="NAME",
+        help="What is made least of the GPUs that serve: cost (USD per hour), gpus or power. "
+        "[default: cost]",
+    ),
+]
 Seconds = Annotated[
     str | None,
     typer.Option(
@@ -53,12 +62,13 @@ Seconds = Annotated[
 ]
 
 
-@given.takes("objective", "prices", "cluster", "calibration")
+@given.takes("prices", "cluster", "calibration")
 def command(
     *,
     demand: File,
     typed: given.Typed,
     sku: Skus = None,
+    objective: Objective = None,
     budget: Budget = None,
     max_power: Power = None,
     seconds: Seconds = None,
@@ -70,6 +80,7 @@ def command(
     Exits with 1 where no plan serves all tiers.
     """
     from moeplan import api, numbers, output  # --help does without these
+    from moeplan.fleet_question import OBJECTIVES
     from moeplan.render import fleet as render
     from presets import InfeasibleError
 
@@ -84,6 +95,8 @@ def command(
         "seconds": number("--seconds", seconds, "s"),
     }
     path = numbers.file_name("DEMAND", demand)
+    if objective is not None:
+        typed = {**typed, "objective": numbers.one_of("--objective", objective, OBJECTIVES)}
     options = given.options_of(typed)
     with output.progress("Plans looked at", None) as advance:
         answer = api.fleet(path, options, sku or [], progress=advance, **limits)

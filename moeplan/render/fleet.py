@@ -33,34 +33,19 @@ def report(plan: FleetPlan) -> list[RenderableType]:
         parts += [
             "",
             table(
-                *("Tier", "Machine", "Pool", "Decode", "req/s", "Users"),
+                *("Tier", "Machine", "Pool", "Workers", "req/s", "Users"),
                 *("tok/s", "TTFT", "Chance", "Room"),
                 left=4,
                 rows=[cells for tier in plan.tiers for cells in _tier_cells(tier)],
             ),
             "",
             table(
-                *("Decode of", "Workers", "Attention", "Drafts", "EP", "Batch", "Slots"),
+                *("Tier", "Workers", "Attention", "Drafts", "EP", "Batch", "Slots"),
                 left=4,
                 rows=[cells for tier in plan.tiers for cells in _worker_cells(tier)],
             ),
             "",
-            table(
-                *("Pool", "Machine", "Prefill", "Feeds", "GPUs", "Load"),
-                left=4,
-                rows=[
-                    [
-                        f"{pool.number}",
-                        pool.sku,
-                        f"{pool.workers}x{pool.gpus_per_worker} {pool.attention}",
-                        ", ".join(pool.feeds),
-                        f"{pool.gpus:,}",
-                        percent(pool.load),
-                    ]
-                    for pool in plan.prefill_pools
-                ],
-            ),
-            "",
+            *_pools(plan),
             table(
                 *("Machine", "GPUs\nin use", "\nthere", "Domains\nin use", "\nstranded GPUs"),
                 *("USD/h", "kW"),
@@ -84,6 +69,23 @@ def report(plan: FleetPlan) -> list[RenderableType]:
     return [*parts, *(paragraph(note) for note in _notes(plan))]
 
 
+def _pools(plan: FleetPlan) -> list[RenderableType]:
+    """Lay out the prefill pools, if there are any."""
+    rows = [
+        [
+            f"{pool.number}",
+            pool.sku,
+            f"{pool.workers}x{pool.gpus_per_worker} {pool.attention}",
+            ", ".join(pool.feeds),
+            f"{pool.gpus:,}",
+            percent(pool.load),
+        ]
+        for pool in plan.prefill_pools
+    ]
+    heads = ("Pool", "Machine", "Prefill", "Feeds", "GPUs", "Load")
+    return [table(*heads, left=4, rows=rows), ""] if rows else []
+
+
 def _title(plan: FleetPlan) -> str:
     amount, unit = plan.objective.amount, plan.objective.unit
     tiers = count(len(plan.tiers), "tier")
@@ -100,7 +102,7 @@ def _tier_cells(tier: PlannedTier) -> list[list[str]]:
         [
             "" if place else tier.name,
             "" if place else tier.sku or DASH,
-            "" if place else f"{tier.pool}",
+            "" if place else f"{tier.pool or DASH}",
             _workers(group),
             figure(group.requests_per_s),
             f"{group.config.concurrency:,}",
@@ -114,7 +116,8 @@ def _tier_cells(tier: PlannedTier) -> list[list[str]]:
 
 
 def _workers(group: DecodeGroup) -> str:
-    return f"{group.config.decode_workers}x{group.config.decode_gpus_per_worker}"
+    both = "PD" if group.config.is_aggregated else ""
+    return f"{group.config.decode_workers}x{group.config.decode_gpus_per_worker}{both}"
 
 
 def _worker_cells(tier: PlannedTier) -> list[list[str]]:
@@ -178,6 +181,9 @@ def _notes(plan: FleetPlan) -> list[str]:
         f"{search.constraints:,} constraints, {search.seconds:.1f} s.",
         search.proven,
     ]
+    if any(tier.serving == "aggregated" for tier in plan.tiers):
+        notes.append("PD: workers that prefill what they decode.")
+    notes += [line for tier in plan.tiers if (line := _other_mode(plan, tier))]
     if plan.spares:
         notes.append(f"{count(plan.spares, 'worker')} of any one kind may fail in each pool.")
     if any(group.prediction.extrapolated_in for tier in plan.tiers for group in tier.decode):
@@ -189,3 +195,18 @@ def _notes(plan: FleetPlan) -> list[str]:
         }
         notes.append(f"Outside the data of the calibration: {', '.join(sorted(reasons))}.")
     return notes
+
+
+def _other_mode(plan: FleetPlan, tier: PlannedTier) -> str | None:
+    """Say what the mode that was not chosen would take."""
+    other, amount = tier.other_serving, plan.objective.amount
+    if other is None or amount is None:
+        return None
+    how = "in one pool" if other.serving == "aggregated" else "with a prefill pool"
+    if other.amount_at_least is None:
+        return f"{tier.name} {how}: no plan."
+    more = other.amount_at_least / amount - 1.0
+    if more <= 0.0:
+        return f"{tier.name} {how}: not proven to take more."
+    least = f"{plain(other.amount_at_least)} {plan.objective.unit}"
+    return f"{tier.name} {how}: at least {least}, {percent(more)} more."

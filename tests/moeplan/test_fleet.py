@@ -123,7 +123,10 @@ def test_limits_of_options_come_before_those_of_the_demand(
         (["--sku", "gb20"], "unknown machine 'gb20'; did you mean 'gb200'?"),
         (["--sku", "gb200=many"], "--sku: 'many' is not valid"),
         (["--sku", "gb200", "--sku", "gb200"], "a machine is named twice"),
-        (["--objective", "throughput"], "objective 'throughput' is not valid for a fleet"),
+        (
+            ["--objective", "throughput"],
+            "unknown --objective 'throughput'; valid: cost, gpus, power",
+        ),
         (["--seconds", "-1"], "--seconds"),
         (["--json", "--csv"], "--json and --csv: both are given"),
         (["--sku", "gb200", "--cluster", "cluster.yaml"], "cluster.yaml"),
@@ -143,7 +146,9 @@ def test_bad_options_are_refused_in_one_sentence(
     ("change", "message"),
     [
         ({"colour": "red"}, "key tiers[1].colour: is not a known key; valid: cached_share"),
-        ({"isl": 1024}, "key tiers[1].isl: 1024 has no unit; write 1024 token"),
+        ({"isl": 0}, "key tiers[1].isl: 0 is not valid"),
+        ({"isl": "1k seconds"}, "key tiers[1].isl: '1k seconds' is not valid"),
+        ({"serving": "both"}, "key tiers[1].serving: 'both' is not valid"),
         ({"rate": 300}, "key tiers[1].rate: 300 has no unit"),
         ({"rate": "300"}, "key tiers[1].rate: '300' has no unit"),
         ({"rate": "-3 requests/s"}, "key tiers[1].rate: '-3 requests/s' is not valid"),
@@ -199,13 +204,52 @@ def test_a_missing_file_and_no_machine_are_refused(command: Command, tmp_path: P
 def test_several_faults_are_said_at_once(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "demand.yaml"
     content = {
-        "tiers": [TIER | {"isl": 1024, "colour": 1}, TIER | {"rate": "-1 requests/s"}],
+        "tiers": [TIER | {"isl": "1 mile", "colour": 1}, TIER | {"rate": "-1 requests/s"}],
         "machines": [{"sku": "gb200", "gpus": "72.5"}],
     }
     path.write_text(json.dumps(content), encoding="utf-8")
     lines = command("fleet", str(path)).err.splitlines()
     assert lines[0] == f"Error: {path}: 4 faults"
     assert len(lines) == 5
+
+
+def test_lengths_are_numbers_of_tokens_with_or_without_their_unit() -> None:
+    lengths = [
+        demand_of({"tiers": [TIER | {"isl": isl}]}).tiers[0].isl
+        for isl in (1024, "1024", "1,024", "1k", "1k tokens", "1024 tokens")
+    ]
+    assert lengths == [1024] * 6
+
+
+def test_help_says_what_is_made_least(command: Command) -> None:
+    said = " ".join(command("fleet", "--help").out.replace("│", " ").split())
+    assert "What is made least of the GPUs that serve: cost (USD per hour), gpus or power." in said
+
+
+def test_a_tier_may_have_one_pool_and_says_what_two_would_take(
+    command: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "demand.yaml"
+    tiers = [
+        TIER | {"name": name, "rate": "6 requests/s", "serving": serving}
+        for name, serving in (("any", "either"), ("one", "aggregated"), ("two", "disaggregated"))
+    ]
+    path.write_text(json.dumps({"tiers": tiers, "machines": [{"sku": "b200"}]}), encoding="utf-8")
+    plan = command("fleet", str(path), "--json").json
+    either, one, two = plan["tiers"]
+    assert (one["serving"], one["pool"], one["other_serving"]) == ("aggregated", None, None)
+    assert (two["serving"], two["pool"]) == ("disaggregated", 1)
+    assert plan["prefill_pools"][0]["number"] == 1
+    assert {either["serving"], either["other_serving"]["serving"]} == {
+        "aggregated",
+        "disaggregated",
+    }
+    assert either["other_serving"]["amount_at_least"] >= plan["objective"]["amount"]
+    roles = {(w["role"], w["replica"]) for each in plan["placement"] for w in each["workers"]}
+    assert {("both", 2), ("decode", 3), ("prefill", 1)} <= roles
+    text = command("fleet", str(path)).out
+    assert "PD: workers that prefill what they decode." in text
+    assert "any with a prefill pool: " in text
 
 
 def test_names_stand_once() -> None:

@@ -20,12 +20,14 @@ from optimizer.audit import audit
 from optimizer.check import serve_with_spares
 from optimizer.decode_points import decode_points, rate_at
 from optimizer.decode_workers import decode_workers
-from optimizer.fleet import FleetPoints, FleetProblem, Tier, fleet_points
+from optimizer.fleet import FleetProblem, Tier
+from optimizer.fleet_points import FleetPoints, fleet_points
 from optimizer.fleet_search import FleetAnswer, Plan, plan_fleet
 from optimizer.prefill_points import fewest_workers, meets
 from optimizer.space import decode_fields
 from optimizer.value import request_tokens
 from presets import InputError, default_cluster, load_model
+from presets.pools import SERVINGS, Serving
 
 SCENARIO = Scenario(model=load_model("deepseek-r1-0528"))
 LONG = SCENARIO.model_copy(update={"isl": 8192})
@@ -34,13 +36,17 @@ SMALL = Space(prefill_gpus=(4,), prefill_attention=("dp",), decode_gpus=(8, 16),
 
 
 def tier(
-    target: float, rate: float, max_ttft: float | None = None, scenario: Scenario = SCENARIO
+    target: float,
+    rate: float,
+    max_ttft: float | None = None,
+    scenario: Scenario = SCENARIO,
+    servings: tuple[Serving, ...] = ("disaggregated",),
 ) -> Tier:
-    return Tier(f"{target:g}", (scenario,), target, rate, max_ttft)
+    return Tier(f"{target:g}", (scenario,), target, rate, max_ttft, servings)
 
 
-def problem_of(*tiers: Tier, gpus: int = 144, spares: int = 0) -> FleetProblem:
-    machines = (default_cluster("gb200", gpus),)
+def problem_of(*tiers: Tier, gpus: int = 144, spares: int = 0, sku: str = "gb200") -> FleetProblem:
+    machines = (default_cluster(sku, gpus),)
     return FleetProblem(tiers, machines, CALIBRATION, "gpus", SMALL, spares)
 
 
@@ -108,6 +114,78 @@ def test_plan_is_as_good_as_trying_all(tiers: tuple[Tier, ...]) -> None:
     assert weight(problem) == least_by_trying(fleet_points(problem), most=4)
 
 
+ONE_POOL: tuple[Serving, ...] = ("aggregated",)
+
+
+@pytest.mark.many_cases
+@pytest.mark.parametrize(
+    ("asked", "spares"),
+    [
+        (tier(40.0, 60.0, servings=ONE_POOL), 0),
+        (tier(75.0, 12.0, 0.35, servings=ONE_POOL), 0),
+        (tier(60.0, 12.0, 1.5, LONG, servings=ONE_POOL), 0),
+        (tier(75.0, 20.0, servings=ONE_POOL), 1),
+        (tier(110.0, 4.0, 0.5, servings=SERVINGS), 0),
+    ],
+    ids=["no limit", "short TTFT", "long inputs", "a spare", "either"],
+)
+def test_one_pool_is_as_good_as_trying_all(asked: Tier, spares: int) -> None:
+    problem = problem_of(asked, sku="b200", spares=spares)
+    points = fleet_points(problem)
+    found = [np.inf]
+    for pool in points.pools:
+        sizes = points.of[0, pool.way].sizes
+        for counts in product(range(5), repeat=len(sizes)):
+            for workers in range(1, 2 if pool.is_own else 4):
+                decode = dict(zip(sizes, counts, strict=True))
+                gpus = np.dot(counts, list(sizes)) + workers * pool.kind.gpus
+                if 0 < gpus < min(found) and sum(counts):
+                    served = serve_with_spares(points, 0, pool, workers, decode)
+                    found += [gpus] if served else []
+    assert weight(problem) == min(found)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    target=st.floats(30.0, 140.0),
+    rate=st.floats(1.0, 60.0),
+    max_ttft=st.none() | st.floats(0.2, 2.0),
+    counts=st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    scenario=st.sampled_from([SCENARIO, LONG]),
+)
+def test_program_promises_no_less_than_one_pool_serves(
+    target: float,
+    rate: float,
+    max_ttft: float | None,
+    counts: tuple[int, int],
+    scenario: Scenario,
+) -> None:
+    asked = tier(target, rate, max_ttft, scenario, ONE_POOL)
+    points = fleet_points(problem_of(asked, sku="b200"))
+    sizes = points.of[0, 0].sizes if (0, 0) in points.of else {}
+    decode = {size: n for size, n in zip(sizes, counts, strict=False) if n}
+    for pool in points.pools:
+        if decode and serve_with_spares(points, 0, pool, 1, decode):
+            promised = sum(sizes[size] * n for size, n in decode.items())
+            assert promised >= points.steady_rate(0, 0) * (1.0 - 1e-6)
+
+
+def test_one_pool_is_as_predicted_and_named_where_out_of_reach() -> None:
+    problem = problem_of(tier(75.0, 12.0, 0.5, servings=ONE_POOL), sku="b200")
+    plan = planned(problem).plan
+    assert plan is not None
+    assert {each.role for each in plan.workers} == {"both"}
+    for each in plan.served[0]:
+        assert each.configuration.is_aggregated
+        (alone,) = predict([each.configuration], SCENARIO, problem.machines[0], CALIBRATION)
+        assert alone.prediction.tpot_ms == pytest.approx(each.prediction.tpot_ms, rel=1e-9)
+        assert alone.prediction.ttft_ms == pytest.approx(each.prediction.ttft_ms, rel=1e-9)
+        assert alone.prefill_load == pytest.approx(each.prefill_load, rel=1e-9)
+    other = plan_fleet(problem_of(tier(75.0, 12.0, 0.001, servings=ONE_POOL)))
+    assert other.reason is not None
+    assert "in one pool no worker reaches 75 tok/s/user and max_ttft 0.001 s" in other.reason
+
+
 @settings(max_examples=6, deadline=None)
 @given(
     target=st.floats(30.0, 120.0),
@@ -119,7 +197,7 @@ def test_asking_for_less_never_costs_more(
     target: float, rate: float, more: float, max_ttft: float
 ) -> None:
     asked = tier(target, rate, max_ttft)
-    other = tier(50.0, 20.0)
+    other = replace(tier(50.0, 20.0), name="other")  # whatever target is drawn
     least = weight(problem_of(asked, other))
     assert weight(problem_of(replace(asked, target=target / more), other)) <= least
     assert weight(problem_of(replace(asked, rate=rate / more), other)) <= least
@@ -268,6 +346,8 @@ def test_second_opinion_asks_for_more_than_was_planned() -> None:
     ):
         harder = replace(problem, tiers=(replace(first, **change), second))  # type: ignore[arg-type]
         assert any(words in fault for fault in audit(harder, plan)), words
+    one_pool = replace(problem, tiers=(replace(first, servings=SERVINGS[1:]), second))
+    assert any("it is served disaggregated" in fault for fault in audit(one_pool, plan))
     spared = replace(problem, spares=50)
     assert any("no worker of a kind is left" in fault for fault in audit(spared, plan))
 

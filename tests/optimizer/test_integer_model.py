@@ -18,11 +18,12 @@ from costmodel.calibration_file import load_calibration
 from costmodel.results import Scenario
 from optimizer import Shape
 from optimizer.decode_points import DecodePoints
-from optimizer.fleet import FleetPoints, FleetProblem, Pool, PrefillKind, Tier, TierPoints
+from optimizer.fleet import FleetProblem, Tier
+from optimizer.fleet_points import OWN, FleetPoints, Pool, PrefillKind, TierPoints
 from optimizer.integer_model import Counts, IntegerModel, integer_model
-from optimizer.prefill import PrefillOptions
 from optimizer.program_rules import RULES, documented
 from presets import default_cluster, load_model
+from presets.pools import SERVINGS
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "fleet_program.txt"
@@ -39,6 +40,7 @@ def points_of(
     sku: str = "b200",
     gpus: int = 16,
     spares: int = 0,
+    own: dict[int, float] | None = None,
 ) -> FleetPoints:
     """Points of a made-up fleet.
 
@@ -50,11 +52,14 @@ def points_of(
         From GPUs of a decode worker to its rate, for every tier. [1/s]
     pools
         Tiers, GPUs of a worker, and fewest workers.
+    own
+        As `yields`, of workers that prefill what they decode; none where no tier may have them.
     """
+    servings = SERVINGS if own else SERVINGS[:1]
     share = 1.0 - 1.0 / (2.0 * CALIBRATION.rounds)
     problem = FleetProblem(
         tiers=tuple(
-            Tier(f"tier {number}", (SCENARIO,), 50.0, rate * share)
+            Tier(f"tier {number}", (SCENARIO,), 50.0, rate * share, servings=servings)
             for number, rate in enumerate(rates)
         ),
         machines=(default_cluster(sku, gpus),),
@@ -62,22 +67,26 @@ def points_of(
         objective="gpus",
         spares=spares,
     )
-    shapes = tuple(Shape(size, size, "dp", 0, 0) for size in yields)
-    decode = DecodePoints(
-        shapes=shapes,
-        requests=np.ones(len(shapes)),
-        most_slots=np.ones(len(shapes), dtype=np.int64),
-        request_rate=np.array(list(yields.values())),
-        arrival_wait=np.zeros(len(shapes)),
-    )
-    nothing = np.zeros(0, dtype=np.int64)
-    none = PrefillOptions(nothing, nothing > 0, None, nothing + 0.0, nothing)  # type: ignore[arg-type]
     of = {
-        (tier, 0): TierPoints(problem.problem(tier, 0), decode, {}, none)
+        (tier, way): TierPoints(problem.problem(tier, way), decode_of(rate_of), {}, None)
         for tier in range(len(rates))
+        for way, rate_of in enumerate((yields, own))
+        if rate_of
     }
-    made = tuple(Pool(0, tiers, PrefillKind(size, "dp"), fewest) for tiers, size, fewest in pools)
-    return FleetPoints(problem, of, {}, made, all_sets=True)
+    made = [Pool(0, tiers, PrefillKind(size, "dp"), fewest) for tiers, size, fewest in pools]
+    made += [Pool(1, (tier,), OWN, 1) for tier in range(len(rates)) if own]
+    return FleetPoints(problem, of, {}, tuple(made), all_sets=True)
+
+
+def decode_of(yields: dict[int, float]) -> DecodePoints:
+    """Operating points of workers of some sizes, which yield some rates."""
+    return DecodePoints(
+        shapes=tuple(Shape(size, size, "dp", 0, 0) for size in yields),
+        requests=np.ones(len(yields)),
+        most_slots=np.ones(len(yields), dtype=np.int64),
+        request_rate=np.array(list(yields.values())),
+        arrival_wait=np.zeros(len(yields)),
+    )
 
 
 def fits(free: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
@@ -106,13 +115,10 @@ def partitions(tiers: frozenset[int], pools: Sequence[Pool]) -> Iterator[list[in
 
 def least_gpus(points: FleetPoints, domains: tuple[int, ...]) -> float:
     """Fewest GPUs of any plan, by trying all."""
-    spares, best = points.problem.spares, math.inf
-    sizes = points.of[0, 0].sizes
-    budget = sum(domains)
-    ranges = [range(budget // size + 1) for size in sizes]
+    spares, best, budget = points.problem.spares, math.inf, sum(domains)
 
-    def serves(tier: int, counts: tuple[int, ...]) -> bool:
-        rate = points.steady_rate(tier, 0)
+    def serves(tier: int, way: int, counts: tuple[int, ...]) -> bool:
+        rate, sizes = points.steady_rate(tier, way), points.of[tier, way].sizes
         lost = [spares * y for y, n in zip(sizes.values(), counts, strict=True) if n]
         total = sum(n * y for y, n in zip(sizes.values(), counts, strict=True))
         if any(0 < n <= spares for n in counts):
@@ -120,23 +126,32 @@ def least_gpus(points: FleetPoints, domains: tuple[int, ...]) -> float:
         return bool(total > 0) and total - max(lost) >= rate * (1.0 - 1e-9)
 
     options = [
-        [counts for counts in product(*ranges) if serves(tier, counts)]
+        [
+            (way, counts)
+            for way in range(len(points.problem.ways))
+            for counts in product(
+                *(range(budget // size + 1) for size in points.of[tier, way].sizes)
+            )
+            if serves(tier, way, counts)
+        ]
         for tier in range(len(points.problem.tiers))
     ]
+    pools = [pool for pool in points.pools if not pool.is_own]
     for chosen in product(*options):
         decode = [
             size
-            for counts in chosen
-            for size, n in zip(sizes, counts, strict=True)
+            for tier, (way, counts) in enumerate(chosen)
+            for size, n in zip(points.of[tier, way].sizes, counts, strict=True)
             for _ in range(n)
         ]
         if sum(decode) >= min(best, budget + 1):
             continue
-        for feeding in partitions(frozenset(range(len(chosen))), points.pools):
+        fed = frozenset(tier for tier, (way, _) in enumerate(chosen) if way == 0)
+        for feeding in partitions(fed, pools):
             workers = [
-                points.pools[place].kind.gpus
+                pools[place].kind.gpus
                 for place in feeding
-                for _ in range(points.pools[place].fewest + spares)
+                for _ in range(pools[place].fewest + spares)
             ]
             total = sum(decode) + sum(workers)
             if total < best and fits(domains, tuple(sorted(decode + workers, reverse=True))):
@@ -156,6 +171,7 @@ rates = st.floats(0.5, 9.0)
     fewest=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3)),
     domains=st.integers(1, 3),
     spares=st.integers(0, 1),
+    own=st.none() | st.fixed_dictionaries({4: st.floats(0.3, 3.0), 8: st.floats(0.3, 9.0)}),
 )
 def test_program_equals_brute_force(
     demand: list[float],
@@ -164,11 +180,14 @@ def test_program_equals_brute_force(
     fewest: tuple[int, int, int],
     domains: int,
     spares: int,
+    own: dict[int, float] | None,
 ) -> None:
     pools: list[tuple[tuple[int, ...], int, int]] = [((0,), 2, fewest[0])]
     if len(demand) == 2:
         pools += [((1,), 4, fewest[1]), ((0, 1), 2, fewest[2])]
-    points = points_of(demand, {4: small, 8: large}, pools, gpus=8 * domains, spares=spares)
+    points = points_of(
+        demand, {4: small, 8: large}, pools, gpus=8 * domains, spares=spares, own=own
+    )
     best = least_gpus(points, (8,) * domains)
     choice = integer_model(points).solve()
     if math.isinf(best):
@@ -238,6 +257,25 @@ def test_a_cut_asks_for_more_of_something_or_another_pool() -> None:
     assert second.bound is not None
     assert first.bound is not None
     assert second.bound >= first.bound
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    demand=rates,
+    rate=st.floats(0.5, 9.0),
+    own=st.floats(0.5, 9.0),
+    fewest=st.integers(1, 3),
+)
+def test_what_the_other_mode_takes_is_that_of_a_program_without_the_first(
+    demand: float, rate: float, own: float, fewest: int
+) -> None:
+    pools: list[tuple[tuple[int, ...], int, int]] = [((0,), 2, fewest)]
+    model = integer_model(points_of([demand], {8: rate}, pools, gpus=32, own={8: own}))
+    alone = integer_model(points_of([demand], {8: rate}, pools, gpus=32))
+    assert model.least_without(0, "aggregated", 9.0) == alone.solve().bound
+    workers = math.ceil(demand / own * (1.0 - 1e-9))
+    least = model.least_without(0, "disaggregated", 9.0)
+    assert least == (8 * workers if workers <= 4 else None)
 
 
 def test_sums_that_could_overflow_are_refused() -> None:
