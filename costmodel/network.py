@@ -20,7 +20,7 @@ from costmodel.inputs import (
     WorkerArrays,
     take,
 )
-from costmodel.percentiles import Spread
+from costmodel.percentiles import Spread, late_tpot
 from costmodel.prefill import Prefill
 from costmodel.resolve import of_workers
 from costmodel.step_time import StepTime
@@ -89,10 +89,15 @@ class DecodeRate(NamedTuple):
     in_flight: FloatArray  # on the whole worker
     step: StepTime
     tpot: FloatArray  # median over requests [s]
+    tpot_deviation: FloatArray  # over requests, standard one of its logarithm [1]
     decode_seconds: FloatArray  # of one request, mean [s]
     request_rate: FloatArray  # of the worker [1/s]
     nic_load: FloatArray  # share of its NICs' rate that hand-over and collectives use [1]
     arrival_wait: FloatArray  # of a request for the steps of a worker that prefills it as well [s]
+
+    def tpot_at(self, percentile: float | None) -> FloatArray:
+        """Percentile of TPOT over requests [%]; None: its median [s]."""
+        return late_tpot(self.tpot, self.tpot_deviation, percentile)
 
 
 class Steady(NamedTuple):
@@ -125,8 +130,16 @@ class Benchmark:
 
     @cached_property
     def spread(self) -> Spread:
-        """How TPOT and TTFT spread over the requests of the run."""
+        """How TTFT spreads over the requests of the run."""
         return self.spread_over_requests()
+
+    def tpot_at(self, percentile: float | None) -> FloatArray:
+        """Percentile of TPOT over requests [%]; None: its median [s]."""
+        return self.steady.decode.tpot_at(percentile)
+
+    def ttft_at(self, percentile: float | None) -> FloatArray:
+        """Percentile of TTFT over requests [%]; None: its mean [s]."""
+        return self.ttft_mean if percentile is None else self.spread.ttft_at(percentile)
 
     @cached_property
     def _wait(self) -> Median:

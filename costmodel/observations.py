@@ -12,7 +12,7 @@ from costmodel.calibration import Calibration
 from costmodel.deployments import Deployments, network_of, run
 from costmodel.inputs import FloatArray
 from costmodel.network import Benchmark, ranks
-from costmodel.percentiles import QUANTILES
+from costmodel.percentiles import PUBLISHED, percentile_name
 from costmodel.serving import steady_state
 from costmodel.workload import acceptance_length, mean_over_median
 from presets import ServingRow, load_hardware
@@ -67,9 +67,9 @@ def observations_of(rows: Sequence[ServingRow]) -> Observations:
         ttft_median=ttft_median,
         tok_s_per_gpu=_column(rows, "total_tok_s_per_gpu"),
         percentiles={
-            f"{clock}_{name}": _column(rows, f"{clock}_{name}_ms") / 1e3
+            name: _column(rows, f"{name}_ms") / 1e3
             for clock in ("tpot", "ttft")
-            for name in QUANTILES
+            for name in (percentile_name(clock, each) for each in PUBLISHED)
         },
         weight=np.array(
             [_weight_of(row) / counts[key] for row, key in zip(rows, keys, strict=True)]
@@ -199,7 +199,11 @@ def compared(predicted: Benchmark, seen: Observations) -> dict[str, tuple[FloatA
     """
     tpot_known = ~np.isnan(seen.tpot_mean)
     ttft_known = ~np.isnan(seen.ttft_mean)
-    spread = predicted.spread
+    percentiles = {
+        percentile_name(clock, each): at(each)
+        for clock, at in (("tpot", predicted.tpot_at), ("ttft", predicted.ttft_at))
+        for each in PUBLISHED
+    }
     return {
         "tpot": (
             np.where(tpot_known, predicted.tpot_mean, predicted.tpot_median),
@@ -212,14 +216,7 @@ def compared(predicted: Benchmark, seen: Observations) -> dict[str, tuple[FloatA
         "ttft_median": (predicted.ttft_median, seen.ttft_median),
         "throughput": (predicted.total_tok_s_per_gpu, seen.tok_s_per_gpu),
         "iteration": (predicted.steady.decode.step.total, seen.iteration),
-        **{
-            f"tpot_{name}": (spread.percentile_of_tpot(name), seen.percentiles[f"tpot_{name}"])
-            for name in QUANTILES
-        },
-        **{
-            f"ttft_{name}": (spread.percentile_of_ttft(name), seen.percentiles[f"ttft_{name}"])
-            for name in QUANTILES
-        },
+        **{name: (value, seen.percentiles[name]) for name, value in percentiles.items()},
     }
 
 

@@ -18,7 +18,7 @@ from costmodel.engine_rules import check_engine_rules
 from costmodel.inputs import FloatArray
 from costmodel.intervals import extrapolations, interval_class, interval_widths
 from costmodel.network import Benchmark, ranks
-from costmodel.percentiles import QUANTILES
+from costmodel.percentiles import BY_MEDIAN, PUBLISHED, Judged, percentile_name
 from costmodel.results import Case, Configuration, Predicted, Prediction, Scenario
 from costmodel.serving import batch_met
 from presets import ClusterSpec
@@ -38,10 +38,12 @@ def predict(
     cluster: ClusterSpec,
     calibration: Calibration,
     prefill_cluster: ClusterSpec | None = None,
+    judged: Judged = BY_MEDIAN,
 ) -> list[Predicted]:
     """Predict each configuration on one cluster, or with its prefill workers on another.
 
-    A batch whose KV cache does not fit is cut to the one that does, as an engine would.
+    A batch whose KV cache does not fit is cut to the one that does, as an engine would. Percentiles
+    of `judged` stand beside those that rows publish.
 
     Raises
     ------
@@ -62,7 +64,9 @@ def predict(
     result = run(deployments, calibration)
     step = result.steady.decode.step
     parts = breakdowns(step.parts, len(cases))
-    spread = {name: _column(values, len(cases)) for name, values in _percentiles(result).items()}
+    spread = {
+        name: _column(values, len(cases)) for name, values in _percentiles(result, judged).items()
+    }
     exposed = _column(step.exposed_communication, len(cases))
     columns = zip(
         cases,
@@ -165,12 +169,14 @@ def breakdowns(parts: dict[str, FloatArray], count: int) -> list[dict[str, float
     return [{name: float(values[i]) for name, values in columns.items()} for i in range(count)]
 
 
-def _percentiles(result: Benchmark) -> dict[str, FloatArray]:
+def _percentiles(result: Benchmark, judged: Judged) -> dict[str, FloatArray]:
     """Percentiles of TPOT and TTFT over requests, by name [ms]."""
-    tpots = {name: result.spread.percentile_of_tpot(name) for name in QUANTILES}
-    ttfts = {name: result.spread.percentile_of_ttft(name) for name in QUANTILES}
-    return {f"tpot_{name}": 1e3 * seconds for name, seconds in tpots.items()} | {
-        f"ttft_{name}": 1e3 * seconds for name, seconds in ttfts.items()
+    clocks = (("tpot", result.tpot_at, judged.tpot), ("ttft", result.ttft_at, judged.ttft))
+    return {
+        percentile_name(clock, each): 1e3 * at(each)
+        for clock, at, asked in clocks
+        for each in dict.fromkeys((*PUBLISHED, asked))
+        if each is not None
     }
 
 

@@ -32,7 +32,7 @@ from costmodel.network import (
     Steady,
     ranks,
 )
-from costmodel.percentiles import Spread, tpot_deviation
+from costmodel.percentiles import BY_MEDIAN, Judged, Spread, tpot_deviation
 from costmodel.prefill import Prefill, hand_over_bytes
 from costmodel.root import last_below
 from costmodel.step_time import StepTime
@@ -85,6 +85,8 @@ def decode_rate(
     decode_seconds = mean_tpot * (workload.output_tokens - 1.0)
     in_flight = ranks(workers) * requests
     request_rate = in_flight / decode_seconds
+    drafts = calibration.draft_spread * np.sqrt(workers.mtp_depth)
+    interleaved = None if mixed is None else step.interleaved_prefill / step.total
     arriving = request_rate * handed / (workers.gpus * paths.nic_rate)
     nic_load = arriving + collectives_nic_load(step, paths, calibration)
     return DecodeRate(
@@ -92,6 +94,7 @@ def decode_rate(
         in_flight=in_flight,
         step=step,
         tpot=tpot,
+        tpot_deviation=tpot_deviation(drafts, interleaved, requests),
         decode_seconds=decode_seconds,
         request_rate=request_rate,
         nic_load=nic_load,
@@ -226,6 +229,7 @@ def fullest(
     max_ttft: FloatArray | None = None,
     max_tpot: FloatArray | None = None,
     guess: FloatArray | None = None,
+    judged: Judged = BY_MEDIAN,
 ) -> Steady:
     """Fill decode until ``max_batch``, the users, prefill, NICs, TTFT or TPOT allow no more.
 
@@ -240,13 +244,15 @@ def fullest(
     slots
         Slots of each rank (dp) or worker (tp). [1]
     max_ttft
-        Longest mean TTFT of just as many users as keep the batch in flight. [s]
+        Longest TTFT of just as many users as keep the batch in flight. [s]
     max_tpot
-        Longest median TPOT. [s]
+        Longest TPOT. [s]
     guess
         Batch that is probably none too many, if any. [1]
+    judged
+        Percentiles of TTFT and TPOT that are to be no longer.
     """
-    lacking = _Lacking(network, users, slots, max_ttft, max_tpot)
+    lacking = _Lacking(network, users, slots, max_ttft, max_tpot, judged)
     most = np.log(max_batch)
     above = None if guess is None else np.log(guess)
     found = last_below(lacking, most + np.log(SMALLEST), most, lacking.part, above)
@@ -262,6 +268,7 @@ class _Lacking:
     slots: FloatArray
     max_ttft: FloatArray | None
     max_tpot: FloatArray | None
+    judged: Judged
 
     def __call__(self, log_batch: FloatArray) -> FloatArray:
         steady = steady_state(self.network, np.exp(log_batch), self.slots)
@@ -269,9 +276,9 @@ class _Lacking:
             needs = [steady.users / self.users]
             if self.max_ttft is not None:
                 result = benchmark_of(self.network, steady, self.slots, steady.users)
-                needs.append(result.ttft_mean / self.max_ttft)
+                needs.append(result.ttft_at(self.judged.ttft) / self.max_ttft)
             if self.max_tpot is not None:
-                needs.append(steady.decode.tpot / self.max_tpot)
+                needs.append(steady.decode.tpot_at(self.judged.tpot) / self.max_tpot)
         most_needed = steady.load / MOST_LOAD
         for need in needs:
             most_needed = np.maximum(most_needed, np.where(np.isfinite(need), need, 0.0))
@@ -282,7 +289,8 @@ class _Lacking:
         max_ttft = None if self.max_ttft is None else self.max_ttft[index]
         max_tpot = None if self.max_tpot is None else self.max_tpot[index]
         network = self.network.take(index)
-        return _Lacking(network, self.users[index], self.slots[index], max_ttft, max_tpot)
+        users, slots = self.users[index], self.slots[index]
+        return _Lacking(network, users, slots, max_ttft, max_tpot, self.judged)
 
 
 def serve(
@@ -366,14 +374,8 @@ def benchmark(
         return median_wait(slot_wait, decode_seconds, width, deviation)
 
     def spread() -> Spread:
-        step = steady.decode.step
-        drafts = calibration.draft_spread * np.sqrt(mtp_depth)
-        share = step.interleaved_prefill / step.total
-        soonest = prefill.latency + slot_wait
         return Spread(
-            tpot=steady.decode.tpot,
-            tpot_deviation=tpot_deviation(drafts, share, steady.decode.requests),
-            soonest=soonest,
+            soonest=prefill.latency + slot_wait,
             wait=steady.prefill_seconds - prefill.latency,
             burst=np.asarray(concurrency / capacity),
             rounds=rounds,

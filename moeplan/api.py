@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from costmodel.percentiles import Judged
 from costmodel.predictions import predict as predict_configurations
 from costmodel.results import Configuration
 from costmodel.runs import frontends_of
@@ -290,7 +291,12 @@ def predict(
     configuration = configuration.model_copy(update={"frontends": frontends})
     calibration = question.constants.calibration
     predicted = predict_configurations(
-        [configuration], scenario, cluster, calibration, question.prefill_cluster
+        [configuration],
+        scenario,
+        cluster,
+        calibration,
+        question.prefill_cluster,
+        Judged(options.target_percentile, options.ttft_percentile),
     )[0]
     return predicted_of(predicted, question)
 

@@ -101,6 +101,29 @@ def ttft_limit(name: str, value: object) -> float:
     return number
 
 
+def percentile(name: str, value: object) -> float:
+    """Take a percentile that a limit may be asked of [%].
+
+    Examples
+    --------
+    >>> percentile("--target-percentile", "99")
+    99.0
+    """
+    from costmodel.percentiles import ASKED  # arrays, which other checks do without
+
+    low, high = ASKED[name.removeprefix("--").replace("-", "_")]
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if _is_switch(value) or not low <= number <= high:
+        raise InputError(
+            f"{name}: {shown(value)} is not valid; give a percentile from {low:g} to {high:g}, "
+            "such as 99 for 99 requests in a hundred"
+        )
+    return number
+
+
 def whole_number(name: str, value: object, low: int, high: int, unit: str) -> int:
     """Take a whole number from `low` to `high`; arguments as in `positive_number`.
 

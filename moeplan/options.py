@@ -100,6 +100,12 @@ def _ttft(name: str, value: Any) -> Any:
     return numbers.ttft_limit(name, value)
 
 
+def _percentile(name: str, value: Any) -> Any:
+    from moeplan import numbers  # as above
+
+    return numbers.percentile(name, value)
+
+
 def _acceptance(name: str, value: Any) -> Any:
     from moeplan import numbers  # as above
 
@@ -261,6 +267,26 @@ class Options:
     max_ttft: float | None = field(
         default=None,
         metadata=_entry("max_ttft_s", "SECONDS", _ttft, "Longest mean time to first token."),
+    )
+    target_percentile: float | None = field(
+        default=None,
+        metadata=_entry(
+            "target_percentile",
+            "P",
+            _percentile,
+            "Requests in a hundred that see the target or better, such as 99. [default: the median "
+            "does]",
+        ),
+    )
+    ttft_percentile: float | None = field(
+        default=None,
+        metadata=_entry(
+            "ttft_percentile",
+            "P",
+            _percentile,
+            "Requests in a hundred whose first token comes within --max-ttft. [default: it is a "
+            "limit on the mean]",
+        ),
     )
     objective: str | None = field(
         default=None,

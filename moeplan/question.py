@@ -109,6 +109,11 @@ class Question(NamedTuple):
         from optimizer.space import Space
 
         options = self.options
+        if options.ttft_percentile is not None and options.max_ttft is None:
+            raise InputError(
+                f"ttft_percentile {options.ttft_percentile:g} is of a limit on TTFT, which is not "
+                "given; give max_ttft"
+            )
         return Problem(
             self.scenario,
             self.cluster,
@@ -119,6 +124,8 @@ class Question(NamedTuple):
                 options.concurrency,
                 options.min_confidence,
                 options.within_data,
+                options.target_percentile,
+                options.ttft_percentile,
             ),
             self.constants.calibration,
             space or Space(),

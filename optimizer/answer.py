@@ -144,6 +144,8 @@ class Infeasibility:
         Step of the fastest decode worker of the space. [ms]
     tokens_per_step : float
         Tokens that it yields to a user. [1]
+    tok_s_per_user : float
+        What that comes to, as it counts against the target. [token/s]
     largest_part : str
         What takes most of that step.
     largest_part_ms : float
@@ -155,6 +157,7 @@ class Infeasibility:
     highest_target: float | None
     step_ms: float
     tokens_per_step: float
+    tok_s_per_user: float
     largest_part: str
     largest_part_ms: float
 

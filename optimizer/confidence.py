@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from costmodel.inputs import FloatArray
 from costmodel.intervals import WIDEST, Outside, corpus_class, worker_class
+from costmodel.percentiles import percentile_name
 from costmodel.results import Prediction
 from optimizer.inside import decode_outside, prefill_outside
 from optimizer.problem import Limits, Problem
@@ -18,6 +20,9 @@ from optimizer.space import Shape
 
 ONE_SIDED = 1.6448536269514722
 """Standard deviations to the low end of a 90 % interval, which 0.95 of all cases exceed. [1]"""
+
+
+NO_PERCENTILES: Mapping[str, float] = MappingProxyType({})
 
 
 class Promise(NamedTuple):
@@ -53,7 +58,7 @@ class Promise(NamedTuple):
     def ttft_factor(
         self, batch: FloatArray | NDArray[np.int64], widening: FloatArray
     ) -> FloatArray:
-        """Factor by which the mean TTFT counts against its limit [1].
+        """Factor by which TTFT counts against its limit [1].
 
         Arguments are those of `speed`, and `prefill_widening`.
         """
@@ -104,7 +109,7 @@ def promise_of(shapes: Sequence[Shape], problem: Problem, *, inside: bool = Fals
 
 
 def ttft_factor(margin: float, half_width: FloatArray) -> FloatArray:
-    """Factor by which the mean TTFT counts against its limit, by half-width of its interval [1]."""
+    """Factor by which TTFT counts against its limit, by half-width of its interval [1]."""
     if margin == 0.0:
         return np.ones(())
     return np.asarray(np.exp(margin * np.minimum(half_width, WIDEST)))
@@ -149,11 +154,12 @@ def _widening(found: Sequence[Sequence[Outside]], problem: Problem) -> FloatArra
 
 
 def chance_to_meet(
-    prediction: Prediction, limits: Limits
+    prediction: Prediction, limits: Limits, percentiles_ms: Mapping[str, float] = NO_PERCENTILES
 ) -> dict[Literal["target", "max_ttft"], float]:
     """Probability with which a prediction meets its target and its limit on TTFT, if there is one.
 
-    The inverse of `Promise`, by the interval of each figure for itself. [1]
+    The inverse of `Promise`, by the interval of each figure for itself; a percentile, of those
+    given, is as uncertain as the figure that it is of. [1]
 
     Examples
     --------
@@ -171,15 +177,20 @@ def chance_to_meet(
     >>> {name: round(chance, 3) for name, chance in chances.items()}
     {'target': 0.95, 'max_ttft': 0.95}
     """
-    speed, ttft = prediction.tok_s_per_user, prediction.ttft_ms
+    tpot, ttft = prediction.tpot_ms, prediction.ttft_ms
+    if limits.target_percentile is not None:
+        tpot = percentiles_ms[percentile_name("tpot", limits.target_percentile)]
     low, _ = prediction.interval_90["tok_s_per_user"]
+    width = math.log(prediction.tok_s_per_user / low)
     chances: dict[Literal["target", "max_ttft"], float] = {
-        "target": _chance(math.log(speed / limits.target), math.log(speed / low))
+        "target": _chance(math.log(1e3 / tpot / limits.target), width)
     }
     if limits.max_ttft is not None:
+        if limits.ttft_percentile is not None:
+            ttft = percentiles_ms[percentile_name("ttft", limits.ttft_percentile)]
         _, high = prediction.interval_90["ttft_ms"]
-        room = math.log(1e3 * limits.max_ttft / ttft)
-        chances["max_ttft"] = _chance(room, math.log(high / ttft))
+        width = math.log(high / prediction.ttft_ms)
+        chances["max_ttft"] = _chance(math.log(1e3 * limits.max_ttft / ttft), width)
     return chances
 
 

@@ -71,6 +71,7 @@ def _infeasibility(relaxed: _Relaxed) -> Infeasibility:
         highest_target=highest,
         step_ms=1e3 * step,
         tokens_per_step=step / float(states.rate.tpot[fastest]),
+        tok_s_per_user=float(states.speed[fastest]),
         largest_part=largest,
         largest_part_ms=1e3 * parts[largest],
     )
@@ -285,7 +286,7 @@ class _Relaxed:
         return float(gpus.min()) if len(gpus) else None
 
     def shortest_ttft(self, others: Sequence[LimitName]) -> float | None:
-        """Shortest mean TTFT: of the users that are asked for, else of one alone [s].
+        """Shortest TTFT: of the users that are asked for, else of one alone [s].
 
         By bisection where the highest target is.
         """

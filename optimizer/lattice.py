@@ -155,7 +155,7 @@ def benchmarks(
     """Benchmark rows x pairs with full slots; also gives how many users it takes to fill them.
 
     Users are the concurrency of the limits, or just as many as it takes, which are infinitely many
-    where prefill cannot keep up. The third is the mean TTFT of those before their number is rounded
+    where prefill cannot keep up. The third is the TTFT of those before their number is rounded
     up, under a limit on TTFT. [s]
     """
     rate = take_rate(states.rate, rows)
@@ -164,6 +164,7 @@ def benchmarks(
         requests=rate.requests[:, None],
         in_flight=rate.in_flight[:, None],
         tpot=rate.tpot[:, None],
+        tpot_deviation=rate.tpot_deviation[:, None],
         decode_seconds=rate.decode_seconds[:, None],
         request_rate=rate.request_rate[:, None],
         nic_load=rate.nic_load[:, None],
@@ -190,9 +191,9 @@ def benchmarks(
         steady = join_prefill(tall, prefill, fleet, workload, calibration)
         filling, asked = np.ceil(steady.users), limits.concurrency
         result = run(filling if asked is None else np.full_like(filling, float(asked)))
-        ttft = result.ttft_mean
+        ttft = result.ttft_at(limits.ttft_percentile)
         if asked is None and limits.max_ttft is not None:
-            ttft = run(steady.users).ttft_mean
+            ttft = run(steady.users).ttft_at(limits.ttft_percentile)
     return result, filling, ttft
 
 
@@ -281,7 +282,7 @@ class _Gather:
         most = MOST_USERS if asked is None else asked
         runs = (result.steady.load <= MOST_LOAD) & (filling <= most)
         factor = self.states.ttft_factor(block[:, None], self.options.widening[pairs.option])
-        ttft = np.where(runs, result.ttft_mean * factor, np.inf)
+        ttft = np.where(runs, result.ttft_at(self.limits.ttft_percentile) * factor, np.inf)
         in_time = runs & (ttft <= self.max_ttft)
         overfull = ~runs
         # With a given number of users more slots shorten their wait; else they bring more users.
@@ -331,12 +332,12 @@ class _Gather:
             throughput=result.total_tok_s_per_gpu * fleet.gpus,
             weight=fleet.weight,
             gpus=fleet.gpus,
-            speed=self.states.promised[state] / result.tpot_median,
+            speed=self.states.promised[state] / result.tpot_at(self.limits.target_percentile),
             users=users,
         )
         good = (found.speed >= self.slowest) & (users <= MOST_USERS)
         factor = self.states.ttft_factor(state, self.options.widening[fleet.option])
-        ttft = result.ttft_mean * factor
+        ttft = result.ttft_at(self.limits.ttft_percentile) * factor
         np.minimum.at(self.shortest_ttft, state[good], ttft[good])
         return found.take(good & (ttft <= self.max_ttft))
 

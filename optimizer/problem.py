@@ -8,6 +8,7 @@ from functools import cached_property
 from costmodel.calibration import Calibration, Coverage
 from costmodel.deployments import traits_of
 from costmodel.intervals import is_shared, spanned
+from costmodel.percentiles import ASKED, Judged
 from costmodel.resolve import resolve
 from costmodel.results import Scenario
 from optimizer.checks import check_count, check_positive
@@ -33,7 +34,7 @@ class Limits:
     max_gpus : int
         [GPU]
     max_ttft : float or None
-        Longest mean time to first token. [s]
+        Longest mean time to first token, or percentile. [s]
     concurrency : int or None
         Users that the deployment serves at once; None takes as many as fill its slots. [1]
     min_confidence : float or None
@@ -41,6 +42,10 @@ class Limits:
         prediction; None asks the prediction itself to meet them. [1]
     within_data : bool
         Whether only deployments inside the data of the calibration are looked at.
+    target_percentile : float or None
+        Requests in a hundred that the target is to be met by; None asks it of the median. [%]
+    ttft_percentile : float or None
+        Requests in a hundred that `max_ttft` is to be met by; None asks it of the mean. [%]
 
     Examples
     --------
@@ -54,6 +59,8 @@ class Limits:
     concurrency: int | None = None
     min_confidence: float | None = None
     within_data: bool = False
+    target_percentile: float | None = None
+    ttft_percentile: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no limit."""
@@ -70,6 +77,15 @@ class Limits:
                     f"min_confidence {self.min_confidence:g} is not valid; "
                     f"give 0.5 to {HIGHEST_CONFIDENCE}"
                 )
+        for name, (low, high) in ASKED.items():
+            value = getattr(self, name)
+            if value is not None and not low <= value <= high:
+                raise InputError(f"{name} {value:g} is not valid; give {low:g} to {high:g}")
+
+    @property
+    def judged(self) -> Judged:
+        """Percentiles by which TPOT and TTFT count against the limits."""
+        return Judged(self.target_percentile, self.ttft_percentile)
 
 
 @dataclass(frozen=True)

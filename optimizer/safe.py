@@ -98,11 +98,12 @@ def curve_with_safe(
 
 def is_safe(answer: Answer) -> bool:
     """Tell whether an answer is a safe choice itself."""
-    if answer.prediction is None or answer.prediction.origin == "extrapolated":
+    predicted = answer.predicted
+    if predicted is None or predicted.prediction.origin == "extrapolated":
         return False
     limits = safe_problem(answer.problem).limits
-    chances = chance_to_meet(answer.prediction, limits).values()
-    return min(chances) >= (limits.min_confidence or 0.0) - ROUNDING
+    chances = chance_to_meet(predicted.prediction, limits, predicted.percentiles_ms)
+    return min(chances.values()) >= (limits.min_confidence or 0.0) - ROUNDING
 
 
 def _safe_rankings(

@@ -84,6 +84,7 @@ def answers_of(problem: Problem, found: Sequence[Ranking], started: float) -> li
         problem.cluster,
         problem.calibration,
         problem.prefill_cluster,
+        problem.limits.judged,
     )
     predicted = dict(zip(every, predictions, strict=True))
     return [

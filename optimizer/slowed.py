@@ -80,7 +80,7 @@ def slowed(
         problem.scenario.workload,
         target,
     )
-    speed = lattice.states.promised[every.state] / result.tpot_median
+    speed = lattice.states.promised[every.state] / result.tpot_at(limits.target_percentile)
     good = (speed >= target * (1.0 - SAME)) & (users <= MOST_USERS)
     found = Entries(
         state=every.state,
@@ -94,7 +94,7 @@ def slowed(
     if limits.max_ttft is not None:
         widening = lattice.options.widening[every.fleet.option]
         factor = states.ttft_factor(every.state, widening)
-        good &= result.ttft_mean * factor <= limits.max_ttft
+        good &= result.ttft_at(limits.ttft_percentile) * factor <= limits.max_ttft
     return [found.take(good & (place_of == place)) for place in range(len(targets))]
 
 
@@ -112,9 +112,10 @@ def _rates_at_target(
     target = np.repeat(targets, [len(some) for some in rows])
     longest = states.promised[every] / target
     rate = partial(states.rate_of, every, problem=problem)
+    percentile = problem.limits.target_percentile
 
     def slowness(log_batch: FloatArray) -> FloatArray:
-        return np.asarray(np.log(rate(np.exp(log_batch)).tpot / longest))
+        return np.asarray(np.log(rate(np.exp(log_batch)).tpot_at(percentile) / longest))
 
     full = states.batch[every].astype(np.float64)
     before = states.before[every]

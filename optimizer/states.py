@@ -69,6 +69,8 @@ class DecodeStates:
         Half-width of the interval of TTFT, without what lies outside the data in prefill.
     margin : float
         Half-widths by which a limit is to be kept. [1]
+    percentile : float or None
+        Of TPOT that a target is asked of; None: the median. [%]
     mixed : Interleaved or None
         What prefill does to the steps of workers that do both; None where workers only decode.
     """
@@ -84,6 +86,7 @@ class DecodeStates:
     promised: FloatArray
     ttft_half_width: FloatArray
     margin: float
+    percentile: float | None = None
     mixed: Interleaved | None = None
 
     def __len__(self) -> int:
@@ -104,7 +107,7 @@ class DecodeStates:
     @cached_property
     def speed(self) -> FloatArray:
         """Interactivity that counts against a target [token/s]."""
-        return np.asarray(self.promised / self.rate.tpot)
+        return np.asarray(self.promised / self.rate.tpot_at(self.percentile))
 
     @cached_property
     def before(self) -> IntArray:
@@ -138,7 +141,7 @@ class DecodeStates:
         return np.array(of_shape)[self.shape]
 
     def ttft_factor(self, states: IntArray, widening: FloatArray) -> FloatArray:
-        """Factor by which the mean TTFT of states counts against its limit [1].
+        """Factor by which the TTFT of states counts against its limit [1].
 
         `widening` is that of the prefill workers.
         """
@@ -207,7 +210,8 @@ def decode_states(problem: Problem) -> DecodeStates:
     promise = promise_of(shapes, problem, inside=problem.limits.within_data).take(shape)
     promised = promise.speed(batch)
     # Sorting is stable: of equals the first shape comes first, and its smaller batch.
-    order = np.lexsort((rate.tpot / promised, workers.gpus[shape]))
+    percentile = problem.limits.target_percentile
+    order = np.lexsort((rate.tpot_at(percentile) / promised, workers.gpus[shape]))
     return DecodeStates(
         shapes=shapes,
         shape=shape[order],
@@ -220,6 +224,7 @@ def decode_states(problem: Problem) -> DecodeStates:
         promised=promised[order],
         ttft_half_width=promise.half_width(batch)[order],
         margin=promise.margin,
+        percentile=percentile,
         mixed=None if mixed is None else take(mixed, shape[order]),
     )
 
@@ -288,6 +293,7 @@ def take_rate(rate: DecodeRate, index: IntArray | slice) -> DecodeRate:
         in_flight=rate.in_flight[index],
         step=rate.step,
         tpot=rate.tpot[index],
+        tpot_deviation=rate.tpot_deviation[index],
         decode_seconds=rate.decode_seconds[index],
         request_rate=rate.request_rate[index],
         nic_load=rate.nic_load[index],

@@ -15,6 +15,7 @@ import numpy as np
 
 from costmodel.inputs import BoolArray, FloatArray, IntArray, take
 from costmodel.network import Benchmark, Fleet, Network
+from costmodel.percentiles import BY_MEDIAN, Judged
 from costmodel.resolve import of_workers
 from costmodel.root import WIDTH
 from costmodel.serving import MOST_LOAD, SMALLEST, benchmark_of, fullest, serve
@@ -128,7 +129,7 @@ def throttle(
     # The next smaller batch is mostly one that can be kept in flight.
     before = states.before[cells.state]
     guess = np.where(before < 0, SMALLEST * slots, states.batch[before])
-    return _if_any(*serve_fed(network, slots, longest, slowest, guess))
+    return _if_any(*serve_fed(network, slots, longest, slowest, guess, limits.judged))
 
 
 def _if_any(result: Benchmark, users: FloatArray) -> tuple[Benchmark, FloatArray]:
@@ -143,22 +144,23 @@ def serve_fed(
     max_ttft: FloatArray | None,
     max_tpot: FloatArray | None = None,
     guess: FloatArray | None = None,
+    judged: Judged = BY_MEDIAN,
 ) -> tuple[Benchmark, FloatArray]:
     """Serve the users that prefill feeds in time, and decode serves in time; also their number.
 
     Users are whole, and at least one: where prefill or the slots bound the batch, one more only
     waits, if TTFT allows it; else one more is too many for the TTFT or the TPOT. ``guess`` is a
-    batch in flight that is probably none too many.
+    batch in flight that is probably none too many; limits are of the percentiles ``judged``.
     """
     endless = np.full_like(slots, np.inf)
-    steady = fullest(network, slots, endless, slots, max_ttft, max_tpot, guess)
+    steady = fullest(network, slots, endless, slots, max_ttft, max_tpot, guess, judged)
     in_flight = steady.decode.requests
     fed = steady.load >= MOST_LOAD * (1.0 - LOAD_TOLERANCE)
     users = np.maximum(np.ceil(steady.users), 1.0)
     waiting = benchmark_of(network, steady, slots, users)
     stays = fed | (in_flight >= slots)
     if max_ttft is not None:
-        stays &= waiting.ttft_mean <= max_ttft
+        stays &= waiting.ttft_at(judged.ttft) <= max_ttft
     if stays.all():
         return waiting, users
     # A whole number just above what was solved for may be meant, so it is tried first.
@@ -174,7 +176,7 @@ def serve_fed(
     result = serve(network, slots, users, most, fewer(users))
     if max_tpot is None:
         return result, users
-    missed = result.tpot_median > max_tpot * (1.0 + SAME)
+    missed = result.tpot_at(judged.tpot) > max_tpot * (1.0 + SAME)
     if not np.any(missed):
         return result, users
     users = np.where(missed, np.maximum(users - 1.0, 1.0), users)

@@ -20,7 +20,7 @@ from pydantic import (
 from costmodel.results import Configuration, Crossing, Prediction
 from moeplan.answers.placement import Domain
 from moeplan.answers.record import Answer
-from moeplan.answers.rows import asked_columns, figures_of, outside
+from moeplan.answers.rows import asked_columns, figures_of, outside, percentile_columns
 from moeplan.answers.safe import SafeChoice, safe_columns
 from moeplan.answers.serving import OtherServing
 from moeplan.question import Question, question_from_json
@@ -248,6 +248,9 @@ class Best(Answer):
     chance_to_meet : dict or None
         Probability to meet the "target", and the "max_ttft" where one is set, by the 90 % interval
         of each; None without a configuration. [1]
+    percentiles_ms : dict or None
+        Percentiles of TPOT and TTFT over requests: the 90th, the 99th, and those that limits are
+        asked of, such as "tpot_p99.9". [ms]
     safe_choice : SafeChoice or None
         The best inside the data that meets each limit with a chance of 90 %; None without a
         configuration.
@@ -283,6 +286,7 @@ class Best(Answer):
     breakdown_ms: Frozen[str, float] | None
     objective: ObjectiveValue
     chance_to_meet: Frozen[Literal["target", "max_ttft"], float] | None = None
+    percentiles_ms: Frozen[str, float] | None = None
     safe_choice: SafeChoice | None = None
     other_serving: OtherServing | None = None
     placement: tuple[Domain, ...] = ()
@@ -318,6 +322,7 @@ class Best(Answer):
         }
         for limit in ("target", "max_ttft"):
             row[f"chance_to_meet_{limit}"] = (self.chance_to_meet or {}).get(limit)
+        row |= percentile_columns(self.percentiles_ms or {}, self.question)
         row |= safe_columns(self.safe_choice)
         row["other_serving"] = getattr(self.other_serving, "serving", None)
         row["other_serving_lost_by"] = getattr(self.other_serving, "lost_by", None)
@@ -394,7 +399,7 @@ class PredictedDeployment(Deployment, Answer):
     """One given configuration as predicted, with what was asked and where it stands.
 
     `gpus` and `version` are those of `Best`; `acceptance` is None without drafts; `percentiles_ms`
-    are the 90th and 99th percentile of TPOT and TTFT over requests, such as "tpot_p99".
+    are those of `Best`.
     """
 
     sku: str
@@ -410,6 +415,7 @@ class PredictedDeployment(Deployment, Answer):
     def to_rows(self) -> list[dict[str, Any]]:
         """One row."""
         row = {"sku": self.sku} | figures_of(self.config, self.prediction)
+        row |= percentile_columns(self.percentiles_ms, self.question)
         row |= {
             "extrapolated_in": outside(self.prediction),
             "gpus": self.gpus,

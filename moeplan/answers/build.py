@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import cache
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from costmodel.results import Predicted, Scenario
 from moeplan.answers.best import (
@@ -37,8 +37,9 @@ from topology import fleet_paths
 from topology.cluster import read_layout
 
 if TYPE_CHECKING:
-    from optimizer.answer import Answer
+    from optimizer.answer import Answer, Ranked
     from optimizer.billing import Bill
+    from optimizer.problem import Limits, Problem
     from optimizer.safe import WithSafe
 
 
@@ -76,7 +77,8 @@ def best_of(found: WithSafe, by_gpu: Answer | None, question: Question) -> Best:
     problem, winner, failed = answer.problem, answer.winner, answer.infeasibility
     scenario, cluster, target = problem.scenario, problem.cluster, problem.limits.target
     there, budget = problem.prefill_cluster, problem.limits.max_gpus
-    measured = None if there else measured_point(scenario, cluster, target, budget)
+    differs = _unlike_published(problem)
+    measured = None if differs else measured_point(scenario, cluster, target, budget)
     nearest = None if there or measured else nearest_measured(scenario, cluster, target, budget)
     deployment = None
     if winner is not None:
@@ -105,7 +107,8 @@ def best_of(found: WithSafe, by_gpu: Answer | None, question: Question) -> Best:
         objective=(
             winner.value if winner else ObjectiveValue(name=name, amount=None, unit=UNITS[name])
         ),
-        chance_to_meet=chance_to_meet(winner.prediction, problem.limits) if winner else None,
+        chance_to_meet=_chance(winner, problem.limits) if winner else None,
+        percentiles_ms=winner.predicted.percentiles_ms if winner else None,
         safe_choice=_safe_choice(found),
         placement=deployment.placement if deployment else (),
         prefill_sku=there.sku if there else None,
@@ -118,16 +121,25 @@ def best_of(found: WithSafe, by_gpu: Answer | None, question: Question) -> Best:
         version=version(),
         problem=problem,
         deployment=deployment,
-        not_measured=(
-            "the published rows ran prefill and decode on one machine"
-            if there
-            else why_not_measured(scenario, cluster, target, budget)
-        ),
-        above_measured=not there and above_measured(scenario, cluster, target),
+        not_measured=differs or why_not_measured(scenario, cluster, target, budget),
+        above_measured=not differs and above_measured(scenario, cluster, target),
         title=cluster.hardware().title,
         price_usd_per_hour=price_of(cluster),
         prefill_price_usd_per_hour=price_of(problem.resources.prefill_on),
     )
+
+
+def _unlike_published(problem: Problem) -> str | None:
+    """Say why no published row can answer a problem, by what else it asks."""
+    if problem.prefill_cluster is not None:
+        return "the published rows ran prefill and decode on one machine"
+    if problem.limits.target_percentile is not None:
+        return "the published rows have the median interactivity, no percentile of it"
+    return None
+
+
+def _chance(ranked: Ranked, limits: Limits) -> dict[Literal["target", "max_ttft"], float]:
+    return chance_to_meet(ranked.prediction, limits, ranked.predicted.percentiles_ms)
 
 
 def predicted_of(predicted: Predicted, question: Question) -> PredictedDeployment:
@@ -190,7 +202,7 @@ def _safe_choice(found: WithSafe) -> SafeChoice | None:
         config=safe.winner.configuration,
         prediction=safe.winner.prediction,
         objective=safe.winner.value,
-        chance_to_meet=chance_to_meet(safe.winner.prediction, answer.problem.limits),
+        chance_to_meet=_chance(safe.winner, answer.problem.limits),
         gpus=safe.winner.configuration.gpus,
         behind=behind(answer.winner.value, safe.winner.value),
     )

@@ -217,8 +217,8 @@ def _failed(conflicts: Sequence[Conflict], found: Infeasibility) -> str:
     return (
         f"{said[0]} is out of reach: the fastest step of the whole space takes "
         f"{found.step_ms:.1f} ms for {found.tokens_per_step:.1f} tokens, "
-        f"{floored(1e3 * found.tokens_per_step / found.step_ms)} tok/s/user"
-        f"{_promise(found.limits)}; the largest part of it is {part}, "
+        f"{floored(found.tok_s_per_user)} tok/s/user"
+        f"{_target_promise(found.limits)}; the largest part of it is {part}, "
         f"{found.largest_part_ms:.1f} ms"
     )
 
@@ -227,8 +227,8 @@ def _said(conflict: Conflict, limits: Limits) -> str:
     """Name a limit and its value."""
     value = f"{conflict.asked:g}"
     return {
-        "target": f"{value} tok/s/user{_promise(limits)}",
-        "max_ttft": f"TTFT {value} s{_promise(limits)}",
+        "target": f"{value} tok/s/user{_target_promise(limits)}",
+        "max_ttft": f"TTFT {value} s{of_requests(limits.ttft_percentile)}{_promise(limits)}",
         "concurrency": f"concurrency {value}",
         "rate": f"{value} requests/s",
         "max_gpus": (
@@ -276,6 +276,19 @@ WITHOUT: dict[LimitName, str] = {
     "max_gpus": "with all GPUs of the cluster",
 }
 """What is left out, in words."""
+
+
+def of_requests(percentile: float | None) -> str:
+    """Say of how many requests a limit is asked; nothing where of the median, or the mean.
+
+    >>> of_requests(99.0), of_requests(None)
+    (' for 99 % of requests', '')
+    """
+    return "" if percentile is None else f" for {percentile:g} % of requests"
+
+
+def _target_promise(limits: Limits) -> str:
+    return of_requests(limits.target_percentile) + _promise(limits)
 
 
 def _promise(limits: Limits) -> str:

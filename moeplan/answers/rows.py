@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
+from costmodel.percentiles import percentile_name
 from costmodel.results import Configuration, Prediction
 from moeplan.question import Question
 
@@ -28,6 +30,16 @@ def figures_of(config: Configuration | None, prediction: Prediction | None) -> d
         value = getattr(prediction, name, None)
         result |= {name: value, f"{name}_low": low, f"{name}_high": high}
     return result | {"origin": getattr(prediction, "origin", None)}
+
+
+def percentile_columns(found: Mapping[str, float], question: Question) -> dict[str, Any]:
+    """Write the percentiles that are asked for as flat columns; None where none is [ms]."""
+    options = question.options
+    asked = {"tpot": options.target_percentile, "ttft": options.ttft_percentile}
+    return {
+        f"{clock}_percentile_ms": each and found.get(percentile_name(clock, each))
+        for clock, each in asked.items()
+    }
 
 
 def outside(prediction: Prediction | None) -> str | None:

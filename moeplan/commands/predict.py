@@ -33,6 +33,8 @@ Config = Annotated[
     "cached_share",
     "engine",
     "acceptance",
+    "target_percentile",
+    "ttft_percentile",
     "prefill_sku",
     "prefill_price",
     "price",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from costmodel.percentiles import percentile_name
 from moeplan.answers.best import Best
 from moeplan.answers.measured import hole_of
+from moeplan.answers.reasons import of_requests
 from moeplan.render.common import (
     chance,
     configuration_label,
@@ -22,7 +24,12 @@ from moeplan.render.common import (
     table,
 )
 from moeplan.render.placement import placement_rows
-from moeplan.render.predict import breakdown, figures_table, origin_sentence
+from moeplan.render.predict import (
+    breakdown,
+    figures_table,
+    origin_sentence,
+    percentiles_sentence,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -60,9 +67,10 @@ def report(answer: Best) -> list[RenderableType]:
     deployment = answer.deployment
     assert deployment is not None  # the caller prints the reason instead
     target = f"{answer.target_tok_s_per_user:g} tok/s/user"
+    share = of_requests(answer.question.options.target_percentile)
     gpus = count(deployment.config.gpus, "GPU")
     return [
-        heading(f"{answer.title}: {BEST[answer.objective.name]} at {target} or more"),
+        heading(f"{answer.title}: {BEST[answer.objective.name]} at {target} or more{share}"),
         paragraph(served(answer.scenario)),
         "",
         pairs(
@@ -77,6 +85,7 @@ def report(answer: Best) -> list[RenderableType]:
         "",
         figures_table(deployment.prediction, answer.target_tok_s_per_user, answer.measured),
         origin_sentence(deployment.prediction, " See --within-data."),
+        *asked_percentiles(answer),
         paragraph(f"Chance to meet {chances(answer.chance_to_meet)}."),
         *other_serving_part(answer),
         *safe_part(answer.safe_choice),
@@ -88,6 +97,14 @@ def report(answer: Best) -> list[RenderableType]:
         paragraph(search_sentence(answer.search)),
         *[paragraph(note) for note in budget_notes(answer)],
     ]
+
+
+def asked_percentiles(answer: Best) -> list[RenderableType]:
+    """Say the percentiles that limits are asked of; nothing where none is."""
+    options, found = answer.question.options, answer.percentiles_ms or {}
+    asked = (("tpot", options.target_percentile), ("ttft", options.ttft_percentile))
+    names = [percentile_name(clock, each) for clock, each in asked if each is not None]
+    return percentiles_sentence({name: found[name] for name in names})
 
 
 def chances(met: Mapping[Literal["target", "max_ttft"], float] | None) -> str:

@@ -13,6 +13,7 @@ from moeplan.answers.comparison import (
     ComparisonRow,
     Kind,
 )
+from moeplan.answers.reasons import of_requests
 from moeplan.render.common import (
     DASH,
     dollars,
@@ -60,7 +61,7 @@ def report(comparison: Comparison) -> list[RenderableType]:
     )
     return [
         heading(" against ".join(titled(sku, answers[sku]) for sku in comparison.skus)),
-        paragraph(f"{subtitle}; {prices}"),
+        paragraph(f"{subtitle}; {prices}{_asked_of(comparison)}"),
         "",
         heading(f"Throughput, tok/s/GPU (ratio: first machine over {_others(comparison)})"),
         *_tables(comparison, "throughput", "total_tok_s_per_gpu", figure),
@@ -119,6 +120,13 @@ def _fleets(comparison: Comparison) -> list[RenderableType]:
     rate = comparison.questions[comparison.skus[0]].options.rate
     title = f"To serve {rate:g} requests/s, as modelled (domains: NVLink domains in use)"
     return ["", heading(title), table(*columns, rows=cells)]
+
+
+def _asked_of(comparison: Comparison) -> str:
+    """Say of how many requests the targets are asked, where not of the median."""
+    options = comparison.questions[comparison.skus[0]].options
+    share = of_requests(options.target_percentile)
+    return f"; targets met{share}" if share else ""
 
 
 def _others(comparison: Comparison) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from moeplan.answers.best import Best, Curve
 from moeplan.answers.measured import hole_of
+from moeplan.answers.reasons import of_requests
 from moeplan.render.best import BEST, CHANCES, budget_notes, price_of, what_is_safe
 from moeplan.render.common import (
     DASH,
@@ -37,6 +38,7 @@ IN_TABLE = ("cost", "throughput")
 def report(curve: Curve) -> list[RenderableType]:
     """Lay out one line per target, and what a reader has to know of them."""
     name = curve.rows[0].objective.name
+    share = of_requests(curve.question.options.target_percentile)
     columns = (
         "Target",
         "Configuration",
@@ -48,7 +50,7 @@ def report(curve: Curve) -> list[RenderableType]:
         "\n$/M tokens",
     )
     return [
-        heading(f"{curve.rows[0].title}: {BEST[name]} by tok/s/user"),
+        heading(f"{curve.rows[0].title}: {BEST[name]} by tok/s/user{share}"),
         paragraph(f"{served(curve.scenario)}; at {price_of(curve.rows[0])}"),
         "",
         table(*columns, left=2, rows=[_cells(row) for row in curve.rows]),

@@ -124,15 +124,16 @@ def batch_sentence(deployment: Deployment) -> list[RenderableType]:
 
 
 def percentiles_sentence(found: Mapping[str, float]) -> list[RenderableType]:
-    """Say within what nine in ten requests are served, and all but one in a hundred."""
+    """Say within what percentiles of requests are served."""
     if not found:
         return []
-    said = (
-        f"{figure(found[f'tpot_{name}'])} ms per token and {figure(found[f'ttft_{name}'])} ms to "
-        f"the first for {share}"
-        for name, share in (("p90", "90"), ("p99", "99"))
-    )
-    return [paragraph(f"Within {', '.join(said)} % of requests.")]
+    said = {"tpot": "ms per token", "ttft": "ms to the first"}
+    at: dict[float, list[str]] = {}
+    for name, value in found.items():
+        clock, _, percentile = name.partition("_p")
+        at.setdefault(float(percentile), []).append(f"{figure(value)} {said[clock]}")
+    parts = (f"{' and '.join(at[percentile])} for {percentile:g} %" for percentile in sorted(at))
+    return [paragraph(f"Within {', '.join(parts)} of requests.")]
 
 
 def drafts_sentence(kept: KeptDrafts | None) -> list[RenderableType]:

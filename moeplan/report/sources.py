@@ -11,6 +11,7 @@ from moeplan.answers.best import Best
 from moeplan.answers.break_even import half_width
 from moeplan.answers.build import summary_of
 from moeplan.answers.comparison import Comparison, ComparisonRow
+from moeplan.answers.reasons import of_requests
 from moeplan.question import Question
 from moeplan.render.common import (
     configuration_label,
@@ -86,7 +87,10 @@ def _limits(question: Question) -> str:
     options = question.options
     parts = [f"at most {options.max_gpus:,} GPUs", f"{options.serving} serving"]
     if options.max_ttft is not None:
-        parts.append(f"mean TTFT of at most {options.max_ttft:g} s")
+        share = of_requests(options.ttft_percentile)
+        parts.append(f"{'' if share else 'mean '}TTFT of at most {options.max_ttft:g} s{share}")
+    if options.target_percentile is not None:
+        parts.append(f"targets met{of_requests(options.target_percentile)}")
     if options.min_confidence is not None:
         parts.append(f"met with a probability of {options.min_confidence:g}")
     if options.within_data:

@@ -131,7 +131,7 @@ class Retuning:
         if asked is None:
             slowest = self.promise.speed(one) / self.limits.target
             longest = None if self.limits.max_ttft is None else self._longest_ttft(one)
-            run = _Run(*serve_fed(network, one, longest, slowest))
+            run = _Run(*serve_fed(network, one, longest, slowest, judged=self.limits.judged))
         else:
             users = np.full_like(one, float(asked))
             run = _Run(serve(network, one, users), users)
@@ -139,11 +139,11 @@ class Retuning:
 
     def _meets(self, run: _Run, slots: FloatArray) -> BoolArray:
         """Whether every limit is met."""
-        in_time = run.result.ttft_mean <= self._longest_ttft(slots)
+        in_time = run.result.ttft_at(self.limits.ttft_percentile) <= self._longest_ttft(slots)
         return np.asarray(self._keeps_up(run, slots) & in_time)
 
     def _longest_ttft(self, slots: FloatArray) -> FloatArray:
-        """Longest mean TTFT that keeps the limit with its confidence; infinite without one [s]."""
+        """Longest TTFT that keeps the limit with its confidence; infinite without one [s]."""
         longest = math.inf if self.limits.max_ttft is None else self.limits.max_ttft
         factor = self.promise.ttft_factor(slots, self.widening)
         return np.broadcast_to(longest / factor, slots.shape)
@@ -151,7 +151,7 @@ class Retuning:
     def _keeps_up(self, run: _Run, slots: FloatArray) -> BoolArray:
         """Whether steps are fast enough, and prefill and the users keep their slots full."""
         slowest = self.promise.speed(slots) / self.limits.target
-        fast = run.result.tpot_median <= slowest * (1.0 + SAME)
+        fast = run.result.tpot_at(self.limits.target_percentile) <= slowest * (1.0 + SAME)
         fed = run.result.steady.load <= MOST_LOAD
         return np.asarray(fast & fed & (run.result.steady.users <= run.users))
 

@@ -164,7 +164,7 @@ class _AsItIs:
     promised : array of float
         Share of its median interactivity that counts against the target. [1]
     ttft_factor : array of float
-        Factor by which its mean TTFT counts against the limit. [1]
+        Factor by which its TTFT counts against the limit. [1]
     replicas : array of int
         That serve a rate under the values of the fit; 1 without a rate. [1]
     """
@@ -179,14 +179,16 @@ class _AsItIs:
     def under(self, calibration: Calibration) -> tuple[FloatArray, BoolArray, BoolArray]:
         """Say what it is worth, whether it meets the limits and rate, and whether the target alone.
 
-        The target alone is that of the median.
+        The target alone is asked without a confidence.
         """
         result = run(self.deployments, calibration)
         worth = self.worth.of(result.total_tok_s_per_gpu, self.replicas)
         longest = math.inf if self.limits.max_ttft is None else self.limits.max_ttft
-        reaches = result.tpot_median <= 1.0 / self.limits.target
-        promises = result.tpot_median <= self.promised / self.limits.target
-        meets = promises & (result.ttft_mean * self.ttft_factor <= longest) & (worth > 0.0)
+        tpot = result.tpot_at(self.limits.target_percentile)
+        ttft = result.ttft_at(self.limits.ttft_percentile) * self.ttft_factor
+        reaches = tpot <= 1.0 / self.limits.target
+        promises = tpot <= self.promised / self.limits.target
+        meets = promises & (ttft <= longest) & (worth > 0.0)
         return worth, np.asarray(meets), np.asarray(reaches)
 
 

@@ -62,6 +62,7 @@ BEST = [
     "breakdown_ms",
     "objective",
     "chance_to_meet",
+    "percentiles_ms",
     "safe_choice",
     "placement",
     "question",

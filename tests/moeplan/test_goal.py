@@ -123,9 +123,45 @@ def test_users_and_confidence_are_kept(space: Space) -> None:
     assert found.prediction.interval_90["tok_s_per_user"][0] >= 60.0
 
 
+def test_limits_of_percentiles_are_kept_and_named(space: Space) -> None:
+    options = moeplan.Options(max_ttft=1.5, target_percentile=99, ttft_percentile=95)
+    found = moeplan.best("b200", 75.0, options, space=space)
+    assert found.percentiles_ms is not None
+    assert 1e3 / found.percentiles_ms["tpot_p99"] >= 75.0 * (1 - 1e-6)
+    assert found.percentiles_ms["ttft_p95"] <= 1.5e3 * (1 + 1e-6)
+    assert found.measured is None  # the published rows have the median alone
+    (row,) = found.to_rows()
+    assert row["target_percentile"] == 99
+    assert row["tpot_percentile_ms"] == found.percentiles_ms["tpot_p99"]
+    assert row["ttft_percentile_ms"] == found.percentiles_ms["ttft_p95"]
+    assert found.config is not None
+    predicted = moeplan.predict("b200", found.config, options)
+    assert dict(predicted.percentiles_ms) == pytest.approx(dict(found.percentiles_ms), rel=1e-6)
+    median = moeplan.best("b200", 75.0, replace(options, target_percentile=None), space=space)
+    assert median.prediction is not None
+    assert found.prediction is not None
+    assert found.prediction.tok_s_per_user > median.prediction.tok_s_per_user
+    assert "99 % of requests" in (found._repr_html_() or "")
+    assert "99 % of requests" not in (median._repr_html_() or "")
+
+
+def test_a_percentile_out_of_reach_is_named(command: Command) -> None:
+    few = ("--max-ttft", "0.01", "--ttft-percentile", "99", "--target-percentile", "90")
+    run = command("best", "--sku", "gb200", "--target", "1000", *few)
+    assert run.status == 1
+    assert "1000 tok/s/user for 90 % of requests" in run.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ("--target-percentile", "0.99"),
+            "--target-percentile: '0.99' is not valid; give a percentile from 50 to 99.9",
+        ),
+        (("--target-percentile", "nan"), "--target-percentile: 'nan' is not valid"),
+        (("--ttft-percentile", "50"), "'50' is not valid; give a percentile from 75 to 99.9"),
+        (("--ttft-percentile", "99"), "ttft_percentile 99 is of a limit on TTFT, which is not"),
         (("--objective", "speed"), "unknown --objective 'speed'"),
         (("--billing", "rack"), "unknown --billing 'rack'"),
         (("--objective", "gpus"), "rate: none is given"),

@@ -88,7 +88,7 @@ def test_the_command_ends_with_its_status_and_all_it_printed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"), [("moeplan cu", "curve"), ("moeplan best --tar", "--target")]
+    ("words", "expected"), [("moeplan cu", "curve"), ("moeplan best --max-t", "--max-ttft")]
 )
 def test_a_shell_completes_any_command(words: str, expected: str) -> None:
     asked = {"_MOEPLAN_COMPLETE": "complete_bash", "COMP_WORDS": words}
