@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from moeplan.answers.comparison import Comparison
     from moeplan.answers.explanation import Explanation, Robustness
     from moeplan.answers.fleet import FleetPlan
-    from moeplan.api import best, compare, curve, fleet, measured_frontier, predict
+    from moeplan.api import best, compare, curve, fleet, measured_frontier, predict, replan
     from moeplan.explainers import explain, robustness
     from moeplan.options import Options
     from moeplan.own_rows import calibrate, validate
@@ -69,6 +69,7 @@ _ROOM_OF = {
     "load_cluster": "presets",
     "measured_frontier": "moeplan.api",
     "predict": "moeplan.api",
+    "replan": "moeplan.api",
     "robustness": "moeplan.explainers",
     "validate": "moeplan.own_rows",
 }
@@ -101,6 +102,7 @@ __all__ = [
     "load_cluster",
     "measured_frontier",
     "predict",
+    "replan",
     "robustness",
     "validate",
 ]

@@ -261,6 +261,48 @@ def fleet(
 
 
 @checked_arguments
+def replan(
+    plan: Path | str,
+    lost: Sequence[str],
+    *,
+    spares: int = 0,
+    seconds: float | None = None,
+    progress: Callable[[], None] | None = None,
+) -> FleetPlan:
+    """Plan anew on what a loss leaves: the fewest workers started or moved, of those the best.
+
+    Parameters
+    ----------
+    plan : Path or str
+        What ``moeplan fleet --json`` printed.
+    lost : sequence of str
+        What is lost, as `failed` of a cluster file has it: ``domain 3`` or ``gb200/server 5-7``,
+        numbered from 0.
+    spares : int
+        Workers of each pool that may fail afterwards. [1]
+    seconds : float, optional
+        Time after which the best plan so far is given. [s]
+    progress : callable, optional
+        Called once for each integer program that is solved.
+
+    Raises
+    ------
+    InputError
+        Where the file is no plan, or what is lost is not there.
+
+    Returns
+    -------
+    FleetPlan
+        With `replan`, and status "infeasible" where what is left does not serve all tiers.
+    """
+    from moeplan.fleet_replan import replanned  # other questions need none
+    from optimizer.fleet_search import MOST_SECONDS
+
+    limit = MOST_SECONDS if seconds is None else positive_number("seconds", seconds, "seconds")
+    return replanned(Path(plan), lost, spares=spares, seconds=limit, progress=progress)
+
+
+@checked_arguments
 def predict(
     sku: str | None, configuration: Configuration, options: Options = DEFAULTS
 ) -> PredictedDeployment:

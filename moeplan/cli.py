@@ -19,6 +19,7 @@ INFEASIBLE = 1
 
 COMMANDS = ("best", "curve", "compare", "fleet", "predict", "validate", "calibrate")
 GROUPS = ("recipe", "topology", "presets")  # commands of their own commands
+OF_PLANS = {"fleet": ("replan",)}  # what a command has of its own besides what it does itself
 
 COMPLETION = "_MOEPLAN_COMPLETE"
 """Variable of the environment by which a shell asks for completions."""
@@ -43,8 +44,9 @@ def make_app(asked: Sequence[str] = ()) -> typer.Typer:
     app.callback()(_root)
     every = (*COMMANDS, *GROUPS)
     for name in asked[:1] if asked and asked[0] in every else every:
-        module = import_module(f"moeplan.commands.{name}")
-        if name in GROUPS:
+        of_plans = bool(asked[1:2]) and asked[1] in OF_PLANS.get(name, ())
+        module = import_module(f"moeplan.commands.{name}{'_plans' if of_plans else ''}")
+        if name in GROUPS or of_plans:
             app.add_typer(module.app)
         else:
             app.command(name, cls=Command, epilog=module.EXAMPLES)(module.command)

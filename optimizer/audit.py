@@ -17,7 +17,7 @@ from topology.cluster import out_of_use, read_layout
 if TYPE_CHECKING:
     from optimizer.check import Served
     from optimizer.fleet import FleetProblem, Tier
-    from optimizer.fleet_search import Plan
+    from optimizer.fleet_rounds import Plan
     from optimizer.placement import PlacedWorker
     from presets import ClusterSpec
 
@@ -38,7 +38,7 @@ def audit(problem: FleetProblem, plan: Plan) -> list[str]:
     plan : Plan
         What was answered.
     """
-    faults = [*_placement(plan), *_counts(plan)]
+    faults = [*_placement(problem, plan), *_counts(plan)]
     for number, tier in enumerate(problem.tiers):
         faults += _service(problem, tier, number, plan)
     for name, most in (("price_usd_per_hour", problem.budget), ("power_watts", problem.max_power)):
@@ -54,13 +54,18 @@ def audit(problem: FleetProblem, plan: Plan) -> list[str]:
     return faults
 
 
-def _placement(plan: Plan) -> Iterator[str]:
+def _placement(problem: FleetProblem, plan: Plan) -> Iterator[str]:
     """Say where workers overlap, have GPUs that are not there, or leave a domain or a server."""
     taken: Counter[tuple[ClusterSpec, int]] = Counter()
     for worker in plan.workers:
         gpus, cluster = worker.placement.gpus, worker.cluster
         taken.update((cluster, gpu) for gpu in gpus)
-        away = [g for g in gpus if not 0 <= g < cluster.gpus or g in out_of_use(cluster)]
+        lost = dict(zip(problem.machines, problem.lost, strict=False)).get(cluster, frozenset())
+        away = [
+            gpu
+            for gpu in gpus
+            if not 0 <= gpu < cluster.gpus or gpu in out_of_use(cluster) or gpu in lost
+        ]
         if away:
             yield f"{_name(worker)} has GPU {away[0]}, which {cluster.sku} has not, or not in use"
         else:

@@ -19,7 +19,6 @@ from costmodel.predictions import Ttft, prediction_of
 from costmodel.results import Case, Configuration, Prediction
 from costmodel.root import last_below
 from costmodel.serving import benchmark_of, fullest, serve, steady_state
-from optimizer.decode_points import slots_of
 from optimizer.fleet_points import FleetPoints, Pool, TierPoints
 from optimizer.lattice import MOST_USERS
 from optimizer.space import Shape, decode_fields
@@ -156,7 +155,7 @@ def _serve_part(part: _Part) -> Served | None:
         (place, slots)
         for place in decode.of_size(gpus).tolist()
         if most[place] >= part.rate * (1.0 - TOLERANCE)
-        for slots in slots_of(decode, place)
+        for slots in part.of.slots_of(place)
     ]
     best = tried[:1] and [each for each in tried if each[0] == tried[0][0]]
     others = tried[len(best) :]

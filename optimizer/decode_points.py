@@ -55,6 +55,16 @@ class DecodePoints:
         """Count the points."""
         return len(self.shapes)
 
+    def take(self, places: IntArray) -> DecodePoints:
+        """Keep the chosen points."""
+        return DecodePoints(
+            tuple(self.shapes[place] for place in places.tolist()),
+            self.requests[places],
+            self.most_slots[places],
+            self.request_rate[places],
+            self.arrival_wait[places],
+        )
+
     def of_size(self, gpus: int) -> IntArray:
         """Places of the points of one size of worker, those of the highest rate first."""
         sizes = np.array([shape.gpus for shape in self.shapes], dtype=np.int64)

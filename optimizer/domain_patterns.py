@@ -6,12 +6,13 @@ left for smaller ones. Domains in which the same is free have the same patterns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from presets import ClusterSpec
 from topology.cluster import read_layout
-from topology.placement import Domain, domains_by_kind, pieces_of
+from topology.placement import NOTHING, Domain, domains_by_kind, pieces_of
 
 MOST_PATTERNS = 2000
 """Patterns of one kind of domain; where there were more, small pieces count by their GPUs. [1]"""
@@ -70,7 +71,12 @@ class Domains(NamedTuple):
         return tuple(every.count(large) for large in self.large), small
 
 
-def domains_of(cluster: ClusterSpec, sizes: Sequence[int]) -> Domains:
+def domains_of(
+    cluster: ClusterSpec,
+    sizes: Sequence[int],
+    lost: frozenset[int] = NOTHING,
+    content: Mapping[int, Hashable] = MappingProxyType({}),
+) -> Domains:
     """Find the patterns in which workers of some sizes fill the domains of a cluster.
 
     Parameters
@@ -79,6 +85,10 @@ def domains_of(cluster: ClusterSpec, sizes: Sequence[int]) -> Domains:
         The cluster, empty.
     sizes : sequence of int
         Sizes of workers. [GPU]
+    lost : frozenset of int, optional
+        Numbers of GPUs that no worker can have.
+    content : mapping, optional
+        What else tells domains apart, by their numbers.
 
     Notes
     -----
@@ -103,14 +113,26 @@ def domains_of(cluster: ClusterSpec, sizes: Sequence[int]) -> Domains:
     domain, server = layout.gpus_per_domain, layout.server
     pieces = {piece for size in sizes for piece in pieces_of(size, domain)}
     large = tuple(sorted(piece for piece in pieces if piece > server))
-    kinds = domains_by_kind(cluster)
+    kinds = domains_by_kind(cluster, lost)
     while True:
         found = {kind: _patterns(kind, large, server) for kind in kinds}
         if all(len(patterns) <= MOST_PATTERNS for patterns in found.values()):
             break
         large = large[1:]
-    named = [DomainKind(tuple(kinds[kind]), patterns) for kind, patterns in found.items()]
+    named = [
+        DomainKind(numbers, patterns)
+        for kind, patterns in found.items()
+        for numbers in _parted(kinds[kind], content)
+    ]
     return Domains(large, tuple(named), domain)
+
+
+def _parted(numbers: Sequence[int], content: Mapping[int, Hashable]) -> list[tuple[int, ...]]:
+    """Part domains by what tells them apart."""
+    found: dict[Hashable, list[int]] = {}
+    for number in numbers:
+        found.setdefault(content.get(number), []).append(number)
+    return [tuple(each) for each in found.values()]
 
 
 def _patterns(kind: Domain, large: tuple[int, ...], server: int) -> tuple[Pattern, ...]:

@@ -15,6 +15,7 @@ from optimizer.resources import MICRO
 from optimizer.space import Space
 from presets import ClusterSpec, InputError
 from presets.pools import SERVINGS, Serving
+from topology.placement import NOTHING, unusable
 
 FleetObjective = Literal["cost", "gpus", "power"]
 
@@ -110,6 +111,8 @@ class FleetProblem:
         Workers of each pool that may fail while the demand is served. [1]
     budget, max_power : float or None
         Most that the GPUs that serve may cost [USD/h], and draw [W].
+    lost : tuple of frozenset of int
+        Numbers of the GPUs of each machine that no worker can have any more; empty for none.
     """
 
     tiers: tuple[Tier, ...]
@@ -120,6 +123,7 @@ class FleetProblem:
     spares: int = 0
     budget: float | None = None
     max_power: float | None = None
+    lost: tuple[frozenset[int], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what no plan can be made of."""
@@ -151,6 +155,18 @@ class FleetProblem:
         asked = {serving for tier in self.tiers for serving in tier.servings}
         machines = range(len(self.machines))
         return tuple(Way(m, s) for s in SERVINGS if s in asked for m in machines)
+
+    def lost_of(self, machine: int) -> frozenset[int]:
+        """Numbers of the GPUs of a machine, by its place, that are lost."""
+        return self.lost[machine] if self.lost else NOTHING
+
+    @property
+    def usable_gpus(self) -> int:
+        """GPUs of all machines that workers can have [GPU]."""
+        return sum(
+            each.gpus - len(unusable(each) | self.lost_of(machine))
+            for machine, each in enumerate(self.machines)
+        )
 
     def cluster(self, way: int) -> ClusterSpec:
         """Cluster of the machine of a way, by its place."""

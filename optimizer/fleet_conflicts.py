@@ -75,7 +75,7 @@ def conflict_sentence(problem: FleetProblem, search: Search, seconds: float) -> 
 
 def _value(problem: FleetProblem, name: str) -> float | None:
     if name == "gpus":
-        return float(sum(machine.gpus for machine in problem.machines))
+        return float(problem.usable_gpus)
     value: float | None = getattr(problem, name)
     return value
 
@@ -97,7 +97,8 @@ def _with(problem: FleetProblem, kept: set[str]) -> FleetProblem:
     )
     if "gpus" in kept:
         return changed
-    return replace(changed, machines=tuple(each.resized(AMPLE) for each in problem.machines))
+    ample = tuple(each.resized(AMPLE) for each in problem.machines)
+    return replace(changed, machines=ample, lost=())
 
 
 def missing(points: FleetPoints) -> str | None:

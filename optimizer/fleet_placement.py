@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
 
 from optimizer.fleet_points import FleetPoints
 from optimizer.integer_model import Counts
 from optimizer.placement import PlacedWorker, Role
 from presets import InputError
-from topology import pack_workers
+from topology import Placement, pack_workers
 
 
 def pools_of(points: FleetPoints, counts: Counts) -> list[int]:
@@ -16,33 +19,96 @@ def pools_of(points: FleetPoints, counts: Counts) -> list[int]:
     return [pool for pool in counts.prefill if not points.pools[pool].is_own]
 
 
-def placed(points: FleetPoints, counts: Counts) -> tuple[PlacedWorker, ...] | None:
-    """Place all workers side by side, the largest first; None where one finds no room.
+class Placed(NamedTuple):
+    """Where the workers of a plan stand.
+
+    Attributes
+    ----------
+    workers : tuple of PlacedWorker
+    kept : int
+        How many of them stand as they stood before: the first ones. [1]
+    """
+
+    workers: tuple[PlacedWorker, ...]
+    kept: int = 0
+
+
+class WorkerGroup(NamedTuple):
+    """Workers of a plan that are alike.
+
+    Attributes
+    ----------
+    role : {"prefill", "decode", "both"}
+    owner : int
+        Place of the tier, or of the pool among those of the plan.
+    machine : int
+        Its place.
+    gpus : int
+        Of one worker. [GPU]
+    """
+
+    role: Role
+    owner: int
+    machine: int
+    gpus: int
+
+
+def groups_of(points: FleetPoints, counts: Counts) -> dict[WorkerGroup, int]:
+    """Count the workers of each kind that a plan has [1]."""
+    ways = points.problem.ways
+    found = {
+        WorkerGroup(
+            "both" if ways[way].is_aggregated else "decode", tier, ways[way].machine, gpus
+        ): count
+        for (tier, way, gpus), count in counts.decode.items()
+    }
+    for number, place in enumerate(pools_of(points, counts)):
+        pool = points.pools[place]
+        group = WorkerGroup("prefill", number, ways[pool.way].machine, pool.kind.gpus)
+        found[group] = counts.prefill[place]
+    return found
+
+
+def placed(
+    points: FleetPoints,
+    counts: Counts,
+    pinned: Mapping[WorkerGroup, Sequence[Placement]] = MappingProxyType({}),
+) -> Placed | None:
+    """Place workers side by side, the largest first; None where one finds no room.
 
     The `replica` of a worker is the number of its tier, or of its pool in the plan, from 1.
+
+    Parameters
+    ----------
+    points : FleetPoints
+    counts : Counts
+    pinned : mapping, optional
+        Where some workers of a group stand already.
     """
-    found: list[PlacedWorker] = []
-    ways = points.problem.ways
+    kept: list[PlacedWorker] = []
+    others: list[PlacedWorker] = []
+    groups = groups_of(points, counts)
     for machine, cluster in enumerate(points.problem.machines):
-        groups: list[tuple[Role, int, int, int]] = [
-            ("both" if ways[way].is_aggregated else "decode", tier, gpus, count)
-            for (tier, way, gpus), count in counts.decode.items()
-            if ways[way].machine == machine
+        here = {group: count for group, count in groups.items() if group.machine == machine}
+        stays = [each.gpus for group in here for each in pinned.get(group, ())]
+        taken = points.problem.lost_of(machine).union(*stays)
+        sizes = [
+            group.gpus
+            for group, count in here.items()
+            for _ in range(count - len(pinned.get(group, ())))
         ]
-        groups += [
-            ("prefill", number, points.pools[pool].kind.gpus, counts.prefill[pool])
-            for number, pool in enumerate(pools_of(points, counts))
-            if ways[points.pools[pool].way].machine == machine
-        ]
-        sizes = [gpus for _, _, gpus, count in groups for _ in range(count)]
         try:
-            places = iter(pack_workers(cluster, sizes))
+            places = iter(pack_workers(cluster, sizes, taken))
         except InputError:
             return None
         numbers: Counter[tuple[Role, int]] = Counter()
-        for role, owner, _, count in groups:
-            for _ in range(count):
-                numbers[role, owner] += 1
-                number = numbers[role, owner]
-                found.append(PlacedWorker(role, owner + 1, number, cluster, next(places)))
-    return tuple(found)
+        for group, count in here.items():
+            stay = pinned.get(group, ())
+            for number in range(count):
+                numbers[group.role, group.owner] += 1
+                whose = group.role, group.owner + 1, numbers[group.role, group.owner], cluster
+                if number < len(stay):
+                    kept.append(PlacedWorker(*whose, stay[number]))
+                else:
+                    others.append(PlacedWorker(*whose, next(places)))
+    return Placed((*kept, *others), len(kept))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from typing import NamedTuple
@@ -13,7 +13,7 @@ import numpy as np
 
 from costmodel.inputs import FloatArray
 from costmodel.prefill import Prefill
-from optimizer.decode_points import DecodePoints, decode_points
+from optimizer.decode_points import DecodePoints, decode_points, slots_of
 from optimizer.fleet import FleetProblem
 from optimizer.prefill import PrefillOptions, every_prefill_option
 from optimizer.prefill_points import Feed, fewest_workers
@@ -74,12 +74,20 @@ class TierPoints:
         Place in `options` of each kind.
     options : PrefillOptions or None
         Prefill workers; None where those that decode prefill.
+    slots : mapping
+        From GPUs of a worker to the slots that those of the size run with, if they do. [1]
     """
 
     problem: Problem
     decode: DecodePoints
     prefill: dict[PrefillKind, int]
     options: PrefillOptions | None
+    slots: Mapping[int, int] = field(default_factory=dict)
+
+    def slots_of(self, place: int) -> list[int]:
+        """Slots worth trying for a point, or those that it runs with [1]."""
+        given = self.slots.get(self.decode.shapes[place].gpus)
+        return slots_of(self.decode, place) if given is None else [given]
 
     @property
     def run_share(self) -> float:
@@ -176,10 +184,14 @@ def _groups(of: Mapping[tuple[int, int], TierPoints], way: int) -> list[list[int
     groups: dict[tuple[object, ...], list[int]] = {}
     for (tier, place), points in of.items():
         if place == way:
-            what = points.problem.scenario
-            kind = (what.model, what.precision, what.engine, what.frontends)
-            groups.setdefault(kind, []).append(tier)
+            groups.setdefault(sharing(points.problem), []).append(tier)
     return list(groups.values())
+
+
+def sharing(problem: Problem) -> tuple[object, ...]:
+    """Give what is alike of tiers that may share prefill workers."""
+    what = problem.scenario
+    return what.model, what.precision, what.engine, what.frontends
 
 
 def _sets(group: Sequence[int]) -> tuple[list[tuple[int, ...]], bool]:

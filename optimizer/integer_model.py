@@ -8,11 +8,12 @@ exact evaluation refuses is cut off, with all that has no more workers.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
-from optimizer.domain_patterns import Domains, domains_of
+from optimizer.domain_patterns import DomainKind, Domains, domains_of
 from optimizer.fleet import FleetObjective, FleetProblem
 from optimizer.fleet_points import FleetPoints
 from optimizer.program import Program, Row, Terms
@@ -54,11 +55,21 @@ class Choice(NamedTuple):
         No plan weighs less, in units of the objective; None where there is no plan.
     is_optimal : bool
         Whether the program has no better choice.
+    promised : int or None
+        Objective of the counts.
     """
 
     counts: Counts | None
     bound: int | None
     is_optimal: bool
+    promised: int | None = None
+
+
+class FilledKind(NamedTuple):
+    """Domains of a kind and the variables that count those filled by each of its patterns."""
+
+    kind: DomainKind
+    places: tuple[int, ...]
 
 
 @dataclass
@@ -73,6 +84,10 @@ class IntegerModel:
         Variable of each (tier, way, GPUs of a worker).
     prefill, feeds : list of int
         Variables of each pool.
+    domains : list of int
+        Variables that count domains.
+    filled, large : dict
+        Of each machine the kinds of its domains, and the sizes of pieces that patterns count.
     weights : list of int
         Units of the objective of one GPU, by way.
     """
@@ -83,6 +98,8 @@ class IntegerModel:
     prefill: list[int] = field(default_factory=list)
     feeds: list[int] = field(default_factory=list)
     domains: list[int] = field(default_factory=list)
+    filled: dict[int, list[FilledKind]] = field(default_factory=dict)
+    large: dict[int, tuple[int, ...]] = field(default_factory=dict)
     weights: list[int] = field(default_factory=list)
     cuts: int = 0
 
@@ -101,11 +118,15 @@ class IntegerModel:
         if solved.values is None:
             return Choice(None, solved.bound, solved.is_optimal)
         values = self._in_few_domains(solved.values) if solved.is_optimal else solved.values
-        counts = Counts(
+        promised = sum(factor * values[place] for place, factor in self.program.objective.items())
+        return Choice(self.counts_of(values), solved.bound, solved.is_optimal, promised)
+
+    def counts_of(self, values: Sequence[int]) -> Counts:
+        """Read what the solver chose."""
+        return Counts(
             {key: values[place] for key, place in self.decode.items() if values[place]},
             {pool: values[place] for pool, place in enumerate(self.prefill) if values[place]},
         )
-        return Choice(counts, solved.bound, solved.is_optimal)
 
     def _in_few_domains(self, values: tuple[int, ...]) -> tuple[int, ...]:
         """Of equally light choices take the one in fewest domains, as far as soon found.
@@ -158,10 +179,14 @@ class IntegerModel:
         program.row("cut", terms, least=1 - len(prefill))
         self.cuts += 1
 
-    def cut_room(self, counts: Counts) -> None:
-        """Ask for less of something on a machine than what found no room."""
+    def places_of(self, counts: Counts) -> dict[int, int]:
+        """Give the counts of the variables that a choice is made of."""
         places = {self.decode[key]: count for key, count in counts.decode.items()}
-        places |= {self.prefill[pool]: count for pool, count in counts.prefill.items()}
+        return places | {self.prefill[pool]: count for pool, count in counts.prefill.items()}
+
+    def cut_room(self, counts: Counts) -> None:
+        """Ask for less of something than what found no room."""
+        places = self.places_of(counts)
         program, terms = self.program, dict[int, int]()
         for place, count in places.items():
             high = program.variables[place].high
@@ -172,17 +197,32 @@ class IntegerModel:
         self.cuts += 1
 
 
-def integer_model(points: FleetPoints) -> IntegerModel:
-    """Write the program of a fleet."""
-    model = IntegerModel(points)
-    problem = points.problem
+def integer_model(
+    points: FleetPoints,
+    model: IntegerModel | None = None,
+    content: Mapping[int, Mapping[int, Hashable]] = MappingProxyType({}),
+) -> IntegerModel:
+    """Write the program of a fleet.
+
+    Parameters
+    ----------
+    points : FleetPoints
+        Operating points.
+    model : IntegerModel, optional
+        An empty one to fill.
+    content : mapping, optional
+        What tells the domains of a machine apart, by their numbers, besides what is free in them.
+    """
+    model, problem = model or IntegerModel(points), points.problem
     divisor = math.gcd(*map(problem.weight, problem.machines))
     model.weights = [weight // divisor for weight in _weights(problem)]
     _add_decode(model)
     _add_pools(model)
     for machine, cluster in enumerate(problem.machines):
         sizes = _sizes(model, machine)
-        _add_room(model, machine, sizes, domains_of(cluster, sorted(set(sizes.values()))))
+        several, lost = sorted(set(sizes.values())), problem.lost_of(machine)
+        domains = domains_of(cluster, several, lost, content.get(machine, {}))
+        _add_room(model, machine, sizes, domains)
     _add_limits(model)
     model.program.minimise(_weighed(model, model.weights))
     return model
@@ -262,6 +302,7 @@ def _add_room(
     """Fill the domains of one machine by patterns."""
     program = model.program
     parts = {place: domains.pieces(gpus) for place, gpus in sizes.items()}
+    model.filled[machine], model.large[machine] = [], domains.large
     held: list[dict[int, int]] = [{} for _ in domains.large]
     rest: dict[int, int] = {}
     for number, kind in enumerate(domains.kinds):
@@ -281,6 +322,7 @@ def _add_room(
                 of_size[place] = count
         program.row("room", filled, most=len(kind.domains))
         model.domains += filled
+        model.filled[machine].append(FilledKind(kind, tuple(filled)))
     for number, of_size in enumerate(held):
         taken = {place: -pieces[number] for place, (pieces, _) in parts.items() if pieces[number]}
         program.row("pieces", {**_without_zeros(of_size), **taken}, least=0)

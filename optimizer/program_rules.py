@@ -63,6 +63,13 @@ VARIABLES = (
         "whether cut c is met by fewer of x",
         "A cut for room is met where anything has fewer workers than what found none.",
     ),
+    Described(
+        "kept[r,j]",
+        "workers",
+        "workers of kind r that stay in domains of kind j; only after a loss",
+        "A worker that stays keeps its GPUs, its shape and its slots. Domains in which different "
+        "workers run are of different kinds.",
+    ),
 )
 
 
@@ -170,6 +177,24 @@ RULES = (
         "workers",
         "a cut is met by a count only where that is larger",
         "Ties the choice of `beyond` to the counts.",
+    ),
+    Described(
+        "kept",
+        "workers",
+        "no more stay than the plan has of what they may go on as",
+        "Prefill workers may go on in any pool of their shape and model.",
+    ),
+    Described(
+        "stays",
+        "workers, or GPUs of small ones",
+        "domains hold, by the patterns that fill them, those that stay in them",
+        "What has to make room is moved.",
+    ),
+    Described(
+        "fewest",
+        "workers",
+        "no more workers are started than the fewest",
+        "Starting few comes before the objective.",
     ),
 )
 """Constraints of the program."""

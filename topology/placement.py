@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from presets import ClusterSpec
 
 
+NOTHING = frozenset[int]()
+
+
 class Placement(NamedTuple):
     """The GPUs of one worker.
 
@@ -86,7 +89,9 @@ def place_group(spec: ClusterSpec, gpus_in_group: int, first_gpu: int = 0) -> tu
     return tuple(range(start, start + gpus_in_group))
 
 
-def pack_workers(spec: ClusterSpec, sizes: Sequence[int]) -> tuple[Placement, ...]:
+def pack_workers(
+    spec: ClusterSpec, sizes: Sequence[int], taken: frozenset[int] = NOTHING
+) -> tuple[Placement, ...]:
     """Place several workers side by side, the largest first, each in the first domain with room.
 
     A worker larger than a domain takes whole domains, and room for the rest in one more. Within a
@@ -96,9 +101,11 @@ def pack_workers(spec: ClusterSpec, sizes: Sequence[int]) -> tuple[Placement, ..
     Parameters
     ----------
     spec : ClusterSpec
-        The cluster, empty.
+        The cluster.
     sizes : sequence of int
         Size of each worker. [GPU]
+    taken : frozenset of int, optional
+        Numbers of GPUs that these workers cannot have.
 
     Returns
     -------
@@ -118,7 +125,7 @@ def pack_workers(spec: ClusterSpec, sizes: Sequence[int]) -> tuple[Placement, ..
     layout = read_layout(spec)
     for size in sizes:
         _check_size(spec, size)
-    usable = spec.gpus - len(unusable(spec))
+    usable = spec.gpus - len(unusable(spec) | taken)
     if sum(sizes) > usable:
         raise InputError(
             f"sizes: {len(sizes)} workers need {sum(sizes)} GPUs; the cluster has {usable}"
@@ -129,7 +136,7 @@ def pack_workers(spec: ClusterSpec, sizes: Sequence[int]) -> tuple[Placement, ..
         for piece in pieces_of(size, layout.gpus_per_domain)
     ]
     free: list[list[Server]] = []
-    more = _free_servers(spec)  # opened one by one: those beyond the last stay empty
+    more = _free_servers(spec, taken)  # opened one by one: those beyond the last stay empty
     placed: list[list[int]] = [[] for _ in sizes]
     # Of equal pieces those of the larger worker come first: its domains then share leaf switches.
     pieces.sort(key=lambda entry: (-entry[0], -sizes[entry[1]], entry[1]))
@@ -141,11 +148,11 @@ def pack_workers(spec: ClusterSpec, sizes: Sequence[int]) -> tuple[Placement, ..
                     free += islice(more, 1)
                 if domain == len(free):
                     raise InputError(f"sizes: no NVLink domain has room left for {size} GPUs")
-                if taken := _take(free[domain], size, layout.server):
+                if gpus := _take(free[domain], size, layout.server):
                     break
                 domain += 1  # without room for this size now, without room later
-            placed[worker] += taken
-    return tuple(_placement(layout, gpus) for gpus in placed)
+            placed[worker] += gpus
+    return tuple(_placement(layout, each) for each in placed)
 
 
 def group_table(spec: ClusterSpec, sizes: Iterable[int]) -> dict[int, GroupPath]:
@@ -301,9 +308,9 @@ Server = range | tuple[int, ...]
 """Free GPUs of a server, rising; a range while it is whole and nobody has any of it."""
 
 
-def _free_servers(spec: ClusterSpec) -> Iterator[list[Server]]:
+def _free_servers(spec: ClusterSpec, taken: frozenset[int]) -> Iterator[list[Server]]:
     """Free GPUs of every server, domain by domain."""
-    layout, away = read_layout(spec), unusable(spec)
+    layout, away = read_layout(spec), unusable(spec) | taken
     for domain in range(len(layout.domain_sizes)):
         gpus, step = layout.gpus_of(domain), layout.server
         servers = (gpus[first : first + step] for first in range(0, len(gpus), step))
@@ -319,8 +326,8 @@ Domain = tuple[tuple[int, bool], ...]
 """Of each server of a domain the free GPUs [GPU], and whether it is whole."""
 
 
-def domains_by_kind(spec: ClusterSpec) -> dict[Domain, list[int]]:
-    """Sort the NVLink domains of an empty cluster by what is free in them.
+def domains_by_kind(spec: ClusterSpec, taken: frozenset[int] = NOTHING) -> dict[Domain, list[int]]:
+    """Sort the NVLink domains of a cluster by what is free in them beside GPUs that are taken.
 
     Examples
     --------
@@ -331,7 +338,7 @@ def domains_by_kind(spec: ClusterSpec) -> dict[Domain, list[int]]:
     ((4, True),) [2]
     """
     found: dict[Domain, list[int]] = {}
-    for number, servers in enumerate(_free_servers(spec)):
+    for number, servers in enumerate(_free_servers(spec, taken)):
         kind = tuple((len(server), isinstance(server, range)) for server in servers)
         found.setdefault(kind, []).append(number)
     return found

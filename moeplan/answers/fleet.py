@@ -8,7 +8,9 @@ from typing import Any, Literal
 from costmodel.results import Configuration, Prediction
 from moeplan.answers.best import ScenarioSummary
 from moeplan.answers.placement import Domain
+from moeplan.answers.plan_question import PlanQuestion
 from moeplan.answers.record import Answer
+from moeplan.answers.replan import Replan
 from moeplan.answers.rows import figures_of
 from presets.frozen import Frozen
 from presets.pools import Serving
@@ -233,6 +235,9 @@ class FleetPlan(Answer):
     reason : str or None
         Why there is no plan.
     calibration, version : str
+    question : PlanQuestion
+    replan : Replan or None
+        What changes, where it was made after a loss.
     """
 
     status: Literal["optimal", "feasible", "infeasible"]
@@ -248,6 +253,8 @@ class FleetPlan(Answer):
     reason: str | None
     calibration: str
     version: str
+    question: PlanQuestion
+    replan: Replan | None = None
 
     def to_rows(self) -> list[dict[str, Any]]:
         """One row for each tier and shape of decode worker that serves it."""

@@ -16,6 +16,7 @@ from moeplan.answers.fleet import (
     PrefillPool,
 )
 from moeplan.answers.placement import Domain, domains_of
+from moeplan.answers.plan_question import PlanQuestion, TierQuestion
 from optimizer.confidence import chance_to_meet
 from optimizer.fleet_placement import pools_of
 from topology import shares_links
@@ -23,18 +24,21 @@ from topology.cluster import read_layout
 from topology.placement import unusable
 
 if TYPE_CHECKING:
-    from optimizer.fleet import Tier
-    from optimizer.fleet_search import FleetAnswer, Plan
+    from collections.abc import Sequence
+
+    from optimizer.fleet import FleetProblem, Tier
+    from optimizer.fleet_rounds import Plan
+    from optimizer.fleet_search import FleetAnswer
     from presets import ClusterSpec
 
 UNITS = {"cost": "USD/h", "gpus": "GPUs", "power": "W"}
 """Unit of each objective."""
 
 
-def fleet_plan(answer: FleetAnswer, calibration: str) -> FleetPlan:
+def fleet_plan(answer: FleetAnswer, calibration: str, lost: Sequence[str] = ()) -> FleetPlan:
     """Write what a search found as an answer."""
     problem, plan = answer.points.problem, answer.plan
-    domains = domains_of(plan.workers) if plan else ()
+    domains = _domains(problem, plan) if plan else ()
     statuses: dict[str, Literal["optimal", "feasible"]] = {
         "OPTIMAL": "optimal",
         "FEASIBLE": "feasible",
@@ -50,7 +54,10 @@ def fleet_plan(answer: FleetAnswer, calibration: str) -> FleetPlan:
         ),
         tiers=tuple(_tier(number, tier, answer, plan) for number, tier in enumerate(problem.tiers)),
         prefill_pools=_pools(answer, plan) if plan else (),
-        machines=tuple(_machine(cluster, plan, domains) for cluster in problem.machines),
+        machines=tuple(
+            _machine(cluster, problem.lost_of(place), plan, domains)
+            for place, cluster in enumerate(problem.machines)
+        ),
         placement=domains,
         spares=problem.spares,
         budget_usd_per_hour=problem.budget,
@@ -67,6 +74,29 @@ def fleet_plan(answer: FleetAnswer, calibration: str) -> FleetPlan:
         reason=answer.reason,
         calibration=calibration,
         version=version(),
+        question=_question(problem, lost),
+    )
+
+
+def _question(problem: FleetProblem, lost: Sequence[str]) -> PlanQuestion:
+    return PlanQuestion(
+        tiers=tuple(
+            TierQuestion(
+                name=tier.name,
+                scenarios=tier.scenarios,
+                target=tier.target,
+                rate=tier.rate,
+                max_ttft=tier.max_ttft,
+                servings=tier.servings,
+            )
+            for tier in problem.tiers
+        ),
+        machines=problem.machines,
+        objective=problem.objective,
+        spares=problem.spares,
+        budget=problem.budget,
+        max_power=problem.max_power,
+        lost=tuple(lost),
     )
 
 
@@ -160,8 +190,23 @@ def _pools(answer: FleetAnswer, plan: Plan) -> tuple[PrefillPool, ...]:
     return tuple(found)
 
 
+def _domains(problem: FleetProblem, plan: Plan) -> tuple[Domain, ...]:
+    """Say what stands in each domain; GPUs that are lost are not free."""
+    lost = {each.sku: problem.lost_of(place) for place, each in enumerate(problem.machines)}
+    layouts = {each.sku: read_layout(each) for each in problem.machines}
+    return tuple(
+        each.model_copy(
+            update={
+                "free_gpus": each.free_gpus
+                - len(lost[each.sku].intersection(layouts[each.sku].gpus_of(each.domain - 1)))
+            }
+        )
+        for each in domains_of(plan.workers)
+    )
+
+
 def _machine(
-    cluster: ClusterSpec, plan: Plan | None, domains: tuple[Domain, ...]
+    cluster: ClusterSpec, lost: frozenset[int], plan: Plan | None, domains: tuple[Domain, ...]
 ) -> PlannedMachine:
     hardware, layout = cluster.hardware(), read_layout(cluster)
     workers = plan.workers if plan else ()
@@ -170,7 +215,7 @@ def _machine(
     price = hardware.price_usd_per_hour.value
     return PlannedMachine(
         sku=cluster.sku,
-        gpus=cluster.gpus - len(unusable(cluster)),
+        gpus=cluster.gpus - len(unusable(cluster) | lost),
         gpus_in_use=used,
         gpus_per_domain=layout.gpus_per_domain,
         domains=len(layout.domain_sizes),

@@ -21,6 +21,8 @@ from moeplan.render.common import (
 )
 from moeplan.render.placement import ranges
 
+WORKERS = {"prefill": "prefill worker", "decode": "decode worker", "both": "worker"}
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -29,6 +31,7 @@ def report(plan: FleetPlan) -> list[RenderableType]:
     """Lay out a plan."""
     said = priced([(f"{each.sku} at ${each.usd_per_gpu_hour:.2f}", None) for each in plan.machines])
     parts: list[RenderableType] = [heading(_title(plan)), paragraph(f"Prices per GPU-hour: {said}")]
+    parts += [paragraph(line) for line in change_lines(plan)]
     if plan.objective.amount is not None:
         parts += [
             "",
@@ -67,6 +70,30 @@ def report(plan: FleetPlan) -> list[RenderableType]:
             "",
         ]
     return [*parts, *(paragraph(note) for note in _notes(plan))]
+
+
+def change_lines(plan: FleetPlan) -> list[str]:
+    """Say what changes from the plan before; workers alike are one line."""
+    change = plan.replan
+    if change is None:
+        return []
+    gone = count(change.lost_gpus, "GPU")
+    counts = f"{gone} and {count(change.lost, 'worker')} lost"
+    if plan.objective.amount is not None:
+        counts += f"; {change.started} to start, {change.stopped} to stop, {change.kept} stay"
+    lines = [f"Lost: {', '.join(plan.question.lost)} (numbered from 0): {counts}."]
+    said: dict[tuple[str, str, str, str], int] = {}
+    for move in change.moves:
+        unit = "domain" if len(move.domains) == 1 else "domains"
+        where = f"{move.sku} {unit} {ranges(iter(move.domains))} of the plan"
+        what = f"{len(move.gpu_numbers)}-GPU {WORKERS[move.role]}"
+        key = (move.action, what, ", ".join(move.serves), where)
+        said[key] = said.get(key, 0) + 1
+    lines += [
+        f"{action} {number} x {what} of {serves}, {where}"
+        for (action, what, serves, where), number in said.items()
+    ]
+    return lines
 
 
 def _pools(plan: FleetPlan) -> list[RenderableType]:

@@ -22,7 +22,8 @@ from optimizer.decode_points import decode_points, rate_at
 from optimizer.decode_workers import decode_workers
 from optimizer.fleet import FleetProblem, Tier
 from optimizer.fleet_points import FleetPoints, fleet_points
-from optimizer.fleet_search import FleetAnswer, Plan, plan_fleet
+from optimizer.fleet_rounds import Plan
+from optimizer.fleet_search import FleetAnswer, plan_fleet
 from optimizer.prefill_points import fewest_workers, meets
 from optimizer.space import decode_fields
 from optimizer.value import request_tokens

@@ -22,8 +22,10 @@ from optimizer.fleet import FleetProblem, Tier
 from optimizer.fleet_points import OWN, FleetPoints, Pool, PrefillKind, TierPoints
 from optimizer.integer_model import Counts, IntegerModel, integer_model
 from optimizer.program_rules import RULES, documented
+from optimizer.replan_model import ReplanModel, Running, replan_model
 from presets import default_cluster, load_model
 from presets.pools import SERVINGS
+from topology import Placement
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "fleet_program.txt"
@@ -206,6 +208,17 @@ def small_model(*, spares: int = 0) -> IntegerModel:
     return integer_model(points)
 
 
+def model_with_running() -> ReplanModel:
+    """The same two tiers, where a worker of each size and one that prefills run in one rack."""
+    points = small_model().points
+    running = (
+        Running(0, 0, Shape(40, 40, "dp", 0, 0), 1, (Placement(tuple(range(40)), (0,)),)),
+        Running(0, 1, Shape(4, 4, "dp", 0, 0), 1, (Placement((40, 41, 42, 43), (0,)),)),
+        Running(0, 0, PrefillKind(4, "dp"), 0, (Placement((44, 45, 46, 47), (0,)),)),
+    )
+    return replan_model(points, running)
+
+
 def golden_sections() -> dict[str, str]:
     sections = GOLDEN.read_text(encoding="utf-8").split("\n\n")
     return {text.split(":", 1)[0]: text.strip() for text in sections}
@@ -217,6 +230,10 @@ def rows_of(rule: str) -> str:
     if rule in ("budget", "power"):
         limited = replace(model.points.problem, budget=100.0, max_power=50e3)
         return integer_model(replace(model.points, problem=limited)).program.text(rule)
+    if rule in ("kept", "stays", "fewest"):
+        running = model_with_running()
+        running.settle(2, {})
+        return running.program.text(rule)
     if rule in ("cut", "most"):
         model.cut({(0, 0, 4): 3, (0, 0, 40): 0}, {0: 2})
     if rule in ("no room", "fewer"):
@@ -235,7 +252,10 @@ def test_every_row_is_of_a_rule_that_is_documented() -> None:
     model = integer_model(replace(points, problem=limited))
     model.cut({(0, 0, 4): 3}, {0: 2})
     model.cut_room(Counts({(0, 0, 40): 2}, {2: 3}))
-    assert {row.rule for row in model.program.rows} == {rule.name for rule in RULES}
+    running = model_with_running()
+    running.settle(2, {})
+    rows = [*model.program.rows, *running.program.rows]
+    assert {row.rule for row in rows} == {rule.name for rule in RULES}
 
 
 def test_document_has_the_tables_of_the_program() -> None:

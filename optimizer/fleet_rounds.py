@@ -1,0 +1,217 @@
+"""Rounds of a search: the integer program promises, the exact evaluation says what is true.
+
+What was chosen is evaluated; what falls short is cut off, and the program is solved again, until it
+promises nothing better than the best plan that was evaluated. That plan is then proven best.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from optimizer.check import Served, serve_with_spares
+from optimizer.fleet_placement import Placed
+from optimizer.fleet_points import FleetPoints
+from optimizer.integer_model import Counts, IntegerModel
+from optimizer.placement import PlacedWorker
+
+MOST_REPAIRS = 4
+"""Workers that are added to make a plan of what was refused. [1]"""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Workers that serve all tiers, as evaluated.
+
+    Attributes
+    ----------
+    counts : Counts
+    weight : int
+        In units of the objective.
+    served : tuple of tuple of Served
+        Of each tier, one for each size of decode worker.
+    pools : dict
+        Place of the pool that feeds each tier.
+    workers : tuple of PlacedWorker
+    kept : int
+        Workers that stand as they stood before, if anything did: the first ones. [1]
+    """
+
+    counts: Counts
+    weight: int
+    served: tuple[tuple[Served, ...], ...]
+    pools: dict[int, int]
+    workers: tuple[PlacedWorker, ...]
+    kept: int = 0
+
+    @property
+    def started(self) -> int:
+        """Workers that are started, or moved [1]."""
+        return len(self.workers) - self.kept
+
+
+@dataclass
+class Search:
+    """State of one search.
+
+    Attributes
+    ----------
+    points : FleetPoints
+    model : IntegerModel
+    place : callable
+        Places the workers of a choice; None where one finds no room.
+    value : callable
+        What is made least of plans: the objective of the model's program.
+    best : Plan or None
+    bound : int or None
+        No plan has less; None where there is none.
+    """
+
+    points: FleetPoints
+    model: IntegerModel
+    place: Callable[[Counts], Placed | None]
+    value: Callable[[Plan], int] = lambda plan: plan.weight
+    best: Plan | None = None
+    bound: int | None = 0
+    rounds: int = 0
+    known: dict[object, tuple[Served, ...] | None] = field(default_factory=dict)
+
+    def serve(
+        self, tier: int, pool: int, workers: int, decode: Mapping[int, int], *, timed: bool = True
+    ) -> tuple[Served, ...] | None:
+        """Serve a tier as `serve_with_spares` does, each case once."""
+        key = tier, pool, workers, tuple(sorted(decode.items())), timed
+        if key not in self.known:
+            self.known[key] = serve_with_spares(
+                self.points, tier, self.points.pools[pool], workers, decode, is_timed=timed
+            )
+        return self.known[key]
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether nothing better than the best plan is left."""
+        return self.bound is None or (self.best is not None and self.bound >= self.value(self.best))
+
+    def offer(self, plan: Plan | None) -> None:
+        """Keep a plan if it is the best so far."""
+        if plan is not None and (self.best is None or self.value(plan) < self.value(self.best)):
+            self.best = plan
+
+
+def improve(search: Search, end: float, progress: Callable[[], None] | None) -> None:
+    """Solve, evaluate and cut until nothing better is left, or the time is over."""
+    while not search.is_proven:
+        left = end - time.perf_counter()
+        if left <= 0.0:
+            return
+        choice = search.model.solve(left)
+        search.rounds += 1
+        if progress is not None:
+            progress()
+        if choice.bound is None or search.bound is None:
+            search.bound = None
+            return
+        search.bound = max(search.bound, choice.bound)
+        if choice.counts is None or search.is_proven:
+            return
+        failing = _failing(search, choice.counts)
+        if failing:
+            for tier in failing:
+                _cut(search, choice.counts, tier)
+            search.offer(_repaired(search, choice.counts, failing))
+            continue
+        plan = _evaluated(search, choice.counts)
+        # Patterns find room where first fit by falling size does not, or for more that stays.
+        if plan is None or (choice.promised or 0) < search.value(plan):
+            search.model.cut_room(choice.counts)
+        search.offer(plan)
+
+
+def _failing(search: Search, counts: Counts) -> list[int]:
+    """Find the tiers that the chosen workers do not serve."""
+    return [
+        tier
+        for tier, pool in _feeding(search.points, counts).items()
+        if search.serve(tier, pool, counts.prefill[pool], _decode(counts, tier)) is None
+    ]
+
+
+def _evaluated(search: Search, counts: Counts) -> Plan | None:
+    """Evaluate counts as a plan; None where a tier is not served or a worker finds no room."""
+    pools = _feeding(search.points, counts)
+    served = []
+    for tier in range(len(search.points.problem.tiers)):
+        pool = pools[tier]
+        found = search.serve(tier, pool, counts.prefill[pool], _decode(counts, tier))
+        if found is None:
+            return None
+        served.append(found)
+    standing = search.place(counts)
+    if standing is None:
+        return None
+    weight = search.model.weight_of(counts)
+    return Plan(counts, weight, tuple(served), pools, *standing)
+
+
+def _cut(search: Search, counts: Counts, tier: int) -> None:
+    """Cut off what a tier was refused with, and as much more as is refused as well."""
+    points, program = search.points, search.model.program
+    pool = _feeding(points, counts)[tier]
+    way, workers = points.pools[pool].way, counts.prefill[pool]
+    decode = _decode(counts, tier)
+    most_workers = program.variables[search.model.prefill[pool]].high
+    keys = [key for key in search.model.decode if key[0] == tier]
+    here = {key: decode.get(key[2], 0) for key in keys if key[1] == way}
+    if search.serve(tier, pool, most_workers, decode, timed=False) is None:
+        # Whatever feeds it: its decode workers are too few.
+        search.model.cut({key: here.get(key, 0) for key in keys}, {})
+        return
+    if search.serve(tier, pool, most_workers, decode) is None:
+        search.model.cut(here, {pool: most_workers})
+        return
+    most = {
+        key: program.variables[search.model.decode[key]].high if count else 0
+        for key, count in here.items()
+    }
+    if search.serve(tier, pool, workers, {key[2]: n for key, n in most.items() if n}) is None:
+        here = most
+    search.model.cut(here, {pool: workers})
+
+
+def _repaired(search: Search, counts: Counts, failing: list[int]) -> Plan | None:
+    """Add workers until the tiers that were refused are served, if few do."""
+    decode, prefill = dict(counts.decode), dict(counts.prefill)
+    pools = _feeding(search.points, counts)
+    for tier in failing:
+        pool = pools[tier]
+        way, is_own = search.points.pools[pool].way, search.points.pools[pool].is_own
+        of_tier = _decode(counts, tier)
+        for more in range(1, MOST_REPAIRS + 1):
+            grown = {gpus: of_tier[gpus] + more for gpus in of_tier}
+            smallest = of_tier | {min(of_tier): of_tier[min(of_tier)] + more}
+            tries = [
+                (prefill[pool] + more, of_tier),
+                (prefill[pool], smallest),
+                (prefill[pool] + more, smallest),
+                (prefill[pool] + more, grown),
+            ]
+            if is_own:
+                tries = [(prefill[pool], smallest), (prefill[pool], grown)]
+            found = next((t for t in tries if search.serve(tier, pool, *t) is not None), None)
+            if found is not None:
+                prefill[pool] = max(prefill[pool], found[0])
+                decode |= {(tier, way, gpus): count for gpus, count in found[1].items()}
+                break
+        else:
+            return None
+    return _evaluated(search, Counts(decode, prefill))
+
+
+def _feeding(points: FleetPoints, counts: Counts) -> dict[int, int]:
+    """Pool of each tier."""
+    return {tier: pool for pool in counts.prefill for tier in points.pools[pool].tiers}
+
+
+def _decode(counts: Counts, tier: int) -> dict[int, int]:
+    return {gpus: count for (each, _, gpus), count in counts.decode.items() if each == tier}
