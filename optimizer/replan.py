@@ -96,7 +96,7 @@ def _searched(
 ) -> Replanned:
     """Search twice: for the fewest workers that are started, then for the best plan of so few."""
     started = time.perf_counter()
-    points = _as_they_run(fleet_points(problem), running)
+    points = as_they_run(fleet_points(problem), running)
     model = replan_model(points, running)
     size = len(model.program.variables), len(model.program.rows)
     weight = model.program.objective
@@ -152,7 +152,7 @@ def _bound(last: Search, second: Search | None) -> int | None:
     return last.best.weight if last.best and last.is_proven else second.bound
 
 
-def _as_they_run(points: FleetPoints, running: Sequence[Running]) -> FleetPoints:
+def as_they_run(points: FleetPoints, running: Sequence[Running]) -> FleetPoints:
     """Give workers of a size that run the shape and the slots that they run with."""
     shapes: dict[tuple[int, int], dict[int, Running]] = {}
     for each in running:

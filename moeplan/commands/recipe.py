@@ -12,9 +12,10 @@ from moeplan.commands import parameters as given
 from moeplan.commands.help import Command, Group
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from moeplan.recipes.recipe import Recipe  # --help does without these
+    from moeplan.recipes.question import Request  # --help does without these
+    from moeplan.recipes.recipe import Recipe
 
 FORMAT_NAMES = "dynamo, sglang, slurm, trtllm or vllm"
 
@@ -30,6 +31,7 @@ EXAMPLES = given.examples(
     "moeplan recipe --sku gb200 --target 125 --format dynamo --output gb200-125",
     "moeplan recipe --sku b200 --target 60 --safe --format slurm --output b200-60",
     "moeplan recipe --sku gb200 --config answer.json --format slurm --output run",
+    "moeplan recipe --plan plan.json --output estate",
     "moeplan recipe check gb200-125",
     "moeplan recipe diff gb200-125 gb200-60",
 )
@@ -45,6 +47,15 @@ Config = Annotated[
         metavar="FILE",
         help="Configuration in JSON or YAML, or an answer of `best --json` with machine and "
         "workload, instead of --target.",
+    ),
+]
+PlanFile = Annotated[
+    str | None,
+    typer.Option(
+        "--plan",
+        metavar="FILE",
+        help="What `moeplan fleet --json` printed, instead of --target: a folder for each of its "
+        "deployments.",
     ),
 ]
 Safe = Annotated[
@@ -148,6 +159,7 @@ def write(
     sku: given.Sku = None,
     target: Target = None,
     config: Config = None,
+    plan: PlanFile = None,
     safe: Safe = False,
     format_name: Format = None,
     destination: Output = None,
@@ -165,7 +177,7 @@ def write(
     typed: given.Typed,
     as_json: given.Json = False,
 ) -> None:
-    """Write files that deploy the best configuration of a target, the safe choice, or a given one.
+    """Write files that deploy the best configuration of a target, a given one, or a whole plan.
 
     A recipe that fails a check is not written.
     """
@@ -183,13 +195,15 @@ def write(
     from moeplan.render.recipe import summary, written
     from presets import InputError
 
-    chosen = _format(format_name)
     folder = _folder(destination)
-    _check_one(target, config)
+    _check_one(target, config, plan)
+    chosen = None if plan is not None and format_name is None else _format(format_name)
+    if safe and plan is not None:
+        raise InputError("--safe goes with --target; leave it or --plan out")
     if safe and config is not None:
         raise InputError("--safe goes with --target; leave it or --config out")
     request = Request(
-        format=chosen,
+        format=chosen or "",
         engine_release=engine_version,
         name=name,
         model_path=model_path,
@@ -201,6 +215,17 @@ def write(
         pull_secret=pull_secret,
         token_secret=token_secret,
     )
+    if plan is not None:
+        _write_plan(
+            plan,
+            folder,
+            request,
+            force=force,
+            said=[*typed, *(["sku"] if sku else [])],
+            as_json=as_json,
+        )
+        return
+    assert chosen is not None
     options = replace(given.options_of(typed), engine=FORMATS[chosen].engine)
     configuration = None
     if config is not None:
@@ -239,11 +264,41 @@ def _folder(destination: str | None) -> str:
     return destination
 
 
-def _check_one(target: str | None, config: str | None) -> None:
+def _check_one(*given_ones: str | None) -> None:
     from presets import InputError  # --help does without these
 
-    if (target is None) == (config is None):
-        raise InputError("--target and --config: give one of the two, such as --target 125")
+    if sum(each is not None for each in given_ones) != 1:
+        raise InputError("--target, --config and --plan: give one of them, such as --target 125")
+
+
+def _write_plan(
+    name: str,
+    folder: str,
+    request: Request,
+    *,
+    force: bool,
+    said: Sequence[str],
+    as_json: bool,
+) -> None:
+    """Write the recipes of a whole plan, or nothing."""
+    from moeplan import output  # --help does without these
+    from moeplan.numbers import file_name
+    from moeplan.plan_file import read_plan
+    from moeplan.recipes.directory import write_recipe
+    from moeplan.recipes.plan import plan_files, plan_recipes
+    from moeplan.render.recipe import plan_summary, plan_written
+    from presets import InputError
+
+    if said:
+        raise InputError(f"{given.flag(said[0])}: the plan says that; leave it or --plan out")
+    plan = read_plan(file_name("--plan", name))
+    found = plan_recipes(plan, request, request.format or None)
+    files = plan_files(plan, found)
+    write_recipe("--output", Path(folder), files, force=force)
+    if as_json:
+        output.emit_json(plan_summary(found, files, folder))
+    else:
+        output.emit_report(plan_written(found, folder))
 
 
 def _write(recipe: Recipe, destination: str, force: bool, inputs: Mapping[str, str | None]) -> None:

@@ -17,6 +17,9 @@ from presets.errors import shown
 from presets.files import read_text, validated
 from presets.hardware import hardware_names
 
+PLAN = "plan.json"
+"""File of a folder with the recipes of a whole plan: that plan."""
+
 MAX_BYTES = 1_000_000
 """Longest file of a recipe that is read. [B]"""
 
@@ -36,7 +39,7 @@ def write_recipe(option: str, folder: Path, files: Mapping[str, str], *, force: 
     folder : Path
         A folder that does not exist, or is empty; its parent exists.
     files : mapping of str to str
-        Text by plain file name.
+        Text by plain file name, or that of a folder and a file in it.
     force : bool
         Replace the recipe that the folder holds. What else lies in it stays.
 
@@ -67,10 +70,10 @@ def _check_free(option: str, folder: Path, old: list[str], force: bool) -> None:
             f"{option}: {shown(str(folder))} holds files; choose another folder, or replace the "
             "recipe in it with --force"
         )
-    if old and RECORD not in old:
+    if old and not {RECORD, PLAN}.intersection(old):
         raise InputError(
-            f"{option}: {shown(str(folder))} holds files but no {RECORD}, so it is no recipe; "
-            "choose another folder"
+            f"{option}: {shown(str(folder))} holds files but no {RECORD} or {PLAN}, so it "
+            "is no recipe; choose another folder"
         )
 
 
@@ -208,6 +211,7 @@ def _fill(fresh: Path, folder: Path, files: Mapping[str, str], old: list[str]) -
     """Write the files of a recipe, and keep what lies in the folder besides."""
     for name, text in files.items():
         path = fresh / name
+        path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
         if name.endswith(".sh"):
             path.chmod(path.stat().st_mode | 0o111)
@@ -218,9 +222,9 @@ def _carry_over(folder: Path, fresh: Path, files: Mapping[str, str], old: list[s
     """Keep what lies in the folder and is no part of the recipe it holds."""
     if not old:
         return
-    replaced = {*files, *OWN_FILES}
+    replaced = {*(name.split("/")[0] for name in files), *OWN_FILES, PLAN}
     for name in old:
-        if name in replaced:
+        if name in replaced or (PLAN in old and (folder / name / RECORD).is_file()):
             continue
         source = folder / name
         if source.is_dir() and not source.is_symlink():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from moeplan.recipes.checks import Result, failures
 from moeplan.recipes.diff import Change
 from moeplan.recipes.formats import FORMATS
+from moeplan.recipes.plan import PlanRecipes
 from moeplan.recipes.recipe import Recipe
 from moeplan.recipes.writing import recipe_names
 from moeplan.render.common import (
@@ -22,6 +23,8 @@ from moeplan.render.common import (
 from presets.engines import load_engine
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import RenderableType
 
 
@@ -47,6 +50,49 @@ def written(recipe: Recipe, folder: str) -> list[RenderableType]:
 def summary(recipe: Recipe, folder: str) -> dict[str, Any]:
     """Content of ``recipe --json``."""
     return {"output": folder, "files": list(recipe_names(recipe)), "recipe": recipe.to_json()}
+
+
+def plan_written(found: PlanRecipes, folder: str) -> list[RenderableType]:
+    """Say what of a plan was written, and what was not."""
+    rows = [
+        [
+            name,
+            found.tiers[name],
+            recipe.format,
+            f"{recipe.config.prefill_workers}x{recipe.config.prefill_gpus_per_worker}",
+            f"{recipe.config.decode_workers}x{recipe.config.decode_gpus_per_worker}",
+            figure(found.rates[name]),
+            f"{recipe.config.concurrency:,}",
+        ]
+        for name, recipe in found.recipes.items()
+    ]
+    return [
+        heading(f"Recipes of a plan in {folder}: every check passed"),
+        table("Folder", "Tier", "Format", "Prefill", "Decode", "req/s", "Users", left=3, rows=rows),
+        "",
+        *(paragraph(f"{each}.") for each in found.more),
+        *(paragraph(f"Not written: {name}: {why}.") for name, why in found.left_out.items()),
+        paragraph("README.md of each folder has the commands to apply, check and benchmark it."),
+    ]
+
+
+def plan_summary(found: PlanRecipes, files: Mapping[str, str], folder: str) -> dict[str, Any]:
+    """Content of ``recipe --plan --json``."""
+    return {
+        "output": folder,
+        "files": sorted(files),
+        "recipes": [
+            {
+                "folder": name,
+                "tier": found.tiers[name],
+                "requests_per_s": found.rates[name],
+                "recipe": recipe.to_json(),
+            }
+            for name, recipe in found.recipes.items()
+        ],
+        "beyond_the_plan": found.more,
+        "left_out": [{"tier": name, "reason": why} for name, why in found.left_out.items()],
+    }
 
 
 def check_report(format_name: str, folder: str, results: list[Result]) -> list[RenderableType]:
