@@ -23,11 +23,21 @@ from presets.lazy import lazy_names
 
 if TYPE_CHECKING:
     from costmodel.results import Configuration, Prediction, Scenario
-    from moeplan.answers.best import Best, Curve, Measured, PredictedDeployment
+    from moeplan.answers.best import Best, Measured, PredictedDeployment
     from moeplan.answers.comparison import Comparison
+    from moeplan.answers.curve import Curve, Curves
     from moeplan.answers.explanation import Explanation, Robustness
     from moeplan.answers.fleet import FleetPlan
-    from moeplan.api import best, compare, curve, fleet, measured_frontier, predict, replan
+    from moeplan.api import (
+        best,
+        compare,
+        curve,
+        curves,
+        fleet,
+        measured_frontier,
+        predict,
+        replan,
+    )
     from moeplan.explainers import explain, robustness
     from moeplan.options import Options
     from moeplan.own_rows import calibrate, validate
@@ -46,7 +56,8 @@ _ROOM_OF = {
     "ClusterSpec": "presets",
     "Comparison": "moeplan.answers.comparison",
     "Configuration": "costmodel.results",
-    "Curve": "moeplan.answers.best",
+    "Curve": "moeplan.answers.curve",
+    "Curves": "moeplan.answers.curve",
     "DataFileError": "presets",
     "Explanation": "moeplan.answers.explanation",
     "FleetPlan": "moeplan.answers.fleet",
@@ -64,6 +75,7 @@ _ROOM_OF = {
     "calibrate": "moeplan.own_rows",
     "compare": "moeplan.api",
     "curve": "moeplan.api",
+    "curves": "moeplan.api",
     "explain": "moeplan.explainers",
     "fleet": "moeplan.api",
     "load_cluster": "presets",
@@ -80,6 +92,7 @@ __all__ = [
     "Comparison",
     "Configuration",
     "Curve",
+    "Curves",
     "DataFileError",
     "Explanation",
     "FleetPlan",
@@ -97,6 +110,7 @@ __all__ = [
     "calibrate",
     "compare",
     "curve",
+    "curves",
     "explain",
     "fleet",
     "load_cluster",

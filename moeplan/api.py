@@ -11,8 +11,9 @@ from costmodel.percentiles import Judged
 from costmodel.predictions import predict as predict_configurations
 from costmodel.results import Configuration
 from costmodel.runs import frontends_of
-from moeplan.answers.best import Best, Curve, Measured, PredictedDeployment
+from moeplan.answers.best import Best, Measured, PredictedDeployment
 from moeplan.answers.build import best_of, predicted_of, version
+from moeplan.answers.curve import Curve, Curves, curve_of
 from moeplan.answers.measured import measured_point
 from moeplan.answers.record import Answer, show_answers
 from moeplan.answers.serving import better_of, refused
@@ -82,13 +83,26 @@ def curve(
 
     Of one pool and two, where either is asked for, each target has the better.
     """
-    rows = _best_by_target(sku, targets, options, space)
-    return Curve(
-        sku=rows[0].sku,
-        scenario=rows[0].scenario,
-        rows=tuple(rows),
-        question=rows[0].question,
-        version=rows[0].version,
+    return curve_of(_best_by_target(sku, targets, options, space))
+
+
+@checked_arguments
+def curves(
+    skus: Sequence[str],
+    targets: Sequence[float],
+    options: Options | Mapping[str, Options] = DEFAULTS,
+    *,
+    space: Space | None = None,
+) -> Curves:
+    """Find the best deployment for each of several targets on each of one or more machines.
+
+    Arguments and exceptions are those of `compare`, which puts two or more in relation besides.
+    """
+    found, refused = curves_of(skus, targets, options, space, least=1)
+    return Curves(
+        curves={label: curve_of(rows) for label, rows in found.items()},
+        refused=refused,
+        version=version(),
     )
 
 
@@ -171,8 +185,8 @@ def compare(
     """
     from moeplan.answers.comparison import comparison_of  # other questions need none
 
-    curves, refused = curves_of(skus, targets, options, space)
-    return comparison_of(targets, curves, refused, version())
+    found, refused = curves_of(skus, targets, options, space)
+    return comparison_of(targets, found, refused, version())
 
 
 def curves_of(
@@ -182,22 +196,22 @@ def curves_of(
     space: Space | None = None,
     explained: Collection[float] | None = None,
     least: int = 2,
-) -> tuple[dict[str, Sequence[Best]], dict[str, str]]:
+) -> tuple[dict[str, list[Best]], dict[str, str]]:
     """Answer each of `least` machines or more, by label; beside them stands why others refuse.
 
     Arguments and exceptions are those of `compare`; `explained` are the targets at which it is
     found out why nothing meets the limits, all unless given.
     """
-    curves: dict[str, Sequence[Best]] = {}
+    found: dict[str, list[Best]] = {}
     refused: dict[str, InputError] = {}
     for label, sku, own in machines_of(skus, options, least=least):
         try:
-            curves[label] = _best_by_target(sku, targets, own, space, explained)
+            found[label] = _best_by_target(sku, targets, own, space, explained)
         except InputError as error:
             refused[label] = error
-    if not curves:
+    if not found:
         raise next(iter(refused.values()))
-    return curves, {label: str(error) for label, error in refused.items()}
+    return found, {label: str(error) for label, error in refused.items()}
 
 
 @checked_arguments

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from moeplan.options import DEFAULTS, SERVING, Options
+from moeplan.clusters import cluster_of
+from moeplan.options import DEFAULTS, SERVING, Options, checked
 from presets import (
     ClusterPools,
     ClusterSpec,
@@ -55,14 +56,15 @@ class Machine(NamedTuple):
         return tuple(pool.sku for pool in pools if isinstance(pool, ClusterSpec))
 
 
-def machine_of(text: str, options: Options = DEFAULTS) -> Machine:
+def machine_of(text: str | None, options: Options = DEFAULTS) -> Machine:
     """Read the name of a machine, or of a machine file (TOML) or cluster file (YAML), and words.
 
     Parameters
     ----------
     text : str
         Such as ``gb200``, ``gb200:vllm``, ``b200:aggregated:sglang`` or ``mine.yaml:vllm``: words
-        in any order name an engine, a serving mode and, of a cluster of several, a pool.
+        in any order name an engine, a serving mode and, of a cluster of several, a pool. None
+        takes the machine of the file that the options have.
     options : Options
         What holds besides.
 
@@ -77,6 +79,8 @@ def machine_of(text: str, options: Options = DEFAULTS) -> Machine:
     >>> found.label, found.sku, found.options.engine, found.options.serving
     ('gb200:vllm:aggregated', 'gb200', 'vllm', 'aggregated')
     """
+    if text is None:
+        return Machine(cluster_of(None, checked(options)).sku, None, options)
     name, *words = text.split(SEPARATOR)
     suffix, sku = Path(name).suffix.lower(), None
     if suffix in MACHINE_FILES:

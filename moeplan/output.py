@@ -136,6 +136,11 @@ def console(file: Any) -> Console:
     )
 
 
+def columns() -> int:
+    """How wide standard output is [1]."""
+    return console(sys.stdout).width
+
+
 @contextmanager
 def progress(title: str, total: int | None) -> Iterator[Callable[[], None]]:
     """Show a bar on standard error, or a spinner where no `total` is known.
@@ -173,7 +178,7 @@ def progress(title: str, total: int | None) -> Iterator[Callable[[], None]]:
             bar.stop()
 
 
-def write_file(option: str, path: Path, text: str) -> None:
+def write_file(option: str, path: Path, content: str | bytes) -> None:
     """Write a file whole, or say why it cannot be.
 
     Raises
@@ -185,7 +190,7 @@ def write_file(option: str, path: Path, text: str) -> None:
 
     check_writable(option, path)
     try:
-        write_whole(path, text)
+        write_whole(path, content)
     except OSError as error:
         raise _unwritable(option, path, error.strerror or str(error)) from None
 

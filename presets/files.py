@@ -226,8 +226,8 @@ _KINDS = {
 """Types of JSON in words."""
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write text beside its place and move it there, so that a file is never half written.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write text or bytes beside its place and move it there, so that a file is never half written.
 
     A symbolic link stays, and what it points to is written. What is there and no regular file, such
     as a pipe or a device, is written to directly.
@@ -237,16 +237,17 @@ def write_whole(path: Path, text: str) -> None:
     OSError
         Where it cannot be written; an existing file is then as it was.
     """
+    data = content.encode() if isinstance(content, str) else content
     if is_stream(path):
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(data)
         return
     import tempfile  # a command that writes no file need not wait for it
 
     place = link_target(path)
     handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name[:40]}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
         Path(name).chmod(_mode(place))
         Path(name).replace(place)
     except BaseException:

@@ -357,27 +357,6 @@ class Best(Answer):
         return {name: value for name, value in content.items() if not blank.get(name)}
 
 
-class Curve(Answer):
-    """The best deployment for each of several targets on one machine.
-
-    `question` is that of every row, but for the target; `version` is that of `Best`.
-    """
-
-    sku: str
-    scenario: ScenarioSummary
-    rows: tuple[Best, ...]
-    question: Asked
-    version: str | None = None
-
-    def to_rows(self) -> list[dict[str, Any]]:
-        """One row per target."""
-        return [line for row in self.rows for line in row.to_rows()]
-
-    def _gist(self) -> str:
-        met = sum(row.config is not None for row in self.rows)
-        return f"{self.sku}: {len(self.rows)} targets, {met} of them within reach"
-
-
 class KeptDrafts(Record):
     """How many tokens a step keeps of a request, and where that comes from.
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moeplan.answers.best import Best, Curve
+from moeplan.answers.best import Best
+from moeplan.answers.curve import Curve, Curves
 from moeplan.answers.measured import hole_of
 from moeplan.answers.reasons import of_requests
 from moeplan.render.best import BEST, CHANCES, budget_notes, price_of, what_is_safe
@@ -20,6 +21,7 @@ from moeplan.render.common import (
     served,
     span,
     table,
+    titled,
 )
 
 if TYPE_CHECKING:
@@ -35,9 +37,21 @@ IN_TABLE = ("cost", "throughput")
 """Objectives whose amount every table has."""
 
 
-def report(curve: Curve) -> list[RenderableType]:
-    """Lay out one line per target, and what a reader has to know of them."""
-    name = curve.rows[0].objective.name
+def report_several(found: Curves) -> list[RenderableType]:
+    """Lay out one machine after the other, and who is missing."""
+    parts: list[RenderableType] = []
+    for label, curve in found.curves.items():
+        parts += ["", *report(curve, label)] if parts else report(curve, label)
+    refused = [f"{label} is left out: {reason}." for label, reason in found.refused.items()]
+    return [*parts, *map(paragraph, refused)]
+
+
+def report(curve: Curve, label: str | None = None) -> list[RenderableType]:
+    """Lay out one line per target, and what a reader has to know of them.
+
+    `label` is that of the machine where it is one of several.
+    """
+    name, label = curve.rows[0].objective.name, label or curve.sku
     share = of_requests(curve.question.options.target_percentile)
     columns = (
         "Target",
@@ -50,14 +64,11 @@ def report(curve: Curve) -> list[RenderableType]:
         "\n$/M tokens",
     )
     return [
-        heading(f"{curve.rows[0].title}: {BEST[name]} by tok/s/user{share}"),
+        heading(f"{titled(label, curve.rows[0])}: {BEST[name]} by tok/s/user{share}"),
         paragraph(f"{served(curve.scenario)}; at {price_of(curve.rows[0])}"),
         "",
         table(*columns, left=2, rows=[_cells(row) for row in curve.rows]),
-        *[
-            paragraph(note)
-            for note in [*notes({curve.sku: curve.rows}), *budget_notes(curve.rows[0])]
-        ],
+        *[paragraph(note) for note in [*notes({label: curve.rows}), *budget_notes(curve.rows[0])]],
     ]
 
 

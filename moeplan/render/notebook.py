@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from moeplan.answers.best import Best, Curve, PredictedDeployment
+from moeplan.answers.best import Best, PredictedDeployment
 from moeplan.answers.comparison import Comparison
+from moeplan.answers.curve import Curve, Curves
 from moeplan.answers.record import Answer
 from moeplan.output import PLAIN_WIDTH
 from moeplan.render import best, compare, curve, predict
@@ -46,6 +47,8 @@ def _report(answer: Answer) -> list[RenderableType]:
         return [heading(asked), paragraph(f"Infeasible: {answer.reason}.")]
     if isinstance(answer, Curve):
         return curve.report(answer)
+    if isinstance(answer, Curves):
+        return curve.report_several(answer)
     if isinstance(answer, Comparison):
         return compare.report(answer)
     assert isinstance(answer, PredictedDeployment)

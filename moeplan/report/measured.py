@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -15,6 +16,7 @@ from presets import (
     PublishedRow,
     ServingRow,
     aggregated_rows,
+    corpus_rows,
     measurement_sources,
     published_rows,
     serving_rows,
@@ -24,20 +26,37 @@ TABLES = {
     "inferencex_2026-05-22": "published table",
     "measured_serving": "shipped runs",
     "aggregated_serving": "shipped runs",
+    "corpus_serving": "public corpus",
 }
 """Shipped tables of serving points, and what a reader calls them."""
+
+CORPUS = "corpus_serving"
+
+SAME = 0.02
+"""Relative difference of figures that two tables print of one run. [1]"""
 
 
 def frontier_of(question: Question) -> tuple[PublishedRow, ...]:
     """Find published rows of the question that no other beats, slowest first."""
-    if why_incomparable(question.scenario, question.cluster):
+    if question.prefill_cluster or why_incomparable(question.scenario, question.cluster):
         return ()
     return pareto_frontier(published_for(question.cluster, question.options.max_gpus))
 
 
 def points_of(question: Question) -> list[dict[str, Any]]:
     """Every shipped measurement of the machine, model, precision, lengths and engine asked for."""
-    return sorted(_points(question), key=lambda point: (point["speed"], point["throughput"]))
+    points: list[dict[str, Any]] = []
+    for point in _points(question):
+        if point["table"] != TABLES[CORPUS] or not any(_same_run(point, each) for each in points):
+            points.append(point)
+    return sorted(points, key=lambda point: (point["speed"], point["throughput"]))
+
+
+def _same_run(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two tables tell of one run: as many GPUs, and the same figures."""
+    return one["gpus"] == other["gpus"] and all(
+        math.isclose(one[name], other[name], rel_tol=SAME) for name in ("speed", "throughput")
+    )
 
 
 def speeds_of(question: Question) -> list[float]:
@@ -81,21 +100,25 @@ def _points(question: Question) -> Iterator[dict[str, Any]]:
         "inferencex_2026-05-22": published_rows(),
         "measured_serving": serving_rows(),
         "aggregated_serving": aggregated_rows(),
+        "corpus_serving": corpus_rows(),
     }
+    if question.prefill_cluster is not None:  # nobody measured two machines at once
+        return
     for table, rows in tables.items():
         for row in rows:
             speed = _speed(row)
             if speed is None or row.total_tok_s_per_gpu is None or not _fits(row, question):
                 continue
             config = _configuration(row)
-            dated = row.date or measurement_sources()[table].date
+            dated = row.date or (table != CORPUS and measurement_sources()[table].date)
             yield {
                 "speed": speed,
                 "throughput": row.total_tok_s_per_gpu,
+                "ttft_ms": getattr(row, "ttft_ms", None),
                 "label": configuration_label(config),
                 "gpus": config.gpus,
                 "engine": " ".join(filter(None, (row.framework, row.framework_version))),
-                "date": dated.isoformat(),
+                "date": dated.isoformat() if dated else "undated",
                 "table": TABLES[table],
                 "suspect": getattr(row, "suspect", None),
             }

@@ -16,7 +16,8 @@ import pytest
 import moeplan
 from moeplan.answers.comparison import KINDS
 from moeplan.options import Options
-from moeplan.report.build import Report, grid_of, report_of
+from moeplan.report.build import Report, report_of
+from moeplan.report.grid import grid_of
 from moeplan.report.markdown import markdown_of
 from moeplan.report.page import page_of
 from optimizer import Space
