@@ -162,16 +162,16 @@ def _draw(fine: Mapping[str, Sequence[Best]], metric: str, path: Path | None) ->
 
     chart = chart_of(fine, metric)
     if path is None:
-        from moeplan.render.chart_terminal import text
+        from moeplan.render.chart_terminal import text  # as above
 
         output.emit("\n" + text(chart, output.columns()))
         return
     form = path.suffix.lower()[1:]
     if form == "html":
-        from moeplan.render.chart_page import page
+        from moeplan.render.chart_page import page  # as above
 
         output.write_file("--plot", path, page(chart))
     else:
-        from moeplan.render.chart_picture import picture
+        from moeplan.render.chart_picture import picture  # as above
 
         output.write_file("--plot", path, picture(chart, form))
