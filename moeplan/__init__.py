@@ -23,12 +23,14 @@ from presets.lazy import lazy_names
 
 if TYPE_CHECKING:
     from costmodel.results import Configuration, Prediction, Scenario
+    from moeplan.answers.availability import Availability
     from moeplan.answers.best import Best, Measured, PredictedDeployment
     from moeplan.answers.comparison import Comparison
     from moeplan.answers.curve import Curve, Curves
     from moeplan.answers.explanation import Explanation, Robustness
     from moeplan.answers.fleet import FleetPlan
     from moeplan.api import (
+        availability,
         best,
         compare,
         curve,
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
     )
 
 _ROOM_OF = {
+    "Availability": "moeplan.answers.availability",
     "Best": "moeplan.answers.best",
     "ClusterSpec": "presets",
     "Comparison": "moeplan.answers.comparison",
@@ -71,6 +74,7 @@ _ROOM_OF = {
     "Robustness": "moeplan.answers.explanation",
     "Scenario": "costmodel.results",
     "UnknownNameError": "presets",
+    "availability": "moeplan.api",
     "best": "moeplan.api",
     "calibrate": "moeplan.own_rows",
     "compare": "moeplan.api",
@@ -87,6 +91,7 @@ _ROOM_OF = {
 }
 
 __all__ = [
+    "Availability",
     "Best",
     "ClusterSpec",
     "Comparison",
@@ -106,6 +111,7 @@ __all__ = [
     "Robustness",
     "Scenario",
     "UnknownNameError",
+    "availability",
     "best",
     "calibrate",
     "compare",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from costmodel.percentiles import Judged
@@ -20,7 +21,7 @@ from moeplan.answers.serving import better_of, refused
 from moeplan.arguments import checked_arguments
 from moeplan.clusters import gpus_needed, named_machine
 from moeplan.machines import machines_of
-from moeplan.numbers import positive_number
+from moeplan.numbers import positive_number, whole_number
 from moeplan.options import DEFAULTS, Options, checked
 from moeplan.question import SHIPPED, Question, ask, at_depth
 from presets import InputError
@@ -28,6 +29,7 @@ from presets import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from moeplan.answers.availability import Availability
     from moeplan.answers.comparison import Comparison
     from moeplan.answers.fleet import FleetPlan
     from optimizer.answer import Answer as Found
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from presets.pools import Serving
 
 UNIT = "tok/s/user"
+
+NO_RATES: Mapping[str, float] = MappingProxyType({})
 
 
 @checked_arguments
@@ -314,6 +318,54 @@ def replan(
 
     limit = MOST_SECONDS if seconds is None else positive_number("seconds", seconds, "seconds")
     return replanned(Path(plan), lost, spares=spares, seconds=limit, progress=progress)
+
+
+@checked_arguments
+def availability(
+    plan: Path | str,
+    *,
+    years: int = 20,
+    seed: int = 0,
+    spare_domains: int = 1,
+    rates: Mapping[str, float] = NO_RATES,
+    repairs: Mapping[str, float] = NO_RATES,
+    progress: Callable[[], None] | None = None,
+) -> Availability:
+    """Draw years of failures and count how long a plan serves each of its tiers.
+
+    Parameters
+    ----------
+    plan : Path or str
+        What ``moeplan fleet --json`` printed.
+    years : int
+        That are drawn, 1 to 1,000. [1]
+    seed : int
+        The same gives the same failures.
+    spare_domains : int
+        NVLink domains of each machine that stand by in the last case. [1]
+    rates, repairs : mapping, optional
+        Failures of one part [1/year], and the mean time that it is away [s], by kind of part: gpu,
+        server, switch, rack. Those not named are as shipped.
+    progress : callable, optional
+        Called for each failure and each state that is looked at.
+
+    Raises
+    ------
+    InputError
+        Where the file is no plan, or a number is not valid.
+    """
+    from moeplan.fleet_availability import availability_of, stated  # other questions need none
+    from presets.failures import load_failures
+
+    failures = stated(load_failures(), rates, repairs)
+    return availability_of(
+        Path(plan),
+        failures,
+        years=whole_number("years", years, 1, 1000, "years"),
+        seed=whole_number("seed", seed, 0, 2**63 - 1, ""),
+        spare_domains=whole_number("spare_domains", spare_domains, 0, 1000, "domains"),
+        progress=progress,
+    )
 
 
 @checked_arguments

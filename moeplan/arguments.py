@@ -36,7 +36,7 @@ KINDS: dict[str, tuple[type, str]] = {
     "Hardware": (Hardware, "a Hardware"),
     "MeasuredRows": (MeasuredRows, "rows from read_measured_rows"),
     "Options": (Options, "an Options"),
-    "Mapping": (Mapping, "a mapping by machine"),
+    "Mapping": (Mapping, "a mapping"),
     "Sequence": (Sequence, "a sequence"),
     "Callable": (Callable, "a function"),  # type: ignore[dict-item]
     "Progress": (Callable, "a function"),  # type: ignore[dict-item]
@@ -80,7 +80,8 @@ def _check(name: str, value: Any, annotation: str) -> None:
         _check_size(name, value)
     elif isinstance(value, Mapping):
         for key, each in value.items():
-            _check(f"{name}[{shown(key)}]", each, "Options")
+            inner = "float" if "float" in annotation else "Options"
+            _check(f"{name}[{shown(key)}]", each, inner)
     elif isinstance(value, Sequence) and not isinstance(value, str):
         _check_items(name, value, annotation)
 

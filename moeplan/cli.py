@@ -19,7 +19,9 @@ INFEASIBLE = 1
 
 COMMANDS = ("best", "curve", "compare", "fleet", "predict", "validate", "calibrate")
 GROUPS = ("recipe", "topology", "presets")  # commands of their own commands
-OF_PLANS = {"fleet": ("replan",)}  # what a command has of its own besides what it does itself
+OF_PLANS = {
+    "fleet": ("availability", "replan")
+}  # what a command has of its own besides what it does itself
 
 COMPLETION = "_MOEPLAN_COMPLETE"
 """Variable of the environment by which a shell asks for completions."""
