@@ -17,7 +17,17 @@ from moeplan.started import BAD_INPUT, INTERRUPTED
 
 INFEASIBLE = 1
 
-COMMANDS = ("best", "curve", "compare", "fleet", "predict", "validate", "calibrate")
+COMMANDS = (
+    "best",
+    "curve",
+    "compare",
+    "sensitivity",
+    "sweep",
+    "fleet",
+    "predict",
+    "validate",
+    "calibrate",
+)
 GROUPS = ("recipe", "topology", "presets")  # commands of their own commands
 OF_PLANS = {
     "fleet": ("availability", "replan")

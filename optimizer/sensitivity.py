@@ -116,13 +116,13 @@ def wider_problems(problem: Problem) -> Iterator[Wider]:
     for name, (key, fact, unit, factor) in resources.items():
         now = float(f"{getattr(hardware, fact).value / unit:.9g}")
         more = float(f"{factor * now:.9g}")
-        grown = replace(problem, cluster=_changed(cluster, key, more))
+        grown = replace(problem, cluster=changed_cluster(cluster, key, more))
         yield Wider(name, now, more, grown, UNITS[name])
     budget, there = problem.budget, problem.prefill_cluster
     if budget + MORE_GPUS <= MAX_GPUS:
         gpus = budget + MORE_GPUS
         elsewhere = 0 if there is None else there.gpus
-        larger = _changed(cluster, "gpus", max(cluster.gpus, gpus - elsewhere))
+        larger = changed_cluster(cluster, "gpus", max(cluster.gpus, gpus - elsewhere))
         grown = replace(problem, cluster=larger, limits=replace(limits, max_gpus=gpus))
         yield Wider("max_gpus", budget, gpus, grown, UNITS["max_gpus"])
     if limits.target > SLOWER:
@@ -193,5 +193,12 @@ def sensitivities(
     return tuple(found)
 
 
-def _changed(cluster: ClusterSpec, key: str, value: float) -> ClusterSpec:
+def changed_cluster(cluster: ClusterSpec, key: str, value: float) -> ClusterSpec:
+    """Give a cluster one key of a cluster file otherwise.
+
+    Raises
+    ------
+    InputError
+        Where the value is not valid.
+    """
     return validated(ClusterSpec, cluster.model_dump() | {key: value})
