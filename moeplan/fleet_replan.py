@@ -134,7 +134,7 @@ def _proven(found: Replanned) -> str:
     if found.least_started is None:
         return f"Not proven best: no plan in which {stays} serves all tiers."
     least = f"no plan ({stays}) starts fewer than {found.least_started}"
-    return f"Not proven best: time was over; {least}."
+    return f"Not proven best: the search was cut short; {least}."
 
 
 def _percent(share: float) -> str:

@@ -113,19 +113,28 @@ def improve(search: Search, end: float, progress: Callable[[], None] | None) -> 
             search.bound = None
             return
         search.bound = max(search.bound, choice.bound)
-        if choice.counts is None or search.is_proven:
+        if choice.was_stopped and search.best is not None:  # nobody waits for another
+            raise KeyboardInterrupt
+        if choice.counts is not None and not search.is_proven:
+            _judge(search, choice.counts, choice.promised or 0)
+        if choice.was_stopped:
+            raise KeyboardInterrupt
+        if choice.counts is None:
             return
-        failing = _failing(search, choice.counts)
-        if failing:
-            for tier in failing:
-                _cut(search, choice.counts, tier)
-            search.offer(_repaired(search, choice.counts, failing))
-            continue
-        plan = _evaluated(search, choice.counts)
-        # Patterns find room where first fit by falling size does not, or for more that stays.
-        if plan is None or (choice.promised or 0) < search.value(plan):
-            search.model.cut_room(choice.counts)
-        search.offer(plan)
+
+
+def _judge(search: Search, counts: Counts, promised: int) -> None:
+    """Evaluate what was chosen; cut off what falls short, and make a plan of it if a few help."""
+    if failing := _failing(search, counts):
+        for tier in failing:
+            _cut(search, counts, tier)
+        search.offer(_repaired(search, counts, failing))
+        return
+    plan = _evaluated(search, counts)
+    # Patterns find room where first fit by falling size does not, or for more that stays.
+    if plan is None or promised < search.value(plan):
+        search.model.cut_room(counts)
+    search.offer(plan)
 
 
 def _failing(search: Search, counts: Counts) -> list[int]:

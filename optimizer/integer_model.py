@@ -57,12 +57,15 @@ class Choice(NamedTuple):
         Whether the program has no better choice.
     promised : int or None
         Objective of the counts.
+    was_stopped : bool
+        Whether Ctrl-C ended it.
     """
 
     counts: Counts | None
     bound: int | None
     is_optimal: bool
     promised: int | None = None
+    was_stopped: bool = False
 
 
 class FilledKind(NamedTuple):
@@ -116,10 +119,11 @@ class IntegerModel:
         """Choose the lightest counts that keep all rows."""
         solved = self.program.solve(seconds)
         if solved.values is None:
-            return Choice(None, solved.bound, solved.is_optimal)
+            return Choice(None, solved.bound, solved.is_optimal, None, solved.was_stopped)
         values = self._in_few_domains(solved.values) if solved.is_optimal else solved.values
         promised = sum(factor * values[place] for place, factor in self.program.objective.items())
-        return Choice(self.counts_of(values), solved.bound, solved.is_optimal, promised)
+        counts = self.counts_of(values)
+        return Choice(counts, solved.bound, solved.is_optimal, promised, solved.was_stopped)
 
     def counts_of(self, values: Sequence[int]) -> Counts:
         """Read what the solver chose."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from optimizer.solver import LARGEST, new_solver
+from optimizer.solver import LARGEST, new_solver, solve
 
 Terms = Mapping[int, int]
 """From the place of a variable to its coefficient."""
@@ -41,11 +41,14 @@ class Solved(NamedTuple):
         The objective is proven to be no less; None where that is infinity, as nothing is feasible.
     is_optimal : bool
         Whether the values are proven to have the least objective.
+    was_stopped : bool
+        Whether Ctrl-C ended it.
     """
 
     values: tuple[int, ...] | None
     bound: int | None
     is_optimal: bool
+    was_stopped: bool = False
 
 
 @dataclass
@@ -150,18 +153,18 @@ class Program:
             objective.SetCoefficient(places[place], float(factor))
         if math.isfinite(seconds):
             solver.set_time_limit(max(1, round(1e3 * seconds)))
-        status = solver.Solve()
+        status, was_stopped = solve(solver)
         if status == solver.INFEASIBLE:
             return Solved(None, None, is_optimal=False)
         if status not in (solver.OPTIMAL, solver.FEASIBLE, solver.NOT_SOLVED):
             raise RuntimeError(f"CP-SAT refuses the program, status {status}")
         if status == solver.NOT_SOLVED:
-            return Solved(None, 0, is_optimal=False)
+            return Solved(None, 0, is_optimal=False, was_stopped=was_stopped)
         values = tuple(round(place.solution_value()) for place in places)
         if not is_met(self.rows, values):  # the interface counts with floats
             raise RuntimeError("CP-SAT gave values that break a row")
         bound = math.ceil(objective.BestBound() - 1e-6)
-        return Solved(values, bound, is_optimal=status == solver.OPTIMAL)
+        return Solved(values, bound, status == solver.OPTIMAL, was_stopped)
 
 
 def is_met(rows: Iterable[Row], values: tuple[int, ...]) -> bool:

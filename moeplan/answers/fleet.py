@@ -220,7 +220,7 @@ class FleetPlan(Answer):
     Attributes
     ----------
     status : {"optimal", "feasible", "infeasible"}
-        "feasible" where time was over before the plan was proven best.
+        "feasible" where the search was cut short before the plan was proven best.
     objective : PlanObjective
     tiers : tuple of PlannedTier
     prefill_pools : tuple of PrefillPool

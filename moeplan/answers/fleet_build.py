@@ -108,11 +108,14 @@ def proven(answer: FleetAnswer) -> str:
     if answer.status == "OPTIMAL":
         text = f"Proven: no plan of these rules ({rules}) {what[problem.objective]}."
     elif answer.status == "FEASIBLE":
-        text = f"Not proven best: time was over; no plan of these rules ({rules}) is below bound."
+        text = (
+            "Not proven best: the search was cut short; no plan of these rules "
+            f"({rules}) is below bound."
+        )
     elif answer.status == "INFEASIBLE":
         text = f"Proven: no plan of these rules ({rules}) serves all tiers."
     else:
-        text = "Nothing is proven: time was over."
+        text = "Nothing is proven: the search was cut short."
     beyond = []
     if not all(len(tier.servings) > 1 for tier in problem.tiers):
         beyond.append("modes of serving that no tier asks for")

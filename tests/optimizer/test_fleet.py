@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from functools import cache
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -403,3 +406,57 @@ def test_fewest_prefill_workers_are_just_enough(scale: float, max_ttft: float) -
         assert meets(asked, np.array([float(count)]), constants).all()
     if count > 1:
         assert not meets(asked, np.array([count - 1.0]), constants).any()
+
+
+def test_an_interrupted_search_gives_the_best_so_far_with_its_gap() -> None:
+    """The solver stops in its second round, as at Ctrl-C."""
+    problem = problem_of(tier(60.0, 70.0, 0.5), tier(110.0, 20.0, 0.6))
+    whole = planned(problem)
+    assert whole.rounds > 1
+    rounds: list[int] = []
+
+    def interrupt() -> None:
+        rounds.append(1)
+        if len(rounds) == 2:
+            raise KeyboardInterrupt
+
+    answer = plan_fleet(problem, progress=interrupt)
+    assert answer.status == "FEASIBLE"
+    assert answer.plan is not None
+    assert whole.plan is not None
+    assert answer.plan.weight >= whole.plan.weight
+    assert answer.gap is not None
+    assert 0.0 <= answer.gap < 1.0
+    assert audit(problem, answer.plan) == []
+
+
+HARD = """
+import os, random, signal, threading, time
+from optimizer.program import Program
+random.seed(1)
+program = Program()
+places = [program.variable(str(number), 0, 1) for number in range(200)]
+for _ in range(100):
+    row = {place: random.randint(1, 100) for place in places}
+    program.row("sum", row, most=1000)
+program.minimise({place: -random.randint(1, 100) for place in places})
+started = time.perf_counter()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+threading.Timer(3.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+solved = program.solve(300.0)
+print(solved.was_stopped, solved.values is not None, time.perf_counter() - started < 60.0)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent otherwise")
+def test_control_c_stops_the_solver_and_keeps_what_it_found() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HARD],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout.split() == ["True", "True", "True"]
+    assert done.stderr == ""
