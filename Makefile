@@ -18,7 +18,7 @@ first = $(shell for name in $(1); do \
 	if $$python -c '$(SUPPORTED)' >/dev/null 2>&1; then echo $$python; exit; fi; done; done)
 PYTHON ?= $(call first,python3 python3.14 python3.13 python3.12 python3.11)
 
-.PHONY: best test golden accuracy calibration corpus examples constraints lowest wheel newest clean
+.PHONY: best test golden accuracy calibration corpus examples scoreboard constraints lowest wheel newest clean
 
 best: $(VENV)/.compiled
 	$(VENV)/bin/moeplan best --sku gb200 --target 125
@@ -50,6 +50,10 @@ calibration: $(VENV)/.installed
 # Deviations, their intervals and anchors, from the public corpus; after `calibration`.
 corpus: $(VENV)/.installed
 	$(VENV)/bin/python -m tools.corpus docs/corpus.md
+
+# Published headline figures beside what is predicted now; after `corpus`.
+scoreboard: $(VENV)/.installed
+	$(VENV)/bin/python -m tools.scoreboard docs/scoreboard.md
 
 # The lowest versions that pyproject.toml allows, then every command once. They have no binaries
 # for a Python that is much younger.
