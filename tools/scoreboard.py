@@ -35,12 +35,12 @@ OPTIONS = ("model", "precision", "engine", "serving", "isl", "osl")
 WHOLE, DASH = "{:,.0f}", "-"
 
 INTRODUCTION = r"""Published headline figures beside what moeplan {version} predicts for the same
-question: the best deployment of its search, with the shipped constants, misses included. A published
-figure is what someone ran, so a search may rightly find a better one; one that is interpolated across
-a gap says what was measured around it. The last column counts shipped rows, not marked as suspect, of
-the same machine, model, engine, precision, lengths and serving mode, else of fewer of these: where
-they are of this question, the figure is no test from outside. \* extrapolated, outside the data.
-`make scoreboard` renews this page, and each release keeps its own."""
+question: the best deployment of its search, with the shipped constants, misses included. A
+published figure is what someone ran, so a search may rightly find a better one; one that is
+interpolated across a gap says what was measured around it. The last column counts shipped rows, not
+marked as suspect, of the same machine, model, engine, precision, lengths and serving mode, else of
+fewer of these: where they are of this question the figure is no test from outside. \* extrapolated,
+outside the data. `make scoreboard` renews this page, and each release keeps its own."""
 
 
 class Figure(NamedTuple):
@@ -117,7 +117,7 @@ def known(machine: str, options: moeplan.Options) -> str:
     """
     _, sku, options = machine_of(machine, options)
     question = ask(sku, options)
-    asked = {
+    asked: dict[str, Any] = {
         "sku": question.sku,
         "model": question.scenario.model.name,
         "framework": options.engine,
@@ -176,9 +176,9 @@ def _figures(
            "inside", "the fit knew")  # fmt: skip
     for figure in headline.figures:
         start = (f"{figure.target:g}", figure.machine, WHOLE.format(figure.tok_s_per_gpu))
-        answer, end = found[figure], known(figure.machine, headline.options)
+        answer = found[figure]
         if isinstance(answer, str) or answer.prediction is None:
-            yield (*start, DASH, DASH, DASH, DASH, end)
+            yield (*start, *[DASH] * 5)
             continue
         value = answer.prediction.total_tok_s_per_gpu
         low, high = answer.prediction.interval_90["total_tok_s_per_gpu"]
@@ -189,7 +189,7 @@ def _figures(
             f"{100 * (value / figure.tok_s_per_gpu - 1):+.0f} %",
             f"{WHOLE.format(low)} to {WHOLE.format(high)}",
             "yes" if low <= figure.tok_s_per_gpu <= high else "no",
-            end,
+            known(figure.machine, headline.options),
         )
 
 
