@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from costmodel.calibration import Calibration, CalibrationFile, Constant
+from costmodel.anchors import is_anchored
+from costmodel.calibration import Anchor, Calibration, CalibrationFile, Constant
 from costmodel.coverage import coverage_of, joined_coverage
 from costmodel.deployments import case_of, deployments_of
 from costmodel.deviations import base_name
@@ -26,6 +27,7 @@ from costmodel.observations import (
     step_residuals,
     wait_residuals,
 )
+from costmodel.own_anchors import anchors_of_rows
 from costmodel.stages import (
     COVERED,
     ENGINE,
@@ -84,11 +86,21 @@ class Adaptation:
     places: tuple[str, ...] = ()  # of the rows, such as "rows.csv, line 2", where known
 
     @property
-    def verdict(self) -> Literal["better", "unchanged", "worse"]:
-        """What the rows left out say of the fit; "unchanged" where no constant moved."""
-        if not self.moves:
+    def verdict(self) -> Literal["better", "anchored", "unchanged", "worse"]:
+        """What the rows left out say of the fit; "unchanged" where no constant or anchor moved.
+
+        Of one configuration nothing is left out: "anchored".
+        """
+        if len({configuration_key(row) for row in self.before.rows}) == 1:
+            return "anchored"
+        if not self.moves and self.anchors == self.start.anchors:
             return "unchanged"
         return "worse" if self.worse else "better"
+
+    @property
+    def anchors(self) -> Mapping[str, Anchor]:
+        """What the rows say of the level of what is like them, beside the constants."""
+        return self.fit.file.anchors
 
     @property
     def moves(self) -> tuple[Move, ...]:
@@ -145,31 +157,59 @@ def adapt(
     Raises
     ------
     InputError
-        If the rows hold fewer than two configurations.
+        If no row holds a measurement of the time per token.
     """
-    check_rows(rows)
-    fit, drifts = fit_to(rows, start, progress)
-    configurations = len({configuration_key(row) for row in rows})
-    folds = folds_of(rows, configurations if configurations <= LEAVE_ONE_OUT else FOLDS)
-    checked = cross_validate(
-        rows,
-        [fold for fold in folds if fold],
-        lambda kept: fit_to(kept, start, progress)[0].file.calibration,
-    )
-    coverage = joined_coverage(start.coverage, coverage_of(rows))
-    constants = _told_by(rows, fit, start) | supported_intervals(
-        fit.file._replace(coverage=coverage), checked
-    )
-    file = CalibrationFile(constants, coverage, fit.file.correlations)
+    check_rows(rows, least=1)
+    before = validate(rows, start.calibration)
+    if len({configuration_key(row) for row in rows}) > 1:
+        fit, drifts, checked = _checked_fit(rows, start, progress)
+        file = fit.file._replace(coverage=joined_coverage(start.coverage, coverage_of(rows)))
+        constants = _told_by(rows, fit, start) | supported_intervals(file, checked)
+        file = file._replace(constants=constants)
+    else:  # nothing could check a fit
+        fit, drifts, checked = Fit(start, {}, 0), {"step": "none", "wait": "none"}, before
+        file = start._replace(
+            coverage=joined_coverage(start.coverage, coverage_of(rows)),
+            anchors=anchors_of_rows(rows, start.calibration),
+        )
     return Adaptation(
         start=start,
         fit=replace(fit, file=file),
         drifts=drifts,
-        before=validate(rows, start.calibration),
+        before=before,
         after=checked,
         shipped_before=validate(serving_rows(), start.calibration),
         shipped_after=validate(serving_rows(), file.calibration),
     )
+
+
+def _checked_fit(
+    rows: Sequence[ServingRow], start: CalibrationFile, progress: Progress | None
+) -> tuple[Fit, dict[str, str], Validation]:
+    """Fit rows, and predict each by a fit that did not see its configuration.
+
+    What the fit leaves of their level is kept as anchors, where rows left out are predicted no
+    worse by those.
+    """
+    fit, drifts = fit_to(rows, start, progress)
+    configurations = len({configuration_key(row) for row in rows})
+    folds = folds_of(rows, configurations if configurations <= LEAVE_ONE_OUT else FOLDS)
+    fits: dict[int, Calibration] = {}
+
+    def plain(kept: Sequence[ServingRow]) -> Calibration:
+        found = fit_to(kept, start, progress)[0].file.calibration
+        fits[len(fits)] = found._replace(anchors=anchors_of_rows(kept, found))
+        return found
+
+    folds = [fold for fold in folds if fold]
+    unanchored = cross_validate(rows, folds, plain)
+    known = iter(fits.values())
+    anchored = cross_validate(rows, folds, lambda _: next(known))
+    errors = (each.statistics()["tpot"] for each in (anchored, unanchored))
+    if _error(next(errors)) > _error(next(errors)):
+        return fit, drifts, unanchored
+    anchors = anchors_of_rows(rows, fit.file.calibration)
+    return replace(fit, file=fit.file._replace(anchors=anchors)), drifts, anchored
 
 
 def fit_to(
@@ -181,7 +221,7 @@ def fit_to(
     -------
     The fit, and how freely constants drift in each stage: "none" leaves all as they are.
     """
-    deployments = deployments_of([case_of(row) for row in rows])
+    deployments = deployments_of([case_of(row) for row in rows], start.anchors)
     seen = clustered_observations(rows)
 
     def step(calibration: Calibration) -> FloatArray:
@@ -233,7 +273,8 @@ def supported_intervals(file: CalibrationFile, checked: Validation) -> dict[str,
     """
     cases = [case_of(row) for row in checked.rows]
     kinds = np.array([interval_class(case, file.coverage) for case in cases])
-    widths = half_widths(cases, file.calibration)
+    anchored = [is_anchored(case, file.anchors) for case in cases]
+    widths = half_widths(cases, file.calibration, anchored)
     found = {}
     for name in INTERVALS:
         figure, kind = name.replace("_half_width", "").split(".")

@@ -21,10 +21,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from costmodel.calibration import Anchor
 from costmodel.calibration_file import shipped_calibration
 from costmodel.inputs import FloatArray
 from costmodel.intervals import holds_level
 from costmodel.results import Case
+from presets.frozen import FrozenDict
 
 FILE = Path(__file__).parent / "data" / "anchors.csv.gz"
 COLUMNS = ("key", "level", "rows")
@@ -82,15 +84,11 @@ LARGEST = 0.35
 """Beyond this an error says no more, of the logarithm. [1]"""
 
 
-class Anchor(NamedTuple):
-    """A factor on the step, and how many measured rows of the same worker it rests on."""
-
-    level: float
-    rows: int
-
-
 NO_ANCHOR = Anchor(1.0, 0)
 """Of what no measured row is like."""
+
+NONE: Mapping[str, Anchor] = FrozenDict()
+"""Anchors of nobody."""
 
 
 def subject_of(case: Case) -> Subject:
@@ -112,14 +110,49 @@ def subject_of(case: Case) -> Subject:
     )
 
 
-def anchor_of(case: Case) -> Anchor:
-    """Find what measured rows say of a case.
+def anchor_of(case: Case, own: Mapping[str, Anchor] = NONE) -> Anchor:
+    """Find what measured rows say of a case: the shipped ones, and a user's own.
+
+    Rows are counted that are of its worker.
+    """
+    if not case.scenario.anchors:
+        return NO_ANCHOR
+    shipped = _shipped_anchor(case)
+    if not own:
+        return shipped
+    mine = _own_anchor(case, own)
+    return Anchor(shipped.level * mine.level, shipped.rows + mine.rows)
+
+
+def is_anchored(case: Case, own: Mapping[str, Anchor]) -> bool:
+    """Tell whether rows of a user's own are of the deployment of a case, under whatever load."""
+    if not own or not case.scenario.anchors or (case.of_a_row and run_key(case) in own):
+        return False
+    return subject_of(case).key(FINEST) in own
+
+
+def run_key(case: Case) -> str:
+    """Name a run, its load included: what it tells of itself is left out under this name."""
+    one = case.configuration
+    return f"{_left_out(subject_of(case))} {one.label}, {one.concurrency} users"
+
+
+def _own_anchor(case: Case, own: Mapping[str, Anchor]) -> Anchor:
+    """Find what a user's own rows say of a case; of a measured row the others alone."""
+    if case.of_a_row and (apart := own.get(run_key(case))):
+        return Anchor(float(np.exp(apart.level)), 0)
+    subject = subject_of(case)
+    return Anchor(level_of(subject, own), own.get(subject.key(WORKER), NO_ANCHOR).rows)
+
+
+def _shipped_anchor(case: Case) -> Anchor:
+    """Find what the shipped rows say of a case.
 
     Nothing where the shared constants were fitted to rows of its model and engine, which have the
     level already: machines of one family would else be told apart by what has been measured of
     them. A case that stands for a measured row sees none of the rows of its own deployment.
     """
-    if not case.scenario.anchors or holds_level(case.scenario, shipped_calibration().coverage):
+    if holds_level(case.scenario, shipped_calibration().coverage):
         return NO_ANCHOR
     subject, known = subject_of(case), _shipped()
     if case.of_a_row:
@@ -140,7 +173,13 @@ def level_apart(subject: Subject, anchors: Mapping[str, Anchor]) -> float:
     return level_of(subject, anchors) if apart is None else float(np.exp(apart.level))
 
 
-def fit_anchors(subjects: Sequence[Subject], errors: FloatArray) -> dict[str, Anchor]:
+def fit_anchors(
+    subjects: Sequence[Subject],
+    errors: FloatArray,
+    likeness: Mapping[tuple[str, ...], float] = LIKENESS,
+    largest: float = LARGEST,
+    apart: Sequence[str] | None = None,
+) -> dict[str, Anchor]:
     """Predict the effects of all groups of rows, and what each finest one would be told by others.
 
     Parameters
@@ -149,16 +188,23 @@ def fit_anchors(subjects: Sequence[Subject], errors: FloatArray) -> dict[str, An
         Of the rows.
     errors
         Logarithm of what is predicted over what was measured. [1]
+    likeness, largest
+        As `LIKENESS` and `LARGEST`.
+    apart
+        Names under which stands what rows of one name are told by the others; those of the finest
+        groups unless given.
 
     Returns
     -------
     Logarithms of the factors on the step, by key.
     """
+    if not len(subjects):
+        return {}
     from scipy.linalg import cho_factor, cho_solve  # heavy, and only calibration needs it
 
-    softened = -LARGEST * np.tanh(errors / LARGEST)
-    groups = [_groups(subjects, fields) for fields in LIKENESS]
-    variances = [spread**2 for spread in LIKENESS.values()]
+    softened = -largest * np.tanh(errors / largest)
+    groups = [_grouped([each.key(fields) for each in subjects]) for fields in likeness]
+    variances = [spread**2 for spread in likeness.values()]
     covariance = np.diag(np.full(len(subjects), NOISE**2))
     for (_, place), variance in zip(groups, variances, strict=True):
         covariance += variance * (place[:, None] == place)
@@ -172,21 +218,21 @@ def fit_anchors(subjects: Sequence[Subject], errors: FloatArray) -> dict[str, An
             name: Anchor(float(effect), int(count))
             for name, effect, count in zip(names, effects, counts, strict=True)
         }
-    names, place = groups[0]
-    for index in range(len(names)):
+    names, place = _grouped([_left_out(each) for each in subjects] if apart is None else apart)
+    for index, name in enumerate(names):
         own = np.flatnonzero(place == index)
         # The prediction of rows from all others: what remains of theirs is known in closed form.
         remaining = np.linalg.solve(inverse[np.ix_(own, own)], weights[own])
         level = float((softened[own] - remaining).mean())
-        found[_left_out(subjects[own[0]])] = Anchor(level, 0)
+        found[name] = Anchor(level, 0)
     return found
 
 
-def _groups(
-    subjects: Sequence[Subject], fields: Sequence[str]
+def _grouped(
+    keys: Sequence[str],
 ) -> tuple[list[str], np.ndarray[tuple[int], np.dtype[np.intp]]]:
-    """Keys of the groups, and the group of each row."""
-    names, place = np.unique([each.key(fields) for each in subjects], return_inverse=True)
+    """Keys that differ, and which of them each row has."""
+    names, place = np.unique(keys, return_inverse=True)
     return names.tolist(), place
 
 

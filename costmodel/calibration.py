@@ -24,6 +24,7 @@ from costmodel.correlation import Correlation
 from costmodel.deviations import Deviation, deviation_of
 from costmodel.inputs import FloatArray
 from presets.facts import Text
+from presets.frozen import FrozenDict
 
 FORMAT = "moeplan calibration 2"
 WIDEST = 3.0
@@ -98,6 +99,16 @@ class Coverage(BaseModel):
     eplb_slots: Span = (0, 0)
     aggregated: Coverage | None = None  # what the rows span whose workers prefill and decode
     corpus: Coverage | None = None  # what the rows of the corpus span
+
+
+class Anchor(NamedTuple):
+    """What measured rows say of the step of what is like them, and how many of them do.
+
+    `level` is a factor of one deployment, and of a group of rows the logarithm of one. [1]
+    """
+
+    level: float
+    rows: int
 
 
 class AllToAllKernel(NamedTuple):
@@ -223,6 +234,7 @@ class Calibration(NamedTuple):
     coverage: Coverage
     deviations: tuple[Deviation, ...] = ()
     draft: Calibration | None = None  # of draft layers, once deviations are joined
+    anchors: Mapping[str, Anchor] = FrozenDict()  # of a user's own rows, by group
 
 
 ABSENT = {
@@ -233,7 +245,7 @@ ABSENT = {
 }
 """Constants that are nothing but where a deviation says so: a time of 0 or a factor of 1."""
 
-NO_CONSTANTS = ("coverage", "deviations", "draft")
+NO_CONSTANTS = ("coverage", "deviations", "draft", "anchors")
 """Fields of `Calibration` that are none."""
 
 KERNELS: dict[str, type[AllToAllKernel] | type[NicKernel] | type[StagedKernel]] = {
@@ -318,9 +330,10 @@ class CalibrationFile(NamedTuple):
     constants: dict[str, Constant]
     coverage: Coverage
     correlations: tuple[Correlation, ...] = ()  # of constants fitted together; each in at most one
+    anchors: Mapping[str, Anchor] = FrozenDict()  # of a user's own rows, by group
 
     @property
     def calibration(self) -> Calibration:
         """The values alone, as the model reads them."""
         values = {name: constant.value for name, constant in self.constants.items()}
-        return calibration_of(values, self.coverage)
+        return calibration_of(values, self.coverage)._replace(anchors=self.anchors)

@@ -13,11 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from costmodel.calibration import (
     FORMAT,
+    Anchor,
     Calibration,
     CalibrationFile,
     Constant,
     Coverage,
     Positive,
+    Whole,
     constant_names,
     flat_names,
 )
@@ -27,6 +29,7 @@ from presets import DataFileError
 from presets.errors import closest_hint, shown
 from presets.facts import Text
 from presets.files import explained, read_toml, toml_value, validated, write_whole
+from presets.frozen import FrozenDict
 
 MAXIMUM_BYTES = 1_000_000
 
@@ -35,6 +38,9 @@ CORPUS = "corpus_serving.csv"
 
 FURTHEST = 8.0
 """Largest factor of such a deviation, either way. [1]"""
+
+FARTHEST = 2.0
+"""Largest level of an anchor, of the logarithm: sevenfold either way. [1]"""
 
 DIGITS = 6
 """Significant digits of a number. [1]"""
@@ -95,12 +101,25 @@ def _read(path: Path) -> CalibrationFile:
     constants = {name: validated(Constant, table[name], path, name) for name in order}
     constants |= _deviations(document, path)
     coverage = validated(Coverage, document.get("coverage"), path, "coverage")
-    return CalibrationFile(constants, coverage, _correlations(document, path))
+    anchors = validated(Anchors, {"levels": document.get("anchors", {})}, path, "anchors")
+    levels = FrozenDict({key: Anchor(*each) for key, each in anchors.levels.items()})
+    return CalibrationFile(constants, coverage, _correlations(document, path), levels)
 
 
 def _place(name: str) -> int:
     """Place of a constant in the order of `Calibration`."""
     return flat_names().index(name)
+
+
+class Anchors(BaseModel):
+    """What rows of a user's own say of what is like them: of each group a level, and its rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    # the logarithm of a factor on the step, and how many rows there are
+    levels: dict[
+        Text, tuple[Annotated[float, Field(strict=True, ge=-FARTHEST, le=FARTHEST)], Whole]
+    ]
 
 
 class CorpusDeviations(BaseModel):
@@ -211,6 +230,8 @@ def format_calibration(file: CalibrationFile) -> str:
         blocks.append(_deviations_block(of_corpus))
     blocks.append(_coverage_block(file.coverage))
     blocks += [_correlation_block(correlation) for correlation in file.correlations]
+    if file.anchors:
+        blocks.append(_anchors_block(file.anchors))
     return "\n".join(blocks)
 
 
@@ -258,6 +279,15 @@ def _correlation_block(correlation: Correlation) -> str:
     rows = [f"  {json.dumps(row)}," for row in correlation.below]
     lines = [f"constants = {_toml(correlation.constants)}", "below = [", *rows, "]"]
     return "\n".join(["[[correlations]]", *lines, ""])
+
+
+def _anchors_block(anchors: Mapping[str, Anchor]) -> str:
+    """Write a line for each group of rows: its level, and how many there are."""
+    lines = [
+        f"{toml_value(key)} = [{_toml(float(each.level))}, {each.rows}]"
+        for key, each in anchors.items()
+    ]
+    return "\n".join(["[anchors]", *lines, ""])
 
 
 def _toml(value: object, digits: int = DIGITS) -> str:

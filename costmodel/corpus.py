@@ -17,14 +17,13 @@ from typing import NamedTuple
 import numpy as np
 
 from costmodel.anchors import (
-    Anchor,
     Subject,
     fit_anchors,
     level_apart,
     level_of,
     subject_of,
 )
-from costmodel.calibration import Calibration, CalibrationFile, Constant
+from costmodel.calibration import Anchor, Calibration, CalibrationFile, Constant
 from costmodel.calibration_file import CORPUS, corpus_deviation
 from costmodel.coverage import coverage_of
 from costmodel.deployments import Deployments, case_of, check_offered, deployments_of, run
@@ -40,6 +39,7 @@ from costmodel.observations import (
     observations_of,
     structure_key,
 )
+from costmodel.own_anchors import levels_by_one
 from costmodel.results import Case
 from presets import InputError, ServingRow
 
@@ -298,12 +298,16 @@ class Apart(NamedTuple):
         The same without anchors. [1]
     widening : array of float
         Factor on half-widths, for what lies outside the rows that the fit saw. [1]
+    one_given : array of float
+        Of TPOT where the middle point of each structure is given besides, as a user's own row; NaN
+        for that point itself. [1]
     """
 
     figures: dict[str, FloatArray]
     in_decode: FloatArray
     physics: FloatArray
     widening: FloatArray
+    one_given: FloatArray
 
 
 def predict_apart(
@@ -339,6 +343,7 @@ def predict_apart(
         ]
     )
     physics = apart.errors(file.calibration)
+    in_decode = physics + np.log(levels)
     workers = apart.deployments.workers._replace(level=levels)
     result = run(apart.deployments._replace(workers=workers), file.calibration)
     figures = {
@@ -346,12 +351,18 @@ def predict_apart(
         for name, (predicted, measured) in compared(result, apart.seen).items()
         if name in FIGURES
     }
+    kept = np.where(apart.fitted, figures["tpot"], np.nan)
+    levels = levels * levels_by_one(apart.cases, apart.structures, kept)
+    workers = apart.deployments.workers._replace(level=levels)
+    again = run(apart.deployments._replace(workers=workers), file.calibration)
+    predicted, measured = compared(again, apart.seen)["tpot"]
     outside = [
         sum(one.weight for one in extrapolations(case, coverage) if one.decode)
         for case in apart.cases
     ]
     widening = file.calibration.extrapolation_widening ** np.array(outside)
-    return Apart(figures, physics + np.log(levels), physics, widening)
+    one_given = np.log(predicted / measured)
+    return Apart(figures, in_decode, physics, widening, one_given)
 
 
 def joined(parts: Sequence[tuple[IntArray, Apart]], rows: int) -> Apart:
@@ -369,6 +380,7 @@ def joined(parts: Sequence[tuple[IntArray, Apart]], rows: int) -> Apart:
         whole([part.in_decode for part in each]),
         whole([part.physics for part in each]),
         whole([part.widening for part in each]),
+        whole([part.one_given for part in each]),
     )
 
 

@@ -20,6 +20,9 @@ from costmodel.inputs import BoolArray, FloatArray, IntArray
 from costmodel.intervals import WIDEST, corpus_class
 from presets import ServingRow
 
+COVERED = 0.9
+"""Share of errors inside an interval. [1]"""
+
 FEWEST = 20
 """Rows from which a group has figures of its own. [1]"""
 
@@ -113,7 +116,13 @@ def _left_out(corpus: Corpus) -> dict[str, IntArray]:
 
 def errors_in_folds(accuracy: CorpusAccuracy, file: CalibrationFile) -> dict[str, GroupErrors]:
     """Gather the errors in folds by kind of row, the largest first, under intervals of a file."""
-    corpus = accuracy.corpus
+    chosen = _groups(accuracy.corpus) | {"contradicting others": ~accuracy.corpus.fitted}
+    widths = _half_widths(accuracy.corpus, file)
+    return {name: _errors(rows, accuracy.in_folds, widths) for name, rows in chosen.items()}
+
+
+def _groups(corpus: Corpus) -> dict[str, BoolArray]:
+    """Which rows are of each kind, the largest first; suspect ones are of none."""
     chosen = {"all": corpus.fitted}
     for heading, kind_of in BY.items():
         kinds = np.array([str(kind_of(row)) for row in corpus.rows])
@@ -121,9 +130,42 @@ def errors_in_folds(accuracy: CorpusAccuracy, file: CalibrationFile) -> dict[str
         for name, count in sorted(zip(names, counts, strict=True), key=lambda pair: -pair[1]):
             if count >= FEWEST:
                 chosen[f"{heading}: {name}"] = corpus.fitted & (kinds == name)
-    chosen["contradicting others"] = ~corpus.fitted
-    widths = _half_widths(corpus, file)
-    return {name: _errors(rows, accuracy.in_folds, widths) for name, rows in chosen.items()}
+    return chosen
+
+
+@dataclass(frozen=True)
+class GivenErrors:
+    """Errors of TPOT on rows of structures of which one point is given, absolute and relative [1].
+
+    Attributes
+    ----------
+    rows : int
+        Without those given.
+    before, after : (float, float)
+        Median and mean, as in folds, and with the middle point of each structure given.
+    narrower : float
+        Of the errors that 90 % do not exceed, after over before.
+    """
+
+    rows: int
+    before: tuple[float, float]
+    after: tuple[float, float]
+    narrower: float
+
+
+def errors_of_one_given(accuracy: CorpusAccuracy) -> dict[str, GivenErrors]:
+    """Gather errors with one measured point of each structure given, by kind of row."""
+    apart, found = accuracy.in_folds, {}
+    for name, rows in _groups(accuracy.corpus).items():
+        known = rows & ~np.isnan(apart.one_given)
+        if np.count_nonzero(known) < FEWEST:
+            continue
+        before, after = apart.figures["tpot"][known], apart.one_given[known]
+        late = [float(np.quantile(np.abs(each), COVERED)) for each in (before, after)]
+        pairs = _median_and_mean(before), _median_and_mean(after)
+        assert pairs[0] is not None and pairs[1] is not None  # noqa: PT018 - of known rows
+        found[name] = GivenErrors(int(known.sum()), pairs[0], pairs[1], late[1] / late[0])
+    return found
 
 
 def errors_left_out(accuracy: CorpusAccuracy, file: CalibrationFile) -> dict[str, GroupErrors]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from costmodel.aggregated import interleaved
-from costmodel.anchors import anchor_of
-from costmodel.calibration import Calibration
+from costmodel.anchors import NONE, anchor_of
+from costmodel.calibration import Anchor, Calibration
 from costmodel.counts import expert_formats, machine_arrays, model_arrays, path_arrays
 from costmodel.deviations import Kinds, Traits, kinds_of
 from costmodel.engine_rules import check_machine, exchange_of
@@ -119,8 +119,10 @@ def check_offered(case: Case) -> None:
     _machine(case, case.cluster)
 
 
-def deployments_of(cases: Sequence[Case]) -> Deployments:
+def deployments_of(cases: Sequence[Case], own: Mapping[str, Anchor] = NONE) -> Deployments:
     """Join configurations with the facts they need; one entry per case.
+
+    `own` are anchors of a user's own rows, as a calibration has them.
 
     Raises
     ------
@@ -156,7 +158,7 @@ def deployments_of(cases: Sequence[Case]) -> Deployments:
             kept_as_given=np.array([case.scenario.acceptance is not None for case in cases]),
             eplb_slots=column["eplb_slots"],
             context=workload.context,
-            level=np.array([anchor_of(case).level for case in cases]),
+            level=np.array([anchor_of(case, own).level for case in cases]),
             **{name: np.array([each[name] for each in exchanges]) for name in exchanges[0]},
             attention_tp=column["decode_attention_tp"],
         ),

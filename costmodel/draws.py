@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from costmodel.calibration import Calibration, CalibrationFile, calibration_of, constants_of
@@ -43,13 +46,19 @@ def draw_constants(file: CalibrationFile, draws: int, seed: int) -> dict[str, Fl
 
 def drawn(file: CalibrationFile, constants: dict[str, FloatArray]) -> Calibration:
     """Calibration of all draws at once: each drawn constant an array of shape ``(draws, 1)``."""
-    return calibration_of(constants_of(file.calibration) | constants, file.coverage)
+    return _with(file.calibration, constants)
 
 
 def single(file: CalibrationFile, constants: dict[str, FloatArray], draw: int) -> Calibration:
     """Calibration of one draw, plain numbers."""
     values = {name: float(column[draw, 0]) for name, column in constants.items()}
-    return calibration_of(constants_of(file.calibration) | values, file.coverage)
+    return _with(file.calibration, values)
+
+
+def _with(fitted: Calibration, values: Mapping[str, Any]) -> Calibration:
+    """Put values in place of some constants; anchors stay."""
+    moved = calibration_of({**constants_of(fitted), **values}, fitted.coverage)
+    return moved._replace(anchors=fitted.anchors)
 
 
 def _moved(file: CalibrationFile, name: str, normal: FloatArray) -> FloatArray:

@@ -33,6 +33,11 @@ The lengths of the measured rows are as far apart, and rows of one predict those
 WIDEST = math.log(10.0)
 """Largest half-width, of the logarithm: an interval beyond tenfold either way says nothing more."""
 
+ANCHORED = 0.82
+"""Factor on an interval of TPOT where own rows are of the deployment: so much narrower are errors
+on points of a deployment of which one is given, in the 90th of a hundred (docs/corpus.md). The
+shared constants hold the level of theirs, so that own rows were not seen to help. [1]"""
+
 ARCHITECTURE = tuple(
     set(Model.model_fields)
     - {"name", "title", "hf_id", "provenance", "published_parameters", "published_active"}
@@ -79,14 +84,23 @@ class Outside(NamedTuple):
 
 
 def interval_widths(
-    kind: IntervalClass, outside: Sequence[Outside], calibration: Calibration
+    kind: IntervalClass,
+    outside: Sequence[Outside],
+    calibration: Calibration,
+    *,
+    anchored: bool = False,
 ) -> dict[str, float]:
-    """Half-widths of the 90 % intervals, of the logarithm, wider for each extrapolation."""
+    """Half-widths of the 90 % intervals, of the logarithm, wider for each extrapolation.
+
+    That of TPOT is narrower where a user's own rows are of the deployment (`anchored`).
+    """
     widening = calibration.extrapolation_widening ** sum(one.weight for one in outside)
     of_decode = calibration.extrapolation_widening ** sum(
         one.weight for one in outside if one.decode
     )
     tpot = getattr(calibration.tpot_half_width, kind) * of_decode
+    if anchored:
+        tpot *= narrowing(kind)
     ttft = getattr(calibration.ttft_half_width, kind) * widening
     widths = {
         "tpot": tpot,
@@ -98,15 +112,31 @@ def interval_widths(
     return {name: min(width, WIDEST) for name, width in widths.items()}
 
 
-def half_widths(cases: Sequence[Case], calibration: Calibration) -> dict[str, FloatArray]:
-    """Half-widths of the intervals of many cases, by figure; shape ``(n,)``."""
+def narrowing(kind: IntervalClass) -> float:
+    """Factor on the interval of TPOT where own rows are of the deployment [1].
+
+    >>> narrowing("corpus"), narrowing("fp4")
+    (0.82, 1.0)
+    """
+    return ANCHORED if kind in ("corpus", "corpus_aggregated") else 1.0
+
+
+def half_widths(
+    cases: Sequence[Case], calibration: Calibration, anchored: Sequence[bool] | None = None
+) -> dict[str, FloatArray]:
+    """Half-widths of the intervals of many cases, by figure; shape ``(n,)``.
+
+    `anchored` says which of them have own rows of the deployment.
+    """
+    known = anchored or [False] * len(cases)
     widths = [
         interval_widths(
             interval_class(case, calibration.coverage),
             extrapolations(case, calibration.coverage),
             calibration,
+            anchored=each,
         )
-        for case in cases
+        for case, each in zip(cases, known, strict=True)
     ]
     return {name: np.array([width[name] for width in widths]) for name in widths[0]}
 

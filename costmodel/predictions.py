@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from costmodel.anchors import anchor_of
+from costmodel.anchors import anchor_of, is_anchored
 from costmodel.calibration import Calibration
 from costmodel.checks import check_memory, check_shape
 from costmodel.crossing import crossings
@@ -56,7 +56,7 @@ def predict(
     for case in cases:
         check_shape(case.configuration, scenario.model, cluster, prefill_cluster)
         check_engine_rules(case.configuration, scenario)
-    deployments = deployments_of(cases)
+    deployments = deployments_of(cases, calibration.anchors)
     limits = _column(memory_limit(deployments, calibration), len(cases))
     inputs = _column(prefill_memory_limit(deployments, calibration), len(cases))
     for case, limit, prefill in zip(cases, limits, inputs, strict=True):
@@ -127,7 +127,11 @@ def prediction_of(
 ) -> Prediction:
     """Put one prediction into named units, with its origin and intervals."""
     outside = extrapolations(case, calibration.coverage)
-    widths = interval_widths(interval_class(case, calibration.coverage), outside, calibration)
+    kind, anchored = (
+        interval_class(case, calibration.coverage),
+        is_anchored(case, calibration.anchors),
+    )
+    widths = interval_widths(kind, outside, calibration, anchored=anchored)
     wide = {
         "tok_s_per_user": widths["tpot"],
         "tpot_ms": widths["tpot"],
@@ -158,7 +162,7 @@ def prediction_of(
         **values,
         origin="extrapolated" if outside else "modelled",
         extrapolated_in=tuple(one.reason for one in outside),
-        anchored_at=anchor_of(case).rows,
+        anchored_at=anchor_of(case, calibration.anchors).rows,
         interval_90=intervals,
     )
 

@@ -148,13 +148,13 @@ def joined(*fits: Fit) -> Fit:
     )
 
 
-def check_rows(rows: Sequence[ServingRow]) -> None:
+def check_rows(rows: Sequence[ServingRow], least: int = 2) -> None:
     """Refuse rows that no fit can be checked on.
 
     Raises
     ------
     InputError
-        If the rows hold fewer than two configurations.
+        If the rows hold fewer than `least` configurations.
     """
     measured = ("tpot_ms", "tpot_median_ms", "iteration_ms", "tok_s_per_user")
     known = [row for row in rows if any(getattr(row, name) is not None for name in measured)]
@@ -164,7 +164,7 @@ def check_rows(rows: Sequence[ServingRow]) -> None:
             f"{', '.join(measured)}"
         )
     found = len({configuration_key(row) for row in known})
-    if found < 2:
+    if found < least:
         raise InputError(
             "rows: one configuration is not enough to calibrate; give 2 or more, so that a fit can "
             "be checked on what it did not see"

@@ -95,7 +95,7 @@ def traffic_of(case: Case, calibration: Calibration) -> Traffic:
     hierarchy does. A request's KV cache leaves its prefill rank over one NIC, and arrives spread
     over the NICs of the decode worker. From memory a step reads weights and KV cache, once.
     """
-    deployments = deployments_of([case])
+    deployments = deployments_of([case], calibration.anchors)
     network = network_of(deployments, calibration)
     steady = run(deployments, calibration).steady
     slots = np.minimum(deployments.max_batch, np.maximum(memory_limit(deployments, calibration), 1))

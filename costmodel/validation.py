@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from costmodel.anchors import is_anchored
 from costmodel.calibration import Calibration
 from costmodel.deployments import case_of, deployments_of, run
 from costmodel.inputs import FloatArray
@@ -248,9 +249,15 @@ def validation_of(
 ) -> Validation:
     """Predict each row with the calibration that ``which`` names, as cross-validation needs."""
     seen = observations_of(rows)
-    deployments = deployments_of(cases)
-    widths = [half_widths(cases, calibration) for calibration in calibrations]
-    runs = [run(deployments, calibration) for calibration in calibrations]
+    widths = [
+        half_widths(cases, one, [is_anchored(case, one.anchors) for case in cases])
+        for one in calibrations
+    ]
+    plain = deployments_of(cases)
+    runs = [
+        run(deployments_of(cases, one.anchors) if one.anchors else plain, one)
+        for one in calibrations
+    ]
     tables = [compared(result, seen) for result in runs]
     others = [other_modes(result, seen) for result in runs]
     order = np.arange(len(rows))

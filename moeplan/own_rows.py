@@ -138,7 +138,7 @@ def rows_to_fit(
     measured = {
         f"{each.path}, line {line}": row for each in found for line, row in each.rows.items()
     }
-    check_rows([*measured.values()])
+    check_rows([*measured.values()], least=1)
     if not force:
         check_outliers(measured, calibration_file(calibration).calibration)
     return measured

@@ -239,7 +239,7 @@ def _network(part: _Part, configurations: list[Configuration]) -> Network:
     """
     problem, pool = part.of.problem, part.pool
     cases = [Case(one, problem.scenario, problem.cluster) for one in configurations]
-    network = network_of(deployments_of(cases), problem.calibration)
+    network = network_of(deployments_of(cases, problem.calibration.anchors), problem.calibration)
     if pool.is_own:
         return network
     feed, column = part.points.feed(pool), pool.tiers.index(part.tier)

@@ -10,11 +10,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from costmodel.anchors import is_anchored
 from costmodel.inputs import FloatArray
-from costmodel.intervals import WIDEST, Outside, corpus_class, worker_class
+from costmodel.intervals import WIDEST, Outside, corpus_class, narrowing, worker_class
 from costmodel.percentiles import percentile_name
 from costmodel.results import Prediction
-from optimizer.inside import decode_outside, prefill_outside
+from optimizer.inside import case_of_workers, decode_outside, prefill_outside
 from optimizer.problem import Limits, Problem
 from optimizer.space import Shape
 
@@ -105,6 +106,10 @@ def promise_of(shapes: Sequence[Shape], problem: Problem, *, inside: bool = Fals
         np.array([[getattr(widths, kind)] for kind in kinds]) * widening
         for widths in (problem.calibration.tpot_half_width, problem.calibration.ttft_half_width)
     )
+    if own := problem.calibration.anchors:
+        known = [is_anchored(case_of_workers(shape, 1, problem), own) for shape in shapes]
+        pairs = zip(kinds, known, strict=True)
+        tpot *= np.array([[narrowing(kind) if each else 1.0] for kind, each in pairs])
     return Promise(edges, np.minimum(tpot, WIDEST), ttft, margin)
 
 

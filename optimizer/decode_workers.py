@@ -148,7 +148,7 @@ def paths_of(
 
 
 def _workers(shapes: list[Shape], problem: Problem) -> WorkerArrays:
-    scenario = problem.scenario
+    scenario, own = problem.scenario, problem.calibration.anchors
     gpus = np.array([float(shape.gpus) for shape in shapes])
     depths = {shape.mtp_depth for shape in shapes} - {0}
     accepted = scenario.acceptance_of(scenario.drafting) if depths else None
@@ -162,7 +162,7 @@ def _workers(shapes: list[Shape], problem: Problem) -> WorkerArrays:
         kept_as_given=np.asarray(scenario.acceptance is not None),
         eplb_slots=np.array([float(shape.eplb_slots) for shape in shapes]),
         context=np.asarray(scenario.workload.context),
-        level=np.array([anchor_of(case_of_workers(one, 1, problem)).level for one in shapes]),
+        level=np.array([anchor_of(case_of_workers(one, 1, problem), own).level for one in shapes]),
         **{name: np.asarray(has) for name, has in exchange_of(scenario.engine).items()},
     )
 

@@ -55,7 +55,8 @@ def command(
 ) -> None:
     """Fit the constants of the cost model to measured operating points.
 
-    The fit starts from --calibration: constants leave it only as far as the rows ask for it.
+    The fit starts from --calibration: constants leave it only as far as the rows ask for it. What
+    is left of the rows' level anchors predictions of what is like them; one row is enough for that.
     Errors before it and after it are compared on rows left out and on the shipped rows.
     Exits with 1, and writes nothing, where rows left out are predicted worse; with 1 also where
     rows were refused, the others fitted all the same.

@@ -173,25 +173,41 @@ def _other_machines(found: Adaptation) -> list[RenderableType]:
     """Say what a fit to a user's rows means for machines that they do not have."""
     names = {row.sku for row in found.before.rows}
     others = sorted(set(found.fit.file.coverage.skus) - names)
-    if not others or not found.moves:
+    if not others or not (found.moves or found.anchors != found.start.anchors):
         return []
     text = f"The rows are of {_skus(found)}. Predictions of {', '.join(others)} move with the "
-    text += "constants that all machines share; no row says how well: without --calibration they "
-    return [paragraph(text + "stay as shipped.")]
+    text += "constants and anchors that machines share; no row says how well: without "
+    return [paragraph(text + "--calibration they stay as shipped.")]
 
 
 def verdict(found: Adaptation, written: bool = True) -> str:
     """Say in one or two sentences what the rows left out say of a fit."""
+    if found.verdict == "anchored":
+        return (
+            "One configuration cannot check a fit, so no constant moves. What it says of the level "
+            f"of deployments like it is kept as {_anchored(found)}: of the same worker most, of "
+            "others of its model, engine or shape less; `moeplan predict --calibration` shows it."
+        )
     change = _change(found.before.statistics(), found.after.statistics())
     if found.verdict == "unchanged":
         return (
             f"The rows agree with the calibration: no constant moves ({change}). The file adds the "
             "range of these rows to what counts as measured."
         )
+    kept = ""
+    if found.anchors != found.start.anchors:
+        kept = (
+            f" What the constants leave of the level of these rows is kept as {_anchored(found)}."
+        )
     if found.verdict == "better":
-        return f"Better on rows left out: {change}."
+        return f"Better on rows left out: {change}.{kept}"
     forced = "Written all the same, by --force." if written else "--force would write it."
     return f"Worse on rows left out: {change}. {forced}"
+
+
+def _anchored(found: Adaptation) -> str:
+    """Name the anchors that the rows set."""
+    return f"anchors at {count(len(found.before.rows), 'row')}"
 
 
 def _change(before: dict[str, Statistics], after: dict[str, Statistics]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from costmodel.corpus_accuracy import errors_in_folds, errors_left_out
+from costmodel.corpus_accuracy import errors_in_folds, errors_left_out, errors_of_one_given
 from moeplan.render.accuracy import in_percent, markdown_table
 
 if TYPE_CHECKING:
@@ -27,6 +27,11 @@ COLUMNS = """\
 *TPOT* is predicted from the users of a row, as every command does; *in decode* from the requests
 that were in decode, as the fit sees it; *physics* is the latter without anchors."""
 
+GIVEN = """\
+TPOT where the middle point of each structure by users is given as a row of one's own, as `moeplan
+calibrate` keeps it, and the other points are predicted, from their users; before as above.
+*Narrower*: the error that 90 % of the rows do not exceed, over that before."""
+
 UNSEEN = """\
 What a fit and its anchors had no row of. An engine takes the constants of the shared ones, and
 intervals are as wide as `moeplan` prints them for what lies outside the data."""
@@ -39,6 +44,9 @@ def markdown(accuracy: CorpusAccuracy, file: CalibrationFile) -> str:
         INTRODUCTION,
         COLUMNS,
         _table(errors_in_folds(accuracy, file)),
+        "## One measured point given",
+        GIVEN,
+        _given_table(accuracy),
         "## Left out as a whole",
         UNSEEN,
         _table(errors_left_out(accuracy, file)),
@@ -50,12 +58,21 @@ def summary(accuracy: CorpusAccuracy, file: CalibrationFile) -> dict[str, object
     """Gather the same figures for machines."""
     return {
         "in_folds": {name: asdict(each) for name, each in errors_in_folds(accuracy, file).items()},
+        "one_given": {name: asdict(each) for name, each in errors_of_one_given(accuracy).items()},
         "left_out": {name: asdict(each) for name, each in errors_left_out(accuracy, file).items()},
     }
 
 
 def _table(found: Mapping[str, GroupErrors]) -> str:
     return markdown_table(HEADER, [[name, *_cells(each)] for name, each in found.items()])
+
+
+def _given_table(accuracy: CorpusAccuracy) -> str:
+    rows = [
+        [name, str(each.rows), _pair(each.before), _pair(each.after), f"{each.narrower:.2f}"]
+        for name, each in errors_of_one_given(accuracy).items()
+    ]
+    return markdown_table(("rows", "number", "before", "one point given", "narrower"), rows)
 
 
 def _cells(errors: GroupErrors) -> list[str]:

@@ -102,7 +102,7 @@ def next_rows(
     figures = np.zeros((len(FIGURES), drawn.count, len(offered)))
     for there, draws in drawn.machines:
         cases = [Case(each, problem.scenario, *there.resources) for each in offered]
-        result = run(deployments_of(cases), drawn.calibration(draws))
+        result = run(deployments_of(cases, problem.calibration.anchors), drawn.calibration(draws))
         for place, name in enumerate(FIGURES):
             figures[place, draws] = np.log(getattr(result, name))
     decisive = {

@@ -177,7 +177,7 @@ def retuning_of(fleets: Sequence[Configuration], problem: Problem) -> Retuning:
     """
     cases = [Case(fleet, problem.scenario, *problem.resources) for fleet in fleets]
     return Retuning(
-        deployments_of(cases),
+        deployments_of(cases, problem.calibration.anchors),
         problem.limits,
         problem.space.largest_batch,
         promise_of([shape_of(fleet) for fleet in fleets], problem),

@@ -198,7 +198,7 @@ def _as_it_is(
     case = Case(winner, problem.scenario, *problem.resources)
     promise, batch = retuning.promise.take(np.array([0])), np.array([winner.max_batch])
     return _AsItIs(
-        deployments_of([case]),
+        deployments_of([case], problem.calibration.anchors),
         worth_of([winner], problem),
         problem.limits,
         promise.speed(batch),
@@ -209,6 +209,7 @@ def _as_it_is(
 
 def _bought(winner: Configuration, problem: Problem) -> IntArray:
     """Count the replicas that serve a rate under the values of the fit."""
-    alone = deployments_of([Case(winner, problem.scenario, *problem.resources)])
+    case = Case(winner, problem.scenario, *problem.resources)
+    alone = deployments_of([case], problem.calibration.anchors)
     result = run(alone, problem.calibration)
     return worth_of([winner], problem).replicas(result.total_tok_s_per_gpu)

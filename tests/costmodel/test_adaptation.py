@@ -16,7 +16,7 @@ from costmodel.adaptation import (
     fit_to,
     supported_intervals,
 )
-from costmodel.calibration import Calibration, CalibrationFile, calibration_of, constants_of
+from costmodel.calibration import Anchor, Calibration, CalibrationFile, calibration_of, constants_of
 from costmodel.calibration_file import read_calibration, shipped_calibration, write_calibration
 from costmodel.coverage import coverage_of, joined_coverage
 from costmodel.deployments import case_of, deployments_of
@@ -263,9 +263,18 @@ def test_no_adaptation_sees_the_configuration_that_it_is_checked_on(
         file = CalibrationFile(start.constants | {"step_time": mark}, start.coverage)
         return Fit(file, {}, 0), {"step": "shared", "wait": "none"}
 
+    told: list[Sequence[ServingRow]] = []
+
+    def no_anchors(kept: Sequence[ServingRow], _: Calibration) -> dict[str, Anchor]:
+        """Leave the mark as it is: anchors scale all of a step."""
+        told.append(kept)
+        return {}
+
     monkeypatch.setattr(module, "fit_to", fit)
+    monkeypatch.setattr(module, "anchors_of_rows", no_anchors)
     found = adapt(rows, SHIPPED)
     assert list(fits[0]) == rows
+    assert told == [*fits[1:], rows]  # anchors see what the fit of a fold does
     assert len(fits) - 1 == (count if count <= LEAVE_ONE_OUT else FOLDS)
     assert list(found.before.rows) == list(found.after.rows) == rows
     assert found.before.breakdown_ms == validate(rows, SHIPPED.calibration).breakdown_ms

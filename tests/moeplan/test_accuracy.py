@@ -15,7 +15,12 @@ from costmodel import Validation, load_calibration, validate
 from costmodel.accuracy import Accuracy
 from costmodel.calibration_file import shipped_calibration
 from costmodel.corpus import Apart, corpus_of
-from costmodel.corpus_accuracy import CorpusAccuracy, errors_in_folds, errors_left_out
+from costmodel.corpus_accuracy import (
+    CorpusAccuracy,
+    errors_in_folds,
+    errors_left_out,
+    errors_of_one_given,
+)
 from costmodel.validation import serving_row_of
 from moeplan.cli import main
 from moeplan.render.accuracy import markdown, summary
@@ -82,7 +87,7 @@ def public() -> CorpusAccuracy:
         figures = {"tpot": tpot, "throughput": 0.1, "ttft": math.nan}
         return Apart(
             {name: np.full(size, value) for name, value in figures.items()},
-            np.full(size, 0.15), np.full(size, 0.2), np.ones(size),
+            np.full(size, 0.15), np.full(size, 0.2), np.ones(size), np.full(size, 0.05),
         )  # fmt: skip
 
     own = np.flatnonzero(corpus.fitted)[:5]
@@ -120,6 +125,10 @@ def test_errors_on_the_corpus_are_those_of_the_logarithms(public: CorpusAccuracy
     text = corpus_markdown(public, file)
     assert f"| all | {found.rows} | 10.5 / 10.5 | 100.0 | 16.2 / 16.2 | 22.1 / 22.1 |" in text
     assert "nan" not in text.lower()
+    given = errors_of_one_given(public)["all"]
+    assert (given.before[0], given.after[0]) == pytest.approx((math.expm1(0.1), math.expm1(0.05)))
+    assert given.narrower == pytest.approx(0.5)
+    assert f"| all | {given.rows} | 10.5 / 10.5 | 5.1 / 5.1 | 0.50 |" in text
 
 
 @pytest.mark.parametrize("more", [["rows.csv"], ["--csv"], ["--output", "x.csv"]])
