@@ -29,6 +29,8 @@ COMMANDS = [
     ["best"],
     ["curve"],
     ["compare"],
+    ["sensitivity"],
+    ["sweep"],
     ["fleet"],
     ["predict"],
     ["validate"],
