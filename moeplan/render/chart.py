@@ -120,6 +120,19 @@ class Chart(NamedTuple):
         """What is served on any of them."""
         return "; ".join(dict.fromkeys(each.served for each in self.series))
 
+    def heights(self) -> Pair:
+        """Lower and upper end of its axis: all lines and runs, bands cut off."""
+        drawn = [
+            y
+            for each in self.series
+            for y in (*each.modelled, *each.safe, *(y for _, y in each.line))
+        ]
+        drawn += [point.y for each in self.series for point in each.points]
+        known = [y for y in drawn if math.isfinite(y)] or [1.0]
+        if self.metric.is_log:
+            return min(known) / 1.35, max(known) * 1.35
+        return 0.0, 1.06 * max(known)
+
     def notes(self) -> list[str]:
         """Say where the published frontier has gaps."""
         return [

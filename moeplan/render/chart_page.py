@@ -47,7 +47,9 @@ def figure(chart: Chart) -> Any:
         hovermode="closest",
         legend={"groupclick": "toggleitem"},
         xaxis={"title": {"text": f"{SPEED}<span style='font-size:11px'>{notes}</span>"}},
-        yaxis={"type": "log" if chart.metric.is_log else "linear"},
+        yaxis={"type": "log", "range": [*map(math.log10, chart.heights())]}
+        if chart.metric.is_log
+        else {"type": "linear", "range": [*chart.heights()]},
     )
     return result
 

@@ -121,22 +121,10 @@ def _strip(place: int) -> tuple[float, float]:
 
 
 def _limits(axes: Axes, chart: Chart) -> None:
-    """Take in all lines and runs, and no more: a wide band is cut off."""
     xs = [x for each in chart.series for x in each.x]
-    ys = [y for each in chart.series for y in _values(each)]
-    if not ys:
-        axes.set_ylim(*((0.1, 1.0) if chart.metric.is_log else (0.0, 1.0)))
-    elif chart.metric.is_log:
-        axes.set_ylim(min(ys) / 1.35, max(ys) * 1.35)
-    else:
-        axes.set_ylim(0.0, 1.06 * max(ys))
+    axes.set_ylim(*chart.heights())
     room = 0.02 * (max(xs) - min(xs)) or 1.0
     axes.set_xlim(min(xs) - room, max(xs) + room)
-
-
-def _values(series: Series) -> list[float]:
-    drawn = [*series.modelled, *series.safe, *(y for _, y in series.line)]
-    return [y for y in (*drawn, *(point.y for point in series.points)) if math.isfinite(y)]
 
 
 def _names(axes: Axes, chart: Chart) -> None:
