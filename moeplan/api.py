@@ -226,6 +226,7 @@ def fleet(
     *,
     budget: float | None = None,
     max_power: float | None = None,
+    max_racks: int | None = None,
     seconds: float | None = None,
     progress: Callable[[], None] | None = None,
 ) -> FleetPlan:
@@ -243,6 +244,8 @@ def fleet(
     budget, max_power : float, optional
         Most that the GPUs that serve may cost [USD/h] and draw [W], in place of what the demand
         says.
+    max_racks : int, optional
+        Most NVLink domains that they may stand in, in place of what the demand says.
     seconds : float, optional
         Time after which the best plan so far is given, with its gap. [s]
     progress : callable, optional
@@ -261,7 +264,7 @@ def fleet(
     from moeplan.answers.fleet_build import fleet_plan  # other questions need none
     from moeplan.fleet_question import fleet_problem, offer_of
     from optimizer.fleet_search import MOST_SECONDS, plan_fleet
-    from presets.demand_file import DEMAND_UNITS, read_demand
+    from presets.demand_file import DEMAND_UNITS, MOST_RACKS, read_demand
 
     wanted = read_demand(demand) if isinstance(demand, Path | str) else demand
     options = checked(options)
@@ -273,6 +276,9 @@ def fleet(
             if value is not None
         }
     )
+    if max_racks is not None:
+        most = whole_number("max_racks", max_racks, 1, MOST_RACKS, "racks")
+        wanted = wanted.model_copy(update={"max_racks": most})
     problem = fleet_problem(wanted, options, [offer_of(each) for each in machines])
     limit = MOST_SECONDS if seconds is None else positive_number("seconds", seconds, "seconds")
     return fleet_plan(plan_fleet(problem, limit, progress), str(options.calibration or SHIPPED))

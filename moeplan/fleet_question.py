@@ -64,6 +64,7 @@ def fleet_problem(
         spares=demand.spares,
         budget=demand.budget,
         max_power=demand.max_power,
+        max_racks=demand.max_racks,
     )
 
 

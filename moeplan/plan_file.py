@@ -89,6 +89,7 @@ def problem_of(question: PlanQuestion, calibration: str) -> FleetProblem:
         spares=question.spares,
         budget=question.budget,
         max_power=question.max_power,
+        max_racks=question.max_racks,
         lost=lost_gpus(question, question.lost) if question.lost else (),
     )
 

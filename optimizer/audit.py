@@ -48,6 +48,13 @@ def audit(problem: FleetProblem, plan: Plan) -> list[str]:
         )
         if most is not None and taken > most * (1.0 + SLACK):
             faults.append(f"the workers take {taken:g} of {name}, at most {most:g}")
+    racks = {
+        (each.cluster, read_layout(each.cluster).domain_of(gpu))
+        for each in plan.workers
+        for gpu in each.placement.gpus
+    }
+    if problem.max_racks is not None and len(racks) > problem.max_racks:
+        faults.append(f"the workers stand in {len(racks)} racks, at most {problem.max_racks}")
     weight = sum(problem.weight(each.cluster) * len(each.placement.gpus) for each in plan.workers)
     if weight % plan.weight:
         faults.append(f"the workers weigh {weight}, which is no multiple of {plan.weight}")

@@ -111,6 +111,8 @@ class FleetProblem:
         Workers of each pool that may fail while the demand is served. [1]
     budget, max_power : float or None
         Most that the GPUs that serve may cost [USD/h], and draw [W].
+    max_racks : int or None
+        Most NVLink domains that they may stand in. [1]
     lost : tuple of frozenset of int
         Numbers of the GPUs of each machine that no worker can have any more; empty for none.
     """
@@ -123,6 +125,7 @@ class FleetProblem:
     spares: int = 0
     budget: float | None = None
     max_power: float | None = None
+    max_racks: int | None = None
     lost: tuple[frozenset[int], ...] = ()
 
     def __post_init__(self) -> None:
@@ -140,14 +143,19 @@ class FleetProblem:
         for tier in self.tiers:
             if len(tier.scenarios) != len(self.machines):
                 raise InputError(f"tier {tier.name!r}: give a scenario for each machine")
-        if self.spares:
-            check_count("spares", self.spares)
-        for name, value, unit in (
+        self._check_limits()
+
+    def _check_limits(self) -> None:
+        """Refuse what is no limit."""
+        for counted in ("spares", "max_racks"):
+            if value := getattr(self, counted):
+                check_count(counted, value)
+        for name, amount, unit in (
             ("budget", self.budget, "USD/h"),
             ("max_power", self.max_power, "W"),
         ):
-            if value is not None:
-                check_positive(name, value, unit)
+            if amount is not None:
+                check_positive(name, amount, unit)
 
     @cached_property
     def ways(self) -> tuple[Way, ...]:

@@ -23,13 +23,14 @@ class LimitKind(NamedTuple):
     """A limit of a whole fleet."""
 
     name: str
-    objective: FleetObjective  # that says how much of it a plan takes
+    objective: FleetObjective | None  # that says how much of it a plan takes, if one does
     written: str  # how a value is written
 
 
 LIMITS = (
     LimitKind("budget", "cost", "{:,.2f} USD/h"),
     LimitKind("max_power", "power", "{:,.0f} W"),
+    LimitKind("max_racks", None, "{:,.0f} racks"),
     LimitKind("gpus", "gpus", "{:,.0f} GPUs"),
 )
 
@@ -49,8 +50,8 @@ def conflict_sentence(problem: FleetProblem, search: Search, seconds: float) -> 
     end = time.perf_counter() + seconds
     given = [limit for limit in LIMITS if _value(problem, limit.name) is not None]
 
-    def solved(kept: set[str], objective: FleetObjective) -> FleetAnswer:
-        asked = replace(_with(problem, kept), objective=objective)
+    def solved(kept: set[str], objective: FleetObjective | None) -> FleetAnswer:
+        asked = replace(_with(problem, kept), objective=objective or problem.objective)
         return search(asked, max(1.0, end - time.perf_counter()))
 
     conflict = next(
@@ -67,6 +68,10 @@ def conflict_sentence(problem: FleetProblem, search: Search, seconds: float) -> 
     for limit in conflict:
         others = {each.name for each in given} - {limit.name}
         if (plan := solved(others, limit.objective).plan) is not None:
+            if limit.objective is None:
+                racks = {(w.cluster, d) for w in plan.workers for d in w.placement.domains}
+                remedies.append(f"{limit.name} would do at {limit.written.format(len(racks))}")
+                continue
             least = plan.weight * replace(problem, objective=limit.objective).unit
             remedies.append(f"{limit.name} would have to be {limit.written.format(least)}")
     text = f"no plan serves all tiers within {said}"
@@ -94,6 +99,7 @@ def _with(problem: FleetProblem, kept: set[str]) -> FleetProblem:
         problem,
         budget=problem.budget if "budget" in kept else None,
         max_power=problem.max_power if "max_power" in kept else None,
+        max_racks=problem.max_racks if "max_racks" in kept else None,
     )
     if "gpus" in kept:
         return changed

@@ -111,4 +111,8 @@ def placed(
                     kept.append(PlacedWorker(*whose, stay[number]))
                 else:
                     others.append(PlacedWorker(*whose, next(places)))
-    return Placed((*kept, *others), len(kept))
+    workers = (*kept, *others)
+    racks = {(each.cluster, domain) for each in workers for domain in each.placement.domains}
+    if len(racks) > (points.problem.max_racks or len(racks)):
+        return None
+    return Placed(workers, len(kept))

@@ -339,8 +339,10 @@ def _without_zeros(terms: Terms) -> dict[int, int]:
 
 
 def _add_limits(model: IntegerModel) -> None:
-    """Keep the budget and the power."""
+    """Keep the budget, the power and the racks."""
     problem = model.points.problem
+    if problem.max_racks is not None:
+        model.program.row("racks", dict.fromkeys(model.domains, 1), most=problem.max_racks)
     limits: tuple[tuple[str, float | None, FleetObjective], ...] = (
         ("budget", problem.budget, "cost"),
         ("power", problem.max_power, "power"),

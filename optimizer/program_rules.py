@@ -155,6 +155,12 @@ RULES = (
         "All-in power of a GPU that serves.",
     ),
     Described(
+        "racks",
+        "domains",
+        "patterns fill no more domains than there may be racks",
+        "A domain that holds no worker is not needed.",
+    ),
+    Described(
         "cut",
         "0 or 1",
         "something has more workers than what the exact evaluation refused",

@@ -21,6 +21,8 @@ MOST_TIERS = 50
 
 MOST_SPARES = 100
 
+MOST_RACKS = 131_072
+
 MOST_RATE = 1e9
 """Largest rate, of requests or of tokens. [1/s]"""
 
@@ -114,6 +116,8 @@ class Demand(Strict):
         Workers of each pool that may fail while all is served. [1]
     budget, max_power : float or None
         Most that the GPUs that serve may cost [USD/h], and draw [W].
+    max_racks : int or None
+        Most NVLink domains that they may stand in. [1]
     """
 
     tiers: Annotated[tuple[TierDemand, ...], Field(min_length=1, max_length=MOST_TIERS)]
@@ -121,6 +125,7 @@ class Demand(Strict):
     spares: Annotated[int, Field(ge=0, le=MOST_SPARES)] = 0
     budget: Amount | None = None
     max_power: Amount | None = None
+    max_racks: Annotated[int, Field(ge=1, le=MOST_RACKS)] | None = None
 
 
 def read_demand(path: str | Path) -> Demand:

@@ -96,6 +96,7 @@ def _question(problem: FleetProblem, lost: Sequence[str]) -> PlanQuestion:
         spares=problem.spares,
         budget=problem.budget,
         max_power=problem.max_power,
+        max_racks=problem.max_racks,
         lost=tuple(lost),
     )
 

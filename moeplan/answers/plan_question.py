@@ -46,6 +46,8 @@ class PlanQuestion(Record):
         [1]
     budget, max_power : float or None
         [USD/h], [W]
+    max_racks : int or None
+        NVLink domains. [1]
     lost : tuple of str
         What is lost of the machines, such as "gb200/domain 3".
     """
@@ -56,4 +58,5 @@ class PlanQuestion(Record):
     spares: int
     budget: float | None
     max_power: float | None
+    max_racks: int | None = None
     lost: tuple[str, ...] = ()

@@ -43,6 +43,15 @@ Power = Annotated[
         help="Most that the GPUs that serve may draw, such as 200kW. [default: that of the demand]",
     ),
 ]
+Racks = Annotated[
+    str | None,
+    typer.Option(
+        "--max-racks",
+        metavar="N",
+        help="Most NVLink domains, racks or servers, that workers may stand in. [default: that of "
+        "the demand]",
+    ),
+]
 Objective = Annotated[
     str | None,
     typer.Option(
@@ -71,6 +80,7 @@ def command(
     objective: Objective = None,
     budget: Budget = None,
     max_power: Power = None,
+    max_racks: Racks = None,
     seconds: Seconds = None,
     as_json: given.Json = False,
     as_csv: given.Csv = False,
@@ -83,6 +93,7 @@ def command(
     from moeplan.fleet_question import OBJECTIVES
     from moeplan.render import fleet as render
     from presets import InfeasibleError
+    from presets.demand_file import MOST_RACKS
 
     given.one_format(json=as_json, csv=as_csv)
 
@@ -94,12 +105,15 @@ def command(
         "max_power": number("--max-power", max_power, "W"),
         "seconds": number("--seconds", seconds, "s"),
     }
+    racks = None
+    if max_racks is not None:
+        racks = numbers.whole_number("--max-racks", max_racks, 1, MOST_RACKS, "racks")
     path = numbers.file_name("DEMAND", demand)
     if objective is not None:
         typed = {**typed, "objective": numbers.one_of("--objective", objective, OBJECTIVES)}
     options = given.options_of(typed)
     with output.progress("Plans looked at", None) as advance:
-        answer = api.fleet(path, options, sku or [], progress=advance, **limits)
+        answer = api.fleet(path, options, sku or [], max_racks=racks, progress=advance, **limits)
     if as_json:
         output.emit_json(answer.to_json())
     elif as_csv:

@@ -244,7 +244,14 @@ def _points(plan: FleetPlan, problem: FleetProblem, part: Part) -> FleetPoints:
     config = part.group.config
     alone = Tier(tier.name, (scenario,), tier.target, part.group.requests_per_s, tier.max_ttft)
     asked = replace(
-        problem, tiers=(alone,), machines=(machine,), lost=(), budget=None, max_power=None, spares=0
+        problem,
+        tiers=(alone,),
+        machines=(machine,),
+        lost=(),
+        budget=None,
+        max_power=None,
+        max_racks=None,
+        spares=0,
     )
     runs = Running(0, 0, shape_of(config), config.max_batch, ())
     return as_they_run(fleet_points(asked), [runs])

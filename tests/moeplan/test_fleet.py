@@ -113,8 +113,11 @@ def test_limits_of_options_come_before_those_of_the_demand(
     run = command("fleet", str(path))
     assert run.status == 1
     assert "within budget 1.00 USD/h; budget would have to be" in run.err
-    plan = command("fleet", str(path), "--budget", "500", "--max-power", "0.2MW", "--json").json
+    more = ["--budget", "500", "--max-power", "0.2MW", "--max-racks", "1", "--json"]
+    plan = command("fleet", str(path), *more).json
     assert (plan["budget_usd_per_hour"], plan["max_power_w"]) == (500.0, 200_000.0)
+    assert plan["question"]["max_racks"] == 1
+    assert {each["domain"] for each in plan["placement"]} == {1}
 
 
 @pytest.mark.parametrize(

@@ -294,6 +294,23 @@ def test_limits_that_conflict_are_named_with_what_would_do() -> None:
     assert dark.reason.startswith("no plan serves all tiers within max_power 1,000 W; max_power")
 
 
+def test_racks_are_kept_or_named_with_what_would_do() -> None:
+    asked = problem_of(tier(60.0, 700.0), gpus=288)
+    free = planned(asked).plan
+    assert free is not None
+    racks = {domain for each in free.workers for domain in each.placement.domains}
+    assert len(racks) > 1
+    assert planned(replace(asked, max_racks=len(racks))).plan is not None
+    crowded = replace(asked, max_racks=1)
+    assert any("racks, at most 1" in fault for fault in audit(crowded, free))
+    short = plan_fleet(crowded)
+    assert short.plan is None
+    assert short.reason is not None
+    assert short.reason.startswith(
+        "no plan serves all tiers within max_racks 1 racks; max_racks would do at "
+    )
+
+
 def test_a_tier_out_of_reach_is_named() -> None:
     answer = plan_fleet(problem_of(tier(50.0, 1.0), tier(5000.0, 1.0)))
     assert answer.plan is None

@@ -227,8 +227,8 @@ def golden_sections() -> dict[str, str]:
 def rows_of(rule: str) -> str:
     """Rows of one rule in the smallest programs that have it."""
     model = small_model(spares=int(rule in ("spare", "left", "used")))
-    if rule in ("budget", "power"):
-        limited = replace(model.points.problem, budget=100.0, max_power=50e3)
+    if rule in ("budget", "power", "racks"):
+        limited = replace(model.points.problem, budget=100.0, max_power=50e3, max_racks=1)
         return integer_model(replace(model.points, problem=limited)).program.text(rule)
     if rule in ("kept", "stays", "fewest"):
         running = model_with_running()
@@ -248,7 +248,7 @@ def test_rows_of_each_rule_are_as_written_down(rule: str) -> None:
 
 def test_every_row_is_of_a_rule_that_is_documented() -> None:
     points = small_model(spares=1).points
-    limited = replace(points.problem, budget=100.0, max_power=50e3)
+    limited = replace(points.problem, budget=100.0, max_power=50e3, max_racks=1)
     model = integer_model(replace(points, problem=limited))
     model.cut({(0, 0, 4): 3}, {0: 2})
     model.cut_room(Counts({(0, 0, 40): 2}, {2: 3}))
