@@ -1,8 +1,10 @@
 """Published decode rates of wide expert parallelism, beside predictions that saw none of them.
 
 ``wide_ep.csv`` has requests per rank, cached tokens of a request, tokens kept of a step and what
-was published; ``two_batches`` says whether the run overlapped two half batches. Rates are of decode
-alone, so that one step decides. Run ``python -m benchmarks.wide_ep``.
+was published; ``two_batches`` says whether the run overlapped two half batches, ``simulated``
+whether it verified drafts that nothing had drafted, ``kernels_of`` whose exchange it ran. The
+engine that DeepSeek has in house is none that is known: the shared constants hold for it. Rates are
+of decode alone, so that one step decides. Run ``python -m benchmarks.wide_ep``.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ def predicted(row: Row, batch: float | None = None, two: bool | None = None) -> 
     cluster = default_cluster(row["sku"], 144)
     model, depth = load_model(MODEL), float(row["draft_depth"])
     overlaps = row["two_batches"] == "1" if two is None else two
-    fields = exchange_of(row["engine"])
+    fields = exchange_of(row["kernels_of"])
     fields["two_batches"] &= overlaps
     workers = WorkerArrays(
         gpus=np.array(float(gpus)),
@@ -72,13 +74,18 @@ def predicted(row: Row, batch: float | None = None, two: bool | None = None) -> 
         **{name: np.array(has) for name, has in fields.items()},
     )
     scenario = Scenario(model=model, precision=row["precision"], engine=row["engine"])
+    constants = resolve(load_calibration(), traits_of(scenario, cluster))
+    drafts = None
+    if row["simulated"] == "1":
+        drafts, constants = np.zeros(()), constants._replace(draft_request_time=0.0)
     step = decode_step(
         machine_arrays(cluster.hardware(), model, row["precision"]),
         model_arrays(model, row["precision"]),
         workers,
         path_arrays(group_table(cluster, [gpus])[gpus]),
         np.array(requests),
-        resolve(load_calibration(), traits_of(scenario, cluster)),
+        constants,
+        drafts,
     )
     seconds = float(step.total)
     return requests * float(row["accepted"]) / seconds, seconds

@@ -48,6 +48,9 @@ def interleaved(
     the weights, which the step that it shares has anyhow. On Blackwell the
     steps of workers whose experts, or requests, are spread over ranks take longer than the same
     steps of workers that only decode; no term explains that, so it is one factor.
+    Ranks of attention dp step together, so what one prefills holds up the others too: all of it
+    where requests come one by one, none where an engine gathers one for each rank
+    (`mixed_rank_stall`, the share of the others' prefill that a rank waits for).
     A request that arrives waits for half a step; under
     attention dp engines let it wait for more, until other ranks have one to prefill as well.
     """
@@ -59,6 +62,8 @@ def interleaved(
     reaching = calibration.mixed_prefill * work + calibration.mixed_fixed_share * fixed
     together = workers.attention_dp & (workers.gpus > 1)
     spread = together | (workers.ep > 1)
+    ranks = np.where(together, workers.gpus / workers.tp, 1.0)
+    reaching = reaching * (1.0 + calibration.mixed_rank_stall * (ranks - 1.0))
     factor = np.where(spread, calibration.mixed_expert_ranks, 1.0) * np.where(
         early, calibration.early_release, 1.0
     )

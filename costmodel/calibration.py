@@ -175,6 +175,8 @@ class Calibration(NamedTuple):
     step_time: float
     request_time: float
     draft_factor: float
+    draft_pass_time: float
+    draft_request_time: float
     sync_share: float
     engine_factor: float
     # collectives
@@ -224,6 +226,7 @@ class Calibration(NamedTuple):
     mixed_prefill: float
     mixed_fixed_share: float
     mixed_expert_ranks: float
+    mixed_rank_stall: float
     early_release: float
     mixed_rank_steps: float
     # half-widths of the 90 % intervals, of the logarithm
@@ -240,7 +243,10 @@ class Calibration(NamedTuple):
 ABSENT = {
     "split_tile_time": 0.0,
     "deepep_latency": 0.0,
+    "draft_pass_time": 0.0,
+    "draft_request_time": 0.0,
     "mixed_expert_ranks": 1.0,
+    "mixed_rank_stall": 0.0,
     "early_release": 1.0,
 }
 """Constants that are nothing but where a deviation says so: a time of 0 or a factor of 1."""

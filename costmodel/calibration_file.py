@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import date
 from functools import cache
@@ -37,7 +38,14 @@ CORPUS = "corpus_serving.csv"
 """Table of the rows that deviations are fitted to, where the shared constants stay as they are."""
 
 FURTHEST = 8.0
-"""Largest factor of such a deviation, either way. [1]"""
+"""Largest factor between such a deviation and what it is before any row is seen. [1]"""
+
+UNSEEN = {
+    "draft_pass_time[engine]": (5e-4, "s"),
+    "draft_request_time[engine]": (2e-5, "s"),
+    "mixed_rank_stall[engine]": (0.3, "1"),
+}
+"""What deviations are before any row is seen that are no factors, with the unit, by their kind."""
 
 FARTHEST = 2.0
 """Largest level of an anchor, of the logarithm: sevenfold either way. [1]"""
@@ -134,23 +142,28 @@ class CorpusDeviations(BaseModel):
 
 
 def corpus_deviation(
-    name: str, factor: float, spread: float, error: float | None, source: str, on: date
+    name: str, value: float | None, spread: float, error: float | None, source: str, on: date
 ) -> Constant:
-    """Make the constant that a deviation is: a factor about 1."""
+    """Make the constant that a deviation is: a factor about 1, or what stands alone.
+
+    Without a value it is as before any row is seen.
+    """
     constant, _, where = name.removesuffix("]").partition("[")
+    kind = re.sub("=[^,]*", "", name.removesuffix("]")) + "]"
+    prior, unit = UNSEEN.get(kind, (1.0, "1"))
     return Constant(
-        value=factor,
-        unit="1",
-        low=1.0 / FURTHEST,
-        high=FURTHEST,
-        prior=1.0,
+        value=prior if value is None else value,
+        unit=unit,
+        low=prior / FURTHEST,
+        high=prior * FURTHEST,
+        prior=prior,
         spread=spread,
         standard_error=error,
         kind="calibrated",
         informed_by=CORPUS,
         source=source,
         date=on,
-        meaning=f"Factor on {constant} where {where}",
+        meaning=f"{'' if kind in UNSEEN else 'Factor on '}{constant} where {where}",
     )
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import NamedTuple
 
 import numpy as np
@@ -23,11 +22,17 @@ from costmodel.anchors import (
     level_of,
     subject_of,
 )
-from costmodel.calibration import Anchor, Calibration, CalibrationFile, Constant
-from costmodel.calibration_file import CORPUS, corpus_deviation
+from costmodel.calibration import Anchor, Calibration, CalibrationFile
+from costmodel.calibration_file import CORPUS
+from costmodel.corpus_deviations import (
+    PREFILL,
+    WAITS,
+    deviations_in,
+    shared_constants,
+)
 from costmodel.coverage import coverage_of
 from costmodel.deployments import Deployments, case_of, check_offered, deployments_of, run
-from costmodel.deviations import Traits
+from costmodel.deviations import base_name
 from costmodel.fit import Progress, fit_constants
 from costmodel.inputs import BoolArray, FloatArray, IntArray
 from costmodel.intervals import extrapolations, holds_level
@@ -43,19 +48,14 @@ from costmodel.own_anchors import levels_by_one
 from costmodel.results import Case
 from presets import InputError, ServingRow
 
-SHARED = {
-    "engine": ("trtllm",),
-    "kernel_profile": ("hopper", "blackwell"),
-    "format": ("fp4", "fp8", "bf16"),  # that of draft layers among them
-    "attention": ("mla",),
-}
-"""Traits of the rows that set the shared constants: what has no other needs no deviation."""
-
 SCATTER = 0.06
 """Standard deviation of the logarithm of a step that deviations do not explain. [1]"""
 
 WAIT_SCATTER = 0.4
 """The same of TTFT. [1]"""
+
+RUN_SCATTER = 0.12
+"""The same of TPOT where the number of requests in decode is predicted too. [1]"""
 
 CROWD = 0.35
 """Rows of one structure weigh as their number to the power of 1 less twice this. [1]"""
@@ -63,64 +63,9 @@ CROWD = 0.35
 EVALUATIONS = 14
 """Most steps of a fit: the last change its figures in the third digit. [1]"""
 
-TURNS = 2
-"""Times that deviations and levels are fitted: a third changes errors in the third digit. [1]"""
-
 FOLDS = 4
 
 FIGURES = ("tpot", "ttft", "throughput")
-
-SOURCE = "fit by tools.corpus"
-
-
-class Kind(NamedTuple):
-    """Deviations of one constant, one for each combination of some traits that rows have."""
-
-    constant: str
-    axes: tuple[str, ...]
-    spread: float  # of the logarithm, before any row is seen
-
-
-KINDS = (
-    Kind("layer_time", ("attention", "kernel_profile"), 0.5),
-    Kind("layer_time", ("engine",), 0.3),
-    Kind("layer_time", ("engine", "kernel_profile"), 0.15),
-    Kind("step_time", ("engine",), 0.4),
-    Kind("request_time", ("engine",), 0.5),
-    Kind("hbm_efficiency", ("kernel_profile",), 0.1),
-    Kind("cache_efficiency", ("kernel_profile",), 0.2),
-    Kind("cache_efficiency", ("attention",), 0.3),
-    Kind("expert_efficiency", ("format", "kernel_profile"), 0.4),
-    Kind("expert_efficiency", ("engine",), 0.3),
-    Kind("expert_efficiency", ("engine", "format"), 0.2),
-    Kind("engine_factor", ("engine", "attention"), 0.15),
-    Kind("engine_factor", ("attention", "kernel_profile"), 0.15),
-    Kind("dense_efficiency", ("attention", "kernel_profile"), 0.3),
-    Kind("dense_efficiency", ("engine",), 0.2),
-    Kind("attention_efficiency", ("kernel_profile",), 0.3),
-    Kind("attention_efficiency", ("attention",), 0.3),
-    Kind("all_reduce_factor", ("kernel_profile",), 0.3),
-    Kind("all_reduce_factor", ("engine",), 0.3),
-    Kind("all_reduce_launch", ("kernel_profile",), 0.3),
-    Kind("all_reduce_launch", ("engine",), 0.3),
-    Kind("exchange_factor", ("kernel_profile",), 0.4),
-    Kind("exchange_factor", ("engine",), 0.4),
-    Kind("sync_share", ("engine",), 0.4),
-    Kind("draft_factor", ("engine",), 0.5),
-    Kind("mixed_prefill", ("engine",), 0.3),
-    Kind("mixed_fixed_share", ("engine",), 0.5),
-    Kind("mixed_expert_ranks", ("engine", "kernel_profile"), 0.05),
-    Kind("prefill_efficiency", ("attention", "kernel_profile"), 0.4),
-    Kind("prefill_efficiency", ("engine",), 0.2),
-)
-"""Of what decode steps take, and what prefill adds to them."""
-
-WAITS = (
-    Kind("first_token_time", ("engine",), 0.6),
-    Kind("prefill_wait", ("engine",), 0.8),
-    Kind("mixed_rank_steps", ("engine",), 1.0),
-)
-"""Of what TTFT has beside prefill."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,73 +152,75 @@ def corpus_of(rows: Sequence[ServingRow]) -> Corpus:
     )
 
 
-def deviations_in(traits: Sequence[Traits], kinds: Sequence[Kind] = KINDS) -> dict[str, Constant]:
-    """Name the deviations that rows of some traits can tell of, each as where no row was seen."""
-    found = {}
-    for kind in kinds:
-        for values in sorted({tuple(getattr(each, axis) for axis in kind.axes) for each in traits}):
-            where = dict(zip(kind.axes, values, strict=True))
-            if all(value in SHARED[axis] for axis, value in where.items()):
-                continue
-            pairs = ",".join(f"{axis}={value}" for axis, value in where.items())
-            name = f"{kind.constant}[{pairs}]"
-            found[name] = corpus_deviation(name, 1.0, kind.spread, None, SOURCE, date.today())
-    return found
-
-
-def shared_constants(file: CalibrationFile) -> CalibrationFile:
-    """Leave out what is fitted to the corpus."""
-    kept = {name: one for name, one in file.constants.items() if one.informed_by != CORPUS}
-    return file._replace(constants=kept)
-
-
 def fit_corpus(
     start: CalibrationFile, corpus: Corpus, progress: Progress | None = None
 ) -> CalibrationFile:
     """Fit deviations from the shared constants, which stay."""
     chosen = corpus.take(np.flatnonzero(corpus.fitted))
-    crowd = chosen.crowd
     deviations = deviations_in(chosen.deployments.kinds.kinds)
     file = shared_constants(start)
     file = file._replace(constants=file.constants | deviations)
-    levels = np.zeros(len(crowd))
-    for _ in range(TURNS):
-
-        def residuals(calibration: Calibration, levels: FloatArray = levels) -> FloatArray:
-            return crowd / SCATTER * (chosen.errors(calibration) + levels)
-
-        file = fit_constants(
-            file, list(deviations), residuals, progress=progress, maximum_evaluations=EVALUATIONS
-        ).file
-        anchors = anchors_in(file, chosen)
-        levels = np.log([level_of(subject, anchors) for subject in chosen.subjects])
-    return _fit_waits(file, chosen, np.exp(levels), progress)._replace(
-        correlations=start.correlations
-    )
+    file, levels = _fit_steps(file, list(deviations), chosen, np.zeros(len(chosen.rows)), progress)
+    file = _fit_runs(file, chosen, np.exp(levels), progress)
+    # With the rate of prefill as runs tell it, steps are fitted once more.
+    steps = [name for name in deviations if base_name(name) not in PREFILL]
+    file, _ = _fit_steps(file, steps, chosen, levels, progress)
+    return file._replace(correlations=start.correlations)
 
 
-def _fit_waits(
+def _fit_steps(
+    file: CalibrationFile,
+    names: Sequence[str],
+    corpus: Corpus,
+    levels: FloatArray,
+    progress: Progress | None,
+) -> tuple[CalibrationFile, FloatArray]:
+    """Fit decode steps, given levels that like rows share, and then these, logarithms."""
+    crowd = corpus.crowd
+
+    def residuals(calibration: Calibration) -> FloatArray:
+        return np.asarray(crowd / SCATTER * (corpus.errors(calibration) + levels))
+
+    fitted = fit_constants(
+        file, names, residuals, progress=progress, maximum_evaluations=EVALUATIONS
+    ).file
+    anchors = anchors_in(fitted, corpus)
+    found = [level_of(subject, anchors) for subject in corpus.subjects]
+    return fitted, np.asarray(np.log(found))
+
+
+def _fit_runs(
     file: CalibrationFile, corpus: Corpus, levels: FloatArray, progress: Progress | None
 ) -> CalibrationFile:
-    """Fit what TTFT has beside prefill, given how long decode steps take."""
-    mean, median = corpus.seen.ttft_mean, corpus.seen.ttft_median
-    known = np.flatnonzero(~np.isnan(mean) | ~np.isnan(median))
-    mean, median, crowd = mean[known], median[known], corpus.crowd[known]
-    has_mean = ~np.isnan(mean)
-    deployments = corpus.take(known).deployments
-    leveled = deployments._replace(workers=deployments.workers._replace(level=levels[known]))
+    """Fit how many requests are in decode and how long the others wait, given decode steps.
+
+    The rate of prefill is fitted once more, as it bounds how many there are.
+    """
+    deployments, seen, crowd = corpus.deployments, corpus.seen, corpus.crowd
+    leveled = deployments._replace(workers=deployments.workers._replace(level=levels))
+    tpot_known, ttft_known = ~np.isnan(seen.tpot_mean), ~np.isnan(seen.ttft_mean)
+    tpot = np.where(tpot_known, seen.tpot_mean, seen.tpot_median)
+    ttft = np.where(ttft_known, seen.ttft_mean, seen.ttft_median)
 
     def residuals(calibration: Calibration) -> FloatArray:
         result = run(leveled, calibration)
-        found = np.where(has_mean, result.ttft_mean / mean, result.ttft_median / median)
-        return crowd / WAIT_SCATTER * np.log(found)
+        tokens = np.where(tpot_known, result.tpot_mean, result.tpot_median) / tpot
+        first = np.where(ttft_known, result.ttft_mean, result.ttft_median) / ttft
+        spreads = np.log(tokens) / RUN_SCATTER, np.log(first) / WAIT_SCATTER
+        weighed = np.concatenate([crowd * each for each in spreads], axis=-1)
+        return np.asarray(np.nan_to_num(weighed))
 
     waits = deviations_in(deployments.kinds.kinds, WAITS)
-    if not waits:
-        return file
     file = file._replace(constants=file.constants | waits)
+    names = [
+        name
+        for name, constant in file.constants.items()
+        if constant.informed_by == CORPUS and (name in waits or base_name(name) in PREFILL)
+    ]
+    if not names:
+        return file
     return fit_constants(
-        file, list(waits), residuals, progress=progress, maximum_evaluations=EVALUATIONS // 2
+        file, names, residuals, progress=progress, maximum_evaluations=EVALUATIONS // 2
     ).file
 
 

@@ -17,7 +17,8 @@ from costmodel.calibration import CalibrationFile
 from costmodel.corpus import FOLDS, Apart, Corpus, folds_of_structures, joined, predict_apart
 from costmodel.fit import Progress
 from costmodel.inputs import BoolArray, FloatArray, IntArray
-from costmodel.intervals import WIDEST, corpus_class
+from costmodel.intervals import WIDEST
+from costmodel.resolve import resolve
 from presets import ServingRow
 
 COVERED = 0.9
@@ -179,8 +180,9 @@ def errors_left_out(accuracy: CorpusAccuracy, file: CalibrationFile) -> dict[str
 
 def _half_widths(corpus: Corpus, file: CalibrationFile) -> FloatArray:
     """Half-width of TPOT of each row inside the data, of the logarithm [1]."""
-    names = [f"tpot_half_width.{corpus_class(row.serving)}" for row in corpus.rows]
-    return np.array([file.constants[name].value for name in names])
+    widths = resolve(file.calibration, corpus.deployments.kinds).tpot_half_width
+    one_pool = np.array([row.serving == "aggregated" for row in corpus.rows])
+    return np.where(one_pool, widths.corpus_aggregated, widths.corpus)
 
 
 def _errors(chosen: BoolArray, apart: Apart, half_widths: FloatArray) -> GroupErrors:

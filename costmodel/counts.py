@@ -155,6 +155,18 @@ def machine_arrays(hardware: Hardware, model: Model, precision: str) -> MachineA
     )
 
 
+def attention_of(model: Model) -> str:
+    """Name the kind of attention of most layers.
+
+    >>> from presets import load_model
+    >>> attention_of(load_model("deepseek-r1")), attention_of(load_model("glm-5"))
+    ('mla', 'mla-index')
+    """
+    layers = model.attention_layers()
+    most = max(layers, key=lambda each: layers[each])
+    return most.kind if getattr(most, "index", None) is None else f"{most.kind}-index"
+
+
 def expert_formats(
     hardware: Hardware, model: Model, precision: str, draft: Draft | None = None
 ) -> tuple[str, str]:

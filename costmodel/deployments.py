@@ -11,7 +11,13 @@ import numpy as np
 from costmodel.aggregated import interleaved
 from costmodel.anchors import NONE, anchor_of
 from costmodel.calibration import Anchor, Calibration
-from costmodel.counts import expert_formats, machine_arrays, model_arrays, path_arrays
+from costmodel.counts import (
+    attention_of,
+    expert_formats,
+    machine_arrays,
+    model_arrays,
+    path_arrays,
+)
 from costmodel.deviations import Kinds, Traits, kinds_of
 from costmodel.engine_rules import check_machine, exchange_of
 from costmodel.inputs import (
@@ -139,6 +145,7 @@ def deployments_of(cases: Sequence[Case], own: Mapping[str, Anchor] = NONE) -> D
         np.array([float(case.scenario.isl) for case in cases]),
         np.array([float(case.scenario.osl) for case in cases]),
         np.array([case.scenario.cached_share for case in cases]),
+        np.array([case.scenario.cache_as_written for case in cases]),
     )
     attention_dp = np.array([case.configuration.decode_attention == "dp" for case in cases])
     prefilling = [prefilling_worker(case.configuration) for case in cases]
@@ -294,19 +301,8 @@ def traits_of(
         hardware.kernel_profile,
         *expert_formats(hardware, scenario.model, precision, draft),
         expert_kernel(cluster.sku, precision, scenario.isl, attention, mtp_depth),
-        _attention_of(scenario.model),
+        attention_of(scenario.model),
     )
-
-
-def _attention_of(model: Model) -> str:
-    """Name the kind of attention of most layers.
-
-    >>> _attention_of(load_model("deepseek-r1")), _attention_of(load_model("glm-5"))
-    ('mla', 'mla-index')
-    """
-    layers = model.attention_layers()
-    most = max(layers, key=lambda each: layers[each])
-    return most.kind if getattr(most, "index", None) is None else f"{most.kind}-index"
 
 
 @lru_cache

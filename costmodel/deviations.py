@@ -87,6 +87,12 @@ class Kinds(NamedTuple):
     kinds: tuple[Traits, ...]
     which: IntArray | None = None  # shape ``(n,)``; None where all have the one
 
+    def of(self, places: IntArray) -> list[Traits]:
+        """Traits of the chosen workers."""
+        if self.which is None:
+            return [self.kinds[0]] * len(places)
+        return [self.kinds[kind] for kind in self.which[places]]
+
 
 def kinds_of(traits: Sequence[Traits]) -> Kinds:
     """Find which traits some workers have.

@@ -8,8 +8,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from costmodel.calibration import Calibration, Coverage
+from costmodel.calibration import HALF_WIDTHS, Calibration, Coverage
+from costmodel.counts import attention_of
+from costmodel.deviations import Traits
 from costmodel.inputs import FloatArray
+from costmodel.resolve import resolve
 from costmodel.results import Case, Scenario
 from presets import ClusterSpec, Hardware, Model, ScaleOut, load_model, model_names
 from presets.attention import Attention
@@ -121,6 +124,25 @@ def narrowing(kind: IntervalClass) -> float:
     return ANCHORED if kind in ("corpus", "corpus_aggregated") else 1.0
 
 
+def widths_of(
+    case: Case, outside: Sequence[Outside], calibration: Calibration, *, anchored: bool = False
+) -> dict[str, float]:
+    """Half-widths of a case, as those of its engine, chips and attention deviate."""
+    scenario = case.scenario
+    traits = Traits(
+        engine=scenario.engine,
+        kernel_profile=case.cluster.hardware().kernel_profile,
+        format="",
+        draft_format="",
+        attention=attention_of(scenario.model),
+    )
+    deviations = calibration.deviations
+    own = tuple(each for each in deviations if each.constant.partition(".")[0] in HALF_WIDTHS)
+    widths = resolve(calibration._replace(deviations=own), traits)
+    kind = interval_class(case, calibration.coverage)
+    return interval_widths(kind, outside, widths, anchored=anchored)
+
+
 def half_widths(
     cases: Sequence[Case], calibration: Calibration, anchored: Sequence[bool] | None = None
 ) -> dict[str, FloatArray]:
@@ -130,12 +152,7 @@ def half_widths(
     """
     known = anchored or [False] * len(cases)
     widths = [
-        interval_widths(
-            interval_class(case, calibration.coverage),
-            extrapolations(case, calibration.coverage),
-            calibration,
-            anchored=each,
-        )
+        widths_of(case, extrapolations(case, calibration.coverage), calibration, anchored=each)
         for case, each in zip(cases, known, strict=True)
     ]
     return {name: np.array([width[name] for width in widths]) for name in widths[0]}

@@ -49,8 +49,8 @@ def draft_layers(model: ModelArrays, workers: WorkerArrays) -> FloatArray:
 
 
 def request_bytes(model: ModelArrays, workers: WorkerArrays, workload: Workload) -> FloatArray:
-    """Cache and state of one request at its full length on one GPU that holds it [B]."""
-    tokens = workload.input_tokens + workload.output_tokens
+    """Cache and state that one GPU keeps room for, of one request that it holds [B]."""
+    tokens = workload.kept_tokens
     layers = (
         group.layers * request_kept_bytes(group, tokens, workers.tp) for group in model.attention
     )

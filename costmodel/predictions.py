@@ -16,7 +16,7 @@ from costmodel.deployments import deployments_of, memory_limit, prefill_memory_l
 from costmodel.economics import usd_per_m_tokens
 from costmodel.engine_rules import check_engine_rules
 from costmodel.inputs import FloatArray
-from costmodel.intervals import extrapolations, interval_class, interval_widths
+from costmodel.intervals import extrapolations, widths_of
 from costmodel.network import Benchmark, ranks
 from costmodel.percentiles import BY_MEDIAN, PUBLISHED, Judged, percentile_name
 from costmodel.results import Case, Configuration, Predicted, Prediction, Scenario
@@ -127,11 +127,8 @@ def prediction_of(
 ) -> Prediction:
     """Put one prediction into named units, with its origin and intervals."""
     outside = extrapolations(case, calibration.coverage)
-    kind, anchored = (
-        interval_class(case, calibration.coverage),
-        is_anchored(case, calibration.anchors),
-    )
-    widths = interval_widths(kind, outside, calibration, anchored=anchored)
+    anchored = is_anchored(case, calibration.anchors)
+    widths = widths_of(case, outside, calibration, anchored=anchored)
     wide = {
         "tok_s_per_user": widths["tpot"],
         "tpot_ms": widths["tpot"],

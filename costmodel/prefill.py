@@ -88,11 +88,13 @@ def prefill_worker(
     hand_over = np.where(hands_over, hand_over_bytes(model, workload) / slower, 0.0)
     nics = hand_over + _nic_seconds(model, gpus, paths, workload, calibration, dp)
     servers = np.where(dp, whole / attention_tp, stages)
+    # Where decode goes on beside it, what a request takes is what it adds to the steps.
+    taken = alone * np.where(hands_over, 1.0, calibration.mixed_prefill)
     hops = (stages - 1.0) * workload.prefilled_tokens * BF16_BYTES * model.hidden / paths.nic_rate
     return Prefill(
         seconds_per_token=seconds,
         latency=calibration.first_token_time + alone + hops + hand_over,
-        capacity=servers / np.maximum(alone, nics),  # NICs send while ranks compute
+        capacity=servers / np.maximum(taken, nics),  # NICs send while ranks compute
         servers=servers,
     )
 

@@ -20,7 +20,8 @@ from presets.drafts import (
     given_acceptance,
     with_draft,
 )
-from presets.engines import ExchangeName
+from presets.engines import ExchangeName, load_engine
+from presets.folders import engine_names
 from presets.frozen import Frozen
 from presets.pools import Serving, check_pools, with_pools
 
@@ -71,7 +72,12 @@ class Scenario(BaseModel):
     def workload(self) -> Workload:
         """Lengths as the cost model reads them."""
         isl, osl = np.asarray(float(self.isl)), np.asarray(float(self.osl))
-        return Workload(isl, osl, np.asarray(self.cached_share))
+        return Workload(isl, osl, np.asarray(self.cached_share), np.asarray(self.cache_as_written))
+
+    @property
+    def cache_as_written(self) -> bool:
+        """Whether the engine gives memory to requests as their cache is written."""
+        return self.engine in engine_names() and load_engine(self.engine).cache_as_written
 
 
 class Configuration(BaseModel):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from costmodel.calibration import Calibration
-from costmodel.inputs import FloatArray, WorkerArrays
+from costmodel.inputs import BoolArray, FloatArray, WorkerArrays
 
 # Lengths are drawn uniformly from 0.8 to 1.0 of nominal (InferenceX benchmark, 2026).
 SHORTEST = 0.8
@@ -21,6 +21,7 @@ class Workload(NamedTuple):
     isl: FloatArray  # [token]
     osl: FloatArray  # [token]
     cached_share: FloatArray = np.zeros(())  # of the input, whose KV is there before a request [1]
+    as_written: BoolArray = np.zeros((), dtype=np.bool_)  # memory grows with the cache
 
     @property
     def input_tokens(self) -> FloatArray:
@@ -51,6 +52,14 @@ class Workload(NamedTuple):
         """
         mean_square = (1.0 + SHORTEST + SHORTEST**2) / 3.0
         return self.input_tokens + mean_square / (2.0 * MEAN_LENGTH) * self.osl
+
+    @property
+    def kept_tokens(self) -> FloatArray:
+        """Mean tokens of a request that memory is kept for: what is written, or all of it [token].
+
+        With room for all of it from the start no request is put off later.
+        """
+        return np.where(self.as_written, self.context, self.input_tokens + self.output_tokens)
 
 
 def acceptance_length(

@@ -104,7 +104,7 @@ def promise_of(shapes: Sequence[Shape], problem: Problem, *, inside: bool = Fals
         kinds = [corpus_class(problem.serving)] * count
     tpot, ttft = (
         np.array([[getattr(widths, kind)] for kind in kinds]) * widening
-        for widths in (problem.calibration.tpot_half_width, problem.calibration.ttft_half_width)
+        for widths in (problem.constants.tpot_half_width, problem.constants.ttft_half_width)
     )
     if own := problem.calibration.anchors:
         known = [is_anchored(case_of_workers(shape, 1, problem), own) for shape in shapes]

@@ -166,6 +166,9 @@ class Engine(Record):
         image and tag.
     slots_besides_experts : bool
         Whether its recipes give the expert slots beyond one for each expert, not all of them.
+    cache_as_written : bool
+        Whether it gives a request memory as its cache is written, and puts it off where none is
+        left; else room for its whole length from the start.
     image, tag : str
         Container repository, and its tag with "{release}" in it.
     releases : tuple of EngineReleases
@@ -191,6 +194,7 @@ class Engine(Record):
     title: Text
     runs_on: EngineMachines
     slots_besides_experts: bool = False
+    cache_as_written: bool = False
     default_release: str = ""
     image: str = ""
     tag: str = ""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import numpy as np
 
 from costmodel.anchors import FILE, format_anchors
 from costmodel.calibration import CalibrationFile, Constant
-from costmodel.calibration_file import shipped_calibration, write_calibration
+from costmodel.calibration_file import corpus_deviation, shipped_calibration, write_calibration
 from costmodel.corpus import anchors_in, corpus_of, fit_corpus
 from costmodel.corpus_accuracy import CorpusAccuracy, measure_corpus
+from costmodel.corpus_deviations import SHARED, SOURCE
 from costmodel.coverage import coverage_of
+from costmodel.deviations import Traits
+from costmodel.inputs import FloatArray
 from costmodel.intervals import corpus_class
 from moeplan.render.corpus import markdown
 from presets import corpus_rows
@@ -20,6 +25,10 @@ from presets.files import write_whole
 
 CALIBRATION = Path("costmodel/data/calibration.toml")
 COVERED = 0.9  # share of errors inside an interval
+FEW = 30  # rows that say half as much as all do of how wide intervals are
+WIDER = 3.0  # most that intervals of some traits are wider, or narrower
+SPREAD = 0.3  # of the logarithm of such a factor
+SHARED_WIDTHS = {"engine": SHARED["engine"], "attention": SHARED["attention"]}
 NOTICE = "<!-- Made by `make corpus`, as `moeplan validate --cross-validate` prints it. -->\n\n"
 
 
@@ -37,17 +46,48 @@ def main(page: Path) -> None:
 
 
 def widths(file: CalibrationFile, accuracy: CorpusAccuracy) -> dict[str, Constant]:
-    """Half-widths that hold 90 % of the errors on structures that a fit did not see."""
+    """Half-widths that hold 90 % of the errors on structures that a fit did not see.
+
+    Of all rows of a class, and what those of an engine, chips or attention are wider or narrower.
+    """
     found, rows = {}, accuracy.corpus.rows
-    kinds = np.array([corpus_class(row.serving) for row in rows])
-    for name, errors in accuracy.in_folds.figures.items():
-        for kind in np.unique(kinds).tolist():
-            constant = file.constants[f"{name}_half_width.{kind}"]
-            kept = (kinds == kind) & accuracy.corpus.fitted & ~np.isnan(errors)
-            known = np.abs(errors[kept]) / accuracy.in_folds.widening[kept]
-            value = float(np.clip(np.quantile(known, COVERED), constant.low, constant.high))
-            found[f"{name}_half_width.{kind}"] = constant.model_copy(update={"value": value})
+    classes = np.array([corpus_class(row.serving) for row in rows])
+    for figure, errors in accuracy.in_folds.figures.items():
+        known = accuracy.corpus.fitted & ~np.isnan(errors)
+        apart = np.abs(errors) / accuracy.in_folds.widening
+        for kind in np.unique(classes).tolist():
+            name, places = f"{figure}_half_width.{kind}", np.flatnonzero(known & (classes == kind))
+            constant = file.constants[name]
+            width = float(np.clip(holding(apart[places]), constant.low, constant.high))
+            found[name] = constant.model_copy(update={"value": width})
+            traits = accuracy.corpus.deployments.kinds.of(places)
+            found |= own_widths(name, traits, apart[places] / width)
     return found
+
+
+def own_widths(name: str, traits: Sequence[Traits], errors: FloatArray) -> dict[str, Constant]:
+    """Find what the intervals of some traits are wider or narrower than those of all rows.
+
+    `errors` are over the half-width of all. Each factor counts as much as its rows beside `FEW`.
+    """
+    found = {}
+    for axis, shared in SHARED_WIDTHS.items():
+        values = np.array([getattr(each, axis) for each in traits])
+        for value in np.setdiff1d(values, shared).tolist():
+            own = values == value
+            weight = own.sum() / (own.sum() + FEW)
+            factor = float(np.clip(holding(errors[own]) ** weight, 1.0 / WIDER, WIDER))
+            errors = np.where(own, errors / factor, errors)
+            deviation = f"{name}[{axis}={value}]"
+            found[deviation] = corpus_deviation(
+                deviation, factor, SPREAD, None, SOURCE, date.today()
+            )
+    return found
+
+
+def holding(errors: FloatArray) -> float:
+    """Half-width that holds the share of errors that an interval is to hold [1]."""
+    return float(np.quantile(errors, COVERED))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 
 from costmodel.calibration import Calibration, calibration_of, constants_of
 from costmodel.calibration_file import shipped_calibration
-from costmodel.corpus import shared_constants
+from costmodel.corpus_deviations import shared_constants
 from costmodel.deployments import case_of, deployments_of, run
 from costmodel.deviations import Traits
 from costmodel.inputs import (

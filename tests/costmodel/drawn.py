@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from costmodel.calibration import calibration_of, constants_of
 from costmodel.calibration_file import load_calibration, shipped_calibration
-from costmodel.corpus import shared_constants
+from costmodel.corpus_deviations import shared_constants
 from costmodel.counts import can_multiply, expert_formats, machine_arrays, model_arrays, path_arrays
 from costmodel.decode import decode_step
 from costmodel.deviations import Traits

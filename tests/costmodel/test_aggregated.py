@@ -189,6 +189,17 @@ def test_a_step_is_as_long_as_its_parts_and_holds_the_prefill() -> None:
     )
 
 
+def test_ranks_wait_for_the_prefill_of_others_where_an_engine_gathers_none() -> None:
+    deployments, requests, _ = _decode_of(ROWS)
+    stalled = CALIBRATION._replace(mixed_rank_stall=0.5)
+    one, other = (
+        errors(ROWS, each._replace(mixed_fixed_share=0.0)) for each in (CALIBRATION, stalled)
+    )
+    dp = deployments.workers.attention_dp & (deployments.workers.gpus > 1)
+    assert np.all(other[dp & (requests > 1)] > one[dp & (requests > 1)])
+    assert np.array_equal(other[~dp], one[~dp])
+
+
 def test_one_pool_hands_no_cache_over() -> None:
     assert predicted(pool()).decode_nic_load == 0.0
 

@@ -20,7 +20,7 @@ from costmodel.calibration_file import (
     read_calibration,
     shipped_calibration,
 )
-from costmodel.corpus import shared_constants
+from costmodel.corpus_deviations import shared_constants
 from costmodel.deviations import base_name
 from presets import DataFileError
 

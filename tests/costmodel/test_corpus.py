@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 
 from costmodel.calibration_file import shipped_calibration
-from costmodel.corpus import (
-    Corpus,
-    corpus_of,
-    deviations_in,
-    fit_corpus,
-    folds_of_structures,
-    shared_constants,
-)
+from costmodel.corpus import Corpus, corpus_of, fit_corpus, folds_of_structures
+from costmodel.corpus_deviations import deviations_in, shared_constants
 from costmodel.deployments import traits_of
 from costmodel.deviations import Traits
 from costmodel.resolve import resolve
@@ -87,3 +81,11 @@ def test_rows_of_one_deployment_are_in_one_fold(some: Corpus) -> None:
     assert sorted(np.concatenate(folds).tolist()) == list(range(len(structures)))
     for one, other in combinations(folds, 2):
         assert not np.intersect1d(structures[one], structures[other]).size
+
+
+def test_what_an_engine_takes_for_drafts_is_a_time_and_no_factor() -> None:
+    found = deviations_in([SHARED._replace(engine="vllm")])
+    assert found["draft_pass_time[engine=vllm]"].unit == "s"
+    assert found["draft_request_time[engine=vllm]"].value < 1e-3
+    assert found["draft_pass_time[engine=vllm,kernel_profile=hopper]"].value == 1.0
+    assert found["draft_factor[engine=vllm]"].value == 1.0

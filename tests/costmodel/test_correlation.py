@@ -12,7 +12,7 @@ from costmodel.calibration_file import (
     shipped_calibration,
     write_calibration,
 )
-from costmodel.corpus import shared_constants
+from costmodel.corpus_deviations import shared_constants
 from costmodel.correlation import Correlation, correlation_of
 from costmodel.draws import draw_constants, drawn, single
 from costmodel.fit import fit_constants

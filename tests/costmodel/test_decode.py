@@ -8,16 +8,10 @@ from hypothesis import strategies as st
 from costmodel.attention import attention_time, projection_time
 from costmodel.calibration import Calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
-from costmodel.decode import (
-    decode_step,
-    dense_time,
-    draft_time,
-    expert_layer_time,
-    expert_time,
-    head_time,
-)
-from costmodel.deviations import Traits
+from costmodel.decode import decode_step, dense_time, draft_time, head_time
+from costmodel.deviations import Deviation, Traits
 from costmodel.engine_rules import exchange_of
+from costmodel.experts import expert_layer_time, expert_time
 from costmodel.inputs import (
     FloatArray,
     MachineArrays,
@@ -236,6 +230,33 @@ def test_drafts_are_layers_of_their_own_precision(
     known = decode_step(machine, model, drafting, inside, array(8), blackwell, time)
     assert known == step
     assert decode_step(machine, model, dp_workers, inside, array(8), blackwell).draft == 0
+
+
+def test_an_engine_takes_time_for_drafts_besides_their_layers(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    inside: PathArrays,
+    plain: Calibration,
+) -> None:
+    own = [
+        Deviation("draft_pass_time", (("engine", "own"),), 1e-3),
+        Deviation("draft_request_time", (("engine", "own"),), 1e-5),
+    ]
+    known, slower = (
+        resolve(
+            plain._replace(deviations=(*plain.deviations, *own)),
+            Traits(engine, "blackwell", "fp4", "bf16"),
+        )
+        for engine in ("trtllm", "own")
+    )
+    for depth, seconds in ((0, 0.0), (1, 1e-3 + 8e-5), (3, 3e-3 + 8e-5)):
+        drafting = dp_workers._replace(mtp_depth=array(depth), attention_dp=np.asarray(False))
+        one, other = (
+            decode_step(machine, model, drafting, inside, array(8), each).total
+            for each in (known, slower)
+        )
+        assert other - one == pytest.approx(seconds)
 
 
 def test_drafts_in_fp4_are_layers_like_the_others(

@@ -11,15 +11,10 @@ from costmodel.collectives import (
     exchange_time,
     preparation_time,
 )
-from costmodel.decode import (
-    attention_reduce_time,
-    decode_step,
-    expert_layer_time,
-    expert_time,
-    moe_exchange_time,
-)
+from costmodel.decode import attention_reduce_time, decode_step
 from costmodel.deviations import Traits
 from costmodel.exchange import crossing_exchange
+from costmodel.experts import expert_layer_time, expert_time, moe_exchange_time
 from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
 from costmodel.resolve import resolve
 

@@ -5,6 +5,7 @@ from costmodel.calibration import Calibration
 from costmodel.counts import machine_arrays, model_arrays
 from costmodel.inputs import MachineArrays, ModelArrays, WorkerArrays
 from costmodel.memory import batch_limit, prefill_limit, request_bytes, weight_bytes
+from costmodel.results import Scenario
 from costmodel.workload import Workload
 from presets import load_hardware, load_model
 
@@ -144,3 +145,19 @@ def test_limit_shrinks_with_context_and_grows_with_gpus(
     assert limit.shape == (3, 3)
     assert np.all(np.diff(limit, axis=1) < 0)
     assert np.all(np.diff(limit, axis=0) > 0)
+
+
+def test_memory_that_grows_with_the_cache_holds_more_requests(
+    model: ModelArrays, dp_workers: WorkerArrays, workload: Workload
+) -> None:
+    growing = workload._replace(as_written=np.asarray(True))
+    # 900 tokens in, and 0.452 of 1000 out as a request is seen midway, of 1800: 5 layers of 50 B.
+    assert request_bytes(model, dp_workers, workload) == 450e3
+    assert request_bytes(model, dp_workers, growing) == pytest.approx(
+        250 * (900 + 451.85), rel=1e-4
+    )
+
+
+@pytest.mark.parametrize(("engine", "grows"), [("trtllm", False), ("vllm", True), ("own", False)])
+def test_an_engine_says_how_it_gives_memory(engine: str, grows: bool) -> None:
+    assert Scenario(model=R1, engine=engine).workload.as_written == grows
