@@ -41,11 +41,12 @@ FURTHEST = 8.0
 """Largest factor between such a deviation and what it is before any row is seen. [1]"""
 
 UNSEEN = {
-    "draft_pass_time[engine]": (5e-4, "s"),
-    "draft_request_time[engine]": (2e-5, "s"),
-    "mixed_rank_stall[engine]": (0.3, "1"),
+    "draft_pass_time[engine]": (5e-4, "s", 4e-3),
+    "draft_request_time[engine]": (2e-5, "s", 1.6e-4),
+    "mixed_rank_stall[engine]": (0.3, "1", 1.0),
 }
-"""What deviations are before any row is seen that are no factors, with the unit, by their kind."""
+"""What deviations that are no factors are before any row is seen, the unit, and the most that they
+may be, by their kind. No rank waits for more than all that the others prefill."""
 
 FARTHEST = 2.0
 """Largest level of an anchor, of the logarithm: sevenfold either way. [1]"""
@@ -150,12 +151,12 @@ def corpus_deviation(
     """
     constant, _, where = name.removesuffix("]").partition("[")
     kind = re.sub("=[^,]*", "", name.removesuffix("]")) + "]"
-    prior, unit = UNSEEN.get(kind, (1.0, "1"))
+    prior, unit, high = UNSEEN.get(kind, (1.0, "1", FURTHEST))
     return Constant(
         value=prior if value is None else value,
         unit=unit,
         low=prior / FURTHEST,
-        high=prior * FURTHEST,
+        high=high,
         prior=prior,
         spread=spread,
         standard_error=error,
