@@ -30,6 +30,7 @@ app = typer.Typer(
 EXAMPLES = given.examples(
     "moeplan recipe --sku gb200 --target 125 --format dynamo --output gb200-125",
     "moeplan recipe --sku b200 --target 60 --safe --format slurm --output b200-60",
+    "moeplan recipe --sku b200 --target 50 --serving either --format vllm --output b200-50",
     "moeplan recipe --sku gb200 --config answer.json --format slurm --output run",
     "moeplan recipe --plan plan.json --output estate",
     "moeplan recipe check gb200-125",
@@ -146,6 +147,7 @@ Second = Annotated[str, typer.Argument(metavar="B", help="Folder of another.")]
     "osl",
     "max_gpus",
     "max_ttft",
+    "serving",
     "price",
     "prices",
     "machine",

@@ -24,12 +24,15 @@ class Check:
         Gives field and problem of each breach; None where reading tells the breaches.
     warns : bool
         Whether a breach is told without failing the recipe.
+    two_pools : bool
+        Whether it compares roles, and means nothing in one pool.
     """
 
     name: str
     rule: str
     run: Callable[[Parsed], Breaches] | None = None
     warns: bool = False
+    two_pools: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ class Result:
 
 
 def run_checks(checks: Iterable[Check], parsed: Parsed) -> list[Result]:
-    """Run checks on what was read."""
-    return [_result(check, parsed) for check in checks]
+    """Run checks on what was read; in one pool those that mean something there."""
+    asked = [check for check in checks if not (check.two_pools and parsed.one_pool)]
+    return [_result(check, parsed) for check in asked]
 
 
 def failures(results: Iterable[Result]) -> list[Finding]:

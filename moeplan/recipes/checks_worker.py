@@ -8,21 +8,20 @@ from moeplan.recipes.checks import Breaches, Check, differs
 from moeplan.recipes.command_line import Options
 from moeplan.recipes.parsed import Parsed, Setting, Unreadable, Worker
 from moeplan.recipes.placement import spread_worker
-from moeplan.recipes.recipe import ROLES
 from presets import InputError
 
 
-def workers_of(parsed: Parsed) -> tuple[Worker, Worker]:
-    """Give both workers.
+def workers_of(parsed: Parsed) -> tuple[Worker, ...]:
+    """Give the worker of each role, that of decode last.
 
     Raises
     ------
     Unreadable
         Where one could not be read.
     """
-    if len(parsed.workers) < len(ROLES):
+    if len(parsed.workers) < len(parsed.roles):
         raise Unreadable
-    return parsed.workers["prefill"], parsed.workers["decode"]
+    return tuple(parsed.workers[role] for role in parsed.roles)
 
 
 def world(parsed: Parsed) -> Breaches:
@@ -107,7 +106,7 @@ def environment(parsed: Parsed) -> Breaches:
     if facts.engine is None:
         raise Unreadable
     for name, value in needed_environment(facts.engine, facts.kv_heads, *ranks).items():
-        for role in ROLES:
+        for role in parsed.roles:
             if parsed.environment.get(role, {}).get(name) != value:
                 yield (
                     f"{parsed.commands[role]}: export {name}",
@@ -149,30 +148,30 @@ def attention(parsed: Parsed) -> Breaches:
 def batch(parsed: Parsed) -> Breaches:
     """Decode takes as many requests as configured."""
     config = parsed.recipe.config
-    yield from differs(workers_of(parsed)[1].batch, config.max_batch, "as the configuration has")
+    yield from differs(workers_of(parsed)[-1].batch, config.max_batch, "as the configuration has")
 
 
 def memory(parsed: Parsed) -> Breaches:
     """Find a largest batch whose cache does not fit, and that the load does not fill."""
     note = parsed.recipe.batch_note
     if note is not None:
-        yield workers_of(parsed)[1].batch.field, note
+        yield workers_of(parsed)[-1].batch.field, note
 
 
 def tokens(parsed: Parsed) -> Breaches:
     """Find steps that hold less than they must."""
-    prefill, decode = workers_of(parsed)
+    prefill, decode = workers_of(parsed)[0], workers_of(parsed)[-1]
     batch = _batch_under_load(parsed, decode)
     need = batch * (1 + decode.depth.value)
-    if decode.tokens is not None and decode.tokens.value < need:
-        yield (
-            decode.tokens.field,
-            f"is {decode.tokens.value}; a step of {batch} requests with "
-            f"{decode.depth.value} drafts each needs {need}",
-        )
     longest = parsed.facts.isl
-    if prefill.tokens is not None and longest is not None and prefill.tokens.value < longest:
+    taken = f"a step of {batch} requests with {decode.depth.value} drafts each"
+    if parsed.one_pool:
+        need += 1 if decode.parts_inputs else longest or 0
+        taken += f" and {'a part of an' if decode.parts_inputs else 'the longest'} input"
+    elif prefill.tokens is not None and longest is not None and prefill.tokens.value < longest:
         yield prefill.tokens.field, f"is {prefill.tokens.value}; the longest input has {longest}"
+    if decode.tokens is not None and decode.tokens.value < need:
+        yield decode.tokens.field, f"is {decode.tokens.value}; {taken} needs {need}"
 
 
 def _batch_under_load(parsed: Parsed, decode: Worker) -> int:
@@ -189,32 +188,31 @@ def sequence(parsed: Parsed) -> Breaches:
     isl, osl = parsed.facts.isl, parsed.facts.osl
     if isl is None or osl is None:
         raise Unreadable
-    prefill, decode = workers_of(parsed)
-    for worker, need, what in (
-        (prefill, isl, "the longest input"),
-        (decode, isl + osl, "the longest input and output"),
-    ):
+    for worker in workers_of(parsed):
+        need, what = isl, "the longest input"
+        if worker.role == "decode":
+            need, what = isl + osl, "the longest input and output"
         if worker.sequence.value < need:
             yield worker.sequence.field, f"is {worker.sequence.value}; {what} take {need} tokens"
 
 
 def drafts(parsed: Parsed) -> Breaches:
-    """Prefill fills the cache of the draft layers that decode reads."""
-    prefill, decode = workers_of(parsed)
-    if parsed.facts.config is None:
-        yield from differs(prefill.depth, decode.depth.value, f"as {decode.depth.field} has")
-        return
-    wanted = parsed.facts.config.mtp_depth
-    for worker in (prefill, decode):
-        yield from differs(worker.depth, wanted, "on both roles, as the configuration has")
+    """Whoever prefills fills the cache of the draft layers that decode reads."""
+    workers, config = workers_of(parsed), parsed.facts.config
+    decode = workers[-1]
+    wanted, why = decode.depth.value, f"as {decode.depth.field} has"
+    if config is not None:
+        wanted, why = config.mtp_depth, "on every role, as the configuration has"
+    for worker in workers:
+        yield from differs(worker.depth, wanted, why)
 
 
 def model(parsed: Parsed) -> Breaches:
     """One checkpoint, one name."""
-    prefill, decode = workers_of(parsed)
+    prefill, decode = workers_of(parsed)[0], workers_of(parsed)[-1]
     if prefill.model is not None and decode.model is not None:
         yield from differs(decode.model, prefill.model.value, f"as {prefill.model.field} has")
-    places = [parsed.commands[role] for role in ROLES if role in parsed.commands]
+    places = [parsed.commands[role] for role in parsed.roles if role in parsed.commands]
     names = [
         Setting(f"{place}: --served-model-name", name)
         for place in places
@@ -276,19 +274,24 @@ WORKER_CHECKS: tuple[Check, ...] = (
         "both roles have what the engine needs to hand KV heads over",
         environment,
         warns=True,
+        two_pools=True,
     ),
     Check("slots", "EP divides the expert slots, at least one per expert", slots),
     Check(
         "attention",
-        "attention of both roles is as configured, and tp divides the heads",
+        "attention of every role is as configured, and tp divides the heads",
         attention,
     ),
     Check("batch", "the largest batch is that of the configuration", batch),
     Check("memory", "the KV cache of the largest batch fits", memory, warns=True),
-    Check("tokens", "a step holds the batch with its drafts, or the longest input", tokens),
+    Check(
+        "tokens",
+        "a step holds the batch with its drafts, or the longest input; in one pool both",
+        tokens,
+    ),
     Check("sequence", "the longest sequence holds input and output", sequence),
-    Check("drafts", "both roles draft as deep as the configuration", drafts),
-    Check("model", "both roles serve one checkpoint under one name", model),
+    Check("drafts", "every role drafts as deep as the configuration", drafts),
+    Check("model", "every role serves one checkpoint under one name", model),
     Check("load", "the load is that of the configuration and the workload", load),
     Check("cuda-graph", "no recorded batch is above the largest batch", graphs, warns=True),
 )

@@ -63,6 +63,10 @@ def port_at(port: str, slot: int) -> int:
     return int(match[1]) + slot * int(match[2]) if match else int(port[:6])
 
 
+def _words(value: object) -> object:
+    return [value] if isinstance(value, str) else _text(value)
+
+
 def _json(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -80,6 +84,9 @@ SlotPort = Annotated[str, BeforeValidator(_port), AfterValidator(_port_in_range)
 
 Share = Annotated[float, BeforeValidator(_number), Field(gt=0, le=1)]
 Text = Annotated[str, BeforeValidator(_text), Field(min_length=1)]
+Words = Annotated[list[Text], BeforeValidator(_words)]
+"""Words after one option, at least one."""
+
 FromJson = BeforeValidator(_json)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from moeplan.recipes.placement import lay_out
-from moeplan.recipes.recipe import ROLES, Recipe
+from moeplan.recipes.recipe import Recipe
 
 Value = str | int | float | None
 
@@ -78,8 +78,7 @@ def _parts(recipe: Recipe) -> list[tuple[str, dict[str, Value]]]:
 def _placement(recipe: Recipe) -> dict[str, Value]:
     layout = lay_out(recipe)
     values: dict[str, Value] = {}
-    for role in ROLES:
-        spread = layout.spread[role]
+    for role, spread in layout.spread.items():
         values[f"{role}_nodes_per_worker"] = spread.nodes
         values[f"{role}_gpus_per_node"] = spread.gpus_per_node
     values["packed_into_one_nvlink_domain"] = layout.pack or "nothing"

@@ -32,7 +32,8 @@ AIPERF_KEYS = (
 common/models/export_models.py). Its inter-token latency is one figure per request: decode time over
 tokens after the first, which is TPOT. Throughput is one figure of a run, which it calls ``avg``."""
 
-SCRIPTS = frozenset({"prefill.sh", "decode.sh", "router.sh", "benchmark.sh"})
+SCRIPTS = frozenset({"prefill.sh", "decode.sh", "worker.sh", "router.sh", "benchmark.sh"})
+STARTS = ("decode.sh", "worker.sh")
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class Format:
     ----------
     name, engine : str
         What it is called, and the engine that it starts.
-    mark : tuple of str
-        A file, and text in it, that files of no other format have.
+    mark : tuple
+        Files, and text in one of them, that files of no other format have.
     files : frozenset of str
         Every file that it may write.
     write : callable
@@ -55,6 +56,8 @@ class Format:
         In the order in which they are told.
     guide : callable
         Gives the sections of the README that say how the files are used.
+    one_pool : bool
+        Whether it starts workers that prefill what they decode.
     kubernetes : bool
         Whether namespaces, claims and secrets mean something in it.
     ships_dynamo : bool
@@ -66,12 +69,13 @@ class Format:
 
     name: str
     engine: str
-    mark: tuple[str, str]
+    mark: tuple[tuple[str, ...], str]
     files: frozenset[str]
     write: Callable[[Recipe], dict[str, str]]
     read: Callable[[Parsed, Mapping[str, str]], None]
     checks: tuple[Check, ...]
     guide: Callable[[Recipe], list[str]]
+    one_pool: bool = False
     kubernetes: bool = False
     ships_dynamo: bool = False
     result_keys: tuple[str, str, str] = AIPERF_KEYS
@@ -81,7 +85,7 @@ _FORMATS = (
     Format(
         name="dynamo",
         engine="trtllm",
-        mark=("deployment.yaml", "DynamoGraphDeployment"),
+        mark=(("deployment.yaml",), "DynamoGraphDeployment"),
         files=frozenset(
             {
                 "benchmark.yaml",
@@ -102,17 +106,18 @@ _FORMATS = (
     Format(
         name="sglang",
         engine="sglang",
-        mark=("decode.sh", "sglang.launch_server"),
+        mark=(STARTS, "sglang.launch_server"),
         files=SCRIPTS,
         write=sglang_files,
         read=read_sglang,
         checks=(*WORKER_CHECKS, *SGLANG_CHECKS),
         guide=script_guide,
+        one_pool=True,
     ),
     Format(
         name="slurm",
         engine="trtllm",
-        mark=("recipe.yaml", "resources:"),
+        mark=(("recipe.yaml",), "resources:"),
         files=frozenset({"recipe.yaml"}),
         write=slurm_files,
         read=read_slurm,
@@ -124,23 +129,25 @@ _FORMATS = (
     Format(
         name="trtllm",
         engine="trtllm",
-        mark=("decode.sh", "trtllm-serve"),
-        files=frozenset({"benchmark.sh", "decode.sh", "decode.yaml"})
-        | {"prefill.sh", "prefill.yaml", "router.yaml"},
+        mark=(STARTS, "trtllm-serve"),
+        files=frozenset({"benchmark.sh", "decode.sh", "decode.yaml", "prefill.sh"})
+        | {"prefill.yaml", "router.yaml", "worker.sh", "worker.yaml"},
         write=trtllm_files,
         read=read_trtllm,
         checks=(*WORKER_CHECKS, *TRTLLM_CHECKS, *LAUNCH_CHECKS),
         guide=trtllm_guide,
+        one_pool=True,
     ),
     Format(
         name="vllm",
         engine="vllm",
-        mark=("decode.sh", "vllm serve"),
+        mark=(STARTS, "vllm serve"),
         files=SCRIPTS,
         write=vllm_files,
         read=read_vllm,
         checks=(*WORKER_CHECKS, *VLLM_CHECKS),
         guide=script_guide,
+        one_pool=True,
     ),
 )
 
@@ -151,7 +158,7 @@ FORMATS: dict[str, Format] = {each.name: each for each in _FORMATS}
 def format_of(files: Mapping[str, str]) -> Format | None:
     """Find the format of files that have no record; None where they are of none."""
     for each in FORMATS.values():
-        name, text = each.mark
-        if text in files.get(name, ""):
+        names, text = each.mark
+        if any(text in files.get(name, "") for name in names):
             return each
     return None

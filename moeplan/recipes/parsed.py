@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
 from costmodel.results import Configuration
-from moeplan.recipes.recipe import Machine, Recipe, RoleName
+from moeplan.recipes.recipe import TWO_POOLS, Machine, Recipe, RoleName
 
 Severity = Literal["error", "warning"]
 DocumentT = TypeVar("DocumentT", bound=BaseModel)
@@ -64,6 +65,8 @@ class Worker:
         Whether attention is replicated.
     batch, tokens, sequence : Setting, Setting or None, Setting
         Requests per rank or worker, tokens of a step, longest sequence.
+    parts_inputs : bool
+        Whether a step may take a part of an input.
     depth : Setting
         Draft tokens. [token]
     slots : Setting
@@ -90,6 +93,7 @@ class Worker:
     slots: Setting
     graph: Setting | None
     model: Setting | None
+    parts_inputs: bool = False
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,8 @@ class Parsed:
         What moeplan wrote them from; None for files of another origin.
     facts : Facts
         What they are held against.
+    roles : mapping
+        Roles that there are, each with what its workers are called.
     findings : list of Finding
         What is malformed.
     documents : dict
@@ -173,6 +179,7 @@ class Parsed:
 
     record: Recipe | None
     facts: Facts = field(default_factory=Facts)
+    roles: Mapping[RoleName, str] = field(default_factory=lambda: TWO_POOLS)
     findings: list[Finding] = field(default_factory=list)
     documents: dict[str, BaseModel] = field(default_factory=dict)
     engines: dict[RoleName, str] = field(default_factory=dict)
@@ -182,6 +189,11 @@ class Parsed:
     load: dict[str, Setting] = field(default_factory=dict)
     router_port: Setting | None = None
     routes: dict[RoleName, list[Setting]] = field(default_factory=dict)
+
+    @property
+    def one_pool(self) -> bool:
+        """Whether workers prefill what they decode."""
+        return "prefill" not in self.roles
 
     @property
     def recipe(self) -> Recipe:

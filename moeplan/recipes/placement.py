@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from moeplan.answers.placement import Domain, placement_of
-from moeplan.recipes.recipe import ROLES, Machine, Recipe, RoleName
-from optimizer.placement import Group, packs, roomy
+from moeplan.clusters import groups_of
+from moeplan.recipes.recipe import Machine, Recipe, RoleName
+from optimizer.placement import packs, roomy
 from optimizer.resources import Resources
 from presets import ClusterSpec, InputError
 from presets.engines import load_dynamo
@@ -113,15 +114,15 @@ def lay_out(recipe: Recipe) -> Layout:
         Where a worker does not fill whole servers.
     """
     machine = recipe.machine
-    spread = {role: spread_worker(recipe.gpus(role), machine) for role in ROLES}
+    spread = {role: spread_worker(recipe.gpus(role), machine) for role in recipe.roles}
     if machine.nodes_per_domain < 2:
         return Layout(spread, (), None)
-    whole = tuple(role for role in ROLES if spread[role].gpus_per_node == machine.gpus_per_node)
+    whole = tuple(role for role in spread if spread[role].gpus_per_node == machine.gpus_per_node)
     if sum(recipe.workers(role) * spread[role].nodes for role in whole) < 2:
         return Layout(spread, (), None)
-    if _fits_one_domain(recipe):
+    if not recipe.config.is_aggregated and _fits_one_domain(recipe):
         return Layout(spread, whole, "deployment")
-    inside = any(1 < spread[role].nodes <= machine.nodes_per_domain for role in ROLES)
+    inside = any(1 < each.nodes <= machine.nodes_per_domain for each in spread.values())
     return Layout(spread, whole, "worker" if inside else None)
 
 
@@ -133,19 +134,13 @@ def place_recipe(recipe: Recipe) -> tuple[Domain, ...]:
     InputError
         Where no cluster that can be described has room.
     """
-    ground = Resources(roomy(_one_domain(recipe), *_groups(recipe)))
+    ground = Resources(roomy(_one_domain(recipe), *groups_of(recipe.config)))
     return placement_of(recipe.config, ground)
 
 
 def _fits_one_domain(recipe: Recipe) -> bool:
     """Whether all workers find room in one NVLink domain."""
-    return packs(_one_domain(recipe), *_groups(recipe))
-
-
-def _groups(recipe: Recipe) -> tuple[Group, Group]:
-    """Workers of decode and of prefill."""
-    prefill, decode = ((recipe.gpus(role), recipe.workers(role)) for role in ROLES)
-    return decode, prefill
+    return packs(_one_domain(recipe), *groups_of(recipe.config))
 
 
 def _one_domain(recipe: Recipe) -> ClusterSpec:

@@ -67,6 +67,7 @@ def recipe_for_target(
         Where something asked for is not valid.
     """
     _release(request)
+    _check_pools(request, options.serving)
     answer = api.best(sku, target, options)
     if answer.config is None or answer.prediction is None:
         raise InfeasibleError(answer.reason or "nothing meets the target")
@@ -98,6 +99,7 @@ def recipe_for_configuration(
         Where the configuration does not fit cluster, model or memory, or is not valid.
     """
     _release(request)
+    _check_pools(request, configuration.serving)
     # The files start one frontend.
     configuration = configuration.model_copy(update={"frontends": 1})
     predicted = api.predict(sku, configuration, options)
@@ -121,6 +123,23 @@ def _release(request: Request) -> str:
     return release
 
 
+def _check_pools(request: Request, serving: str) -> None:
+    """Refuse one pool in a format that starts two.
+
+    Raises
+    ------
+    InputError
+        Naming the formats that start one.
+    """
+    if serving == "aggregated" and not FORMATS[request.format].one_pool:
+        able = [name for name, each in FORMATS.items() if each.one_pool]
+        raise InputError(
+            f"serving 'aggregated' is not valid for --format {request.format}, which deploys a "
+            f"pool of prefill workers and one of decode workers; give {', '.join(able)}, or ask "
+            "for disaggregated serving"
+        )
+
+
 def recipe_of(answer: Best | PredictedDeployment, request: Request) -> Recipe:
     """Make an answer that has a configuration a recipe.
 
@@ -134,11 +153,7 @@ def recipe_of(answer: Best | PredictedDeployment, request: Request) -> Recipe:
     assert configuration is not None  # the callers refuse an answer without
     assert prediction is not None
     question = answer.question
-    if configuration.is_aggregated:
-        raise InputError(
-            "serving 'aggregated' is not valid for a recipe, which deploys a pool of prefill "
-            "workers and one of decode workers; ask for disaggregated serving"
-        )
+    _check_pools(request, configuration.serving)
     for name in ("decode_attention_tp", "prefill_stages"):
         if (value := getattr(configuration, name)) > 1:
             raise InputError(f"{name} {value} is not valid for a recipe yet; give 1")

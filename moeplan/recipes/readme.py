@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 
+from costmodel.results import Configuration
 from moeplan.recipes.benchmark import RESULT
 from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.markdown import block, code, prose, rows
 from moeplan.recipes.placement import lay_out, place_recipe
-from moeplan.recipes.recipe import ROLES, Recipe
+from moeplan.recipes.recipe import Recipe
 from moeplan.render.common import chance, count, priced
 from moeplan.render.placement import placement_lines
 from presets.engines import load_engine
@@ -71,16 +72,7 @@ def _configuration(recipe: Recipe) -> str:
         "## Configuration\n\n"
         + rows(
             ("what", "value"),
-            (
-                "prefill",
-                f"{config.prefill_workers} x {config.prefill_gpus_per_worker} GPUs, attention "
-                f"{config.prefill_attention}",
-            ),
-            (
-                "decode",
-                f"{config.decode_workers} x {config.decode_gpus_per_worker} GPUs, EP "
-                f"{config.decode_ep}, attention {config.decode_attention}",
-            ),
+            *_pools(config),
             ("batch", f"{config.max_batch} requests per {holder}"),
             ("draft depth", str(config.mtp_depth)),
             ("expert slots", slots),
@@ -92,9 +84,24 @@ def _configuration(recipe: Recipe) -> str:
     )
 
 
+def _pools(config: Configuration) -> list[tuple[str, str]]:
+    decode = (
+        f"{config.decode_workers} x {config.decode_gpus_per_worker} GPUs, EP {config.decode_ep}, "
+        f"attention {config.decode_attention}"
+    )
+    if config.is_aggregated:
+        return [("prefill and decode in one pool", decode)]
+    prefill = (
+        f"{config.prefill_workers} x {config.prefill_gpus_per_worker} GPUs, attention "
+        f"{config.prefill_attention}"
+    )
+    return [("prefill", prefill), ("decode", decode)]
+
+
 def _stream_note(recipe: Recipe) -> str:
     """Say what the measured recipes set for throughput, and people would not want."""
-    interval = load_engine(FORMATS[recipe.format].engine).settings.get("stream_interval")
+    name = "mixed_stream_interval" if recipe.config.is_aggregated else "stream_interval"
+    interval = load_engine(FORMATS[recipe.format].engine).settings.get(name)
     if interval is None:
         return ""
     return (
@@ -117,10 +124,6 @@ def _prediction(recipe: Recipe) -> str:
     origin = "Modelled, inside the range of the calibration data."
     if prediction.origin == "extrapolated":
         origin = f"Extrapolated, in: {prose(', '.join(prediction.extrapolated_in))}."
-    engine = FORMATS[recipe.format].engine
-    if engine != "trtllm":
-        title = load_engine(engine).title
-        origin += f" Calibrated on TensorRT-LLM and not on {title}: measure before relying on it."
     machine = recipe.machine
     price = priced([(f"at ${machine.usd_per_hour:.2f} per GPU-hour", machine.prices)])
     return f"## Prediction\n\n{rows(*table)}\n\n{origin} Cost {price}."
@@ -132,17 +135,17 @@ def _placement(recipe: Recipe) -> str:
         f"{prose(machine.title)}: servers of {machine.gpus_per_node} GPUs "
         f"({machine.architecture}), NVLink domains of {machine.gpus_per_domain} GPUs."
     ]
-    for role in ROLES:
-        spread = layout.spread[role]
+    for role, spread in layout.spread.items():
+        title = "prefill and decode" if recipe.config.is_aggregated else role
         lines.append(
-            f"- {role}: {count(recipe.workers(role), 'worker')}, each on "
+            f"- {title}: {count(recipe.workers(role), 'worker')}, each on "
             f"{count(spread.nodes, 'node')}, {count(spread.gpus_per_node, 'GPU')} of it"
         )
     if layout.pack == "deployment":
         lines.append("- all workers in one NVLink domain, so that the KV cache moves over NVLink")
     if layout.pack == "worker":
         lines.append("- each worker inside one NVLink domain")
-    if layout.claiming and set(layout.claiming) != set(ROLES):
+    if layout.claiming and set(layout.claiming) != set(layout.spread):
         lines.append(
             "- workers smaller than a server share servers and claim no channel of the compute "
             "domain: their KV cache moves by NIC"

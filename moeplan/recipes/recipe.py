@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
@@ -23,6 +24,11 @@ Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Chance = Annotated[float, Field(ge=0, le=1)]
 RoleName = Literal["prefill", "decode"]
 ROLES: tuple[RoleName, ...] = ("prefill", "decode")
+
+TWO_POOLS: Mapping[RoleName, str] = {role: role for role in ROLES}
+ONE_POOL: Mapping[RoleName, str] = {"decode": "worker"}
+"""What the workers of each role are called, in names of files and hosts. In one pool those that
+decode prefill as well: they stand under decode, as they do in a configuration."""
 
 
 class Part(BaseModel):
@@ -182,6 +188,11 @@ class Recipe(Part):
     two_batches: bool = False
 
     @property
+    def roles(self) -> Mapping[RoleName, str]:
+        """Roles that there are, each with what its workers are called."""
+        return ONE_POOL if self.config.is_aggregated else TWO_POOLS
+
+    @property
     def filled(self) -> int:
         """Requests that the load brings to a rank (dp) or worker (tp) of decode, at most [1]."""
         ranks = self.gpus("decode") if self.attention_dp("decode") else 1
@@ -197,6 +208,10 @@ class Recipe(Part):
             f"is {most}; the KV cache of {limit} fits, and the load brings {self.filled}: with "
             "more users requests would wait for memory"
         )
+
+    def kind(self, role: RoleName) -> str:
+        """Name a worker of a role in print: "prefill worker", or "worker" in one pool."""
+        return "worker" if self.config.is_aggregated else f"{role} worker"
 
     def workers(self, role: RoleName) -> int:
         """Workers of a role."""

@@ -11,7 +11,7 @@ from moeplan.recipes.checks import Result, failures, run_checks
 from moeplan.recipes.formats import FORMATS, Format
 from moeplan.recipes.parsed import Facts, Parsed
 from moeplan.recipes.readme import readme
-from moeplan.recipes.recipe import Recipe
+from moeplan.recipes.recipe import ONE_POOL, TWO_POOLS, Recipe
 from presets import InputError
 
 RECORD, README, ROW = "recipe.json", "README.md", "configuration.csv"
@@ -59,7 +59,7 @@ def recipe_names(recipe: Recipe) -> tuple[str, ...]:
 def parse_files(recipe: Recipe, files: Mapping[str, str]) -> Parsed:
     """Read the files of a recipe into typed documents."""
     chosen = FORMATS[recipe.format]
-    parsed = Parsed(recipe, Facts.of(recipe, chosen.engine))
+    parsed = Parsed(recipe, Facts.of(recipe, chosen.engine), recipe.roles)
     chosen.read(parsed, files)
     return parsed
 
@@ -71,7 +71,8 @@ def check_files(recipe: Recipe, files: Mapping[str, str]) -> list[Result]:
 
 def check_foreign(files: Mapping[str, str], chosen: Format) -> list[Result]:
     """Run every check that needs no record on files that moeplan did not write."""
-    parsed = Parsed(None, Facts(engine=chosen.engine))
+    roles = ONE_POOL if chosen.one_pool and "worker.sh" in files else TWO_POOLS
+    parsed = Parsed(None, Facts(engine=chosen.engine), roles)
     chosen.read(parsed, files)
     lengths = {name: parsed.load[name].value for name in ("isl", "osl") if name in parsed.load}
     parsed.facts = replace(parsed.facts, **lengths)

@@ -77,12 +77,14 @@ def test_one_pool_stands_on_one_machine(command: Command, config: Path) -> None:
     assert "prefill_sku b200 is not valid in aggregated serving" in told.err
 
 
-def test_a_recipe_of_one_pool_is_refused(command: Command, config: Path, tmp_path: Path) -> None:
+def test_a_recipe_of_one_pool_is_refused_by_a_format_of_two(
+    command: Command, config: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
-    asked = ("--sku", "b200", "--format", "trtllm", "--output", str(folder))
+    asked = ("--sku", "b200", "--format", "slurm", "--output", str(folder))
     told = command("recipe", "--config", str(config), *asked)
     assert told.status == 2
-    assert "serving 'aggregated' is not valid for a recipe" in told.err
+    assert "serving 'aggregated' is not valid for --format slurm" in told.err
     assert not folder.exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import moeplan
 from moeplan.options import Options
@@ -75,5 +76,32 @@ def good(format_name: str, sku: str = "gb200") -> tuple[Recipe, Files]:
         concurrency=1060,
     )
     options = Options(engine=FORMATS[format_name].engine)
+    recipe = recipe_for_configuration(sku, configuration, options, Request(format_name))
+    return recipe, recipe_files(recipe)
+
+
+ONE_POOL_FORMATS = tuple(name for name, each in FORMATS.items() if each.one_pool)
+
+
+@cache
+def one_pool(format_name: str, sku: str = "b200", **changes: Any) -> tuple[Recipe, Files]:
+    """A recipe of workers that prefill what they decode, and its files."""
+    content: dict[str, Any] = {
+        "serving": "aggregated",
+        "decode_workers": 2,
+        "decode_gpus_per_worker": 8,
+        "decode_ep": 8,
+        "decode_attention": "dp",
+        "max_batch": 32,
+        "mtp_depth": 1,
+        "concurrency": 500,
+    }
+    asked = {
+        name: changes.pop(name)
+        for name in ("precision", "isl", "cached_share", "model")
+        if name in changes
+    }
+    options = Options(engine=FORMATS[format_name].engine, **asked)
+    configuration = moeplan.Configuration(**content | changes)
     recipe = recipe_for_configuration(sku, configuration, options, Request(format_name))
     return recipe, recipe_files(recipe)

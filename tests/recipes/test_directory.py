@@ -11,7 +11,7 @@ from moeplan.recipes.directory import read_recipe, write_recipe
 from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.writing import OWN_FILES, RECORD, recipe_names
 from presets import DataFileError, InputError
-from tests.recipes.samples import every_recipe, good
+from tests.recipes.samples import ONE_POOL_FORMATS, every_recipe, good, one_pool
 
 FILES = {RECORD: "{}", "a.yaml": "a\n"}
 
@@ -36,6 +36,7 @@ def test_a_recipe_is_read_back_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.many_cases
 def test_own_files_are_all_that_recipes_write() -> None:
     written = {name for kind in FORMATS for _, files in every_recipe(kind)[::5] for name in files}
+    written |= {name for kind in ONE_POOL_FORMATS for name in one_pool(kind)[1]}
     assert written == OWN_FILES
 
 

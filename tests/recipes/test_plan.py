@@ -89,7 +89,7 @@ def test_tiers_that_no_recipe_expresses_are_named(command: Command, tmp_path: Pa
     formats = {each["tier"]: each["recipe"]["format"] for each in said["recipes"]}
     assert formats == {"Chat & more": "dynamo", "agents-2": "sglang"}
     assert [each["tier"] for each in said["left_out"]] == ["one"]
-    assert "'aggregated' is not valid for a recipe" in said["left_out"][0]["reason"]
+    assert "'aggregated' is not valid for --format dynamo" in said["left_out"][0]["reason"]
     assert "Not written: one" in (folder / "README.md").read_text()
     slurm = tmp_path / "slurm"
     said = command(

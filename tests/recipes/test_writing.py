@@ -262,10 +262,10 @@ def test_the_readme_says_what_a_reader_needs(format_name: str) -> None:
             "moeplan validate measured.csv",
             f"{recipe.config.concurrency} requests",
             f"{recipe.prediction.tok_s_per_user:,.1f}",
-            "not on" if FORMATS[recipe.format].engine != "trtllm" else "## Apply",
             "Extrapolated, in:" if recipe.prediction.origin == "extrapolated" else "Modelled",
         ):
             assert wanted in text
+        assert "Calibrated on" not in text  # the origin says what rows cover
         assert text.count("```") % 2 == 0
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 from moeplan.recipes.checks import Breaches, Check, differs
+from moeplan.recipes.dynamo.checks_nvlink import compute_domain, topology
 from moeplan.recipes.dynamo.files import (
     ARCHITECTURE_LABEL,
-    CLIQUE_LABEL,
     FRONTEND,
     FRONTEND_PORT,
     GPU,
@@ -18,28 +18,24 @@ from moeplan.recipes.dynamo.files import (
     image_release,
 )
 from moeplan.recipes.dynamo.kubernetes import (
-    ClusterTopologyBinding,
     Component,
     ComputeDomain,
     ConfigMap,
     Container,
-    DynamoGraphDeployment,
     Job,
     PodSpec,
 )
 from moeplan.recipes.dynamo.reading import (
     BENCHMARK,
     COMPUTE_DOMAIN,
-    DEPLOYMENT,
-    TOPOLOGY,
     component_of,
-    component_place,
+    deployment_of,
     main_container,
+    placed,
+    roles_of,
 )
 from moeplan.recipes.parsed import Parsed, Setting, Unreadable
-from moeplan.recipes.placement import Layout, lay_out
 from moeplan.recipes.recipe import ROLES, RoleName
-from presets import InputError
 from presets.engines import load_dynamo
 from presets.errors import shown
 
@@ -47,44 +43,19 @@ JOB_POD = "benchmark.yaml: spec.template.spec"
 KINDS: tuple[Literal["frontend", "prefill", "decode"], ...] = ("frontend", *ROLES)
 
 
-def _deployment(parsed: Parsed) -> DynamoGraphDeployment:
-    return parsed.read(DEPLOYMENT, DynamoGraphDeployment)
-
-
 def _config_maps(parsed: Parsed) -> dict[str, ConfigMap]:
     names = [f"{role}-engine.yaml" for role in ROLES]
     return {name: found for name in names if (found := parsed.get(name, ConfigMap)) is not None}
 
 
-def _layout(parsed: Parsed) -> Layout:
-    try:
-        return lay_out(parsed.recipe)
-    except InputError:
-        raise Unreadable from None  # the check of nodes tells
-
-
-def _placed(parsed: Parsed) -> Iterator[tuple[str, Component]]:
-    deployment = _deployment(parsed)
-    for component in deployment.spec.components:
-        yield component_place(deployment, component), component
-
-
 def _pods(parsed: Parsed) -> Iterator[tuple[str, PodSpec]]:
-    for place, component in _placed(parsed):
+    for place, component in placed(parsed):
         yield f"{place}.podTemplate.spec", component.pod_template.spec
-
-
-def _roles(parsed: Parsed) -> Iterator[tuple[RoleName, str, Component]]:
-    deployment = _deployment(parsed)
-    for role in ROLES:
-        component = component_of(deployment, role)
-        if component is not None:
-            yield role, component_place(deployment, component), component
 
 
 def components(parsed: Parsed) -> Breaches:
     """One component of each type, under different names."""
-    deployment = _deployment(parsed)
+    deployment = deployment_of(parsed)
     kinds: list[str] = [component.type for component in deployment.spec.components]
     for kind in KINDS:
         if kinds.count(kind) != 1:
@@ -93,7 +64,7 @@ def components(parsed: Parsed) -> Breaches:
                 f"{kinds.count(kind)} are of type {kind}; there must be 1",
             )
     seen: set[str] = set()
-    for place, component in _placed(parsed):
+    for place, component in placed(parsed):
         if component.type not in KINDS:
             yield f"{place}.type", f"is {component.type}; a recipe has {', '.join(KINDS)} only"
         if component.name.lower() in seen:
@@ -112,14 +83,14 @@ def components(parsed: Parsed) -> Breaches:
 
 def containers(parsed: Parsed) -> Breaches:
     """Containers that the operator and the role need."""
-    for place, component in _placed(parsed):
+    for place, component in placed(parsed):
         where = f"{place}.podTemplate.spec.containers"
         main = main_container(component)
         if main is None:
             yield where, "none is named main"
         elif main.command != _program(component):
             yield f"{where}.main.command", f"must be {' '.join(_program(component))}"
-    for role, place, component in _roles(parsed):
+    for role, place, component in roles_of(parsed):
         main = main_container(component)
         if main is None:
             continue
@@ -145,10 +116,10 @@ def _program(component: Component) -> list[str]:
 
 def names(parsed: Parsed) -> Breaches:
     """Pods are named after deployment and component, and for several nodes after the role too."""
-    deployment = _deployment(parsed)
+    deployment = deployment_of(parsed)
     most = int(load_dynamo().limits["combined_name"].value)
     own = len(deployment.metadata.name)
-    for place, component in _placed(parsed):
+    for place, component in placed(parsed):
         length = own + len(component.name)
         if component.multinode is not None:
             length += len(f"{component.name}-ldr")
@@ -172,12 +143,12 @@ def names(parsed: Parsed) -> Breaches:
 
 def images(parsed: Parsed) -> Breaches:
     """Workers run one image, whose release admission can tell."""
-    workers = list(_roles(parsed))
+    workers = list(roles_of(parsed))
     used = {main.image for _, _, each in workers if (main := main_container(each)) is not None}
     if len(used) > 1:
         place = workers[-1][1]
         yield f"{place}.podTemplate.spec.containers.main.image", "differs from that of prefill"
-    for place, component in _placed(parsed):
+    for place, component in placed(parsed):
         main = main_container(component)
         if main is None or component.runtime_version_override or image_release(main.image):
             continue
@@ -211,7 +182,7 @@ def references(parsed: Parsed) -> Breaches:
             if volume.config_map is not None and volume.config_map.name not in maps:
                 field = f"{place}.volumes.{volume.name}.configMap.name"
                 yield field, f"{shown(volume.config_map.name)} is no config map of the recipe"
-    for role, place, component in _roles(parsed):
+    for role, place, component in roles_of(parsed):
         yield from _engine_mount(parsed, role, place, component)
     yield from _load_url(parsed)
 
@@ -252,7 +223,7 @@ def _engine_mount(parsed: Parsed, role: RoleName, place: str, component: Compone
 
 
 def _load_url(parsed: Parsed) -> Breaches:
-    deployment = _deployment(parsed)
+    deployment = deployment_of(parsed)
     frontend = component_of(deployment, "frontend")
     if not parsed.load or frontend is None:
         return
@@ -260,94 +231,6 @@ def _load_url(parsed: Parsed) -> Breaches:
     yield from differs(
         parsed.load["url"], f"http://{host}:{FRONTEND_PORT}", "the frontend's service"
     )
-
-
-def compute_domain(parsed: Parsed) -> Breaches:
-    """Channels are claimed where, and only where, memory is shared over NVLink."""
-    layout, domain = _layout(parsed), parsed.get(COMPUTE_DOMAIN, ComputeDomain)
-    if layout.claiming and domain is None:
-        yield (
-            "compute-domain.yaml",
-            "is missing; workers on several servers of an NVLink domain need it",
-        )
-    if domain is not None:
-        if not layout.claiming:
-            yield "compute-domain.yaml", "is for workers on several servers of an NVLink domain"
-        yield from differs(
-            Setting("compute-domain.yaml: spec.numNodes", domain.spec.num_nodes),
-            0,
-            "so that the domain follows its pods",
-        )
-    for role, place, component in _roles(parsed):
-        yield from _claims(parsed, role, f"{place}.podTemplate.spec", component)
-
-
-def _claims(parsed: Parsed, role: RoleName, place: str, component: Component) -> Breaches:
-    pod, machine = component.pod_template.spec, parsed.recipe.machine
-    domain = parsed.get(COMPUTE_DOMAIN, ComputeDomain)
-    template = domain.spec.channel.resource_claim_template.name if domain else None
-    main = main_container(component)
-    used = (
-        {claim.name for claim in (main.resources.claims or [])}
-        if main and main.resources
-        else set()
-    )
-    wanted = role in _layout(parsed).claiming
-    claimed = [claim for claim in pod.resource_claims or [] if claim.name in used]
-    if wanted and not claimed:
-        yield f"{place}.resourceClaims", "claims no channel of the compute domain"
-    for claim in pod.resource_claims or []:
-        if claim.resource_claim_template_name != template:
-            yield (
-                f"{place}.resourceClaims.{claim.name}.resourceClaimTemplateName",
-                f"{shown(claim.resource_claim_template_name)} is no template of the recipe; "
-                f"the compute domain makes {shown(template)}",
-            )
-        worker = parsed.workers.get(role)
-        gpus = worker.gpus_per_node if worker else None
-        if gpus is not None and gpus.value != machine.gpus_per_node:
-            yield (
-                gpus.field,
-                f"is {gpus.value}; a pod that claims a channel takes its whole server of "
-                f"{machine.gpus_per_node} GPUs",
-            )
-
-
-def topology(parsed: Parsed) -> Breaches:
-    """Find what shares memory over NVLink and is not packed."""
-    deployment, layout = _deployment(parsed), _layout(parsed)
-    binding = parsed.get(TOPOLOGY, ClusterTopologyBinding)
-    constraint = deployment.spec.topology_constraint
-    field = "deployment.yaml: spec.topologyConstraint"
-    if layout.pack is None:
-        if constraint is not None:
-            yield field, "packs by NVLink domain what does not share one"
-        return
-    if constraint is None:
-        yield field, "is missing; nothing else keeps the pods in one NVLink domain"
-        return
-    if binding is None:
-        yield "topology.yaml", "is missing; it binds NVLink domains to a label of the nodes"
-        return
-    name = Setting(f"{field}.clusterTopologyName", constraint.cluster_topology_name)
-    yield from differs(name, binding.metadata.name, "the name in topology.yaml")
-    domains = {level.domain: level.key for level in binding.spec.levels}
-    if CLIQUE_LABEL not in domains.values():
-        yield "topology.yaml: spec.levels", f"no level has the key {CLIQUE_LABEL}"
-    packed = [(f"{field}.packDomain", constraint.pack_domain)]
-    if layout.pack == "worker":
-        packed = [
-            (f"{place}.topologyConstraint.packDomain", each.topology_constraint.pack_domain)
-            if each.topology_constraint
-            else (f"{place}.topologyConstraint", None)
-            for role, place, each in _roles(parsed)
-            if 1 < layout.spread[role].nodes <= parsed.recipe.machine.nodes_per_domain
-        ]
-    for where, inside in packed:
-        if inside is None:
-            yield where, "is missing; pods would spread over NVLink domains"
-        elif domains.get(inside) != CLIQUE_LABEL:
-            yield where, f"{shown(inside)} is no level of topology.yaml by {CLIQUE_LABEL}"
 
 
 def architecture(parsed: Parsed) -> Breaches:

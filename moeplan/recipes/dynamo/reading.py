@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from moeplan.recipes.benchmark import AiperfOptions, load_settings
 from moeplan.recipes.dynamo.files import (
@@ -64,6 +64,27 @@ def main_container(component: Component) -> Container | None:
 def component_of(deployment: DynamoGraphDeployment, kind: str) -> Component | None:
     """First component of a type."""
     return next((each for each in deployment.spec.components if each.type == kind), None)
+
+
+def deployment_of(parsed: Parsed) -> DynamoGraphDeployment:
+    """Give the deployment; `Unreadable` where it could not be read."""
+    return parsed.read(DEPLOYMENT, DynamoGraphDeployment)
+
+
+def placed(parsed: Parsed) -> Iterator[tuple[str, Component]]:
+    """Give every component with its place."""
+    deployment = deployment_of(parsed)
+    for component in deployment.spec.components:
+        yield component_place(deployment, component), component
+
+
+def roles_of(parsed: Parsed) -> Iterator[tuple[RoleName, str, Component]]:
+    """Give the component of each role with its place."""
+    deployment = deployment_of(parsed)
+    for role in ROLES:
+        component = component_of(deployment, role)
+        if component is not None:
+            yield role, component_place(deployment, component), component
 
 
 def _read_engine(parsed: Parsed, role: RoleName, name: str, config_map: ConfigMap) -> None:

@@ -20,12 +20,14 @@ from moeplan.recipes.command_line import (
     slot_port,
 )
 from moeplan.recipes.launch import (
+    ANY_ADDRESS,
     LEADER_GUARD,
     LEADER_PORT,
     RANK_GUARD,
     ROUTER_PORT,
-    RouterOptions,
+    PairRouterOptions,
     launch_files,
+    pool_router,
     read_load,
     read_router,
     sharing,
@@ -37,18 +39,20 @@ from moeplan.recipes.launch import (
 from moeplan.recipes.parsed import Parsed, Setting, Worker
 from moeplan.recipes.placement import lay_out
 from moeplan.recipes.reading import options_of, program_of
-from moeplan.recipes.recipe import ROLES, Recipe, RoleName
+from moeplan.recipes.recipe import Recipe, RoleName
 from presets.engines import Engine, load_engine
 
 SERVER = ("python3", "-m", "sglang.launch_server")
 ROUTER = ("python3", "-m", "sglang_router.launch_router")
-ANY_ADDRESS = "0.0.0.0"
 KV_TYPES: dict[int, Literal["fp8_e4m3", "auto"]] = {8: "fp8_e4m3"}
 
 DISPATCH = "SGLANG_DEEPEP_NUM_MAX_DISPATCH_TOKENS_PER_RANK"
 QUEUE_DEPTH = "NVSHMEM_QP_DEPTH"
 LEAST_QUEUE_DEPTH = 1024
 """Default of NVSHMEM; DeepEP needs twice the dispatched tokens and two more. [1]"""
+
+LOW_LATENCY = ("low_latency", "auto")
+"""Modes of DeepEP whose decode steps run the low-latency kernels."""
 
 LEAST_DISPATCH = 128
 """Default of SGLang. [token]"""
@@ -89,6 +93,7 @@ class ServerOptions(Options):
     ] = None
     context_length: Annotated[Count, Field(alias="--context-length")]
     max_running_requests: Annotated[Count, Field(alias="--max-running-requests")]
+    chunked_prefill_size: Annotated[Count | None, Field(alias="--chunked-prefill-size")] = None
     mem_fraction_static: Annotated[Share | None, Field(alias="--mem-fraction-static")] = None
     cuda_graph_max_bs_decode: Annotated[Count | None, Field(alias="--cuda-graph-max-bs-decode")] = (
         None
@@ -103,12 +108,12 @@ class ServerOptions(Options):
         Count | None, Field(alias="--speculative-num-draft-tokens")
     ] = None
     disaggregation_mode: Annotated[
-        Literal["prefill", "decode"], Field(alias="--disaggregation-mode")
-    ]
+        Literal["prefill", "decode", "null"] | None, Field(alias="--disaggregation-mode")
+    ] = None
     disaggregation_transfer_backend: Annotated[
-        Literal["mooncake", "nixl", "ascend", "mori", "mooncake_tcp"],
+        Literal["mooncake", "nixl", "ascend", "mori", "mooncake_tcp"] | None,
         Field(alias="--disaggregation-transfer-backend"),
-    ] = "mooncake"
+    ] = None
     disaggregation_bootstrap_port: Annotated[
         SlotPort | None, Field(alias="--disaggregation-bootstrap-port")
     ] = None
@@ -118,15 +123,20 @@ class ServerOptions(Options):
     )
 
 
-class PairRouterOptions(RouterOptions):
-    """Options of ``sglang_router.launch_router``."""
+class SglangRouterOptions(PairRouterOptions):
+    """Options of ``sglang_router.launch_router`` for two pools."""
 
     pd_disaggregation: Annotated[Flag, Field(alias="--pd-disaggregation")]
 
 
 def sglang_files(recipe: Recipe) -> dict[str, str]:
-    """Write launch scripts of both roles, of the router and of the benchmark."""
-    router = PairRouterOptions(
+    """Write launch scripts of each role, of the router and of the benchmark."""
+    router = pool_router(recipe) if recipe.config.is_aggregated else _pair_router(recipe)
+    return launch_files(recipe, _worker_script, ROUTER, router)
+
+
+def _pair_router(recipe: Recipe) -> SglangRouterOptions:
+    return SglangRouterOptions(
         pd_disaggregation=True,
         prefill=[
             [f"http://{each}", str(bootstrap_port() + slot_of(recipe, "prefill", number))]
@@ -136,7 +146,6 @@ def sglang_files(recipe: Recipe) -> dict[str, str]:
         host=ANY_ADDRESS,
         port=ROUTER_PORT,
     )
-    return launch_files(recipe, _worker_script, ROUTER, router)
 
 
 def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
@@ -171,14 +180,31 @@ def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
         "cuda_graph_max_bs_decode": batch if role == "decode" else None,
         "disable_radix_cache": None if served.cached_share else True,
         **_drafts(config.mtp_depth),
-        "disaggregation_mode": role,
-        "disaggregation_transfer_backend": "nixl",
-        "disaggregation_bootstrap_port": _bootstrap(recipe) if role == "prefill" else None,
+        **(_chunks(engine, ranks) if config.is_aggregated else _handover(recipe, role)),
     }
     if role == "decode" and config.eplb_slots:
         content["enable_eplb"] = True
         content["ep_num_redundant_experts"] = config.eplb_slots - served.experts
     return ServerOptions.model_validate(content)
+
+
+def _chunks(engine: Engine, ranks: int) -> dict[str, object]:
+    """Bound what a worker prefills between decode steps.
+
+    Under attention dp SGLang divides the option among ranks.
+    """
+    if ranks == 1:
+        return {"chunked_prefill_size": int(engine.settings["mixed_tokens"].value)}
+    return {"chunked_prefill_size": ranks * int(engine.settings["mixed_rank_tokens"].value)}
+
+
+def _handover(recipe: Recipe, role: RoleName) -> dict[str, object]:
+    """Set what a role hands the KV cache over with."""
+    return {
+        "disaggregation_mode": role,
+        "disaggregation_transfer_backend": "nixl",
+        "disaggregation_bootstrap_port": _bootstrap(recipe) if role == "prefill" else None,
+    }
 
 
 def bootstrap_port() -> int:
@@ -201,9 +227,12 @@ def _exchange(recipe: Recipe, role: RoleName, engine: Engine) -> dict[str, objec
     """Choose how tokens reach their experts.
 
     DeepEP's low-latency kernels serve decode steps small enough for them; its normal kernels serve
-    prefill, FP4 apart. All else gathers the tokens on every rank.
+    prefill, FP4 apart. All else gathers the tokens on every rank, as measured workers that prefill
+    what they decode do inside an NVLink domain.
     """
     config, served = recipe.config, recipe.served
+    if config.is_aggregated:
+        return _mixed_exchange(recipe, engine)
     wide = recipe.attention_dp(role) and (
         role == "prefill" or config.decode_ep == recipe.gpus(role)
     )
@@ -225,6 +254,21 @@ def _exchange(recipe: Recipe, role: RoleName, engine: Engine) -> dict[str, objec
     }
 
 
+def _mixed_exchange(recipe: Recipe, engine: Engine) -> dict[str, object]:
+    """Choose how tokens reach their experts where steps are of prefill and of decode."""
+    gpus, served = recipe.gpus("decode"), recipe.served
+    across = gpus > recipe.machine.gpus_per_domain and recipe.config.decode_ep == gpus
+    if not across or not recipe.attention_dp("decode") or served.precision == "fp4":
+        return {"moe_a2a_backend": "none"}
+    if dispatched_tokens(recipe) > engine.settings["dispatch_tokens"].value:
+        return {"moe_a2a_backend": "deepep", "deepep_mode": "normal"}
+    return {
+        "moe_a2a_backend": "deepep",
+        "deepep_mode": "auto",
+        "enable_two_batch_overlap": True if recipe.two_batches else None,
+    }
+
+
 def _drafts(depth: int) -> dict[str, object]:
     if not depth:
         return {}
@@ -241,15 +285,15 @@ def _worker_script(recipe: Recipe, role: RoleName) -> str:
     before = slot_lines(recipe, role)
     if options.nnodes > 1:
         before += [RANK_GUARD, LEADER_GUARD]
-    if options.deepep_mode == "low_latency":
+    if options.deepep_mode in LOW_LATENCY:
         tokens = max(dispatched_tokens(recipe), LEAST_DISPATCH)
         depth = max(2 * (tokens + 1), LEAST_QUEUE_DEPTH)
         before += [f"export {DISPATCH}={tokens}", f"export {QUEUE_DEPTH}={depth}"]
-    ranks = [1 if recipe.attention_dp(each) else recipe.gpus(each) for each in ROLES]
-    needed = needed_environment("sglang", recipe.served.kv_heads, *ranks)
+    ranks = [1 if recipe.attention_dp(each) else recipe.gpus(each) for each in recipe.roles]
+    needed = needed_environment("sglang", recipe.served.kv_heads, ranks[0], ranks[-1])
     before += [f"export {name}={value}" for name, value in needed.items()]
     comment = (
-        f"Starts one {role} worker of {options.tp_size} GPUs; "
+        f"Starts one {recipe.kind(role)} of {options.tp_size} GPUs; "
         f"run it on each of its {options.nnodes} nodes."
     )
     return script(comment, SERVER, options.lines(), before)
@@ -257,9 +301,9 @@ def _worker_script(recipe: Recipe, role: RoleName) -> str:
 
 def read_sglang(parsed: Parsed, files: Mapping[str, str]) -> None:
     """Read the scripts."""
-    router = read_router(parsed, files, ROUTER, PairRouterOptions)
-    for role in ROLES:
-        name = f"{role}.sh"
+    router = read_router(parsed, files, ROUTER, SglangRouterOptions)
+    for role, worker in parsed.roles.items():
+        name = f"{worker}.sh"
         command = program_of(parsed, files, name, SERVER)
         if command is None:
             continue

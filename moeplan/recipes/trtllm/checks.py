@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from moeplan.recipes.checks import Breaches, Check, differs
 from moeplan.recipes.parsed import Parsed, Unreadable
-from moeplan.recipes.recipe import ROLES, RoleName
+from moeplan.recipes.recipe import RoleName
 from moeplan.recipes.trtllm.engine_file import EngineFile
 from moeplan.recipes.trtllm.reading import engine_of, setting
 from presets.engines import load_engine
@@ -12,19 +12,27 @@ from presets.errors import closest_hint, shown
 
 
 def _engines(parsed: Parsed) -> dict[RoleName, EngineFile]:
-    engines = {role: engine for role in ROLES if (engine := engine_of(parsed, role)) is not None}
-    if len(engines) < len(ROLES):
+    engines = {role: engine_of(parsed, role) for role in parsed.roles}
+    found = {role: engine for role, engine in engines.items() if engine is not None}
+    if len(found) < len(engines):
         raise Unreadable
-    return engines
+    return found
 
 
 def transceiver(parsed: Parsed) -> Breaches:
     """Both ends of the hand-over agree, and an input fits into it."""
     engines = _engines(parsed)
-    backend = engines["prefill"].cache_transceiver_config.backend
+    lacking = False
+    for role, engine in engines.items():
+        if (engine.cache_transceiver_config is None) != parsed.one_pool:
+            lacking = True
+            problem = "is for a pool of each role" if parsed.one_pool else "is missing"
+            yield f"{parsed.engines[role]}: cache_transceiver_config", problem
+    if lacking or parsed.one_pool:
+        return
     yield from differs(
         setting(parsed, "decode", "cache_transceiver_config", "backend"),
-        backend,
+        setting(parsed, "prefill", "cache_transceiver_config", "backend").value,
         "as the prefill role has",
     )
     longest = parsed.facts.isl
@@ -93,11 +101,12 @@ def cache(parsed: Parsed) -> Breaches:
 TRTLLM_CHECKS = (
     Check(
         "transceiver",
-        "one back-end on both roles; the buffer holds the longest input in whole blocks",
+        "one back-end on both roles, none in one pool; its buffer holds the longest input in whole "
+        "blocks",
         transceiver,
     ),
     Check("release", "the engine release knows key and back-end", release),
-    Check("scheduler", "prefill runs without the overlap scheduler", scheduler),
-    Check("cache", "both roles keep one type of KV cache", cache),
+    Check("scheduler", "prefill runs without the overlap scheduler", scheduler, two_pools=True),
+    Check("cache", "both roles keep one type of KV cache", cache, two_pools=True),
 )
 """Checks of every format that starts TensorRT-LLM."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from costmodel.runs import expert_kernel
-from moeplan.recipes.recipe import ROLES, Recipe, RoleName
+from moeplan.recipes.recipe import Recipe, RoleName
 from moeplan.recipes.trtllm.engine_file import EngineFile
 from presets.engines import Engine, load_engine
 
@@ -14,15 +14,20 @@ KV_TYPES = {8: "fp8", 16: "auto", 4: "nvfp4"}
 
 
 def engine_files(recipe: Recipe) -> dict[RoleName, EngineFile]:
-    """Derive the engine files of both roles.
+    """Derive the engine file of each role.
 
     Raises
     ------
     InputError
         Where the engine has no back-end for the experts.
     """
-    built = {"prefill": _prefill(recipe), "decode": _decode(recipe)}
-    return {role: EngineFile.model_validate(built[role]) for role in ROLES}
+    if recipe.config.is_aggregated:
+        return {"decode": EngineFile.model_validate(_decode(recipe) | _mixed(recipe))}
+    built: dict[RoleName, dict[str, Any]] = {
+        "prefill": _prefill(recipe) | _handover(recipe),
+        "decode": _decode(recipe) | _decode_alone(recipe) | _handover(recipe),
+    }
+    return {role: EngineFile.model_validate(content) for role, content in built.items()}
 
 
 def _prefill(recipe: Recipe) -> dict[str, Any]:
@@ -41,7 +46,7 @@ def _prefill(recipe: Recipe) -> dict[str, Any]:
         "max_seq_len": longest,
         "disable_overlap_scheduler": True,  # not offered on a worker that only prefills
         "cuda_graph_config": None,
-        **_shared(recipe, engine, engine.settings["prefill_kv_fraction"].value),
+        **_cache(recipe, engine, engine.settings["prefill_kv_fraction"].value),
         # Its steps are as long under tp: the back-ends of dp serve them.
         "moe_config": _experts(recipe, engine, "prefill", "dp", gpus),
         "print_iter_log": True,
@@ -67,24 +72,45 @@ def _decode(recipe: Recipe) -> dict[str, Any]:
             "enable_padding": True,
             "batch_sizes": graph_batches(config.max_batch),
         },
-        **_shared(recipe, engine, engine.settings[fraction].value),
+        **_cache(recipe, engine, engine.settings[fraction].value),
         "moe_config": _experts(recipe, engine, "decode", config.decode_attention, ep),
         "print_iter_log": True,
         "stream_interval": _setting(engine, "stream_interval"),
     }
-    if attention_dp and config.mtp_depth:
-        content["enable_lm_head_tp_in_adp"] = True
-    machine = recipe.machine
-    if (
-        not attention_dp
-        and machine.kernel_profile == "blackwell"
-        and 1 < gpus <= machine.gpus_per_domain
-    ):
-        content["allreduce_strategy"] = "MNNVL"
     if config.eplb_slots:
         content["moe_config"]["load_balancer"] = {
             "num_slots": config.eplb_slots,
             "layer_updates_per_iter": _setting(engine, "layer_updates_per_iter"),
+        }
+    return content
+
+
+def _decode_alone(recipe: Recipe) -> dict[str, Any]:
+    """Say what measured recipes set on workers that only decode."""
+    machine, gpus = recipe.machine, recipe.gpus("decode")
+    if recipe.config.decode_attention == "dp":
+        return {"enable_lm_head_tp_in_adp": True} if recipe.config.mtp_depth else {}
+    if machine.kernel_profile == "blackwell" and 1 < gpus <= machine.gpus_per_domain:
+        return {"allreduce_strategy": "MNNVL"}
+    return {}
+
+
+def _mixed(recipe: Recipe) -> dict[str, Any]:
+    """Say what is set otherwise on a worker that prefills what it decodes."""
+    engine, config = load_engine("trtllm"), recipe.config
+    longest = recipe.served.isl + _setting(engine, "sequence_slack")
+    step = config.max_batch * (1 + config.mtp_depth) + _whole_blocks(longest, engine)
+    content: dict[str, Any] = {
+        "max_num_tokens": max(_setting(engine, "mixed_tokens"), step),
+        "enable_chunked_prefill": True,
+        **_cache(recipe, engine, engine.settings["mixed_kv_fraction"].value),
+        "stream_interval": _setting(engine, "mixed_stream_interval"),
+    }
+    if recipe.attention_dp("decode"):
+        content["attention_dp_config"] = {
+            "enable_balance": True,
+            "batching_wait_iters": _setting(engine, "balance_wait"),
+            "timeout_iters": _setting(engine, "balance_timeout"),
         }
     return content
 
@@ -100,10 +126,16 @@ def graph_batches(largest: int) -> list[int]:
     return [2**power for power in range(largest.bit_length()) if 2**power < largest] + [largest]
 
 
-def _shared(recipe: Recipe, engine: Engine, kv_fraction: float) -> dict[str, Any]:
-    """Parts that both roles hold, with equal drafts and an equal transceiver."""
+def _handover(recipe: Recipe) -> dict[str, Any]:
+    """Set what both roles hand the KV cache over with."""
+    engine = load_engine("trtllm")
     longest = recipe.served.isl + _setting(engine, "sequence_slack")
     buffer = max(_setting(engine, "transceiver_tokens"), _whole_blocks(longest, engine))
+    return {"cache_transceiver_config": {"backend": "DEFAULT", "max_tokens_in_buffer": buffer}}
+
+
+def _cache(recipe: Recipe, engine: Engine, kv_fraction: float) -> dict[str, Any]:
+    """Set the KV cache, and the drafts whose cache every role fills."""
     content: dict[str, Any] = {
         "kv_cache_config": {
             "dtype": KV_TYPES.get(recipe.served.kv_bits, "auto"),
@@ -111,7 +143,6 @@ def _shared(recipe: Recipe, engine: Engine, kv_fraction: float) -> dict[str, Any
             "free_gpu_memory_fraction": kv_fraction,
             "tokens_per_block": _setting(engine, "tokens_per_block"),
         },
-        "cache_transceiver_config": {"backend": "DEFAULT", "max_tokens_in_buffer": buffer},
     }
     if recipe.config.mtp_depth:
         key = engine.releases_of(recipe.engine_release).traits["depth_key"]

@@ -59,6 +59,14 @@ class Transceiver(EnginePart):
     kv_transfer_timeout_ms: Count | None = None
 
 
+class AttentionDp(EnginePart):
+    """How ranks that take requests of their own wait for each other before they prefill."""
+
+    enable_balance: bool = False
+    batching_wait_iters: CountOrZero = 10
+    timeout_iters: CountOrZero = 50
+
+
 class CudaGraph(EnginePart):
     """Batches whose steps are recorded."""
 
@@ -87,6 +95,7 @@ class EngineFile(EnginePart):
     moe_expert_parallel_size: Count
     moe_tensor_parallel_size: Count | None = None
     enable_attention_dp: bool = False
+    attention_dp_config: AttentionDp | None = None
     enable_lm_head_tp_in_adp: bool = False
     gpus_per_node: Count | None = None
     max_batch_size: Count
@@ -104,7 +113,7 @@ class EngineFile(EnginePart):
     cuda_graph_config: CudaGraph | None = None
     kv_cache_config: KvCache
     moe_config: Moe
-    cache_transceiver_config: Transceiver
+    cache_transceiver_config: Transceiver | None = None
     speculative_config: Speculative | None = None
     num_postprocess_workers: CountOrZero = 0
     print_iter_log: bool = False

@@ -15,6 +15,7 @@ from moeplan.recipes.launch import (
     ROUTER_PORT,
     benchmark_script,
     guide,
+    joins,
     read_load,
     slot_lines,
     worker_addresses,
@@ -23,7 +24,7 @@ from moeplan.recipes.launch import (
 from moeplan.recipes.parsed import Parsed, Setting
 from moeplan.recipes.placement import lay_out
 from moeplan.recipes.reading import document, options_of, program_of, yaml_of
-from moeplan.recipes.recipe import ROLES, Recipe, RoleName
+from moeplan.recipes.recipe import Recipe, RoleName
 from moeplan.recipes.trtllm.engine import engine_files
 from moeplan.recipes.trtllm.reading import note_worker, read_engine
 from moeplan.recipes.yaml_text import yaml_text
@@ -79,11 +80,14 @@ SERVERS: dict[RoleName, str] = {"prefill": "context_servers", "decode": "generat
 
 
 def trtllm_files(recipe: Recipe) -> dict[str, str]:
-    """Write engine files, launch scripts, router file and benchmark."""
+    """Write engine files, launch scripts and benchmark, and a router file for two pools."""
     engines = engine_files(recipe)
-    files = {f"{role}.yaml": yaml_text(engines[role].content()) for role in ROLES}
-    files |= {f"{role}.sh": _worker_script(recipe, role) for role in ROLES}
-    files["router.yaml"] = yaml_text(_router(recipe).model_dump(mode="json"))
+    files = {
+        f"{name}.yaml": yaml_text(engines[role].content()) for role, name in recipe.roles.items()
+    }
+    files |= {f"{name}.sh": _worker_script(recipe, role) for role, name in recipe.roles.items()}
+    if not recipe.config.is_aggregated:
+        files["router.yaml"] = yaml_text(_router(recipe).model_dump(mode="json"))
     files["benchmark.sh"] = benchmark_script(recipe)
     return files
 
@@ -103,12 +107,12 @@ def _worker_script(recipe: Recipe, role: RoleName) -> str:
             "--backend": "pytorch",
             "--host": "0.0.0.0",
             "--port": worker_port(recipe, role),
-            option: f"{role}.yaml",
+            option: f"{recipe.roles[role]}.yaml",
         }
     )
     model = shlex.quote(recipe.settings.model_path)
     lines = [*srun.lines(), " ".join(PROGRAM), model, *serve.lines()]
-    comment = f"Starts one {role} worker: {recipe.gpus(role)} GPUs on {spread.nodes} nodes."
+    comment = f"Starts one {recipe.kind(role)}: {recipe.gpus(role)} GPUs on {spread.nodes} nodes."
     before = ['cd "$(dirname "$0")"', *slot_lines(recipe, role)]
     return script(comment, ["srun"], lines, before)
 
@@ -119,16 +123,16 @@ def _router(recipe: Recipe) -> RouterFile:
             num_instances=recipe.workers(role),
             urls=worker_addresses(recipe, role),
         )
-        for role in ROLES
+        for role in recipe.roles
     }
     return RouterFile(hostname="0.0.0.0", port=ROUTER_PORT, **servers)
 
 
 def read_trtllm(parsed: Parsed, files: Mapping[str, str]) -> None:
     """Read engine files, scripts and router file."""
-    router = document(parsed, files, "router.yaml", RouterFile)
-    for role in ROLES:
-        name = f"{role}.yaml"
+    router = None if parsed.one_pool else document(parsed, files, "router.yaml", RouterFile)
+    for role, worker in parsed.roles.items():
+        name = f"{worker}.yaml"
         if name not in files:
             parsed.tell("files", name, "is missing")
             continue
@@ -142,7 +146,7 @@ def read_trtllm(parsed: Parsed, files: Mapping[str, str]) -> None:
 def _read_worker(
     parsed: Parsed, files: Mapping[str, str], role: RoleName, router: RouterFile | None
 ) -> None:
-    name = f"{role}.sh"
+    name = f"{parsed.roles[role]}.sh"
     command = program_of(parsed, files, name, ("srun",))
     if command is None:
         return
@@ -180,8 +184,8 @@ def ranks(parsed: Parsed) -> Breaches:
     """Find options of a worker that contradict each other."""
     known = load_engine("trtllm").releases_of(parsed.recipe.engine_release)
     option = known.traits["config_option"]
-    for role in ROLES:
-        place = f"{role}.sh"
+    for worker in parsed.roles.values():
+        place = f"{worker}.sh"
         srun = parsed.read(f"{place}: srun", SrunOptions)
         serve = parsed.read(place, ServeOptions)
         tasks = srun.nodes * srun.ntasks_per_node
@@ -191,7 +195,7 @@ def ranks(parsed: Parsed) -> Breaches:
             "--extra_llm_api_options": serve.extra_llm_api_options,
         }
         file = Setting(f"{place}: {option}", names[option])
-        yield from differs(file, f"{role}.yaml", "the file of the role")
+        yield from differs(file, f"{worker}.yaml", "the file of the role")
 
 
 LAUNCH_CHECKS = (
@@ -201,11 +205,16 @@ LAUNCH_CHECKS = (
 
 
 def trtllm_guide(recipe: Recipe) -> list[str]:
-    """Say how the scripts are used."""
-    return guide(
-        recipe,
-        "The scripts start one worker each, by Slurm. The names prefill-0, decode-0 and so on in "
-        "router.yaml stand for the first node of each worker: let them resolve, or edit the file.",
-        "trtllm-serve disaggregated -c router.yaml",
-        each_node=False,
+    """Say how the scripts are used; in one pool trtllm-serve has no router."""
+    needs = "The scripts start one worker each, by Slurm."
+    if recipe.config.is_aggregated:
+        balancer = (
+            "Any load balancer that speaks HTTP joins the workers: it listens on "
+            f"{ROUTER_PORT} and gives each as many requests as every other."
+        )
+        return guide(recipe, f"{needs} {balancer}" if joins(recipe) else needs, each_node=False)
+    needs += (
+        " The names prefill-0, decode-0 and so on in router.yaml stand for the first node of each "
+        "worker: let them resolve, or edit the file."
     )
+    return guide(recipe, needs, "trtllm-serve disaggregated -c router.yaml", each_node=False)

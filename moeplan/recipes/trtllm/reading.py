@@ -83,4 +83,5 @@ def note_worker(
         slots=slots._replace(value=slots.value or 0),
         graph=read("cuda_graph_config", "batch_sizes")._replace(value=largest) if largest else None,
         model=model,
+        parts_inputs=engine.enable_chunked_prefill,
     )

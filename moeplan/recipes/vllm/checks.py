@@ -5,18 +5,17 @@ from __future__ import annotations
 from moeplan.recipes.checks import Breaches, Check, differs
 from moeplan.recipes.launch import PORT_CHECK, multi_node
 from moeplan.recipes.parsed import Parsed, Setting
-from moeplan.recipes.recipe import ROLES
 from moeplan.recipes.vllm.files import SIDE_CHANNEL, ServerOptions
 
 
 def ranks(parsed: Parsed) -> Breaches:
     """Find options of a worker that contradict each other."""
-    for role in ROLES:
-        place = f"{role}.sh"
+    for role, worker in parsed.roles.items():
+        place = f"{worker}.sh"
         options = parsed.read(place, ServerOptions)
         yield from _sizes(place, options)
         yield from multi_node(place, options.nnodes, options.node_rank, options.master_addr)
-        if SIDE_CHANNEL not in parsed.environment.get(role, {}):
+        if not parsed.one_pool and SIDE_CHANNEL not in parsed.environment.get(role, {}):
             field = f"{place}: export {SIDE_CHANNEL}"
             yield field, "is missing; it is where the other role reads the KV cache"
 
@@ -52,19 +51,28 @@ def cache(parsed: Parsed) -> Breaches:
 
 def transfer(parsed: Parsed) -> Breaches:
     """Find roles that move the KV cache by different means."""
-    prefill, decode = _both(parsed)
-    option = "--kv-transfer-config"
-    setting = Setting(f"decode.sh: {option}", decode.kv_transfer_config.kv_connector)
-    yield from differs(setting, prefill.kv_transfer_config.kv_connector, "as prefill.sh has")
-    for role, options, wrong in (("prefill", prefill, "consumer"), ("decode", decode, "producer")):
-        if options.kv_transfer_config.kv_role == f"kv_{wrong}":
-            yield f"{role}.sh: {option}", f"kv_role kv_{wrong} is that of the other role"
+    option, connectors = "--kv-transfer-config", []
+    for role, worker in parsed.roles.items():
+        field = f"{worker}.sh: {option}"
+        transfer = parsed.read(f"{worker}.sh", ServerOptions).kv_transfer_config
+        if transfer is None and not parsed.one_pool:
+            yield field, "is missing"
+        if transfer is None:
+            continue
+        if parsed.one_pool:
+            yield field, "is for a pool of each role; leave it out"
+        connectors.append(Setting(field, transfer.kv_connector))
+        wrong = "kv_consumer" if role == "prefill" else "kv_producer"
+        if transfer.kv_role == wrong:
+            yield field, f"kv_role {wrong} is that of the other role"
+    for other in connectors[1:]:
+        yield from differs(other, connectors[0].value, "as prefill.sh has")
 
 
 VLLM_CHECKS = (
-    Check("cache", "both roles keep one type of KV cache", cache),
+    Check("cache", "both roles keep one type of KV cache", cache, two_pools=True),
     Check("ranks", "launch options of a worker agree with its size", ranks),
     PORT_CHECK,
-    Check("transfer", "both roles move the KV cache by one back-end", transfer),
+    Check("transfer", "both roles move the KV cache by one back-end, one pool by none", transfer),
 )
 """Checks of vLLM's own rules."""

@@ -22,14 +22,16 @@ from moeplan.recipes.command_line import (
     slot_port,
 )
 from moeplan.recipes.launch import (
+    ANY_ADDRESS,
     LEADER_GUARD,
     LEADER_PORT,
     PORT_STEP,
     PORTS,
     RANK_GUARD,
     ROUTER_PORT,
-    RouterOptions,
+    PairRouterOptions,
     launch_files,
+    pool_router,
     read_load,
     read_router,
     sharing,
@@ -40,12 +42,11 @@ from moeplan.recipes.launch import (
 from moeplan.recipes.parsed import Parsed, Setting, Worker
 from moeplan.recipes.placement import lay_out
 from moeplan.recipes.reading import options_of, program_of
-from moeplan.recipes.recipe import ROLES, Recipe, RoleName
+from moeplan.recipes.recipe import Recipe, RoleName
 from presets.engines import load_engine
 
 SERVER = ("vllm", "serve")
 ROUTER = ("vllm-router",)
-ANY_ADDRESS = "0.0.0.0"
 SIDE_CHANNEL = "VLLM_NIXL_SIDE_CHANNEL_HOST"
 SIDE_CHANNEL_PORT = "VLLM_NIXL_SIDE_CHANNEL_PORT"
 SIDE_CHANNEL_OFFSET = 5600 - 8100
@@ -87,6 +88,9 @@ class Transfer(JsonPart):
     kv_load_failure_policy: Literal["fail", "recompute"] | None = None
 
 
+HANDOVER = Transfer(kv_connector="NixlConnector", kv_role="kv_both", kv_load_failure_policy="fail")
+
+
 class Compilation(JsonPart):
     """What is recorded."""
 
@@ -122,6 +126,7 @@ class ServerOptions(Options):
     max_model_len: Annotated[Count, Field(alias="--max-model-len")]
     max_num_seqs: Annotated[Count, Field(alias="--max-num-seqs")]
     max_num_batched_tokens: Annotated[Count, Field(alias="--max-num-batched-tokens")]
+    no_enable_chunked_prefill: Annotated[Flag, Field(alias="--no-enable-chunked-prefill")] = None
     gpu_memory_utilization: Annotated[Share | None, Field(alias="--gpu-memory-utilization")] = None
     max_cudagraph_capture_size: Annotated[
         CountOrZero | None, Field(alias="--max-cudagraph-capture-size")
@@ -132,21 +137,28 @@ class ServerOptions(Options):
     enforce_eager: Annotated[Flag, Field(alias="--enforce-eager")] = None
     no_enable_prefix_caching: Annotated[Flag, Field(alias="--no-enable-prefix-caching")] = None
     stream_interval: Annotated[Count | None, Field(alias="--stream-interval")] = None
-    kv_transfer_config: Annotated[Transfer, FromJson, Field(alias="--kv-transfer-config")]
+    kv_transfer_config: Annotated[
+        Transfer | None, FromJson, Field(alias="--kv-transfer-config")
+    ] = None
 
     shell_fields: ClassVar[frozenset[str]] = frozenset({"node_rank", "master_addr", "port"})
 
 
-class PairRouterOptions(RouterOptions):
-    """Options of ``vllm-router``."""
+class VllmRouterOptions(PairRouterOptions):
+    """Options of ``vllm-router`` for two pools."""
 
     vllm_pd_disaggregation: Annotated[Flag, Field(alias="--vllm-pd-disaggregation")]
     policy: Annotated[Text | None, Field(alias="--policy")] = None
 
 
 def vllm_files(recipe: Recipe) -> dict[str, str]:
-    """Write launch scripts of both roles, of the router and of the benchmark."""
-    router = PairRouterOptions(
+    """Write launch scripts of each role, of the router and of the benchmark."""
+    router = pool_router(recipe) if recipe.config.is_aggregated else _pair_router(recipe)
+    return launch_files(recipe, _worker_script, ROUTER, router)
+
+
+def _pair_router(recipe: Recipe) -> VllmRouterOptions:
+    return VllmRouterOptions(
         vllm_pd_disaggregation=True,
         prefill=[[f"http://{each}"] for each in worker_addresses(recipe, "prefill")],
         decode=[[f"http://{each}"] for each in worker_addresses(recipe, "decode")],
@@ -154,7 +166,6 @@ def vllm_files(recipe: Recipe) -> dict[str, str]:
         port=ROUTER_PORT,
         policy="round_robin",
     )
-    return launch_files(recipe, _worker_script, ROUTER, router)
 
 
 def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
@@ -165,12 +176,15 @@ def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
     expert_parallel = gpus > 1 and (role == "prefill" or config.decode_ep == gpus)
     slack = int(engine.settings["sequence_slack"].value)
     longest = served.isl + slack + (served.osl if role == "decode" else 0)
-    drafted = 1 + config.mtp_depth
-    tokens = config.max_batch * drafted
-    batch = config.max_batch
+    decoded = config.max_batch * (1 + config.mtp_depth)
+    tokens, batch = decoded, config.max_batch
+    interval, graphs = "stream_interval", "FULL_DECODE_ONLY"
     if role == "prefill":
         tokens = max(int(engine.settings["prefill_tokens"].value), longest)
         batch = max(tokens // served.isl, 1)
+    if config.is_aggregated:  # chunks of inputs beside the batch
+        tokens = max(int(engine.settings["mixed_tokens"].value), decoded + served.isl + slack)
+        interval, graphs = "mixed_stream_interval", "FULL_AND_PIECEWISE"
     several = spread.nodes > 1
     return ServerOptions.model_validate(
         {
@@ -194,29 +208,27 @@ def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
             "max_num_seqs": batch,
             "max_num_batched_tokens": tokens,
             "gpu_memory_utilization": engine.settings["memory_fraction"].value,
-            "max_cudagraph_capture_size": tokens if role == "decode" else None,
-            "compilation_config": (
-                Compilation(cudagraph_mode="FULL_DECODE_ONLY") if role == "decode" else None
-            ),
+            "max_cudagraph_capture_size": decoded if role == "decode" else None,
+            "compilation_config": Compilation(cudagraph_mode=graphs) if role == "decode" else None,
             "enforce_eager": True if role == "prefill" else None,
             "no_enable_prefix_caching": None if served.cached_share else True,
-            "stream_interval": (
-                int(engine.settings["stream_interval"].value) if role == "decode" else None
-            ),
-            "kv_transfer_config": Transfer(
-                kv_connector="NixlConnector", kv_role="kv_both", kv_load_failure_policy="fail"
-            ),
+            "stream_interval": (int(engine.settings[interval].value) if role == "decode" else None),
+            "kv_transfer_config": None if config.is_aggregated else HANDOVER,
         }
     )
 
 
 def _exchange(recipe: Recipe, role: RoleName) -> All2All:
-    """Choose the all-to-all of a worker whose attention is replicated."""
+    """Choose the all-to-all of a worker whose attention is replicated.
+
+    Measured workers that prefill what they decode leave it at its default inside a server.
+    """
     machine, gpus = recipe.machine, recipe.gpus(role)
-    if role == "prefill":
+    inside = gpus <= machine.gpus_per_node
+    if role == "prefill" or (recipe.config.is_aggregated and inside):
         return "allgather_reducescatter"
-    inside = machine.gpus_per_node < gpus <= machine.gpus_per_domain
-    return "flashinfer_nvlink_one_sided" if inside else "deepep_low_latency"
+    joined = not inside and gpus <= machine.gpus_per_domain
+    return "flashinfer_nvlink_one_sided" if joined else "deepep_low_latency"
 
 
 def _copies(recipe: Recipe, role: RoleName) -> dict[str, object]:
@@ -232,15 +244,16 @@ def _drafts(depth: int) -> Drafts | None:
 
 def _worker_script(recipe: Recipe, role: RoleName) -> str:
     options = server_options(recipe, role)
-    before = [
-        *slot_lines(recipe, role),
-        f'export {SIDE_CHANNEL}="$(hostname -i)"',
-        f"export {SIDE_CHANNEL_PORT}={_side_channel_port(recipe, role)}",
-    ]
+    before = slot_lines(recipe, role)
+    if not recipe.config.is_aggregated:
+        before += [
+            f'export {SIDE_CHANNEL}="$(hostname -i)"',
+            f"export {SIDE_CHANNEL_PORT}={_side_channel_port(recipe, role)}",
+        ]
     if options.nnodes > 1:
         before = [RANK_GUARD, LEADER_GUARD, *before, HEADLESS]
     comment = (
-        f"Starts one {role} worker of {recipe.gpus(role)} GPUs; "
+        f"Starts one {recipe.kind(role)} of {recipe.gpus(role)} GPUs; "
         f"run it on each of its {options.nnodes} nodes."
     )
     program = [*SERVER, recipe.settings.model_path]
@@ -255,9 +268,9 @@ def _side_channel_port(recipe: Recipe, role: RoleName) -> str:
 
 def read_vllm(parsed: Parsed, files: Mapping[str, str]) -> None:
     """Read the scripts."""
-    router = read_router(parsed, files, ROUTER, PairRouterOptions)
-    for role in ROLES:
-        name = f"{role}.sh"
+    router = read_router(parsed, files, ROUTER, VllmRouterOptions)
+    for role, worker in parsed.roles.items():
+        name = f"{worker}.sh"
         command = program_of(parsed, files, name, SERVER)
         if command is None:
             continue
@@ -271,12 +284,17 @@ def read_vllm(parsed: Parsed, files: Mapping[str, str]) -> None:
                 problem = "is missing; only the first node of a worker serves"
                 parsed.tell("options", f"{name}: --headless", problem)
             parsed.commands[role] = name
-            parsed.workers[role] = _worker(parsed, name, options, model, router.get(role))
+            parsed.workers[role] = _worker(parsed, role, name, options, model, router.get(role))
     read_load(parsed, files)
 
 
 def _worker(
-    parsed: Parsed, name: str, options: ServerOptions, model: Setting, replicas: Setting | None
+    parsed: Parsed,
+    role: RoleName,
+    name: str,
+    options: ServerOptions,
+    model: Setting,
+    replicas: Setting | None,
 ) -> Worker:
     experts = parsed.facts.experts or 0
     tp, dp = options.tensor_parallel_size, options.data_parallel_size
@@ -296,7 +314,7 @@ def _worker(
     drafts, graph = options.speculative_config, options.max_cudagraph_capture_size
     depth = drafts.num_speculative_tokens if drafts else 0
     return Worker(
-        role="prefill" if name == "prefill.sh" else "decode",
+        role=role,
         replicas=replicas,
         nodes=setting("--nnodes", options.nnodes),
         gpus_per_node=per_node,
@@ -312,4 +330,5 @@ def _worker(
         slots=setting("--eplb-config", slots),
         graph=setting("--max-cudagraph-capture-size", graph // (1 + depth)) if graph else None,
         model=model,
+        parts_inputs=not options.no_enable_chunked_prefill,
     )
