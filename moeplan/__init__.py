@@ -24,23 +24,15 @@ from presets.lazy import lazy_names
 if TYPE_CHECKING:
     from costmodel.results import Configuration, Prediction, Scenario
     from moeplan.answers.availability import Availability
-    from moeplan.answers.best import Best, Measured, PredictedDeployment
+    from moeplan.answers.best import Best, Measured
     from moeplan.answers.comparison import Comparison
     from moeplan.answers.curve import Curve, Curves
     from moeplan.answers.explanation import Explanation, Robustness
     from moeplan.answers.fleet import FleetPlan
-    from moeplan.api import (
-        availability,
-        best,
-        compare,
-        curve,
-        curves,
-        fleet,
-        measured_frontier,
-        predict,
-        replan,
-    )
+    from moeplan.answers.predicted import PredictedDeployment
+    from moeplan.api import best, compare, curve, curves, measured_frontier, predict
     from moeplan.explainers import explain, robustness
+    from moeplan.fleet_api import availability, fleet, replan
     from moeplan.options import Options
     from moeplan.own_rows import calibrate, validate
     from presets import (
@@ -69,23 +61,23 @@ _ROOM_OF = {
     "Measured": "moeplan.answers.best",
     "MoeplanError": "presets",
     "Options": "moeplan.options",
-    "PredictedDeployment": "moeplan.answers.best",
+    "PredictedDeployment": "moeplan.answers.predicted",
     "Prediction": "costmodel.results",
     "Robustness": "moeplan.answers.explanation",
     "Scenario": "costmodel.results",
     "UnknownNameError": "presets",
-    "availability": "moeplan.api",
+    "availability": "moeplan.fleet_api",
     "best": "moeplan.api",
     "calibrate": "moeplan.own_rows",
     "compare": "moeplan.api",
     "curve": "moeplan.api",
     "curves": "moeplan.api",
     "explain": "moeplan.explainers",
-    "fleet": "moeplan.api",
+    "fleet": "moeplan.fleet_api",
     "load_cluster": "presets",
     "measured_frontier": "moeplan.api",
     "predict": "moeplan.api",
-    "replan": "moeplan.api",
+    "replan": "moeplan.fleet_api",
     "robustness": "moeplan.explainers",
     "validate": "moeplan.own_rows",
 }

@@ -7,10 +7,28 @@ answer's JSON repeats it. The command line, the Python interface, ``docs/options
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from moeplan.option_readers import (
+    Option,
+    Read,
+    read_acceptance,
+    read_cluster_file,
+    read_file,
+    read_machine,
+    read_one_of,
+    read_percentile,
+    read_positive,
+    read_price,
+    read_price_set,
+    read_share,
+    read_switch,
+    read_text,
+    read_ttft,
+    read_whole,
+)
 from presets.folders import engine_names
 
 if TYPE_CHECKING:
@@ -32,139 +50,9 @@ LARGEST_USERS = 1_000_000
 LARGEST_LENGTH = 1_000_000
 LARGEST_GPUS = 131_072
 
-Read = Callable[[str, Any], Any]
-"""From the name of an option, for messages, and what was given to its value."""
-
-
-class Option(NamedTuple):
-    """What is known of one option beside its type and default.
-
-    Attributes
-    ----------
-    help : str
-        One sentence, for people.
-    metavar : str
-        What stands for its value; empty for a switch.
-    read : callable
-        Checks what was given, as text or as a value, and makes it a value.
-    key : str
-        Under which the question of an answer has it, with its unit where that is no count.
-    """
-
-    help: str
-    metavar: str
-    read: Read
-    key: str
-
 
 def _entry(key: str, metavar: str, read: Read, help: str) -> dict[str, Option]:
     return {"option": Option(help, metavar, read, key)}
-
-
-def _text(name: str, value: Any) -> Any:
-    from moeplan import numbers  # the checks come with pydantic, which --help does without
-
-    return numbers.text(name, value)
-
-
-def _one_of(valid: Sequence[str]) -> Read:
-    def read(name: str, value: Any) -> Any:
-        from moeplan import numbers  # as above
-
-        return numbers.one_of(name, value, valid)
-
-    return read
-
-
-def _whole(low: int, high: int, unit: str) -> Read:
-    def read(name: str, value: Any) -> Any:
-        from moeplan import numbers  # as above
-
-        return numbers.whole_number(name, value, low, high, unit)
-
-    return read
-
-
-def _positive(unit: str) -> Read:
-    def read(name: str, value: Any) -> Any:
-        from moeplan import numbers  # as above
-
-        return numbers.positive_number(name, value, unit)
-
-    return read
-
-
-def _ttft(name: str, value: Any) -> Any:
-    from moeplan import numbers  # as above
-
-    return numbers.ttft_limit(name, value)
-
-
-def _percentile(name: str, value: Any) -> Any:
-    from moeplan import numbers  # as above
-
-    return numbers.percentile(name, value)
-
-
-def _acceptance(name: str, value: Any) -> Any:
-    from moeplan import numbers  # as above
-
-    return numbers.acceptance(name, value)
-
-
-def _share(name: str, value: Any) -> Any:
-    from moeplan import numbers  # as above
-
-    return numbers.share(name, value)
-
-
-def _price(name: str, value: Any) -> Any:
-    from moeplan import numbers  # as above
-
-    return numbers.noted_price(name, value)
-
-
-def _price_set(name: str, value: Any) -> Any:
-    from moeplan import numbers  # as above
-    from presets import price_set_names
-
-    return numbers.one_of(name, value, price_set_names())
-
-
-def _switch(name: str, value: Any) -> Any:
-    from moeplan import numbers  # as above
-
-    return numbers.switch(name, value)
-
-
-def _cluster(name: str, value: Any) -> Any:
-    from moeplan import numbers  # as above
-    from presets import ClusterPools, ClusterSpec, read_cluster
-    from presets.files import validated
-
-    if isinstance(value, ClusterSpec | ClusterPools):
-        return value
-    if isinstance(value, Mapping):
-        return validated(ClusterPools if "pools" in value else ClusterSpec, value)
-    return read_cluster(numbers.file_name(name, value))
-
-
-def _machine(name: str, value: Any) -> Any:
-    from moeplan import numbers  # as above
-    from presets import Hardware, load_machine
-    from presets.machine_file import machine_of
-
-    if isinstance(value, Hardware):
-        return value
-    if isinstance(value, Mapping):
-        return machine_of(value)
-    return load_machine(numbers.file_name(name, value))
-
-
-def _file(name: str, value: Any) -> Any:
-    from moeplan import numbers  # as above
-
-    return numbers.file_name(name, value)
 
 
 @dataclass(frozen=True)
@@ -177,14 +65,14 @@ class Options:
 
     model: str = field(
         default=MODEL,
-        metadata=_entry("model", "NAME|PATH", _text, "Preset, or path of a config.json."),
+        metadata=_entry("model", "NAME|PATH", read_text, "Preset, or path of a config.json."),
     )
     precision: str | None = field(
         default=None,
         metadata=_entry(
             "precision",
             "NAME",
-            _one_of(PRECISIONS),
+            read_one_of(PRECISIONS),
             "fp4, fp8, int4 or bf16. [default: that of a quantised checkpoint, else the first "
             "of these that machine and model offer]",
         ),
@@ -192,13 +80,13 @@ class Options:
     isl: int = field(
         default=LENGTH,
         metadata=_entry(
-            "isl", "TOKENS", _whole(1, LARGEST_LENGTH, "tokens"), "Nominal input length."
+            "isl", "TOKENS", read_whole(1, LARGEST_LENGTH, "tokens"), "Nominal input length."
         ),
     )
     osl: int = field(
         default=LENGTH,
         metadata=_entry(
-            "osl", "TOKENS", _whole(2, LARGEST_LENGTH, "tokens"), "Nominal output length."
+            "osl", "TOKENS", read_whole(2, LARGEST_LENGTH, "tokens"), "Nominal output length."
         ),
     )
     cached_share: float = field(
@@ -206,21 +94,23 @@ class Options:
         metadata=_entry(
             "cached_share",
             "SHARE",
-            _share,
+            read_share,
             "Part of the input, from 0 to below 1, whose KV is reused: no prefill work, but its "
             "memory.",
         ),
     )
     engine: str = field(
         default=ENGINE,
-        metadata=_entry("engine", "NAME", _one_of(engine_names()), f"{', '.join(engine_names())}."),
+        metadata=_entry(
+            "engine", "NAME", read_one_of(engine_names()), f"{', '.join(engine_names())}."
+        ),
     )
     serving: str = field(
         default=SERVING[0],
         metadata=_entry(
             "serving",
             "NAME",
-            _one_of(SERVING),
+            read_one_of(SERVING),
             "disaggregated (prefill workers and decode workers), aggregated (one pool that does "
             "both) or either, whichever is better.",
         ),
@@ -230,7 +120,7 @@ class Options:
         metadata=_entry(
             "frontends",
             "NUMBER",
-            _whole(1, 1000, "frontends"),
+            read_whole(1, 1000, "frontends"),
             "Frontends that route requests, each for itself.",
         ),
     )
@@ -239,7 +129,7 @@ class Options:
         metadata=_entry(
             "draft",
             "NAME",
-            _one_of(DRAFTS),
+            read_one_of(DRAFTS),
             "What drafts: none, mtp (layers of the checkpoint), eagle3 (an EAGLE-3 head) or dspark "
             "(a block drafter). [default: mtp where the checkpoint has such layers]",
         ),
@@ -249,7 +139,7 @@ class Options:
         metadata=_entry(
             "acceptance",
             "RATES",
-            _acceptance,
+            read_acceptance,
             "Share of steps that keep the first draft, the second, ..., such as 0.8,0.6,0.4; or "
             "tokens kept per step at the depth of a given configuration, such as 2.6; or a text "
             "that was measured: random, coding or maths. [default: random]",
@@ -260,20 +150,20 @@ class Options:
         metadata=_entry(
             "max_gpus",
             "GPUS",
-            _whole(1, LARGEST_GPUS, "GPUs"),
+            read_whole(1, LARGEST_GPUS, "GPUs"),
             "Most GPUs of a deployment, or for a rate.",
         ),
     )
     max_ttft: float | None = field(
         default=None,
-        metadata=_entry("max_ttft_s", "SECONDS", _ttft, "Longest mean time to first token."),
+        metadata=_entry("max_ttft_s", "SECONDS", read_ttft, "Longest mean time to first token."),
     )
     target_percentile: float | None = field(
         default=None,
         metadata=_entry(
             "target_percentile",
             "P",
-            _percentile,
+            read_percentile,
             "Requests in a hundred that see the target or better, such as 99. [default: the median "
             "does]",
         ),
@@ -283,7 +173,7 @@ class Options:
         metadata=_entry(
             "ttft_percentile",
             "P",
-            _percentile,
+            read_percentile,
             "Requests in a hundred whose first token comes within --max-ttft. [default: it is a "
             "limit on the mean]",
         ),
@@ -293,7 +183,7 @@ class Options:
         metadata=_entry(
             "objective",
             "NAME",
-            _one_of(OBJECTIVES),
+            read_one_of(OBJECTIVES),
             f"What is made best: {', '.join(OBJECTIVES)}. [default: cost, or gpus with --rate]",
         ),
     )
@@ -302,7 +192,7 @@ class Options:
         metadata=_entry(
             "billing",
             "NAME",
-            _one_of(BILLINGS),
+            read_one_of(BILLINGS),
             "What is paid: gpu (GPUs that serve) or domain (whole NVLink domains).",
         ),
     )
@@ -311,7 +201,7 @@ class Options:
         metadata=_entry(
             "rate_requests_per_s",
             "REQ/S",
-            _positive("requests/s"),
+            read_positive("requests/s"),
             "Requests/s to serve together, with the fewest GPUs.",
         ),
     )
@@ -320,7 +210,7 @@ class Options:
         metadata=_entry(
             "concurrency",
             "USERS",
-            _whole(1, LARGEST_USERS, "users"),
+            read_whole(1, LARGEST_USERS, "users"),
             "Users served at once. [default: as many as fill the slots]",
         ),
     )
@@ -329,7 +219,7 @@ class Options:
         metadata=_entry(
             "min_confidence",
             "P",
-            _positive("probability"),
+            read_positive("probability"),
             "Probability with which the target and a limit on TTFT are met, each for itself; 0.95 "
             "is the end of the interval.",
         ),
@@ -339,7 +229,7 @@ class Options:
         metadata=_entry(
             "within_data",
             "",
-            _switch,
+            read_switch,
             "Look only at what lies inside the data of the calibration: answers are modelled, "
             "never extrapolated.",
         ),
@@ -349,14 +239,14 @@ class Options:
         metadata=_entry(
             "no_anchors",
             "",
-            _switch,
+            read_switch,
             "Predict by physics alone: measured rows like the question shift nothing.",
         ),
     )
     prefill_sku: str | None = field(
         default=None,
         metadata=_entry(
-            "prefill_sku", "NAME", _text, "Machine of prefill. [default: that of decode]"
+            "prefill_sku", "NAME", read_text, "Machine of prefill. [default: that of decode]"
         ),
     )
     prefill_price: float | None = field(
@@ -364,7 +254,7 @@ class Options:
         metadata=_entry(
             "prefill_price_usd_per_hour",
             "USD",
-            _price,
+            read_price,
             "Price per GPU-hour of the machine of --prefill-sku; --price is then that of decode "
             "alone. [default: that of the machine]",
         ),
@@ -374,7 +264,7 @@ class Options:
         metadata=_entry(
             "price_usd_per_hour",
             "USD",
-            _price,
+            read_price,
             "Price per GPU-hour. [default: that of the machine]",
         ),
     )
@@ -383,7 +273,7 @@ class Options:
         metadata=_entry(
             "prices",
             "SET",
-            _price_set,
+            read_price_set,
             "Dated set of prices, such as 2026-04, for machines without a price of your own. "
             "[default: the newest]",
         ),
@@ -393,7 +283,7 @@ class Options:
         metadata=_entry(
             "machine",
             "FILE",
-            _machine,
+            read_machine,
             "TOML file of a machine of your own, in place of --sku; `moeplan presets show NAME "
             "--toml` prints one to start from.",
         ),
@@ -403,7 +293,7 @@ class Options:
         metadata=_entry(
             "cluster",
             "FILE",
-            _cluster,
+            read_cluster_file,
             "YAML file that describes the cluster; docs/files.md has the keys.",
         ),
     )
@@ -412,7 +302,7 @@ class Options:
         metadata=_entry(
             "pool",
             "NAME",
-            _text,
+            read_text,
             "Pool of the cluster, where it has several. [default: that of --sku]",
         ),
     )
@@ -421,13 +311,13 @@ class Options:
         metadata=_entry(
             "prefill_pool",
             "NAME",
-            _text,
+            read_text,
             "Pool of the cluster for prefill. [default: that of --prefill-sku, else the other's]",
         ),
     )
     calibration: Path | str | None = field(
         default=None,
-        metadata=_entry("calibration", "FILE", _file, "Calibration file. [default: shipped]"),
+        metadata=_entry("calibration", "FILE", read_file, "Calibration file. [default: shipped]"),
     )
 
 

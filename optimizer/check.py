@@ -19,8 +19,8 @@ from costmodel.predictions import Ttft, prediction_of
 from costmodel.results import Case, Configuration, Prediction
 from costmodel.root import last_below
 from costmodel.serving import benchmark_of, fullest, serve, steady_state
+from optimizer.evaluation import MOST_USERS
 from optimizer.fleet_points import FleetPoints, Pool, TierPoints
-from optimizer.lattice import MOST_USERS
 from optimizer.space import Shape, decode_fields
 from optimizer.value import request_tokens
 from presets import InputError

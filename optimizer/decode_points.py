@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from costmodel.decode_rate import decode_rate
 from costmodel.inputs import FloatArray, IntArray, take
 from costmodel.network import DecodeRate
 from costmodel.prefill import Prefill
 from costmodel.resolve import of_workers
 from costmodel.root import last_below
-from costmodel.serving import MOST_LOAD, decode_rate, prefill_wait
+from costmodel.serving import MOST_LOAD, prefill_wait
 from optimizer.decode_workers import DecodeWorkers, decode_workers
 from optimizer.problem import Problem
 from optimizer.space import Shape

@@ -10,7 +10,8 @@ import numpy as np
 from costmodel.inputs import BoolArray, IntArray
 from costmodel.results import Configuration
 from optimizer.entries import Entries, joined
-from optimizer.lattice import Lattice, configuration_of, evaluate
+from optimizer.evaluation import evaluate
+from optimizer.lattice import Lattice, configuration_of
 from optimizer.objective import Objective
 from optimizer.problem import Problem
 from optimizer.slowed import slowed

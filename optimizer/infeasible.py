@@ -13,8 +13,9 @@ import numpy as np
 from costmodel.inputs import FloatArray
 from optimizer.answer import Conflict, Infeasibility, LimitName, rounded
 from optimizer.entries import Entries, joined
+from optimizer.evaluation import evaluate
 from optimizer.fewest import fewest_gpus, of_size
-from optimizer.lattice import Lattice, evaluate
+from optimizer.lattice import Lattice
 from optimizer.objective import Objective
 from optimizer.problem import Limits, Problem
 from optimizer.ranking import is_met

@@ -13,8 +13,9 @@ from costmodel.inputs import BoolArray, FloatArray, IntArray
 from costmodel.results import Predicted
 from optimizer.answer import Answer, Ranked, Search
 from optimizer.entries import Entries, joined
+from optimizer.evaluation import evaluate
 from optimizer.exact import Candidates, Choice, choose
-from optimizer.lattice import Lattice, evaluate
+from optimizer.lattice import Lattice
 from optimizer.problem import Problem
 from optimizer.slowed import slowed
 from optimizer.value import at_bill, bill_of, charged, copies_of, serves, value_of

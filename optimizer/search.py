@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from costmodel.predictions import predict
 from optimizer.answer import Answer
+from optimizer.evaluation import evaluate
 from optimizer.infeasible import find_infeasibilities
-from optimizer.lattice import configuration_of, evaluate
+from optimizer.lattice import configuration_of
 from optimizer.problem import Problem
 from optimizer.ranking import RUNNERS_UP, Ranking, ranking_of
 from optimizer.slowed import slowed

@@ -18,7 +18,8 @@ from costmodel.root import WIDTH, enclosed
 from costmodel.serving import MOST_LOAD
 from optimizer.columns import Columns, take_columns
 from optimizer.entries import Entries, joined
-from optimizer.lattice import MOST_USERS, Lattice
+from optimizer.evaluation import MOST_USERS
+from optimizer.lattice import Lattice
 from optimizer.problem import Problem
 from optimizer.states import DecodeStates
 from optimizer.throttled import SAME, Cells, join_cells, throttle

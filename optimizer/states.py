@@ -10,6 +10,7 @@ import numpy as np
 
 from costmodel.calibration import Calibration
 from costmodel.decode import draft_time
+from costmodel.decode_rate import decode_rate
 from costmodel.deviations import Kinds
 from costmodel.inputs import (
     BoolArray,
@@ -21,7 +22,6 @@ from costmodel.inputs import (
 )
 from costmodel.network import DecodeRate, Interleaved
 from costmodel.resolve import of_workers
-from costmodel.serving import decode_rate
 from costmodel.step_time import StepTime
 from costmodel.workload import Workload
 from optimizer.confidence import promise_of, ttft_factor

@@ -67,6 +67,47 @@ def try_answers(trial: Trial) -> None:
         trial.run("recipe", "check", name)
 
 
+DEMAND = """tiers:
+  - name: chat
+    model: deepseek-r1-0528
+    isl: 1k
+    osl: 1k
+    target: 50 tok/s/user
+    rate: 5 requests/s
+"""
+GRID = "machines: [gb200]\ntargets: [50, 75]\nprices_usd_per_hour: [1.5, 2.5]\n"
+
+
+def try_many(trial: Trial, bare: bool) -> None:
+    """Plan a fleet and what becomes of it; ask many questions, and draw what they say."""
+    (trial.folder / "demand.yaml").write_text(DEMAND, encoding="utf-8")
+    plan = trial.run("fleet", "demand.yaml", "--sku", "gb200=144", "--json")
+    expect(json.loads(plan)["status"] == "optimal", "fleet: no plan")
+    (trial.folder / "plan.json").write_text(plan, encoding="utf-8")
+    trial.run("fleet", "replan", "plan.json", "--lost", "domain 0")
+    trial.run("fleet", "availability", "plan.json", "--years", "2")
+    trial.run("recipe", "--plan", "plan.json", "--output", "plan")
+    pool = ("recipe", *QUESTION[:3], "50", "--serving", "aggregated", "--format", "vllm")
+    trial.run(*pool, "--output", "pool")
+    trial.run("recipe", "check", "pool")
+    trial.run("sensitivity", "gb200", "--target", "50")
+    (trial.folder / "grid.yaml").write_text(GRID, encoding="utf-8")
+    trial.run("sweep", "grid.yaml", "--output", "rows.csv", "--jobs", "1")
+    draw = (
+        "curve",
+        "--sku",
+        "gb200",
+        "--sku",
+        "b200",
+        "--targets",
+        "25,75",
+        "--plot",
+        "curves.svg",
+    )
+    said = trial.run(*draw, status=2 if bare else 0)
+    expect(not bare or "'moeplan[plot]'" in said, f"no command to install matplotlib: {said}")
+
+
 def try_measurements(trial: Trial, bare: bool) -> None:
     """Compare with measurements, draw them and fit to them."""
     python = str(trial.command.with_name("python"))
@@ -94,6 +135,7 @@ def main(command: Path, bare: bool) -> None:
     with TemporaryDirectory() as folder:
         trial = Trial(command.absolute(), Path(folder))
         try_answers(trial)
+        try_many(trial, bare)
         try_measurements(trial, bare)
     print(f"{trial.passed} commands ran as they should")
 

@@ -27,7 +27,7 @@ from moeplan.question import Question, question_from_json
 from optimizer.answer import Conflict, Search
 from optimizer.objective import ObjectiveValue
 from optimizer.problem import Problem
-from presets.frozen import Frozen, FrozenDict
+from presets.frozen import Frozen
 from presets.record import Record
 
 
@@ -343,7 +343,7 @@ class Best(Answer):
         asked = f"{self.sku} at {self.target_tok_s_per_user:g} tok/s/user"
         if self.config is None or self.prediction is None:
             return f"{asked}: infeasible"
-        return f"{asked}: {self.config.label}, {_figures(self.prediction)}"
+        return f"{asked}: {self.config.label}, {figures_in_words(self.prediction)}"
 
     @model_serializer(mode="wrap")
     def _without_blanks(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -357,56 +357,8 @@ class Best(Answer):
         return {name: value for name, value in content.items() if not blank.get(name)}
 
 
-class KeptDrafts(Record):
-    """How many tokens a step keeps of a request, and where that comes from.
-
-    Attributes
-    ----------
-    tokens_per_step : float
-        The one that is no draft included. [token]
-    interval_90 : (float, float)
-        [token]
-    source : str
-    """
-
-    tokens_per_step: float
-    interval_90: tuple[float, float]
-    source: str
-
-
-class PredictedDeployment(Deployment, Answer):
-    """One given configuration as predicted, with what was asked and where it stands.
-
-    `gpus` and `version` are those of `Best`; `acceptance` is None without drafts; `percentiles_ms`
-    are those of `Best`.
-    """
-
-    sku: str
-    scenario: ScenarioSummary
-    question: Asked
-    gpus: int
-    acceptance: KeptDrafts | None = None
-    percentiles_ms: Frozen[str, float] = Field(default_factory=FrozenDict)
-    version: str | None = None
-    title: Annotated[str, Field(exclude=True)] = ""
-    price_usd_per_hour: Annotated[float, Field(exclude=True)] = 0.0
-
-    def to_rows(self) -> list[dict[str, Any]]:
-        """One row."""
-        row = {"sku": self.sku} | figures_of(self.config, self.prediction)
-        row |= percentile_columns(self.percentiles_ms, self.question)
-        row |= {
-            "extrapolated_in": outside(self.prediction),
-            "gpus": self.gpus,
-            "version": self.version,
-        }
-        return [row | asked_columns(self.question)]
-
-    def _gist(self) -> str:
-        return f"{self.sku}: {self.config.label}, {_figures(self.prediction)}"
-
-
-def _figures(prediction: Prediction) -> str:
+def figures_in_words(prediction: Prediction) -> str:
+    """Say speed, throughput and cost."""
     return (
         f"{prediction.tok_s_per_user:.1f} tok/s/user, "
         f"{prediction.total_tok_s_per_gpu:,.0f} tok/s/GPU, "

@@ -8,16 +8,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
 from costmodel.results import Predicted, Scenario
-from moeplan.answers.best import (
-    Best,
-    Billing,
-    Deployment,
-    KeptDrafts,
-    Links,
-    PredictedDeployment,
-    RunnerUp,
-    ScenarioSummary,
-)
+from moeplan.answers.best import Best, Billing, Deployment, Links, RunnerUp, ScenarioSummary
 from moeplan.answers.measured import (
     above_measured,
     measured_point,
@@ -25,6 +16,7 @@ from moeplan.answers.measured import (
     why_not_measured,
 )
 from moeplan.answers.placement import placement_of
+from moeplan.answers.predicted import KeptDrafts, PredictedDeployment
 from moeplan.answers.reasons import behind, explain_infeasibility, lost_by
 from moeplan.answers.safe import SafeChoice
 from moeplan.clusters import groups_of, price_of

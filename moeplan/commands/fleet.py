@@ -89,7 +89,7 @@ def command(
 
     Exits with 1 where no plan serves all tiers.
     """
-    from moeplan import api, numbers, output  # --help does without these
+    from moeplan import fleet_api, numbers, output  # --help does without these
     from moeplan.fleet_question import OBJECTIVES
     from moeplan.render import fleet as render
     from presets import InfeasibleError
@@ -113,7 +113,9 @@ def command(
         typed = {**typed, "objective": numbers.one_of("--objective", objective, OBJECTIVES)}
     options = given.options_of(typed)
     with output.progress("Plans looked at", None) as advance:
-        answer = api.fleet(path, options, sku or [], max_racks=racks, progress=advance, **limits)
+        answer = fleet_api.fleet(
+            path, options, sku or [], max_racks=racks, progress=advance, **limits
+        )
     if as_json:
         output.emit_json(answer.to_json())
     elif as_csv:

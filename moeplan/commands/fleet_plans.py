@@ -99,7 +99,7 @@ def replan(
 
     Exits with 1 where what is left does not serve all tiers, and says by how much.
     """
-    from moeplan import api, numbers, output  # --help does without these
+    from moeplan import fleet_api, numbers, output  # --help does without these
     from moeplan.render import fleet as render
     from presets import InfeasibleError
     from presets.demand_file import MOST_SPARES
@@ -108,7 +108,7 @@ def replan(
     extra = 0 if spares is None else numbers.whole_number("--spares", spares, 0, MOST_SPARES, "")
     limit = None if seconds is None else numbers.positive_number("--seconds", seconds, "s")
     with output.progress("Plans looked at", None) as advance:
-        answer = api.replan(path, lost or [], spares=extra, seconds=limit, progress=advance)
+        answer = fleet_api.replan(path, lost or [], spares=extra, seconds=limit, progress=advance)
     if as_json:
         output.emit_json(answer.to_json())
     else:
@@ -138,7 +138,7 @@ def availability(
 
     Rates and repair times that are not given are those of moeplan, most of them assumed.
     """
-    from moeplan import api, numbers, output  # --help does without these
+    from moeplan import fleet_api, numbers, output  # --help does without these
     from moeplan.render import availability as render
 
     given.one_format(json=as_json, csv=as_csv)
@@ -152,7 +152,7 @@ def availability(
     }
     rates, repairs = _by_part("--rate", rate, ""), _by_part("--repair", repair, "s")
     with output.progress("Failures and states looked at", None) as advance:
-        answer = api.availability(
+        answer = fleet_api.availability(
             path, **wanted, rates=rates, repairs=repairs, progress=_after(PATIENCE, advance)
         )
     if as_json:

@@ -15,7 +15,8 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from moeplan.options import Option, Options, entries, read_options
+from moeplan.option_readers import Option
+from moeplan.options import Options, entries, read_options
 
 FILES = ("model", "machine", "cluster", "calibration")
 """Options that may name a file."""

@@ -30,7 +30,7 @@ from moeplan.recipes.parsed import Parsed, Setting, Unreadable
 from moeplan.recipes.placement import lay_out
 from moeplan.recipes.reading import options_of, program_of
 from moeplan.recipes.recipe import Recipe, RoleName
-from presets.engines import load_dynamo
+from presets.deployment_tools import load_dynamo
 from presets.errors import shown
 
 ANY_ADDRESS = "0.0.0.0"

@@ -11,7 +11,7 @@ from moeplan.recipes.recipe import Machine, Recipe, RoleName
 from optimizer.placement import packs, roomy
 from optimizer.resources import Resources
 from presets import ClusterSpec, InputError
-from presets.engines import load_dynamo
+from presets.deployment_tools import load_dynamo
 from presets.files import validated
 
 

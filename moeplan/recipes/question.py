@@ -10,14 +10,16 @@ from pydantic import ValidationError
 from costmodel.checks import check_batch
 from costmodel.results import Configuration
 from moeplan import api
-from moeplan.answers.best import Best, PredictedDeployment, ScenarioSummary
+from moeplan.answers.best import Best, ScenarioSummary
+from moeplan.answers.predicted import PredictedDeployment
 from moeplan.options import Options
 from moeplan.recipes.formats import FORMATS
 from moeplan.recipes.names import named_after
 from moeplan.recipes.placement import machine_of
 from moeplan.recipes.recipe import Recipe, Safe, Served, Settings
 from presets import InfeasibleError, InputError, Model
-from presets.engines import load_dynamo, load_engine
+from presets.deployment_tools import load_dynamo
+from presets.engines import load_engine
 from presets.errors import shown
 from presets.files import explained, validated
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from moeplan.answers.best import Best, PredictedDeployment
+from moeplan.answers.best import Best
 from moeplan.answers.comparison import Comparison
 from moeplan.answers.curve import Curve, Curves
+from moeplan.answers.predicted import PredictedDeployment
 from moeplan.answers.record import Answer
 from moeplan.output import PLAIN_WIDTH
 from moeplan.render import best, compare, curve, predict

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from costmodel.results import Prediction
-from moeplan.answers.best import Deployment, KeptDrafts, Measured, PredictedDeployment
+from moeplan.answers.best import Deployment, Measured
+from moeplan.answers.predicted import KeptDrafts, PredictedDeployment
 from moeplan.render.common import (
     configuration_rows,
     count,

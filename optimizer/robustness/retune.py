@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from costmodel.calibration import Calibration
+from costmodel.decode_rate import decode_rate
 from costmodel.deployments import Deployments, deployments_of, memory_limit, network_of
 from costmodel.inputs import BoolArray, FloatArray
 from costmodel.network import Benchmark, Network
 from costmodel.results import Case, Configuration
-from costmodel.serving import MOST_LOAD, benchmark_of, decode_rate, join_prefill, serve
+from costmodel.serving import MOST_LOAD, benchmark_of, join_prefill, serve
 from optimizer.confidence import Promise, prefill_widening, promise_of
 from optimizer.problem import Limits, Problem
 from optimizer.space import prefill_shape_of, shape_of

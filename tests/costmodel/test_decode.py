@@ -9,6 +9,7 @@ from costmodel.attention import attention_time, projection_time
 from costmodel.calibration import Calibration
 from costmodel.counts import machine_arrays, model_arrays, path_arrays
 from costmodel.decode import decode_step, dense_time, draft_time, head_time
+from costmodel.decode_rate import decode_rate
 from costmodel.deviations import Deviation, Traits
 from costmodel.engine_rules import exchange_of
 from costmodel.experts import expert_layer_time, expert_time
@@ -22,7 +23,6 @@ from costmodel.inputs import (
     take,
 )
 from costmodel.resolve import resolve
-from costmodel.serving import decode_rate
 from costmodel.step_time import StepTime
 from costmodel.workload import Workload
 from presets import default_cluster, load_hardware, load_model

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costmodel.calibration import Calibration
+from costmodel.decode_rate import decode_rate
 from costmodel.inputs import FloatArray, WorkerArrays
 from costmodel.network import Benchmark, Fleet, Network, ranks
 from costmodel.root import WIDTH
 from costmodel.serving import (
     MOST_LOAD,
     batch_met,
-    decode_rate,
     prefill_wait,
     serve,
     share_of_slots,

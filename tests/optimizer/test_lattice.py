@@ -7,7 +7,8 @@ from costmodel.results import Scenario
 from costmodel.serving import MOST_LOAD
 from optimizer import Limits, Problem, Space
 from optimizer.entries import joined
-from optimizer.lattice import configuration_of, evaluate
+from optimizer.evaluation import evaluate
+from optimizer.lattice import configuration_of
 from presets import InputError, default_cluster
 from topology import group_table
 

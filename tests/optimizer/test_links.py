@@ -9,7 +9,8 @@ from costmodel.calibration import Calibration
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Scenario
 from optimizer import Limits, Problem, Space, best
-from optimizer.lattice import configuration_of, evaluate
+from optimizer.evaluation import evaluate
+from optimizer.lattice import configuration_of
 from optimizer.links import links_of
 from presets import ClusterSpec, ScaleOut, default_cluster
 from presets.pools import Serving

@@ -14,7 +14,8 @@ from costmodel.predictions import predict
 from costmodel.results import Configuration, Predicted, Scenario
 from optimizer import Limits, Problem, Space
 from optimizer.entries import joined
-from optimizer.lattice import configuration_of, evaluate
+from optimizer.evaluation import evaluate
+from optimizer.lattice import configuration_of
 from optimizer.objective import Objective
 from optimizer.robustness.retune import fleet_of, retuning_of, with_settings
 from optimizer.search import best, curve

@@ -12,7 +12,8 @@ from costmodel.predictions import predict
 from costmodel.results import Configuration, Scenario
 from optimizer import Answer, Limits, Objective, Problem, Shape, Space, best
 from optimizer.entries import joined
-from optimizer.lattice import configuration_of, evaluate
+from optimizer.evaluation import evaluate
+from optimizer.lattice import configuration_of
 from optimizer.objective import Billing
 from optimizer.robustness.retune import fleet_of
 from presets import ClusterSpec, InputError, default_cluster

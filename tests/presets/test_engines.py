@@ -3,11 +3,8 @@ from itertools import pairwise
 import pytest
 
 from presets import InputError, UnknownNameError, hardware_names, load_hardware
-from presets.engines import (
-    load_dynamo,
-    load_engine,
-    release_number,
-)
+from presets.deployment_tools import load_dynamo
+from presets.engines import load_engine, release_number
 from presets.folders import engine_names
 
 WITH_RECIPES = [name for name in engine_names() if load_engine(name).options]

@@ -36,7 +36,7 @@ from moeplan.recipes.dynamo.reading import (
 )
 from moeplan.recipes.parsed import Parsed, Setting, Unreadable
 from moeplan.recipes.recipe import ROLES, RoleName
-from presets.engines import load_dynamo
+from presets.deployment_tools import load_dynamo
 from presets.errors import shown
 
 JOB_POD = "benchmark.yaml: spec.template.spec"

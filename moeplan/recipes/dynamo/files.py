@@ -14,7 +14,8 @@ from moeplan.recipes.placement import Layout, lay_out
 from moeplan.recipes.recipe import ROLES, Recipe, RoleName
 from moeplan.recipes.trtllm.engine import engine_files
 from moeplan.recipes.yaml_text import yaml_text
-from presets.engines import RELEASE, load_dynamo
+from presets.deployment_tools import load_dynamo
+from presets.engines import RELEASE
 
 MODELS, ENGINE_FOLDER = "/models", "/etc/moeplan"
 CHANNEL = "compute-domain-channel"

@@ -8,7 +8,7 @@ from moeplan.recipes.parsed import Parsed, Setting
 from moeplan.recipes.recipe import ROLES
 from moeplan.recipes.slurm.files import RECIPE, role_nodes
 from moeplan.recipes.slurm.reading import Job, JobResources
-from presets.engines import load_dynamo
+from presets.deployment_tools import load_dynamo
 
 
 def job(parsed: Parsed) -> Breaches:

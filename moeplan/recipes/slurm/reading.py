@@ -16,7 +16,7 @@ from moeplan.recipes.slurm.files import RECIPE
 from moeplan.recipes.slurm.schema import schema_faults, unknown_keys
 from moeplan.recipes.trtllm.reading import note_worker, read_engine
 from presets import InputError, default_cluster
-from presets.engines import load_srtctl
+from presets.deployment_tools import load_srtctl
 
 NEWER = "roles"
 """Key of the layout of srtctl 2, which has no back-end."""

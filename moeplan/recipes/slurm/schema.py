@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from presets.engines import load_srtctl
+from presets.deployment_tools import load_srtctl
 from presets.errors import closest_hint, shown
 
 Fault = tuple[str, str]
