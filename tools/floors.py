@@ -19,12 +19,14 @@ def floors(requirements: Iterable[str]) -> list[str]:
 
     Examples
     --------
-    >>> floors(["numpy>=1.26"])
-    ['numpy==1.26']
+    >>> floors(["numpy>=1.26", "plotext>=5.3,<6"])
+    ['numpy==1.26', 'plotext==5.3']
     """
-    found = [re.fullmatch(r"([\w-]+)>=([\d.]+)", each) for each in requirements]
+    found = [re.fullmatch(r"([\w-]+)>=([\d.]+)(?:,<[\d.]+)?", each) for each in requirements]
     if None in found:
-        raise ValueError(f"each of {list(requirements)} must be a name, >= and a version")
+        raise ValueError(
+            f"each of {list(requirements)} must be a name, >= and a version, and at most <"
+        )
     return [f"{each[1]}=={each[2]}" for each in found if each]
 
 
