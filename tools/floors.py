@@ -19,8 +19,8 @@ def floors(requirements: Iterable[str]) -> list[str]:
 
     Examples
     --------
-    >>> floors(["numpy>=1.26", "plotext>=5.3,<6"])
-    ['numpy==1.26', 'plotext==5.3']
+    >>> floors(["numpy>=1.26", "plotext>=5.3.2,<6"])
+    ['numpy==1.26', 'plotext==5.3.2']
     """
     found = [re.fullmatch(r"([\w-]+)>=([\d.]+)(?:,<[\d.]+)?", each) for each in requirements]
     if None in found:
