@@ -53,8 +53,9 @@ def read_plan(path: Path) -> FleetPlan:
     DataFileError
         Where the file is none, or there was no plan.
     """
+    text = read_text(path, MOST_BYTES)  # whose refusals say more
     try:
-        plan = FleetPlan.model_validate_json(json.dumps(json.loads(read_text(path, MOST_BYTES))))
+        plan = FleetPlan.model_validate_json(json.dumps(json.loads(text)))
     except (ValidationError, ValueError, RecursionError):
         raise DataFileError(
             "is no plan; give what moeplan fleet printed with --json", path

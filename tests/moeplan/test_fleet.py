@@ -387,3 +387,11 @@ def test_what_is_no_plan_is_refused(
     assert run.status == 2
     assert message in run.err
     assert run.err.count("\n") == 1
+
+
+def test_a_plan_that_is_not_there_is_said_to_be_missing(command: Command) -> None:
+    run = command("fleet", "replan", "nowhere.json", "--lost", "domain 0")
+    assert run.status == 2
+    assert run.err == (
+        "Error: nowhere.json: cannot be read: No such file or directory; give the path of a file\n"
+    )
