@@ -194,16 +194,16 @@ def _checked_fit(
     fit, drifts = fit_to(rows, start, progress)
     configurations = len({configuration_key(row) for row in rows})
     folds = folds_of(rows, configurations if configurations <= LEAVE_ONE_OUT else FOLDS)
-    fits: dict[int, Calibration] = {}
+    fits: list[Calibration] = []
 
     def plain(kept: Sequence[ServingRow]) -> Calibration:
         found = fit_to(kept, start, progress)[0].file.calibration
-        fits[len(fits)] = found._replace(anchors=anchors_of_rows(kept, found))
+        fits.append(found._replace(anchors=anchors_of_rows(kept, found)))
         return found
 
     folds = [fold for fold in folds if fold]
     unanchored = cross_validate(rows, folds, plain)
-    known = iter(fits.values())
+    known = iter(fits)
     anchored = cross_validate(rows, folds, lambda _: next(known))
     errors = (each.statistics()["tpot"] for each in (anchored, unanchored))
     if _error(next(errors)) > _error(next(errors)):

@@ -150,7 +150,7 @@ def corpus_deviation(
     Without a value it is as before any row is seen.
     """
     constant, _, where = name.removesuffix("]").partition("[")
-    kind = re.sub("=[^,]*", "", name.removesuffix("]")) + "]"
+    kind = re.sub("=[^],]*", "", name)
     prior, unit, high = UNSEEN.get(kind, (1.0, "1", FURTHEST))
     return Constant(
         value=prior if value is None else value,

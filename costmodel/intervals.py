@@ -127,7 +127,7 @@ def narrowing(kind: IntervalClass) -> float:
 def widths_of(
     case: Case, outside: Sequence[Outside], calibration: Calibration, *, anchored: bool = False
 ) -> dict[str, float]:
-    """Half-widths of a case, as those of its engine, chips and attention deviate."""
+    """Half-widths of a case, as those of its engine and attention deviate."""
     scenario = case.scenario
     traits = Traits(
         engine=scenario.engine,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from costmodel.inputs import FloatArray, IntArray
+from costmodel.serving import MOST_LOAD
 from moeplan.answers.availability import Availability, PartRates, TierAvailability
 from moeplan.answers.build import version
 from moeplan.answers.fleet import FleetPlan
@@ -35,8 +36,6 @@ from topology.cluster import read_layout, servers_of
 from topology.placement import unusable
 
 HOUR = 3600.0
-MOST_LOAD = 0.98
-"""Share of its capacity that a pool of prefill workers may have in use. [1]"""
 
 
 class Spares(NamedTuple):

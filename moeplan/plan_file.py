@@ -14,13 +14,13 @@ from moeplan.answers.fleet import FleetPlan, PlannedTier, PrefillPool
 from moeplan.answers.placement import MOST_BYTES
 from moeplan.answers.plan_question import PlanQuestion
 from moeplan.question import SHIPPED, calibration_file
-from optimizer.fleet import FleetProblem, Tier, Way
+from optimizer.fleet import FleetProblem, Way
 from optimizer.fleet_points import PrefillKind
 from optimizer.replan_model import Running
 from optimizer.space import shape_of
 from presets import DataFileError, InputError
 from presets.errors import shown
-from presets.files import read_text
+from presets.files import explained, read_text
 from presets.parts import OF_GPUS, parts_of
 from topology import Placement
 from topology.cluster import read_layout, servers_of
@@ -56,10 +56,11 @@ def read_plan(path: Path) -> FleetPlan:
     text = read_text(path, MOST_BYTES)  # whose refusals say more
     try:
         plan = FleetPlan.model_validate_json(json.dumps(json.loads(text)))
-    except (ValidationError, ValueError, RecursionError):
-        raise DataFileError(
-            "is no plan; give what moeplan fleet printed with --json", path
-        ) from None
+    except (ValueError, RecursionError) as error:
+        reason = "is no plan; give what moeplan fleet printed with --json"
+        if isinstance(error, ValidationError) and error.errors()[0]["type"] == "value_error":
+            reason = explained(error.errors()[0], FleetPlan)  # names what is not valid
+        raise DataFileError(reason, path) from None
     if not plan.placement:
         raise DataFileError("holds no plan: no worker stands anywhere", path, key="placement")
     faults = list(_faults(plan))
@@ -80,10 +81,7 @@ def problem_of(question: PlanQuestion, calibration: str) -> FleetProblem:
     """
     constants = calibration_file(None if calibration == SHIPPED else calibration).calibration
     return FleetProblem(
-        tiers=tuple(
-            Tier(each.name, each.scenarios, each.target, each.rate, each.max_ttft, each.servings)
-            for each in question.tiers
-        ),
+        tiers=question.tiers,
         machines=question.machines,
         calibration=constants,
         objective=question.objective,

@@ -57,9 +57,18 @@ class Group(NamedTuple):
 
     @property
     def key(self) -> str:
-        """What tells it, and the version that answers, from all others."""
-        text = json.dumps([version(), *self], sort_keys=True, default=str)
+        """What tells it, what its files hold, and the version that answers, from all others."""
+        files = [_digest(each) for each in (self.machine, *self.options.values())]
+        text = json.dumps([version(), *self, files], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _digest(named: Any) -> str | None:
+    """Tell what stands in a file that a question names, or in the folder of a checkpoint."""
+    path = Path(str(named).partition(":")[0])
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path] if path.is_file() else []
+    texts = [file.read_bytes() for file in files]
+    return hashlib.sha256(b"".join(texts)).hexdigest() if texts else None
 
 
 def read_grid(path: Path) -> list[Group]:

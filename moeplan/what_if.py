@@ -131,7 +131,7 @@ def sensitivity(
     InfeasibleError
         Where a machine does not meet the target as asked.
     """
-    target, by = positive_number("target", target, UNIT), _factor(by)
+    target, by = positive_number("target", target, UNIT), read_by("by", by)
     machines = machines_of(skus, options)
     if len(machines) > 2:
         raise InputError(f"machines: {len(machines)} are given; give one or two")
@@ -267,8 +267,15 @@ def _values(lever: Lever) -> tuple[float, ...]:
     return tuple(dict.fromkeys(float(round(value)) if whole else value for value in every))
 
 
-def _factor(by: float) -> float:
-    by = positive_number("by", by, "1")
+def read_by(name: str, value: str | float) -> float:
+    """Read the factor by which figures are made lower and higher [1].
+
+    Raises
+    ------
+    InputError
+        Naming what was given.
+    """
+    by = positive_number(name, value, "1")
     if not 1.0 < by <= MOST_BY:
-        raise InputError(f"by: {by:g} is not valid; give a factor above 1, at most {MOST_BY:g}")
+        raise InputError(f"{name}: {by:g} is not valid; give a factor above 1, at most {MOST_BY:g}")
     return by

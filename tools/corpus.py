@@ -48,7 +48,7 @@ def main(page: Path) -> None:
 def widths(file: CalibrationFile, accuracy: CorpusAccuracy) -> dict[str, Constant]:
     """Half-widths that hold 90 % of the errors on structures that a fit did not see.
 
-    Of all rows of a class, and what those of an engine, chips or attention are wider or narrower.
+    Of all rows of a class, and what those of an engine or attention are wider or narrower.
     """
     found, rows = {}, accuracy.corpus.rows
     classes = np.array([corpus_class(row.serving) for row in rows])

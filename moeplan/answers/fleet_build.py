@@ -16,7 +16,7 @@ from moeplan.answers.fleet import (
     PrefillPool,
 )
 from moeplan.answers.placement import Domain, domains_of
-from moeplan.answers.plan_question import PlanQuestion, TierQuestion
+from moeplan.answers.plan_question import PlanQuestion
 from optimizer.confidence import chance_to_meet
 from optimizer.fleet_placement import pools_of
 from topology import shares_links
@@ -80,17 +80,7 @@ def fleet_plan(answer: FleetAnswer, calibration: str, lost: Sequence[str] = ()) 
 
 def _question(problem: FleetProblem, lost: Sequence[str]) -> PlanQuestion:
     return PlanQuestion(
-        tiers=tuple(
-            TierQuestion(
-                name=tier.name,
-                scenarios=tier.scenarios,
-                target=tier.target,
-                rate=tier.rate,
-                max_ttft=tier.max_ttft,
-                servings=tier.servings,
-            )
-            for tier in problem.tiers
-        ),
+        tiers=problem.tiers,
         machines=problem.machines,
         objective=problem.objective,
         spares=problem.spares,

@@ -4,34 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from costmodel.results import Scenario
+from optimizer.fleet import Tier
 from presets import ClusterSpec
-from presets.pools import Serving
 from presets.record import Record
-
-
-class TierQuestion(Record):
-    """A tier as it was asked.
-
-    Attributes
-    ----------
-    name : str
-    scenarios : tuple of Scenario or str
-        What is served on each machine, or why it cannot be.
-    target, rate : float
-        [token/s/user], [1/s]
-    max_ttft : float or None
-        [s]
-    servings : tuple of {"aggregated", "disaggregated"}
-        That it may be served in.
-    """
-
-    name: str
-    scenarios: tuple[Scenario | str, ...]
-    target: float
-    rate: float
-    max_ttft: float | None
-    servings: tuple[Serving, ...]
 
 
 class PlanQuestion(Record):
@@ -39,7 +14,7 @@ class PlanQuestion(Record):
 
     Attributes
     ----------
-    tiers : tuple of TierQuestion
+    tiers : tuple of Tier
     machines : tuple of ClusterSpec
     objective : {"cost", "gpus", "power"}
     spares : int
@@ -52,7 +27,7 @@ class PlanQuestion(Record):
         What is lost of the machines, such as "gb200/domain 3".
     """
 
-    tiers: tuple[TierQuestion, ...]
+    tiers: tuple[Tier, ...]
     machines: tuple[ClusterSpec, ...]
     objective: Literal["cost", "gpus", "power"]
     spares: int

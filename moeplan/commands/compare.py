@@ -31,12 +31,6 @@ Skus = Annotated[
         "of the first to each other.",
     ),
 ]
-Prices = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--price", metavar="[SKU=]USD", help="Price per GPU-hour, of all or of one; repeatable."
-    ),
-]
 Machines = Annotated[
     list[str] | None,
     typer.Option(
@@ -81,7 +75,7 @@ def command(
     skus: Skus,
     targets: given.Targets,
     typed: given.Typed,
-    price: Prices = None,
+    price: given.Prices = None,
     machine: Machines = None,
     cluster: Clusters = None,
     as_json: given.Json = False,

@@ -34,12 +34,6 @@ Skus = Annotated[
         "gb200:vllm, or a cluster or machine file; repeatable.",
     ),
 ]
-Prices = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--price", metavar="[SKU=]USD", help="Price per GPU-hour, of all or of one; repeatable."
-    ),
-]
 Plot = Annotated[
     str | None,
     typer.Option(
@@ -66,7 +60,7 @@ def command(
     targets: given.Targets,
     sku: Skus = None,
     typed: given.Typed,
-    price: Prices = None,
+    price: given.Prices = None,
     plot: Plot = None,
     metric: Metric = None,
     as_json: given.Json = False,

@@ -44,6 +44,12 @@ Columns = Annotated[
         help="Map of the file's columns to those of rows; docs/files.md has its keys.",
     ),
 ]
+Prices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--price", metavar="[SKU=]USD", help="Price per GPU-hour, of all or of one; repeatable."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")]
 

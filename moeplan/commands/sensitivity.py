@@ -22,12 +22,6 @@ Skus = Annotated[
         "in `moeplan compare`.",
     ),
 ]
-Prices = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--price", metavar="[SKU=]USD", help="Price per GPU-hour, of all or of one; repeatable."
-    ),
-]
 By = Annotated[
     str | None,
     typer.Option(
@@ -48,7 +42,7 @@ def command(
     skus: Skus,
     target: given.Target,
     typed: given.Typed,
-    price: Prices = None,
+    price: given.Prices = None,
     by: By = None,
     pair: Pair = None,
     as_json: given.Json = False,
@@ -61,11 +55,11 @@ def command(
     from moeplan import api, output  # --help does without these
     from moeplan.numbers import positive_number
     from moeplan.render import sensitivity as render
-    from moeplan.what_if import BY, sensitivity
+    from moeplan.what_if import BY, read_by, sensitivity
 
     given.one_format(json=as_json, csv=as_csv)
     wanted = positive_number("--target", target, api.UNIT)
-    factor = BY if by is None else positive_number("--by", by, "1")
+    factor = BY if by is None else read_by("--by", by)
     options = given.options_of(typed)
     by_machine = given.options_by_machine(skus, options, price or [], [], [])
     names = [] if pair is None else [name.strip() for name in pair.split(",")]

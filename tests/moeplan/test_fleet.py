@@ -395,3 +395,15 @@ def test_a_plan_that_is_not_there_is_said_to_be_missing(command: Command) -> Non
     assert run.err == (
         "Error: nowhere.json: cannot be read: No such file or directory; give the path of a file\n"
     )
+
+
+def test_a_number_of_a_plan_that_is_not_valid_is_named(
+    command: Command, plan_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "plan.json"
+    content = json.loads(plan_file.read_text(encoding="utf-8"))
+    content["question"]["tiers"][0]["rate"] = -1.0
+    path.write_text(json.dumps(content), encoding="utf-8")
+    run = command("fleet", "replan", str(path), "--lost", "domain 0")
+    assert run.status == 2
+    assert "rate -1.0 is not valid; give a positive finite number" in run.err

@@ -86,6 +86,16 @@ def test_what_was_answered_is_not_asked_again(
     assert told == [1, 1]
 
 
+def test_a_file_that_changed_meanwhile_is_asked_again(tmp_path: Path) -> None:
+    cluster, grid = tmp_path / "mine.yaml", tmp_path / "grid.yaml"
+    grid.write_text(f"machines: ['{cluster}:vllm']\ntargets: 50\n", encoding="utf-8")
+    keys = []
+    for gpus in (16, 16, 32):
+        cluster.write_text(f"sku: b200\ngpus: {gpus}\n", encoding="utf-8")
+        keys += [group.key for group in read_grid(grid)]
+    assert keys[0] == keys[1] != keys[2]
+
+
 def test_processes_give_the_same_rows(tmp_path: Path) -> None:
     groups = [Group("b200", {"max_gpus": 8, "isl": isl}, (40.0,), (None,)) for isl in (512, 1024)]
     one = sweep(groups, tmp_path / "one", jobs=1)
