@@ -69,8 +69,7 @@ def conflict_sentence(problem: FleetProblem, search: Search, seconds: float) -> 
         others = {each.name for each in given} - {limit.name}
         if (plan := solved(others, limit.objective).plan) is not None:
             if limit.objective is None:
-                racks = {(w.cluster, d) for w in plan.workers for d in w.placement.domains}
-                remedies.append(f"{limit.name} would do at {limit.written.format(len(racks))}")
+                remedies.append(f"{limit.name} would do at {limit.written.format(plan.domains)}")
                 continue
             least = plan.weight * replace(problem, objective=limit.objective).unit
             remedies.append(f"{limit.name} would have to be {limit.written.format(least)}")

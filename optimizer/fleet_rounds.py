@@ -16,6 +16,9 @@ from optimizer.fleet_points import FleetPoints
 from optimizer.integer_model import Counts, IntegerModel
 from optimizer.placement import PlacedWorker
 
+MOST_GAP, LEAST_GAP = 0.01, 0.001
+"""Gap of a round's choice: at most the one, and none at all below the other. [1]"""
+
 MOST_REPAIRS = 4
 """Workers that are added to make a plan of what was refused. [1]"""
 
@@ -49,6 +52,11 @@ class Plan:
     def started(self) -> int:
         """Workers that are started, or moved [1]."""
         return len(self.workers) - self.kept
+
+    @property
+    def domains(self) -> int:
+        """NVLink domains that workers stand in [1]."""
+        return len({(each.cluster, d) for each in self.workers for d in each.placement.domains})
 
 
 @dataclass
@@ -93,10 +101,25 @@ class Search:
         """Whether nothing better than the best plan is left."""
         return self.bound is None or (self.best is not None and self.bound >= self.value(self.best))
 
+    @property
+    def next_gap(self) -> float:
+        """Gap that the next choice may have [1].
+
+        Plans are wanted soon, and what is refused would have been proven for nothing: a tenth of
+        what is left between the best plan and the bound.
+        """
+        if self.best is None or not self.bound:
+            return MOST_GAP
+        gap = 0.1 * (1.0 - self.bound / self.value(self.best))
+        return 0.0 if gap < LEAST_GAP else min(gap, MOST_GAP)
+
     def offer(self, plan: Plan | None) -> None:
-        """Keep a plan if it is the best so far."""
-        if plan is not None and (self.best is None or self.value(plan) < self.value(self.best)):
+        """Keep a plan if it is the best so far, or as good in fewer domains."""
+        if plan is not None and (self.best is None or self._rank(plan) < self._rank(self.best)):
             self.best = plan
+
+    def _rank(self, plan: Plan) -> tuple[int, int]:
+        return self.value(plan), plan.domains
 
 
 def improve(search: Search, end: float, progress: Callable[[], None] | None) -> None:
@@ -105,7 +128,7 @@ def improve(search: Search, end: float, progress: Callable[[], None] | None) -> 
         left = end - time.perf_counter()
         if left <= 0.0:
             return
-        choice = search.model.solve(left)
+        choice = search.model.solve(left, search.next_gap)
         search.rounds += 1
         if progress is not None:
             progress()
@@ -115,8 +138,9 @@ def improve(search: Search, end: float, progress: Callable[[], None] | None) -> 
         search.bound = max(search.bound, choice.bound)
         if choice.was_stopped and search.best is not None:  # nobody waits for another
             raise KeyboardInterrupt
-        if choice.counts is not None and not search.is_proven:
-            _judge(search, choice.counts, choice.promised or 0)
+        promised = choice.promised or 0
+        if choice.counts and (search.best is None or promised <= search.value(search.best)):
+            _judge(search, choice.counts, promised)
         if choice.was_stopped:
             raise KeyboardInterrupt
         if choice.counts is None:

@@ -115,9 +115,9 @@ class IntegerModel:
             for place, n in counts.prefill.items()
         )
 
-    def solve(self, seconds: float = math.inf) -> Choice:
-        """Choose the lightest counts that keep all rows."""
-        solved = self.program.solve(seconds)
+    def solve(self, seconds: float = math.inf, gap: float = 0.0) -> Choice:
+        """Choose the lightest counts that keep all rows, or some within a gap of the bound."""
+        solved = self.program.solve(seconds, gap)
         if solved.values is None:
             return Choice(None, solved.bound, solved.is_optimal, None, solved.was_stopped)
         values = self._in_few_domains(solved.values) if solved.is_optimal else solved.values

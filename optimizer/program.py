@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from optimizer.solver import LARGEST, new_solver, solve
+from optimizer.solver import LARGEST, new_scip, solve
+
+ROW_SLACK = 1e-9
+"""Share of its limit by which a row may be missed: below a billion that is nothing. [1]"""
 
 Terms = Mapping[int, int]
 """From the place of a variable to its coefficient."""
@@ -126,56 +129,71 @@ class Program:
         ]
         return " ".join(parts).removeprefix("+ ") or "0"
 
-    def solve(self, seconds: float = math.inf) -> Solved:
+    def solve(self, seconds: float = math.inf, gap: float = 0.0) -> Solved:
         """Make the objective least, for no longer than some time.
 
         Parameters
         ----------
         seconds : float
             [s]
+        gap : float
+            Share of the objective by which the bound may stay below it. [1]
 
         Raises
         ------
         RuntimeError
             Where the solver refuses the program, or breaks a row.
         """
-        solver = new_solver()
+        solver = new_scip(gap)
         places = [solver.IntVar(each.low, each.high, each.name) for each in self.variables]
         for row in self.rows:
-            low = -solver.infinity() if row.least is None else float(row.least)
-            high = solver.infinity() if row.most is None else float(row.most)
+            scale = _scale(row.terms)
+            low = -solver.infinity() if row.least is None else row.least * scale
+            high = solver.infinity() if row.most is None else row.most * scale
             constraint = solver.Constraint(low, high)
             for place, factor in row.terms.items():
-                constraint.SetCoefficient(places[place], float(factor))
-        objective = solver.Objective()
+                constraint.SetCoefficient(places[place], factor * scale)
+        objective, scale = solver.Objective(), _scale(self.objective)
         objective.SetMinimization()
         for place, factor in self.objective.items():
-            objective.SetCoefficient(places[place], float(factor))
+            objective.SetCoefficient(places[place], factor * scale)
         if math.isfinite(seconds):
             solver.set_time_limit(max(1, round(1e3 * seconds)))
         status, was_stopped = solve(solver)
         if status == solver.INFEASIBLE:
             return Solved(None, None, is_optimal=False)
         if status not in (solver.OPTIMAL, solver.FEASIBLE, solver.NOT_SOLVED):
-            raise RuntimeError(f"CP-SAT refuses the program, status {status}")
+            raise RuntimeError(f"SCIP refuses the program, status {status}")
+        bound = _rounded_up(objective.BestBound() / scale) if self.objective else 0
         if status == solver.NOT_SOLVED:
-            return Solved(None, 0, is_optimal=False, was_stopped=was_stopped)
+            return Solved(None, bound, is_optimal=False, was_stopped=was_stopped)
         values = tuple(round(place.solution_value()) for place in places)
-        if not is_met(self.rows, values):  # the interface counts with floats
-            raise RuntimeError("CP-SAT gave values that break a row")
-        bound = math.ceil(objective.BestBound() - 1e-6)
-        return Solved(values, bound, status == solver.OPTIMAL, was_stopped)
+        if not is_met(self.rows, values):
+            raise RuntimeError("SCIP gave values that break a row")
+        reached = sum(factor * values[place] for place, factor in self.objective.items())
+        is_optimal = reached <= bound or (status == solver.OPTIMAL and not gap)
+        return Solved(values, reached if is_optimal else bound, is_optimal, was_stopped)
 
 
 def is_met(rows: Iterable[Row], values: tuple[int, ...]) -> bool:
-    """Whether values keep all rows, as counted with Python's whole numbers."""
+    """Whether values keep all rows, to a billionth of their limits, as SCIP does."""
     for row in rows:
         total = sum(factor * values[place] for place, factor in row.terms.items())
-        if row.least is not None and total < row.least:
+        if row.least is not None and total < row.least - ROW_SLACK * abs(row.least):
             return False
-        if row.most is not None and total > row.most:
+        if row.most is not None and total > row.most + ROW_SLACK * abs(row.most):
             return False
     return True
+
+
+def _scale(terms: Terms) -> float:
+    """Power of two that brings the largest coefficient to 1 or just below 2: nothing is rounded."""
+    return 2.0 ** (1 - max([1, *map(abs, terms.values())]).bit_length())
+
+
+def _rounded_up(bound: float) -> int:
+    """Round a bound up to whole numbers, unless it is one but for the last digits of floats."""
+    return math.ceil(bound - 1e-9 * max(abs(bound), 1.0))
 
 
 def _limits(row: Row) -> str:

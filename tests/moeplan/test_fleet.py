@@ -252,7 +252,9 @@ def test_a_tier_may_have_one_pool_and_says_what_two_would_take(
     assert {("both", 2), ("decode", 3), ("prefill", 1)} <= roles
     text = command("fleet", str(path)).out
     assert "PD: workers that prefill what they decode." in text
-    assert "any with a prefill pool: " in text
+    # Both modes take the same here: which is chosen is as may be, and the other is named.
+    words = {"aggregated": "in one pool", "disaggregated": "with a prefill pool"}
+    assert f"any {words[either['other_serving']['serving']]}: " in text
 
 
 def test_names_stand_once() -> None:
