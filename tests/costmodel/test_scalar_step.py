@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from presets.drafts import draft_model
 from presets.engines import load_engine
 from tests.costmodel.drawn import Drawn, workers
-from tests.costmodel.scalar_step import Worker, step
+from tests.costmodel.scalar_step import step
+from tests.costmodel.scalar_worker import Worker
 
 pytestmark = pytest.mark.many_cases
 

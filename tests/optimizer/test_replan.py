@@ -22,7 +22,7 @@ from optimizer.replan import replan
 from optimizer.replan_model import Running, replan_model
 from optimizer.space import shape_of
 from presets.cluster import ClusterSpec
-from tests.optimizer.test_fleet import problem_of, tier
+from tests.optimizer.fleets import problem_of, tier
 from tests.optimizer.test_integer_model import points_of
 from topology import Placement
 
