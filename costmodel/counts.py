@@ -152,6 +152,7 @@ def machine_arrays(hardware: Hardware, model: Model, precision: str) -> MachineA
         flops_draft=np.asarray(_flops(hardware, draft, model)),
         flops_attention=np.asarray(hardware.flops[attention].value),
         flops_bf16=np.asarray(hardware.flops["bf16"].value),
+        **{name: np.asarray(fact.value) for name, fact in hardware.nic.facts.items()},
     )
 
 

@@ -8,10 +8,10 @@ from costmodel.aggregated import joined_step
 from costmodel.calibration import Calibration
 from costmodel.decode import decode_step
 from costmodel.exchange import nic_share
+from costmodel.hand_over import hand_over_busy
 from costmodel.inputs import FloatArray, MachineArrays, ModelArrays, PathArrays, WorkerArrays
 from costmodel.network import DecodeRate, Interleaved, ranks
 from costmodel.percentiles import tpot_deviation
-from costmodel.prefill import hand_over_bytes
 from costmodel.step_time import StepTime
 from costmodel.workload import Workload, acceptance_length, mean_over_median
 
@@ -37,7 +37,8 @@ def decode_rate(
     met = requests if batch is None else batch
     step = decode_step(machine, model, workers, paths, met, calibration, draft)
     kept = acceptance_length(workers, workload, calibration)
-    handed, arrival_wait = hand_over_bytes(model, workload), np.zeros(requests.shape)
+    handed = hand_over_busy(machine, model, workload, paths.nic_rate)
+    arrival_wait = np.zeros(requests.shape)
     if mixed is not None:
         step = joined_step(step, met, kept, mixed)
         handed = np.where(mixed.aggregated, 0.0, handed)
@@ -50,7 +51,7 @@ def decode_rate(
     request_rate = in_flight / decode_seconds
     drafts = calibration.draft_spread * np.sqrt(workers.mtp_depth)
     interleaved = None if mixed is None else step.interleaved_prefill / step.total
-    arriving = request_rate * handed / (workers.gpus * paths.nic_rate)
+    arriving = request_rate * handed / workers.gpus
     nic_load = arriving + collectives_nic_load(step, paths, calibration)
     return DecodeRate(
         requests=requests,

@@ -146,6 +146,7 @@ def deployments_of(cases: Sequence[Case], own: Mapping[str, Anchor] = NONE) -> D
         np.array([float(case.scenario.osl) for case in cases]),
         np.array([case.scenario.cached_share for case in cases]),
         np.array([case.scenario.cache_as_written for case in cases]),
+        np.array([case.scenario.hand_over_page for case in cases]),
     )
     attention_dp = np.array([case.configuration.decode_attention == "dp" for case in cases])
     prefilling = [prefilling_worker(case.configuration) for case in cases]

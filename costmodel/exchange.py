@@ -177,7 +177,7 @@ def carriers(
     ranks, inside = group.ranks, group.in_domain
     at = calibration
     if workers.low_latency.any():
-        factor = at.low_latency_factor
+        factor = at.low_latency_factor * machine.kernel_factor
         each = tokens * copies_sent(group.ep, group.top_k) * (there + narrow)
         low_latency = Exchange(
             factor * low_latency_time(at.low_latency_dispatch, group, there, at),
@@ -188,7 +188,7 @@ def carriers(
         yield Carrier("deepep_low_latency", workers.low_latency, low_latency, there, narrow)
     both, shared = tokens * (there + back), 1.0 - 1.0 / inside
     if workers.normal.any():
-        factor = at.normal_factor
+        factor = at.normal_factor * machine.kernel_factor
         normal = Exchange(
             factor * normal_time(at.normal_dispatch, group, there, at),
             factor * normal_time(at.normal_combine, group, back, at),

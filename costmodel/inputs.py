@@ -28,6 +28,11 @@ class MachineArrays(NamedTuple):
     flops_draft: FloatArray  # dense peak at the precision of the draft layers [FLOP/s]
     flops_attention: FloatArray  # dense peak of the attention products [FLOP/s]
     flops_bf16: FloatArray  # [FLOP/s]
+    # Of its NICs, besides their rate
+    kernel_factor: FloatArray  # on the time of kernels that exchange across domains [1]
+    hand_over_start: FloatArray  # before the bytes of a KV cache move [s]
+    hand_over_efficiency: FloatArray  # share of the rate that they reach [1]
+    descriptor_time: FloatArray  # of one piece of memory [s]
 
 
 class AttentionArrays(NamedTuple):

@@ -392,6 +392,7 @@ def cluster_differs(cluster: ClusterSpec, coverage: Coverage | None = None) -> b
         "nvlink_latency_us",
         "nic_gb_s",
         "nic_latency_us",
+        "nic",
         "hbm_gb",
     )
     changed = [name for name in physical if getattr(cluster, name) is not None]

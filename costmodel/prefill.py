@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from costmodel.attention import kept_of_model, prompt_products
+from costmodel.attention import prompt_products
 from costmodel.calibration import Calibration
 from costmodel.collectives import ranks_hit
 from costmodel.counts import BF16_BYTES
 from costmodel.decode import attention_reduce_time
+from costmodel.hand_over import hand_over_busy
 from costmodel.inputs import BoolArray, FloatArray, MachineArrays, ModelArrays, PathArrays
 from costmodel.memory import input_workers
 from costmodel.workload import Workload
@@ -85,8 +86,9 @@ def prefill_worker(
     slower = np.minimum(
         paths.nic_rate, paths.nic_rate if receiving_nic_rate is None else receiving_nic_rate
     )
-    hand_over = np.where(hands_over, hand_over_bytes(model, workload) / slower, 0.0)
-    nics = hand_over + _nic_seconds(model, gpus, paths, workload, calibration, dp)
+    sending = np.where(hands_over, hand_over_busy(machine, model, workload, slower), 0.0)
+    hand_over = sending + np.where(hands_over, machine.hand_over_start, 0.0)
+    nics = sending + _nic_seconds(model, gpus, paths, workload, calibration, dp)
     servers = np.where(dp, whole / attention_tp, stages)
     # Where decode goes on beside it, what a request takes is what it adds to the steps.
     taken = alone * np.where(hands_over, 1.0, calibration.mixed_prefill)
@@ -97,11 +99,6 @@ def prefill_worker(
         capacity=servers / np.maximum(taken, nics),  # NICs send while ranks compute
         servers=servers,
     )
-
-
-def hand_over_bytes(model: ModelArrays, workload: Workload) -> FloatArray:
-    """Cache and state of one input [B]."""
-    return kept_of_model(model, workload.input_tokens)
 
 
 def replicated_seconds(
@@ -121,7 +118,8 @@ def replicated_seconds(
     attention = _attention_seconds(machine, model, workload, calibration)
     near, far = _exchange_seconds(model, gpus, paths)
     near = near / calibration.link_efficiency
-    far = far * calibration.normal_factor / calibration.normal_dispatch.nic_efficiency
+    slowed = machine.kernel_factor * calibration.normal_factor
+    far = far * slowed / calibration.normal_dispatch.nic_efficiency
     exchange = np.maximum(near, far)
     slowest = 1.0 + calibration.prefill_imbalance * _spread(gpus)
     fresh = 1.0 - workload.cached_share

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -72,12 +73,24 @@ class Scenario(BaseModel):
     def workload(self) -> Workload:
         """Lengths as the cost model reads them."""
         isl, osl = np.asarray(float(self.isl)), np.asarray(float(self.osl))
-        return Workload(isl, osl, np.asarray(self.cached_share), np.asarray(self.cache_as_written))
+        return Workload(
+            isl,
+            osl,
+            np.asarray(self.cached_share),
+            np.asarray(self.cache_as_written),
+            np.asarray(self.hand_over_page),
+        )
 
     @property
     def cache_as_written(self) -> bool:
         """Whether the engine gives memory to requests as their cache is written."""
         return self.engine in engine_names() and load_engine(self.engine).cache_as_written
+
+    @property
+    def hand_over_page(self) -> float:
+        """Tokens of a layer that the engine hands over at once; infinite where it packs them."""
+        known = load_engine(self.engine).hand_over if self.engine in engine_names() else None
+        return math.inf if known is None else float(known.page_tokens)
 
 
 class Configuration(BaseModel):

@@ -23,9 +23,9 @@ from costmodel.deployments import (
     run,
 )
 from costmodel.exchange import crossing_exchange
+from costmodel.hand_over import hand_over_bytes
 from costmodel.inputs import FloatArray, PathArrays
 from costmodel.network import Network, Steady, ranks
-from costmodel.prefill import hand_over_bytes
 from costmodel.results import Case
 from costmodel.serving import batch_met
 from presets import ClusterSpec

@@ -22,6 +22,7 @@ class Workload(NamedTuple):
     osl: FloatArray  # [token]
     cached_share: FloatArray = np.zeros(())  # of the input, whose KV is there before a request [1]
     as_written: BoolArray = np.zeros((), dtype=np.bool_)  # memory grows with the cache
+    hand_over_page: FloatArray = np.asarray(np.inf)  # that is sent at once, of a layer [token]
 
     @property
     def input_tokens(self) -> FloatArray:

@@ -14,6 +14,7 @@ from presets import (
     Fact,
     Hardware,
     Model,
+    Nic,
     Precision,
     PriceSet,
     Provenance,
@@ -25,9 +26,11 @@ from presets import (
     iso_rows,
     load_hardware,
     load_model,
+    load_nic,
     load_prices,
     measurement_sources,
     model_names,
+    nic_names,
     price_set_names,
     published_rows,
     serving_rows,
@@ -78,6 +81,26 @@ class HardwarePreset:
         rates = {f"flops_{name}": rate for name, rate in content["flops"].items()}
         earlier = {name: content[now] for name, now in EARLIER_KEYS.items()}
         return content | {"flops_fp4": None} | rates | earlier
+
+    def lines(self) -> list[Line]:
+        """One line per fact, alternatives left out."""
+        return [{"name": name} | fact_line(fact) for name, fact in self.facts.items()]
+
+
+@dataclass(frozen=True)
+class NicPreset:
+    """A NIC and what crossing its fabric costs."""
+
+    nic: Nic
+
+    @property
+    def facts(self) -> dict[str, Fact]:
+        """Facts by name."""
+        return self.nic.facts
+
+    def content(self) -> Line:
+        """Everything, for JSON."""
+        return self.nic.model_dump(mode="json")
 
     def lines(self) -> list[Line]:
         """One line per fact, alternatives left out."""
@@ -202,7 +225,7 @@ class TablePreset:
         ]
 
 
-Preset = HardwarePreset | PricePreset | ModelPreset | TablePreset
+Preset = HardwarePreset | NicPreset | PricePreset | ModelPreset | TablePreset
 
 
 def preset_of(name: str) -> Preset:
@@ -215,13 +238,15 @@ def preset_of(name: str) -> Preset:
     """
     if name in hardware_names():
         return HardwarePreset(load_hardware(name))
+    if name in nic_names():
+        return NicPreset(load_nic(name))
     if name in price_set_names():
         return PricePreset(load_prices(name))
     if name in model_names() or is_path(name):
         return ModelPreset(load_model(name))
     if name in TABLES:
         return TablePreset(name, measurement_sources()[name], tuple(TABLES[name]()))
-    valid = [*hardware_names(), *price_set_names(), *model_names(), *TABLES]
+    valid = [*hardware_names(), *nic_names(), *price_set_names(), *model_names(), *TABLES]
     raise unknown_name("preset", name, valid)
 
 
@@ -251,6 +276,7 @@ def listing() -> dict[str, list[dict[str, str]]]:
             }
             for machine in hardware
         ],
+        "nics": [{"name": each.name, "what": each.title} for each in map(load_nic, nic_names())],
         "prices": [
             {"name": each.name, "what": each.title} for each in map(load_prices, price_set_names())
         ],

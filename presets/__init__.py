@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         serving_rows,
     )
     from presets.model import DenseFeedForward, LayerGroup, Model, MoeFeedForward
+    from presets.nics import Nic, load_nic, nic_names
     from presets.parameters import (
         active_parameters,
         attention_parameters,
@@ -94,6 +95,7 @@ _MODULE_OF = {
     "Model": "presets.model",
     "MoeFeedForward": "presets.model",
     "MoeplanError": "presets.errors",
+    "Nic": "presets.nics",
     "Precision": "presets.precision",
     "Precisions": "presets.precision",
     "PriceSet": "presets.prices",
@@ -123,9 +125,11 @@ _MODULE_OF = {
     "load_hardware": "presets.hardware",
     "load_machine": "presets.machine_file",
     "load_model": "presets.catalogue",
+    "load_nic": "presets.nics",
     "load_prices": "presets.prices",
     "measurement_sources": "presets.measurements",
     "model_names": "presets.catalogue",
+    "nic_names": "presets.nics",
     "price_set_names": "presets.prices",
     "published_rows": "presets.measurements",
     "read_cluster": "presets.cluster_file",
@@ -162,6 +166,7 @@ __all__ = [
     "Model",
     "MoeFeedForward",
     "MoeplanError",
+    "Nic",
     "Precision",
     "Precisions",
     "PriceSet",
@@ -191,9 +196,11 @@ __all__ = [
     "load_hardware",
     "load_machine",
     "load_model",
+    "load_nic",
     "load_prices",
     "measurement_sources",
     "model_names",
+    "nic_names",
     "price_set_names",
     "published_rows",
     "read_cluster",

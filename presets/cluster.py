@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, model_validator
 from presets.facts import Alternative, Fact, Text
 from presets.files import validated
 from presets.hardware import Hardware, load_hardware
+from presets.nics import NicName, load_nic
 from presets.parts import KINDS, OF_GPUS, parts_of
 from presets.scale_out import Amount, Gpus, ScaleOut, Strict
 
@@ -69,6 +70,8 @@ class ClusterSpec(Strict):
         One-direction rate per GPU. [GB/s]
     nvlink_latency_us, nic_latency_us : float or None
         One way. [us]
+    nic : str or None
+        Name of the NIC, of `nic_names`.
     hbm_gb : float or None
         [GB]
     price_usd_per_hour : float or None
@@ -92,6 +95,7 @@ class ClusterSpec(Strict):
     nvlink_latency_us: Amount | None = None
     nic_gb_s: Amount | None = None
     nic_latency_us: Amount | None = None
+    nic: NicName | None = None
     hbm_gb: Amount | None = None
     price_usd_per_hour: Amount | None = None
     power_watts: Amount | None = None
@@ -216,6 +220,8 @@ class ClusterSpec(Strict):
         """
         preset = self.preset
         changes: dict[str, object] = {"title": self.name} if self.name else {}
+        if self.nic is not None:
+            changes["nic"] = load_nic(self.nic)
         for key, (fact, factor) in OVERRIDES.items():
             value = getattr(self, key)
             if value is not None:

@@ -3,7 +3,7 @@
 import datetime
 import re
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -144,6 +144,18 @@ class CrossingExchange(Provenance):
     two_batch_overlap: Text | None = None
 
 
+class HandOver(Provenance):
+    """How an engine sends a KV cache to another worker.
+
+    Attributes
+    ----------
+    page_tokens : int
+        Of each layer so many at once. [token]
+    """
+
+    page_tokens: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
 class EngineOptions(Provenance):
     """Names that an engine takes, as options or as keys of its file."""
 
@@ -182,6 +194,8 @@ class Engine(Record):
     environment_rules : tuple of EnvironmentRule
     exchange : CrossingExchange or None
         None gathers all tokens by NCCL, which every engine has.
+    hand_over : HandOver or None
+        None packs the cache of each layer before it is sent.
     refused : dict
         Options that it no longer takes, and what to give instead.
     options : EngineOptions or None
@@ -203,6 +217,7 @@ class Engine(Record):
     shape_rules: tuple[ShapeRule, ...] = ()
     environment_rules: tuple[EnvironmentRule, ...] = ()
     exchange: CrossingExchange | None = None
+    hand_over: HandOver | None = None
     refused: dict[str, Text] = Field(default_factory=dict)
     options: EngineOptions | None = None
 

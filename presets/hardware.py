@@ -21,6 +21,7 @@ from presets.machine_facts import (
     Rate,
     TensorRate,
 )
+from presets.nics import Nic, NicOf
 from presets.prices import load_prices
 from presets.record import Record
 
@@ -67,6 +68,9 @@ class Hardware(Record):
         That of the file; where it gives none, that of the newest set of prices. [USD/h]
     power_watts : Fact
         All-in provisioned. [W]
+    nic : Nic
+        What crossing the fabric between domains costs; a file names it, and where it does not,
+        it is ConnectX-7 under RoCE.
     """
 
     name: Text
@@ -86,6 +90,7 @@ class Hardware(Record):
     flops: Frozen[NumberFormat, TensorRate]
     price_usd_per_hour: Price
     power_watts: Power
+    nic: NicOf
 
     @model_validator(mode="after")
     def _multiplies_in_bf16(self) -> Self:
@@ -100,13 +105,15 @@ class Hardware(Record):
 
     @property
     def facts(self) -> dict[str, Fact]:
-        """Facts by name, tensor rates as "flops_bf16" and so on."""
+        """Facts by name, tensor rates as "flops_bf16" and those of the NIC as "nic_..."."""
         found: dict[str, Fact] = {}
         for name, value in self:
             if isinstance(value, Fact):
                 found[name] = value
             elif isinstance(value, dict):
                 found |= {f"{name}_{key}": fact for key, fact in value.items()}
+            elif isinstance(value, Nic):
+                found |= {f"{name}_{key}": fact for key, fact in value.facts.items()}
         return found
 
     def supposing(self, values: Mapping[str, float]) -> Self:
@@ -116,7 +123,9 @@ class Hardware(Record):
             for name, value in values.items()
         }
         rates = {key: facts.pop(f"flops_{key}", rate) for key, rate in self.flops.items()}
-        return self.model_copy(update={**facts, "flops": FrozenDict(rates)})
+        crossing = {key: facts.pop(f"nic_{key}", fact) for key, fact in self.nic.facts.items()}
+        nic = self.nic.model_copy(update=crossing)
+        return self.model_copy(update={**facts, "flops": FrozenDict(rates), "nic": nic})
 
 
 @lru_cache

@@ -105,9 +105,10 @@ def machine_text(machine: Hardware) -> str:
     True
     """
     content = machine.model_dump()
-    flops = content.pop("flops")
+    flops, nic = content.pop("flops"), content.pop("nic")
     facts = {name: each for name, each in content.items() if isinstance(each, dict)}
-    blocks = [HEADER + _lines({name: content[name] for name in content if name not in facts})]
+    plain = {name: content[name] for name in content if name not in facts}
+    blocks = [HEADER + _lines({**plain, "nic": nic["name"]})]
     for name, fact in {**facts, **{f"flops.{key}": each for key, each in flops.items()}}.items():
         others = fact.pop("alternatives")
         blocks.append(f"[facts.{name}]\n{_lines(fact)}")
@@ -158,7 +159,7 @@ def _differs_from_preset(machine: Hardware) -> str:
     if machine.name not in hardware_names():
         return ""
     preset = load_hardware(machine.name)
-    for name in ("kernel_profile", "scale_up", "attention_format"):
+    for name in ("kernel_profile", "scale_up", "attention_format", "nic"):
         if getattr(machine, name) != getattr(preset, name):
             return name
     for name in dict.fromkeys((*preset.facts, *machine.facts)):

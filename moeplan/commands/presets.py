@@ -36,7 +36,7 @@ def _group() -> None:
     epilog=given.examples("moeplan presets list", "moeplan presets list --json"),
 )
 def list_presets(as_json: given.Json = False) -> None:
-    """List machines, sets of prices, models and measurement tables by name."""
+    """List machines, NICs, sets of prices, models and measurement tables by name."""
     from moeplan import output  # --help does without these
     from moeplan.catalogue import listing
     from moeplan.render.presets import list_report
@@ -66,7 +66,7 @@ def show(
     as_csv: given.Csv = False,
     as_toml: Toml = False,
 ) -> None:
-    """Show one machine, set of prices, model or measurement table with its sources.
+    """Show one machine, NIC, set of prices, model or measurement table with its sources.
 
     --csv prints all rows of a measurement table; --json prints everything; --toml prints a machine
     as a file for --machine.

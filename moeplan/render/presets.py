@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from moeplan.catalogue import (
     HardwarePreset,
     ModelPreset,
+    NicPreset,
     Preset,
     PricePreset,
     TablePreset,
@@ -53,6 +54,9 @@ def preset_report(found: Preset, rows: int) -> list[RenderableType]:
         title = f"{hardware.name}: {hardware.title}, {hardware.kernel_profile}"
         note = f" {hardware.note}." if hardware.note else ""
         return _facts(title, f"Per GPU; rates of links are one way.{note}", found.facts)
+    if isinstance(found, NicPreset):
+        title = f"{found.nic.name}: {found.nic.title}"
+        return _facts(title, "What crossing its fabric costs besides its rate.", found.facts)
     if isinstance(found, PricePreset):
         title = f"{found.prices.name}: {found.prices.title}"
         return _facts(title, "Per GPU; assumptions, not quotes.", found.facts)

@@ -171,6 +171,10 @@ def machine() -> MachineArrays:
         flops_draft=number(1e13),
         flops_attention=number(1e14),
         flops_bf16=number(5e13),
+        kernel_factor=number(1.0),
+        hand_over_start=number(0.0),
+        hand_over_efficiency=number(1.0),
+        descriptor_time=number(0.0),
     )
 
 

@@ -42,6 +42,22 @@ def test_low_latency_by_hand(
     assert [seconds(found.nic_bytes), seconds(found.nvlink_bytes)] == [15000, 7500]
 
 
+@pytest.mark.parametrize("kernel", ["deepep_low_latency", "deepep_normal"])
+def test_a_slower_fabric_lengthens_the_kernels_on_it(
+    machine: MachineArrays,
+    model: ModelArrays,
+    dp_workers: WorkerArrays,
+    across: PathArrays,
+    hopper: Calibration,
+    kernel: str,
+) -> None:
+    workers, slow = only(dp_workers, kernel), machine._replace(kernel_factor=np.asarray(1.5))
+    quick = crossing_exchange(machine, model, workers, TEN, across, hopper)
+    found = crossing_exchange(slow, model, workers, TEN, across, hopper)
+    assert seconds(found.dispatch) == pytest.approx(1.5 * seconds(quick.dispatch))
+    assert seconds(found.combine) == pytest.approx(1.5 * seconds(quick.combine))
+
+
 def test_normal_by_hand(
     machine: MachineArrays,
     model: ModelArrays,

@@ -31,6 +31,10 @@ UNITS = {
     "flops_fp4": "FLOP/s",
     "price_usd_per_hour": "USD/h",
     "power_watts": "W",
+    "nic_kernel_factor": "1",
+    "nic_hand_over_start": "s",
+    "nic_hand_over_efficiency": "1",
+    "nic_descriptor_time": "s",
 }
 
 
