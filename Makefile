@@ -40,7 +40,7 @@ accuracy: $(VENV)/.installed
 # The outputs in the documents, the figures that README.md takes from docs/accuracy.md, and the table
 # of options.
 examples: $(VENV)/.installed
-	$(VENV)/bin/python -m tools.examples README.md docs/examples.md docs/options.md
+	$(VENV)/bin/python -m tools.examples README.md docs/examples.md docs/gb200-against-b200.md docs/options.md
 
 calibration: $(VENV)/.installed
 	$(VENV)/bin/moeplan calibrate presets/data/measurements/measured_serving.csv \
