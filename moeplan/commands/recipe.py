@@ -94,6 +94,15 @@ ModelPath = Annotated[
         "[default: /models/MODEL-PRECISION]",
     ),
 ]
+DraftPath = Annotated[
+    str | None,
+    typer.Option(
+        "--draft-path",
+        metavar="PATH",
+        help="Checkpoint of the EAGLE-3 head of --draft eagle3 in the container, or its name at "
+        "Hugging Face.",
+    ),
+]
 ServedName = Annotated[
     str | None,
     typer.Option(
@@ -148,6 +157,7 @@ Second = Annotated[str, typer.Argument(metavar="B", help="Folder of another.")]
     "max_gpus",
     "max_ttft",
     "serving",
+    "draft",
     "price",
     "prices",
     "machine",
@@ -169,6 +179,7 @@ def write(
     engine_version: EngineVersion = None,
     name: Name = None,
     model_path: ModelPath = None,
+    draft_path: DraftPath = None,
     served_name: ServedName = None,
     image: Image = None,
     namespace: Namespace = None,
@@ -209,6 +220,7 @@ def write(
         engine_release=engine_version,
         name=name,
         model_path=model_path,
+        draft_path=draft_path,
         served_name=served_name,
         image=image,
         namespace=namespace,

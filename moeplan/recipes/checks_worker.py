@@ -205,6 +205,14 @@ def drafts(parsed: Parsed) -> Breaches:
         wanted, why = config.mtp_depth, "on every role, as the configuration has"
     for worker in workers:
         yield from differs(worker.depth, wanted, why)
+        if worker.depth.value == wanted:
+            yield from differs(worker.head, decode.head.value, f"as {decode.head.field} has")
+    if config is None or not decode.depth.value:
+        return
+    if config.draft == "eagle3" and not decode.head.value:
+        yield decode.head.field, "is missing; an EAGLE-3 head drafts, as the configuration has"
+    if config.draft != "eagle3" and decode.head.value:
+        yield decode.head.field, f"names a head; the configuration has draft {config.draft}"
 
 
 def model(parsed: Parsed) -> Breaches:

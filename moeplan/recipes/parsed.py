@@ -69,6 +69,8 @@ class Worker:
         Whether a step may take a part of an input.
     depth : Setting
         Draft tokens. [token]
+    head : Setting
+        Path of the checkpoint that drafts; None where it is the model itself, or nothing.
     slots : Setting
         Expert slots; 0 without a load balancer. [1]
     graph : Setting or None
@@ -90,6 +92,7 @@ class Worker:
     tokens: Setting | None
     sequence: Setting
     depth: Setting
+    head: Setting
     slots: Setting
     graph: Setting | None
     model: Setting | None

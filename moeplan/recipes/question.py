@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
@@ -25,8 +25,8 @@ from presets.files import explained, validated
 
 NAME = "moeplan"
 
-RECIPE_DRAFTS = ("none", "mtp")
-"""What drafts in a recipe: of other draft models it would have to know the path."""
+RECIPE_DRAFTS = ("none", "mtp", "eagle3")
+"""What drafts in a recipe; block drafters have no options that every engine takes."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Request:
     format : str
     engine_release : str or None
         Release of the engine; None takes the newest that is known.
-    name, model_path, served_name, image, namespace, claim : str or None
+    name, model_path, draft_path, served_name, image, namespace, claim : str or None
     node_selector : mapping
     pull_secret, token_secret : str or None
     """
@@ -47,6 +47,7 @@ class Request:
     engine_release: str | None = None
     name: str | None = None
     model_path: str | None = None
+    draft_path: str | None = None
     served_name: str | None = None
     image: str | None = None
     namespace: str | None = None
@@ -70,6 +71,8 @@ def recipe_for_target(
     """
     _release(request)
     _check_pools(request, options.serving)
+    if options.draft is not None:
+        _check_head(options.draft, request)  # before the search
     answer = api.best(sku, target, options)
     if answer.config is None or answer.prediction is None:
         raise InfeasibleError(answer.reason or "nothing meets the target")
@@ -161,9 +164,10 @@ def recipe_of(answer: Best | PredictedDeployment, request: Request) -> Recipe:
             raise InputError(f"{name} {value} is not valid for a recipe yet; give 1")
     if configuration.draft not in RECIPE_DRAFTS:
         raise InputError(
-            f"draft {shown(configuration.draft)} is not valid for a recipe, which writes drafts by "
-            f"layers of the checkpoint alone; give {' or '.join(RECIPE_DRAFTS)}"
+            f"draft {shown(configuration.draft)} is not valid for a recipe; give "
+            f"{', '.join(RECIPE_DRAFTS)}"
         )
+    _check_head(configuration.draft, request)
     if question.prefill_cluster is not None:
         raise InputError(
             f"prefill_sku {shown(question.options.prefill_sku)} is not valid for a recipe, which "
@@ -186,6 +190,8 @@ def recipe_of(answer: Best | PredictedDeployment, request: Request) -> Recipe:
         "expert_width": model.moe.intermediate,
         "kv_heads": model.kv_heads,
     }
+    # A head that the best does without is left out.
+    drafted = request if configuration.draft == "eagle3" else replace(request, draft_path=None)
     content = {
         "format": request.format,
         "engine_release": engine_release,
@@ -193,10 +199,25 @@ def recipe_of(answer: Best | PredictedDeployment, request: Request) -> Recipe:
         "served": validated(Served, served, key="served").model_dump(),
         "config": configuration.model_dump(),
         "prediction": prediction.model_dump(),
-        "settings": _settings(model, scenario, request, engine_release).model_dump(),
+        "settings": _settings(model, scenario, drafted, engine_release).model_dump(),
         "two_batches": carried is not None and carried.two_batches,
     }
     return validated(Recipe, content)
+
+
+def _check_head(draft: str, request: Request) -> None:
+    """Refuse a head without a path, and a path where no head drafts."""
+    if draft == "eagle3" and request.draft_path is None:
+        raise InputError(
+            "--draft-path: is missing; an EAGLE-3 head is a checkpoint of its own: give its path "
+            "in the container, or its name at Hugging Face"
+        )
+    # The best may draft nothing, whatever could.
+    if draft not in ("eagle3", "none") and request.draft_path is not None:
+        raise InputError(
+            f"--draft-path {shown(request.draft_path)}: is of an EAGLE-3 head, and here drafts "
+            f"{shown(draft)}; give --draft eagle3, or leave it out"
+        )
 
 
 NVFP4_BITS = 4.5
@@ -215,6 +236,7 @@ def _expert_format(model: Model, precision: str) -> str:
 OPTION_OF = {
     "name": "--name",
     "model_path": "--model-path",
+    "draft_path": "--draft-path",
     "served_name": "--served-name",
     "image": "--image",
     "namespace": "--namespace",
@@ -245,6 +267,7 @@ def _settings(
         "model_path": _given(
             request.model_path, f"/models/{named_after(model.name)}-{scenario.precision}"
         ),
+        "draft_path": request.draft_path,
         "served_name": _given(request.served_name, named_after(model.hf_id)),
         "image": _image(request, engine_release) if request.image is None else request.image,
         "namespace": request.namespace,

@@ -75,6 +75,7 @@ def _configuration(recipe: Recipe) -> str:
             *_pools(config),
             ("batch", f"{config.max_batch} requests per {holder}"),
             ("draft depth", str(config.mtp_depth)),
+            *([("draft head", code(head))] if (head := recipe.settings.draft_path) else []),
             ("expert slots", slots),
             ("concurrency", f"{config.concurrency} requests"),
             ("GPUs", str(config.gpus)),

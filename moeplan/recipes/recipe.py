@@ -112,6 +112,8 @@ class Settings(Part):
         Of the deployment.
     model_path, served_name : str
         Where the checkpoint lies in the container, and the name that clients ask for.
+    draft_path : str or None
+        Where the checkpoint of the EAGLE-3 head lies that drafts; None where none does.
     image : str
         Container image.
     namespace, pull_secret, token_secret : str or None
@@ -124,6 +126,7 @@ class Settings(Part):
 
     name: DeploymentName
     model_path: ModelPath
+    draft_path: ModelPath | None = None
     served_name: ServedName
     image: Image
     namespace: Namespace | None = None

@@ -69,7 +69,12 @@ def _drafts(place: str, options: ServerOptions) -> Breaches:
             yield f"{place}: --speculative-num-steps", "is missing beside the other options"
         return
     if options.speculative_algorithm is None:
-        yield f"{place}: --speculative-algorithm", "is missing; give EAGLE"
+        yield f"{place}: --speculative-algorithm", "is missing; give EAGLE or EAGLE3"
+    if (options.speculative_algorithm == "EAGLE3") != bool(options.speculative_draft_model_path):
+        yield (
+            f"{place}: --speculative-draft-model-path",
+            "goes with the algorithm EAGLE3, both or none",
+        )
     topk = Setting(f"{place}: --speculative-eagle-topk", options.speculative_eagle_topk)
     yield from differs(topk, 1, "for the drafts of the model's own layers")
     draft_tokens = Setting(

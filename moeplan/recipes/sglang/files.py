@@ -100,7 +100,10 @@ class ServerOptions(Options):
     )
     disable_radix_cache: Annotated[Flag, Field(alias="--disable-radix-cache")] = None
     speculative_algorithm: Annotated[
-        Literal["EAGLE", "NEXTN"] | None, Field(alias="--speculative-algorithm")
+        Literal["EAGLE", "EAGLE3", "NEXTN"] | None, Field(alias="--speculative-algorithm")
+    ] = None
+    speculative_draft_model_path: Annotated[
+        Text | None, Field(alias="--speculative-draft-model-path")
     ] = None
     speculative_num_steps: Annotated[Count | None, Field(alias="--speculative-num-steps")] = None
     speculative_eagle_topk: Annotated[Count | None, Field(alias="--speculative-eagle-topk")] = None
@@ -179,7 +182,7 @@ def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
         "mem_fraction_static": engine.settings["memory_fraction"].value,
         "cuda_graph_max_bs_decode": batch if role == "decode" else None,
         "disable_radix_cache": None if served.cached_share else True,
-        **_drafts(config.mtp_depth),
+        **_drafts(recipe),
         **(_chunks(engine, ranks) if config.is_aggregated else _handover(recipe, role)),
     }
     if role == "decode" and config.eplb_slots:
@@ -269,11 +272,13 @@ def _mixed_exchange(recipe: Recipe, engine: Engine) -> dict[str, object]:
     }
 
 
-def _drafts(depth: int) -> dict[str, object]:
+def _drafts(recipe: Recipe) -> dict[str, object]:
+    depth, head = recipe.config.mtp_depth, recipe.settings.draft_path
     if not depth:
         return {}
     return {
-        "speculative_algorithm": "EAGLE",
+        "speculative_algorithm": "EAGLE3" if head else "EAGLE",
+        "speculative_draft_model_path": head,
         "speculative_num_steps": depth,
         "speculative_eagle_topk": 1,
         "speculative_num_draft_tokens": depth + 1,
@@ -348,6 +353,7 @@ def _worker(
         tokens=None,
         sequence=setting("--context-length", options.context_length),
         depth=setting("--speculative-num-steps", options.speculative_num_steps or 0),
+        head=setting("--speculative-draft-model-path", options.speculative_draft_model_path),
         slots=setting("--ep-num-redundant-experts", slots),
         graph=setting("--cuda-graph-max-bs-decode", graph) if graph else None,
         model=setting("--model-path", options.model_path),

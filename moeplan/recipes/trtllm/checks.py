@@ -76,6 +76,11 @@ def _depth_key(place: str, engine: EngineFile, key: str, release: str) -> Breach
     drafts = engine.speculative_config
     if drafts is None:
         return
+    if (drafts.decoding_type == "Eagle3") != bool(drafts.speculative_model):
+        field = f"{place}: speculative_config.speculative_model"
+        yield field, "goes with the decoding type Eagle3, both or none"
+    if drafts.decoding_type == "Eagle3":
+        return
     for name in ("max_draft_len", "num_nextn_predict_layers"):
         if name != key and getattr(drafts, name) is not None:
             field = f"{place}: speculative_config.{name}"

@@ -144,9 +144,13 @@ def _cache(recipe: Recipe, engine: Engine, kv_fraction: float) -> dict[str, Any]
             "tokens_per_block": _setting(engine, "tokens_per_block"),
         },
     }
-    if recipe.config.mtp_depth:
+    depth, head = recipe.config.mtp_depth, recipe.settings.draft_path
+    if depth and head:
+        drafts = {"decoding_type": "Eagle3", "max_draft_len": depth, "speculative_model": head}
+        content["speculative_config"] = drafts
+    elif depth:
         key = engine.releases_of(recipe.engine_release).traits["depth_key"]
-        content["speculative_config"] = {"decoding_type": "MTP", key: recipe.config.mtp_depth}
+        content["speculative_config"] = {"decoding_type": "MTP", key: depth}
     return content
 
 

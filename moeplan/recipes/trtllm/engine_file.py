@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Count = Annotated[int, Field(ge=1, le=100_000_000)]
 CountOrZero = Annotated[int, Field(ge=0, le=100_000_000)]
+Text = Annotated[str, Field(min_length=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -76,9 +77,10 @@ class CudaGraph(EnginePart):
 
 
 class Speculative(EnginePart):
-    """Drafts of the model's own layers; releases name the depth in one of two ways."""
+    """Drafts of the model's own layers, whose depth releases name in one of two ways, or a head."""
 
-    decoding_type: Literal["MTP"]
+    decoding_type: Literal["MTP", "Eagle3"]
+    speculative_model: Text | None = None
     max_draft_len: CountOrZero | None = None
     num_nextn_predict_layers: CountOrZero | None = None
     use_relaxed_acceptance_for_thinking: bool = False

@@ -62,6 +62,9 @@ def note_worker(
     if drafts is not None:
         key = "num_nextn_predict_layers" if drafts.max_draft_len is None else "max_draft_len"
         depth = read("speculative_config", key)
+    head = read("speculative_config")._replace(value=None)
+    if drafts is not None and drafts.speculative_model is not None:
+        head = read("speculative_config", "speculative_model")
     slots = read("moe_config", "load_balancer", "num_slots")
     largest = max(
         [*((graph.batch_sizes or []) if graph else []), graph.max_batch_size if graph else 0]
@@ -80,6 +83,7 @@ def note_worker(
         tokens=read("max_num_tokens"),
         sequence=read("max_seq_len"),
         depth=depth._replace(value=depth.value or 0),
+        head=head,
         slots=slots._replace(value=slots.value or 0),
         graph=read("cuda_graph_config", "batch_sizes")._replace(value=largest) if largest else None,
         model=model,

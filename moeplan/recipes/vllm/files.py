@@ -68,7 +68,8 @@ All2All = Literal[
 class Drafts(JsonPart):
     """How tokens are drafted."""
 
-    method: Literal["mtp"]
+    method: Literal["mtp", "eagle3"]
+    model: Text | None = None
     num_speculative_tokens: Annotated[int, Field(ge=1)]
 
 
@@ -202,7 +203,7 @@ def server_options(recipe: Recipe, role: RoleName) -> ServerOptions:
             "all2all_backend": _exchange(recipe, role) if attention_dp else None,
             "enable_dbo": True if role == "decode" and recipe.two_batches else None,
             **_copies(recipe, role),
-            "speculative_config": _drafts(config.mtp_depth),
+            "speculative_config": _drafts(recipe),
             "kv_cache_dtype": "fp8" if served.kv_bits == 8 else "auto",
             "max_model_len": longest,
             "max_num_seqs": batch,
@@ -238,8 +239,12 @@ def _copies(recipe: Recipe, role: RoleName) -> dict[str, object]:
     return {"enable_eplb": True, "eplb_config": Eplb(num_redundant_experts=copies)}
 
 
-def _drafts(depth: int) -> Drafts | None:
-    return Drafts(method="mtp", num_speculative_tokens=depth) if depth else None
+def _drafts(recipe: Recipe) -> Drafts | None:
+    depth, head = recipe.config.mtp_depth, recipe.settings.draft_path
+    if not depth:
+        return None
+    method: Literal["mtp", "eagle3"] = "eagle3" if head else "mtp"
+    return Drafts(method=method, model=head, num_speculative_tokens=depth)
 
 
 def _worker_script(recipe: Recipe, role: RoleName) -> str:
@@ -327,6 +332,7 @@ def _worker(
         tokens=setting("--max-num-batched-tokens", options.max_num_batched_tokens),
         sequence=setting("--max-model-len", options.max_model_len),
         depth=setting("--speculative-config", depth),
+        head=setting("--speculative-config", drafts.model if drafts else None),
         slots=setting("--eplb-config", slots),
         graph=setting("--max-cudagraph-capture-size", graph // (1 + depth)) if graph else None,
         model=model,
