@@ -39,9 +39,8 @@ from costmodel.serving import serve
 from costmodel.workload import Workload
 from presets import ClusterSpec, Model, ServingRow, default_cluster, load_hardware, load_model
 from presets.drafts import Draft
-from presets.engines import load_engine
+from presets.engines import known_engine
 from presets.files import validated
-from presets.folders import engine_names
 from topology import fleet_paths
 
 NO_NUMBERS = frozenset(
@@ -90,8 +89,8 @@ def case_of(row: ServingRow) -> Case:
         if at_its_date != measured_frontends(row.sku, row.precision):
             values["frontends"] = at_its_date
     engine, model = row.framework or "trtllm", load_model(row.model)
-    beside = engine in engine_names() and load_engine(engine).slots_besides_experts
-    if beside and 0 < row.eplb_slots < model.experts:
+    profile = known_engine(engine)
+    if profile and profile.slots_besides_experts and 0 < row.eplb_slots < model.experts:
         values["eplb_slots"] = model.experts + row.eplb_slots
     configuration = validated(Configuration, values)
     served = {

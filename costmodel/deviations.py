@@ -52,7 +52,10 @@ class Deviation(NamedTuple):
 
     def holds(self, traits: Traits) -> bool:
         """Tell whether it holds of a worker."""
-        return all(getattr(traits, axis) == value for axis, value in self.where)
+        for axis, value in self.where:  # noqa: SIM110 - a generator takes twice as long
+            if getattr(traits, axis) != value:
+                return False
+        return True
 
 
 def deviation_of(name: str, factor: float | FloatArray) -> Deviation | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from costmodel.results import Configuration, Scenario
 from presets import Hardware, InputError
-from presets.engines import ExchangeName, ShapeRule, load_engine
+from presets.engines import CrossingExchange, ExchangeName, ShapeRule, known_engine, load_engine
 from presets.errors import shown
 from presets.folders import engine_names
 
@@ -83,11 +83,12 @@ def check_machine(engine: str, hardware: Hardware) -> None:
     InputError
         Naming the engines that have.
     """
-    if engine not in engine_names() or _runs_on(engine, hardware):
+    profile = known_engine(engine)
+    if profile is None or _runs_on(engine, hardware):
         return
     others = ", ".join(each for each in engine_names() if _runs_on(each, hardware))
     raise InputError(
-        f"engine: {load_engine(engine).title} has no kernels for {hardware.name} "
+        f"engine: {profile.title} has no kernels for {hardware.name} "
         f"({hardware.kernel_profile}); valid: {others or 'none'}"
     )
 
@@ -113,7 +114,7 @@ def exchange_of(engine: str, exchange: str | None = None) -> dict[str, bool]:
     ['low_latency', 'normal', 'fp8_dispatch', 'two_batches']
     """
     kernels = kernels_of(engine)
-    profile = load_engine(engine).exchange if engine in engine_names() else None
+    profile = _exchange(engine)
     return {
         **{
             field: name in kernels and exchange in (None, name) for name, field in EXCHANGES.items()
@@ -130,8 +131,13 @@ def kernels_of(engine: str) -> tuple[ExchangeName, ...]:
     >>> kernels_of("vllm"), kernels_of("another")
     (('deepep_low_latency', 'deepep_normal'), ('all_gather',))
     """
-    profile = load_engine(engine).exchange if engine in engine_names() else None
+    profile = _exchange(engine)
     return ("all_gather",) if profile is None else profile.kernels
+
+
+def _exchange(engine: str) -> CrossingExchange | None:
+    known = known_engine(engine)
+    return known.exchange if known else None
 
 
 def check_engine_rules(configuration: Configuration, scenario: Scenario) -> None:

@@ -124,22 +124,30 @@ def narrowing(kind: IntervalClass) -> float:
     return ANCHORED if kind in ("corpus", "corpus_aggregated") else 1.0
 
 
-def widths_of(
-    case: Case, outside: Sequence[Outside], calibration: Calibration, *, anchored: bool = False
-) -> dict[str, float]:
-    """Half-widths of a case, as those of its engine and attention deviate."""
+def width_traits(case: Case) -> Traits:
+    """Name what the half-widths of a case deviate by."""
     scenario = case.scenario
-    traits = Traits(
+    return Traits(
         engine=scenario.engine,
         kernel_profile=case.cluster.hardware().kernel_profile,
         format="",
         draft_format="",
         attention=attention_of(scenario.model),
     )
+
+
+def with_own_widths(calibration: Calibration, traits: Traits) -> Calibration:
+    """Join the deviations of half-widths alone."""
     deviations = calibration.deviations
     own = tuple(each for each in deviations if each.constant.partition(".")[0] in HALF_WIDTHS)
-    widths = resolve(calibration._replace(deviations=own), traits)
-    kind = interval_class(case, calibration.coverage)
+    return resolve(calibration._replace(deviations=own), traits)
+
+
+def widths_of(
+    case: Case, outside: Sequence[Outside], widths: Calibration, *, anchored: bool = False
+) -> dict[str, float]:
+    """Half-widths of a case; `widths` are those of its engine and attention (`with_own_widths`)."""
+    kind = interval_class(case, widths.coverage)
     return interval_widths(kind, outside, widths, anchored=anchored)
 
 
@@ -151,9 +159,11 @@ def half_widths(
     `anchored` says which of them have own rows of the deployment.
     """
     known = anchored or [False] * len(cases)
+    traits = [width_traits(case) for case in cases]
+    own = {each: with_own_widths(calibration, each) for each in set(traits)}
     widths = [
-        widths_of(case, extrapolations(case, calibration.coverage), calibration, anchored=each)
-        for case, each in zip(cases, known, strict=True)
+        widths_of(case, extrapolations(case, calibration.coverage), own[kind], anchored=each)
+        for case, kind, each in zip(cases, traits, known, strict=True)
     ]
     return {name: np.array([width[name] for width in widths]) for name in widths[0]}
 

@@ -16,7 +16,7 @@ from costmodel.deployments import deployments_of, memory_limit, prefill_memory_l
 from costmodel.economics import usd_per_m_tokens
 from costmodel.engine_rules import check_engine_rules
 from costmodel.inputs import FloatArray
-from costmodel.intervals import extrapolations, widths_of
+from costmodel.intervals import extrapolations, width_traits, widths_of, with_own_widths
 from costmodel.network import Benchmark, ranks
 from costmodel.percentiles import BY_MEDIAN, PUBLISHED, Judged, percentile_name
 from costmodel.results import Case, Configuration, Predicted, Prediction, Scenario
@@ -87,12 +87,13 @@ def predict(
     requests = result.steady.decode.requests
     met = batch_met(requests, slots, ranks(deployments.workers), deployments.fleet)
     carried = crossings(cases, deployments, met, calibration)
+    widths = with_own_widths(calibration, width_traits(cases[0]))
     prices = [on.hardware().price_usd_per_hour.value for on in (cases[0].prefill_on, cluster)]
     return [
         Predicted(
             configuration=case.configuration,
             prediction=prediction_of(
-                case, calibration, tpot, ttft, throughput, mean_price(case.configuration, *prices)
+                case, widths, tpot, ttft, throughput, mean_price(case.configuration, *prices)
             ),
             breakdown_ms=part | {"exposed_communication": 1e3 * links},
             percentiles_ms={name: values[place] for name, values in spread.items()},
@@ -119,23 +120,26 @@ def mean_price(configuration: Configuration, prefill_price: float, decode_price:
 
 def prediction_of(
     case: Case,
-    calibration: Calibration,
+    widths: Calibration,
     tpot: float,
     ttft: Ttft,
     throughput: float,
     price: float,
 ) -> Prediction:
-    """Put one prediction into named units, with its origin and intervals."""
-    outside = extrapolations(case, calibration.coverage)
-    anchored = is_anchored(case, calibration.anchors)
-    widths = widths_of(case, outside, calibration, anchored=anchored)
+    """Put one prediction into named units, with its origin and intervals.
+
+    `widths` is the calibration with the half-widths of the case (`with_own_widths`).
+    """
+    outside = extrapolations(case, widths.coverage)
+    anchored = is_anchored(case, widths.anchors)
+    half = widths_of(case, outside, widths, anchored=anchored)
     wide = {
-        "tok_s_per_user": widths["tpot"],
-        "tpot_ms": widths["tpot"],
-        "ttft_ms": widths["ttft"],
-        "ttft_median_ms": widths["ttft_median"],
-        "total_tok_s_per_gpu": widths["throughput"],
-        "usd_per_m_total_tokens": widths["throughput"],
+        "tok_s_per_user": half["tpot"],
+        "tpot_ms": half["tpot"],
+        "ttft_ms": half["ttft"],
+        "ttft_median_ms": half["ttft_median"],
+        "total_tok_s_per_gpu": half["throughput"],
+        "usd_per_m_total_tokens": half["throughput"],
     }
     values = {
         "tok_s_per_user": 1.0 / tpot,
@@ -159,7 +163,7 @@ def prediction_of(
         **values,
         origin="extrapolated" if outside else "modelled",
         extrapolated_in=tuple(one.reason for one in outside),
-        anchored_at=anchor_of(case, calibration.anchors).rows,
+        anchored_at=anchor_of(case, widths.anchors).rows,
         interval_90=intervals,
     )
 

@@ -23,9 +23,9 @@ def resolve(calibration: Calibration, workers: Traits | Kinds) -> Calibration:
 
     Returns
     -------
-    The same without deviations, and with `draft`, the constants of draft layers. A constant without
-    a deviation is as it was; others are numbers (or of shape ``(p, 1)``) where all workers have the
-    same traits, else of shape ``(n,)`` or ``(p, n)``.
+    The same without deviations, and with `draft`, the constants of draft layers. A constant of
+    which no deviation holds is as it was; others are numbers (or of shape ``(p, 1)``) where all
+    workers have the same traits, else of shape ``(n,)`` or ``(p, n)``.
 
     Examples
     --------
@@ -47,26 +47,33 @@ def _joined(calibration: Calibration, workers: Kinds) -> Calibration:
     changes: dict[str, Any] = {"deviations": ()}
     for name, deviations in by_constant.items():
         field, _, part = name.partition(".")
+        found = [[each.factor for each in deviations if each.holds(t)] for t in workers.kinds]
+        is_share = name.endswith("efficiency")
+        if not (is_share or any(found)):
+            continue
         before = changes.get(field, getattr(calibration, field))
         base = getattr(before, part) if part else before
-        value = _with(base, name, deviations, workers)
+        value = _with(base, found, workers, is_share, ABSENT.get(name) == 0.0)
         changes[field] = before._replace(**{part: value}) if part else value
     return calibration._replace(**changes)
 
 
 def _with(
-    base: float | FloatArray, name: str, deviations: list[Deviation], workers: Kinds
+    base: float | FloatArray,
+    found: list[list[float | FloatArray]],
+    workers: Kinds,
+    is_share: bool,
+    is_nothing: bool,
 ) -> float | FloatArray:
-    """One constant with its deviations."""
+    """One constant with the factors that hold of each kind of worker."""
     columns = []
-    for traits in workers.kinds:
-        factors = [each.factor for each in deviations if each.holds(traits)]
+    for factors in found:
         # What is nothing elsewhere starts from the first that says what it is.
-        start = base if ABSENT.get(name) != 0.0 or not factors else 1.0
+        start = 1.0 if is_nothing and factors else base
         for factor in factors:
             start = start * factor
         # Efficiencies are shares of a rate, which nothing exceeds.
-        columns.append(np.minimum(start, 1.0) if name.endswith("efficiency") else start)
+        columns.append(np.minimum(start, 1.0) if is_share else start)
     if workers.which is None:
         return columns[0]
     flat = np.broadcast_arrays(*map(np.atleast_1d, columns))

@@ -21,8 +21,7 @@ from presets.drafts import (
     given_acceptance,
     with_draft,
 )
-from presets.engines import ExchangeName, load_engine
-from presets.folders import engine_names
+from presets.engines import ExchangeName, known_engine
 from presets.frozen import Frozen
 from presets.pools import Serving, check_pools, with_pools
 
@@ -84,7 +83,8 @@ class Scenario(BaseModel):
     @property
     def cache_as_written(self) -> bool:
         """Whether the engine gives memory to requests as their cache is written."""
-        return self.engine in engine_names() and load_engine(self.engine).cache_as_written
+        profile = known_engine(self.engine)
+        return profile is not None and profile.cache_as_written
 
     @property
     def hand_over_page(self) -> float:

@@ -11,8 +11,7 @@ import math
 
 from costmodel.results import Configuration
 from presets import run_settings
-from presets.engines import load_engine
-from presets.folders import engine_names
+from presets.engines import known_engine
 
 MEASURED_LENGTHS = (1024, 8192)
 """Input lengths of the measured runs. [token]"""
@@ -48,7 +47,8 @@ def is_early(engine: str, release: str | None, run: datetime.date | None) -> boo
     >>> is_early("trtllm", "1.1.0rc2.post2", None), is_early("ours", "1.1.0", None)
     (True, False)
     """
-    return engine in engine_names() and load_engine(engine).is_early(release, run)
+    profile = known_engine(engine)
+    return profile is not None and profile.is_early(release, run)
 
 
 def expert_kernel(sku: str, precision: str, isl: int, decode_attention: str, mtp_depth: int) -> str:

@@ -161,7 +161,7 @@ def progress(title: str, total: int | None) -> Iterator[Callable[[], None]]:
     counted: tuple[ProgressColumn, ...] = (BarColumn(), MofNCompleteColumn())
     if total is None:
         spinner = SpinnerColumn(finished_text="")
-        counted = (spinner, TextColumn("{task.completed:,.0f} evaluations"))
+        counted = (spinner, TextColumn("evaluations: {task.completed:,.0f}"))
     screen = console(sys.stderr)
     bar = Progress(TextColumn(title), *counted, TimeElapsedColumn(), console=screen)
     task = bar.add_task(title, total=total)

@@ -14,6 +14,7 @@ import numpy as np
 
 from costmodel.deployments import deployments_of, network_of
 from costmodel.inputs import BoolArray, FloatArray, IntArray
+from costmodel.intervals import width_traits, with_own_widths
 from costmodel.network import Benchmark, Network, Steady
 from costmodel.predictions import Ttft, prediction_of
 from costmodel.results import Case, Configuration, Prediction
@@ -198,9 +199,10 @@ def _prediction(
     ttft = (result.ttft_mean, result.ttft_median, result.ttft_other_median)
     gpus = configuration.decode_gpus + configuration.prefill_gpus * _share(part)
     tokens = part.rate * request_tokens(problem.scenario)
+    case = Case(configuration, problem.scenario, problem.cluster)
     return prediction_of(
-        Case(configuration, problem.scenario, problem.cluster),
-        problem.calibration,
+        case,
+        with_own_widths(problem.calibration, width_traits(case)),
         float(result.tpot_median[place]),
         Ttft(*(float(values[place]) for values in ttft)),
         tokens / gpus,

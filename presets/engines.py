@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from presets.errors import InputError, shown, unknown_name
+from presets.errors import InputError, UnknownNameError, shown, unknown_name
 from presets.facts import Fact, Provenance, Text
 from presets.files import read_preset
 from presets.folders import data_files, engine_names
@@ -344,3 +344,15 @@ def load_engine(name: str) -> Engine:
     if name not in engine_names():
         raise unknown_name("engine", name, engine_names())
     return read_preset(data_files("engines")[name], Engine)
+
+
+def known_engine(name: str) -> Engine | None:
+    """Load an engine, where one of that name is known.
+
+    >>> known_engine("vllm").title, known_engine("ours")
+    ('vLLM', None)
+    """
+    try:
+        return load_engine(name)
+    except UnknownNameError:
+        return None
