@@ -89,7 +89,8 @@ class Scenario(BaseModel):
     @property
     def hand_over_page(self) -> float:
         """Tokens of a layer that the engine hands over at once; infinite where it packs them."""
-        known = load_engine(self.engine).hand_over if self.engine in engine_names() else None
+        profile = known_engine(self.engine)
+        known = None if profile is None else profile.hand_over
         return math.inf if known is None else float(known.page_tokens)
 
 
