@@ -15,9 +15,6 @@ from costmodel.prefill import Prefill
 from costmodel.step_time import StepTime
 from costmodel.workload import Workload
 
-HALF_A_STEP = 0.5
-"""What is left, in the mean, of the step that runs when a request arrives. [1]"""
-
 
 def interleaved(
     aggregated: BoolArray,
@@ -51,8 +48,8 @@ def interleaved(
     Ranks of attention dp step together, so what one prefills holds up the others too: all of it
     where requests come one by one, none where an engine gathers one for each rank
     (`mixed_rank_stall`, the share of the others' prefill that a rank waits for).
-    A request that arrives waits for half a step; under
-    attention dp engines let it wait for more, until other ranks have one to prefill as well.
+    A request that arrives waits for steps to end before a scheduler takes it up (`mixed_steps`);
+    under attention dp for more, until other ranks have one to prefill as well.
     """
     if not np.any(aggregated):
         return None
@@ -72,7 +69,9 @@ def interleaved(
         step_factor=np.where(aggregated, factor, 1.0),
         seconds=np.where(aggregated, reaching / workload.output_tokens, 0.0),
         steps=np.where(
-            aggregated, np.where(together, calibration.mixed_rank_steps, HALF_A_STEP), 0.0
+            aggregated,
+            np.where(together, calibration.mixed_rank_steps, calibration.mixed_steps),
+            0.0,
         ),
     )
 

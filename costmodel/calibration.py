@@ -229,6 +229,8 @@ class Calibration(NamedTuple):
     mixed_rank_stall: float
     early_release: float
     mixed_rank_steps: float
+    mixed_steps: float
+    mixed_first_token_time: float  # [s]
     # half-widths of the 90 % intervals, of the logarithm
     tpot_half_width: HalfWidths
     ttft_half_width: HalfWidths

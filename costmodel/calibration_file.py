@@ -48,6 +48,9 @@ UNSEEN = {
 """What deviations that are no factors are before any row is seen, the unit, and the most that they
 may be, by their kind. No rank waits for more than all that the others prefill."""
 
+FARTHER = {"first_token_time[engine]": 64.0}
+"""Largest factor of some kinds: between two pools of ATOM a hand-over takes seconds. [1]"""
+
 FARTHEST = 2.0
 """Largest level of an anchor, of the logarithm: sevenfold either way. [1]"""
 
@@ -151,7 +154,7 @@ def corpus_deviation(
     """
     constant, _, where = name.removesuffix("]").partition("[")
     kind = re.sub("=[^],]*", "", name)
-    prior, unit, high = UNSEEN.get(kind, (1.0, "1", FURTHEST))
+    prior, unit, high = UNSEEN.get(kind, (1.0, "1", FARTHER.get(kind, FURTHEST)))
     return Constant(
         value=prior if value is None else value,
         unit=unit,

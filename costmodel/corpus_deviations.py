@@ -72,9 +72,11 @@ KINDS = (
 
 
 WAITS = (
-    Kind("first_token_time", ("engine",), 0.6),
+    Kind("first_token_time", ("engine",), 1.0),
     Kind("prefill_wait", ("engine",), 0.8),
     Kind("mixed_rank_steps", ("engine",), 1.0),
+    Kind("mixed_steps", ("engine",), 0.8),
+    Kind("mixed_first_token_time", ("engine",), 1.0),
 )
 """Of what TTFT has beside prefill."""
 

@@ -36,7 +36,7 @@ from costmodel.resolve import resolve
 from costmodel.results import Case, Configuration, Scenario
 from costmodel.runs import expert_kernel, frontends_of, is_early, measured_frontends
 from costmodel.serving import serve
-from costmodel.workload import Workload
+from costmodel.workload import SHORTEST, Workload
 from presets import ClusterSpec, Model, ServingRow, default_cluster, load_hardware, load_model
 from presets.drafts import Draft
 from presets.engines import known_engine
@@ -108,7 +108,16 @@ def case_of(row: ServingRow) -> Case:
     cluster = default_cluster(row.sku, gpus).model_copy(update={"nic_gb_s": row.nic_gb_s})
     early = is_early(engine, row.framework_version, row.date)
     release = row.framework_version
-    return Case(configuration, scenario, cluster, early=early, release=release, of_a_row=True)
+    shortest = SHORTEST if row.shortest is None else row.shortest
+    return Case(
+        configuration,
+        scenario,
+        cluster,
+        early=early,
+        release=release,
+        of_a_row=True,
+        shortest=shortest,
+    )
 
 
 def check_offered(case: Case) -> None:
@@ -146,6 +155,7 @@ def deployments_of(cases: Sequence[Case], own: Mapping[str, Anchor] = NONE) -> D
         np.array([case.scenario.cached_share for case in cases]),
         np.array([case.scenario.cache_as_written for case in cases]),
         np.array([case.scenario.hand_over_page for case in cases]),
+        np.array([case.shortest for case in cases]),
     )
     attention_dp = np.array([case.configuration.decode_attention == "dp" for case in cases])
     prefilling = [prefilling_worker(case.configuration) for case in cases]

@@ -85,7 +85,7 @@ def prefill_limit(
     Below 1 none runs. A pipeline stage keeps its share of the layers, and of what they keep.
     """
     # A prefill worker keeps the inputs only; the shortest output stands for the first token.
-    inputs = Workload(workload.isl, np.ones_like(workload.isl))
+    inputs = workload._replace(osl=np.ones_like(workload.isl))
     workers = input_workers(gpus, attention_dp, inputs)._replace(attention_tp=np.asarray(stages))
     return batch_limit(machine, model, workers, inputs, calibration)
 

@@ -92,10 +92,11 @@ def prefill_worker(
     servers = np.where(dp, whole / attention_tp, stages)
     # Where decode goes on beside it, what a request takes is what it adds to the steps.
     taken = alone * np.where(hands_over, 1.0, calibration.mixed_prefill)
+    fixed = np.where(hands_over, calibration.first_token_time, calibration.mixed_first_token_time)
     hops = (stages - 1.0) * workload.prefilled_tokens * BF16_BYTES * model.hidden / paths.nic_rate
     return Prefill(
         seconds_per_token=seconds,
-        latency=calibration.first_token_time + alone + hops + hand_over,
+        latency=fixed + alone + hops + hand_over,
         capacity=servers / np.maximum(taken, nics),  # NICs send while ranks compute
         servers=servers,
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from costmodel.workload import Workload
+from costmodel.workload import SHORTEST, Workload
 from presets import ClusterSpec, Model
 from presets.drafts import (
     DEEPEST,
@@ -249,6 +249,7 @@ class Case(NamedTuple):
     early: bool = False  # of a release whose aggregated steps are those of `early_release`
     release: str | None = None  # of the engine; None: whichever
     of_a_row: bool = False  # stands for a measured row, which must not tell of itself
+    shortest: float = SHORTEST  # length over the nominal one; 1: all requests have that
 
     @property
     def prefill_on(self) -> ClusterSpec:

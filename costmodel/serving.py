@@ -28,7 +28,14 @@ from costmodel.network import (
 from costmodel.percentiles import BY_MEDIAN, Judged, Spread
 from costmodel.prefill import Prefill
 from costmodel.root import last_below
-from costmodel.waiting import Median, median_wait, normal_probability, wave_width
+from costmodel.waiting import (
+    Median,
+    bunched_wait,
+    median_wait,
+    normal_probability,
+    spread_of_ends,
+    wave_width,
+)
 from costmodel.workload import Workload, mean_over_median
 
 SMALLEST = 1e-18
@@ -114,7 +121,12 @@ def join_prefill(
     servers = fleet.prefill_workers * prefill.servers
     service = workload.input_tokens * prefill.seconds_per_token
     seconds = prefill.latency + prefill_wait(load, servers, service, calibration)
-    seconds = seconds + decode.arrival_wait
+    bunched = bunched_wait(
+        fleet.decode_workers * decode.in_flight / (fleet.prefill_workers * prefill.capacity),
+        decode.decode_seconds,
+        spread_of_ends(workload.length_deviation, calibration),
+    )
+    seconds = seconds + decode.arrival_wait + bunched
     return Steady(
         decode=decode,
         request_rate=request_rate,
@@ -298,7 +310,9 @@ def benchmark(
     tokens = workload.input_tokens + workload.output_tokens
 
     def median() -> Median:
-        width = wave_width(decode_seconds, concurrency / capacity, mtp_depth, calibration)
+        drafts = calibration.draft_spread * np.sqrt(mtp_depth)
+        spread = spread_of_ends(np.hypot(workload.length_deviation, drafts), calibration)
+        width = wave_width(decode_seconds, concurrency / capacity, spread)
         deviation = np.sqrt(routing_variance(decoding / fleet.decode_workers, fleet)) / slots
         return median_wait(slot_wait, decode_seconds, width, deviation)
 

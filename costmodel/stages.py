@@ -61,7 +61,7 @@ INTERVALS = tuple(
 )
 SPLIT = ("split_tile_time",)
 SPLIT_USERS = 16  # most users of the rows that set it: with few, expert weights are most of a step
-MIXED_WAIT = ("mixed_rank_steps",)
+MIXED_WAIT = ("mixed_rank_steps", "mixed_steps", "mixed_first_token_time")
 MIXED = ("mixed_prefill", "mixed_fixed_share", "mixed_expert_ranks", "early_release")
 ENGINE = ("engine_factor",)  # only a user's rows set it: the shipped ones define it as 1
 NOT_FITTED = (

@@ -13,7 +13,6 @@ import numpy as np
 
 from costmodel.calibration import Calibration
 from costmodel.inputs import FloatArray
-from costmodel.workload import MEAN_LENGTH, SHORTEST
 
 PLAUSIBLE = 0.05
 """Chance from which on a run may show the other mode as its median. [1]"""
@@ -38,11 +37,44 @@ def normal_probability(above: FloatArray) -> FloatArray:
     return np.asarray(1.0 / (1.0 + np.exp(-1.702 * np.clip(above, -40.0, 40.0))))
 
 
+def spread_of_ends(of_request: FloatArray, calibration: Calibration) -> FloatArray:
+    """Part of a decode over which users who began together end, mean over a run [1].
+
+    `of_request` is the standard deviation of the time of a request over its mean [1].
+
+    The variance of the time of a request adds up over the rounds before; a uniform spread is
+    ``sqrt(12)`` standard deviations wide, and the mean of ``sqrt(r)`` over r rounds is
+    ``2/3 sqrt(r)``.
+    """
+    return np.asarray(np.sqrt(12.0) * of_request * 2.0 / 3.0 * np.sqrt(calibration.rounds))
+
+
+def bunched_wait(
+    filling_seconds: FloatArray, decode_seconds: FloatArray, spread: FloatArray
+) -> FloatArray:
+    """Mean wait for prefill of requests that come bunched, as those before them end together [s].
+
+    Parameters
+    ----------
+    filling_seconds
+        That prefill takes for one request of every user. [s]
+    decode_seconds
+        Of one request, mean. [s]
+    spread
+        As `spread_of_ends` has it. [1]
+
+    Notes
+    -----
+    What takes a share s of a round to be prefilled starts to decode over as much of it, and comes
+    as far apart the next time: a share ``1 - s`` is still together, less what the ends of requests
+    spread. Lengths of 0.8 to 1.0 of nominal spread more than prefill can bunch; equal ones do not.
+    """
+    together = filling_seconds * (1.0 - filling_seconds / decode_seconds)
+    return np.asarray(np.maximum(together - spread * decode_seconds, 0.0) / 2.0)
+
+
 def wave_width(
-    decode_seconds: FloatArray,
-    filling_seconds: FloatArray,
-    mtp_depth: FloatArray,
-    calibration: Calibration,
+    decode_seconds: FloatArray, filling_seconds: FloatArray, spread: FloatArray
 ) -> FloatArray:
     """Part of a decode over which the ends of a wave are spread, mean over a run; 1: no waves [1].
 
@@ -52,21 +84,10 @@ def wave_width(
         Of one request, mean. [s]
     filling_seconds
         That prefill takes for the first request of every user. [s]
-    mtp_depth
-        Drafts per step, which some texts accept more of than others. [1]
-    calibration
-        ``rounds`` of a run, and ``draft_spread``.
-
-    Notes
-    -----
-    The variance of the time of a request adds up over the rounds before; a uniform spread is
-    ``sqrt(12)`` standard deviations wide, and the mean of ``sqrt(r)`` over r rounds is
-    ``2/3 sqrt(r)``.
+    spread
+        As `spread_of_ends` has it. [1]
     """
-    lengths = (1.0 - SHORTEST) / MEAN_LENGTH / np.sqrt(12.0)
-    of_request = np.hypot(lengths, calibration.draft_spread * np.sqrt(mtp_depth))
-    of_run = np.sqrt(12.0) * of_request * 2.0 / 3.0 * np.sqrt(calibration.rounds)
-    return np.asarray(np.minimum(np.hypot(of_run, filling_seconds / decode_seconds), 1.0))
+    return np.asarray(np.minimum(np.hypot(spread, filling_seconds / decode_seconds), 1.0))
 
 
 def median_wait(

@@ -11,7 +11,6 @@ from costmodel.inputs import BoolArray, FloatArray, WorkerArrays
 
 # Lengths are drawn uniformly from 0.8 to 1.0 of nominal (InferenceX benchmark, 2026).
 SHORTEST = 0.8
-MEAN_LENGTH = (SHORTEST + 1.0) / 2.0
 REFERENCE_LENGTH = 1024.0
 
 
@@ -23,11 +22,22 @@ class Workload(NamedTuple):
     cached_share: FloatArray = np.zeros(())  # of the input, whose KV is there before a request [1]
     as_written: BoolArray = np.zeros((), dtype=np.bool_)  # memory grows with the cache
     hand_over_page: FloatArray = np.asarray(np.inf)  # that is sent at once, of a layer [token]
+    shortest: FloatArray = np.asarray(SHORTEST)  # length over the nominal one; 1: all the same [1]
+
+    @property
+    def mean_length(self) -> FloatArray:
+        """Mean length over the nominal one [1]."""
+        return (1.0 + self.shortest) / 2.0
+
+    @property
+    def length_deviation(self) -> FloatArray:
+        """Standard deviation of lengths over their mean [1]."""
+        return np.asarray((1.0 - self.shortest) / self.mean_length / np.sqrt(12.0))
 
     @property
     def input_tokens(self) -> FloatArray:
         """Mean input of a request [token]."""
-        return MEAN_LENGTH * self.isl
+        return self.mean_length * self.isl
 
     @property
     def cached_tokens(self) -> FloatArray:
@@ -42,7 +52,7 @@ class Workload(NamedTuple):
     @property
     def output_tokens(self) -> FloatArray:
         """Mean output of a request [token]."""
-        return MEAN_LENGTH * self.osl
+        return self.mean_length * self.osl
 
     @property
     def context(self) -> FloatArray:
@@ -51,8 +61,8 @@ class Workload(NamedTuple):
         A request is seen in proportion to its length, so the mean position is
         ``E[o^2] / (2 E[o])``, with ``E[o^2] = (1 + s + s^2) / 3 osl^2`` for uniform lengths.
         """
-        mean_square = (1.0 + SHORTEST + SHORTEST**2) / 3.0
-        return self.input_tokens + mean_square / (2.0 * MEAN_LENGTH) * self.osl
+        mean_square = (1.0 + self.shortest + self.shortest**2) / 3.0
+        return self.input_tokens + mean_square / (2.0 * self.mean_length) * self.osl
 
     @property
     def kept_tokens(self) -> FloatArray:

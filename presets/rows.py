@@ -170,6 +170,9 @@ class ServingRow(ConfigurationRow):
         Interactivity. [token/s]
     requests_in_decode : float or None
         Output tokens per second times TPOT. [request]
+    shortest : float or None
+        Shortest lengths over the nominal ones, between which they are uniform; 0.8 where not given.
+        [1]
     suspect : str or None
         Why no constant is fitted to the row, which is predicted all the same.
     """
@@ -186,6 +189,7 @@ class ServingRow(ConfigurationRow):
     total_tok_s_per_gpu: Amount | None = None
     tok_s_per_user: Amount | None = None
     requests_in_decode: Amount | None = None
+    shortest: Annotated[float, Field(gt=0, le=1)] | None = None
     suspect: Text | None = None
 
     @property
@@ -194,7 +198,7 @@ class ServingRow(ConfigurationRow):
         return any(
             getattr(self, name) is not None
             for name in ServingRow.model_fields
-            if name not in (*ConfigurationRow.model_fields, "suspect")
+            if name not in (*ConfigurationRow.model_fields, "shortest", "suspect")
         )
 
 

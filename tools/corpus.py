@@ -28,7 +28,7 @@ COVERED = 0.9  # share of errors inside an interval
 FEW = 30  # rows that say half as much as all do of how wide intervals are
 WIDER = 3.0  # most that intervals of some traits are wider, or narrower
 SPREAD = 0.3  # of the logarithm of such a factor
-SHARED_WIDTHS = {"engine": SHARED["engine"], "attention": SHARED["attention"]}
+SHARED_WIDTHS = {axis: SHARED[axis] for axis in ("engine", "attention", "kernel_profile")}
 NOTICE = "<!-- Made by `make corpus`, as `moeplan validate --cross-validate` prints it. -->\n\n"
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from costmodel.calibration_file import shipped_calibration
 from costmodel.corpus import Corpus, corpus_of, fit_corpus, folds_of_structures
-from costmodel.corpus_deviations import deviations_in, shared_constants
+from costmodel.corpus_deviations import WAITS, deviations_in, shared_constants
 from costmodel.deployments import traits_of
 from costmodel.deviations import Traits
 from costmodel.resolve import resolve
@@ -89,3 +89,29 @@ def test_what_an_engine_takes_for_drafts_is_a_time_and_no_factor() -> None:
     assert found["draft_request_time[engine=vllm]"].value < 1e-3
     assert found["draft_pass_time[engine=vllm,kernel_profile=hopper]"].value == 1.0
     assert found["draft_factor[engine=vllm]"].value == 1.0
+
+
+def test_rows_of_equal_lengths_keep_littles_law_at_these() -> None:
+    rows = [row for row in corpus_rows() if row.shortest == 1.0 and not row.suspect]
+    assert len(rows) > 150
+    some = corpus_of(rows)
+    seen, lengths = some.seen, some.deployments.workload
+    cycle = seen.ttft_mean + (lengths.osl - 1.0) * seen.tpot_mean
+    gpus = some.deployments.fleet.gpus(some.deployments.workers)
+    by_law = some.deployments.concurrency / cycle * (lengths.isl + lengths.osl) / gpus
+    ratio = by_law / seen.tok_s_per_gpu
+    assert np.nanmedian(ratio) == pytest.approx(1.0, abs=0.005)
+    assert np.nanquantile(np.abs(ratio - 1.0), 0.9) < 0.01
+
+
+def test_equal_lengths_are_those_of_the_row() -> None:
+    some = corpus_of([row for row in corpus_rows() if row.shortest == 1.0][:1])
+    load = some.deployments.workload
+    assert (load.input_tokens, load.output_tokens) == (load.isl, load.osl)
+    assert load.context == pytest.approx(load.isl + load.osl / 2.0)
+
+
+def test_a_hand_over_between_pools_may_take_seconds() -> None:
+    found = deviations_in([SHARED._replace(engine="vllm")], WAITS)
+    assert found["first_token_time[engine=vllm]"].high == 64.0
+    assert found["mixed_steps[engine=vllm]"].high == 8.0

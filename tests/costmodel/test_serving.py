@@ -92,6 +92,31 @@ def test_more_prefill_ranks_wait_less_at_the_same_load(
 
 
 @settings(deadline=None, max_examples=30)
+@given(st.floats(0.01, 200), st.floats(1.01, 2))
+def test_a_fuller_batch_needs_more_users_even_where_equal_lengths_come_bunched(
+    network: Network, requests: float, factor: float
+) -> None:
+    alike = network._replace(workload=network.workload._replace(shortest=array(1)))
+    fewer, more = (
+        steady_state(alike, array(each), array(400)) for each in (requests, requests * factor)
+    )
+    if more.prefill_load < 1:
+        assert more.users > fewer.users
+
+
+def test_equal_lengths_wait_longer_for_prefill(network: Network) -> None:
+    def waiting(shortest: float) -> float:
+        lengths = network.workload._replace(shortest=array(shortest))
+        steady = steady_state(network._replace(workload=lengths), array(20), array(200))
+        decode = steady.decode.in_flight * network.fleet.decode_workers
+        filling = decode / network.prefill.capacity / steady.decode.decode_seconds
+        assert 0.0 < filling < 1.0
+        return float(steady.prefill_seconds)
+
+    assert waiting(1.0) > 1.2 * waiting(0.8)
+
+
+@settings(deadline=None, max_examples=30)
 @given(st.floats(0.01, 200))
 def test_users_are_rate_times_time(network: Network, requests: float) -> None:
     steady = steady_state(network, array(requests), array(200))

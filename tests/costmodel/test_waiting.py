@@ -13,13 +13,17 @@ from costmodel.calibration import Calibration
 from costmodel.calibration_file import load_calibration
 from costmodel.inputs import FloatArray
 from costmodel.validation import validate
-from costmodel.waiting import Median, median_wait, wave_width
+from costmodel.waiting import Median, bunched_wait, median_wait, spread_of_ends, wave_width
+from costmodel.workload import Workload
 from presets import ServingRow
 from presets.measurements import read_rows
 
 SLOTS_FILE = Path(__file__).parent / "data" / "users_equal_slots.csv"
 """InferenceX, DeepSeek R1 on GB200, TensorRT-LLM, 2025-12-09 to 2026-02-05, prefill and decode
 apart: as many users as slots. The runs of 2025 had one frontend, those of 2026 ten."""
+
+
+LENGTHS = Workload(np.asarray(1000.0), np.asarray(1000.0))
 
 
 def array(value: float) -> FloatArray:
@@ -34,13 +38,30 @@ def wait(mean: float, width: float, deviation: float = 0.0) -> Median:
 def test_width_of_waves_by_hand(plain: Calibration) -> None:
     # Lengths of 0.8 to 1.0 are 0.222 of their mean wide; 10 rounds are 2/3 sqrt(10) of one.
     of_lengths = 0.2 / 0.9 * 2 / 3 * np.sqrt(10)
-    nothing = wave_width(array(10), array(0), array(0), plain)
-    assert nothing == pytest.approx(of_lengths)
-    filling = wave_width(array(10), array(5), array(0), plain)
+    spread = spread_of_ends(LENGTHS.length_deviation, plain)
+    assert wave_width(array(10), array(0), spread) == pytest.approx(of_lengths)
+    filling = wave_width(array(10), array(5), spread)
     assert filling == pytest.approx(np.hypot(of_lengths, 0.5))
-    assert wave_width(array(10), array(20), array(0), plain) == 1
-    drafts = wave_width(array(10), array(0), np.arange(4.0), plain)
-    assert np.all(np.diff(drafts) > 0)
+    assert wave_width(array(10), array(20), spread) == 1
+    assert np.all(np.diff(spread_of_ends(np.arange(4.0), plain)) > 0)
+    alike = LENGTHS._replace(shortest=array(1))
+    assert spread_of_ends(alike.length_deviation, plain) == 0
+
+
+@given(filling=st.floats(0, 2), rounds=st.floats(3, 100))
+def test_lengths_as_benchmarks_draw_them_come_bunched_no_more(
+    plain: Calibration, filling: float, rounds: float
+) -> None:
+    spread = spread_of_ends(LENGTHS.length_deviation, plain._replace(rounds=rounds))
+    assert bunched_wait(array(filling), array(1), spread) == 0
+
+
+def test_equal_lengths_come_bunched_unless_prefill_has_spread_them() -> None:
+    # A quarter of a round to prefill all: three quarters of them still come together, and wait for
+    # half of what is before them.
+    assert bunched_wait(array(2.5), array(10), array(0)) == pytest.approx(2.5 * 0.75 / 2)
+    assert bunched_wait(array(2.5), array(10), array(0.1)) == pytest.approx((2.5 * 0.75 - 1) / 2)
+    assert bunched_wait(array(10), array(10), array(0)) == 0
 
 
 def test_waves_leave_most_requests_a_short_wait() -> None:
@@ -111,7 +132,8 @@ def test_median_against_a_simulation_of_one_frontend(
     plain: Calibration, users: int, workers: int, slots: int
 ) -> None:
     seen = np.mean([simulated(users, workers, slots, 1, seed) for seed in range(30)])
-    width = float(wave_width(array(1), array(0), array(0), plain))
+    spread = spread_of_ends(LENGTHS.length_deviation, plain)
+    width = float(wave_width(array(1), array(0), spread))
     found = wait(max(users / (workers * slots) - 1.0, 0.0), width)
     assert found.value == pytest.approx(seen, abs=0.12)
 
