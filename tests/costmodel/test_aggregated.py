@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 from costmodel import predict
 from costmodel.calibration import Calibration
 from costmodel.calibration_file import load_calibration, shipped_calibration
+from costmodel.deployments import network_of
 from costmodel.inputs import FloatArray
+from costmodel.network import Steady, ranks
 from costmodel.observations import TIME_SPREAD, decode_residuals
 from costmodel.results import Configuration, Predicted, Scenario
 from costmodel.runs import is_early
+from costmodel.serving import steady_state
 from costmodel.stages import (
     MIXED,
     MIXED_WAIT,
@@ -198,6 +201,24 @@ def test_ranks_wait_for_the_prefill_of_others_where_an_engine_gathers_none() -> 
     dp = deployments.workers.attention_dp & (deployments.workers.gpus > 1)
     assert np.all(other[dp & (requests > 1)] > one[dp & (requests > 1)])
     assert np.array_equal(other[~dp], one[~dp])
+
+
+def test_a_request_waits_for_steps_of_its_worker_and_a_time_of_their_own() -> None:
+    deployments, requests, _ = _decode_of(ROWS)
+    dp = deployments.workers.attention_dp & (deployments.workers.gpus > 1)
+
+    def waiting(calibration: Calibration) -> Steady:
+        network = network_of(deployments, calibration)
+        return steady_state(network, requests / ranks(network.workers), deployments.max_batch)
+
+    shipped = waiting(CALIBRATION)
+    for constant, steps in (("mixed_steps", ~dp), ("mixed_rank_steps", dp)):
+        more = waiting(CALIBRATION._replace(**{constant: getattr(CALIBRATION, constant) + 2.0}))
+        longer = more.prefill_seconds - shipped.prefill_seconds
+        assert longer == pytest.approx(2.0 * steps * shipped.decode.step.total)
+    fixed = CALIBRATION.mixed_first_token_time + 0.25
+    later = waiting(CALIBRATION._replace(mixed_first_token_time=fixed, first_token_time=9.0))
+    assert later.prefill_seconds - shipped.prefill_seconds == pytest.approx(0.25)
 
 
 def test_one_pool_hands_no_cache_over() -> None:
