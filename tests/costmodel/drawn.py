@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from hypothesis import strategies as st
@@ -72,7 +73,7 @@ class Drawn:
 
     @property
     def path(self) -> GroupPath:
-        return group_table(self.cluster, [self.gpus])[self.gpus]
+        return path_of(self.cluster, self.gpus)
 
     def step(self, batch: FloatArray) -> StepTime:
         """Step with each of these batches; shape of ``batch``."""
@@ -104,6 +105,12 @@ class Drawn:
         formats = expert_formats(hardware, self.model, self.precision, self.draft)
         kernel = "trtllm" if self.trtllm_kernels else ""
         return Traits(self.engine, hardware.kernel_profile, *formats, kernel)
+
+
+@cache
+def path_of(cluster: ClusterSpec, gpus: int) -> GroupPath:
+    """Path of a worker: what differs from a draw but in its links has the same."""
+    return group_table(cluster, [gpus])[gpus]
 
 
 LINKS = frozenset(ClusterSpec.model_fields)

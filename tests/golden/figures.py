@@ -17,8 +17,9 @@ from costmodel.counts import can_multiply
 from costmodel.deployments import case_of
 from costmodel.results import Configuration
 from costmodel.validation import serving_row_of
-from moeplan import curve
 from moeplan.options import Options
+from moeplan.question import ask
+from optimizer import curve
 from presets import hardware_names, load_hardware, load_model, published_rows, serving_rows
 from presets.engines import load_engine
 
@@ -77,12 +78,11 @@ def answers() -> Iterator[Row]:
             if can_multiply(load_hardware(sku), model.precision(name))
         )
         precision = min(offered, key=lambda name: model.precision(name).experts)
-        for target, best in zip(
-            TARGETS,
-            curve(sku, TARGETS, Options(precision=precision, engine=engine)).rows,
-            strict=True,
-        ):
-            found, prediction = best.config, best.prediction
+        question = ask(sku, Options(precision=precision, engine=engine))
+        # Neither why a target is missed nor what would be safe beside it is written down.
+        found_by_target = curve(question.problem(TARGETS[0]), TARGETS, explained=False)
+        for target, best in zip(TARGETS, found_by_target, strict=True):
+            found, prediction = best.configuration, best.prediction
             yield {
                 "row": f"{sku} {target}",
                 "precision": precision,
