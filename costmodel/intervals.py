@@ -36,6 +36,9 @@ The lengths of the measured rows are as far apart, and rows of one predict those
 WIDEST = math.log(10.0)
 """Largest half-width, of the logarithm: an interval beyond tenfold either way says nothing more."""
 
+ONE_SIDED = 1.6448536269514722
+"""Standard deviations to either end of a 90 % interval, which 0.95 of all cases exceed. [1]"""
+
 ANCHORED = 0.85
 """Factor on an interval of TPOT where own rows are of the deployment: so much narrower are errors
 on points of a deployment of which one is given, in the 90th of a hundred (docs/corpus.md). The

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from costmodel.results import Prediction
-from moeplan.answers.break_even import apart_90, half_width
+from costmodel.ratios import Known, ratio_widths
+from costmodel.results import Case
+from moeplan.answers.apart import half_width
 from moeplan.answers.build import version
 from moeplan.answers.tornado import Map, Swing, Tornado
 from moeplan.api import UNIT
@@ -16,6 +17,7 @@ from moeplan.levers import Lever, Pose, levers_of
 from moeplan.machines import machines_of
 from moeplan.numbers import one_of, positive_number
 from moeplan.options import DEFAULTS, Options
+from optimizer.answer import Answer
 from optimizer.search import curve
 from optimizer.space import Space
 from presets import InfeasibleError, InputError
@@ -42,9 +44,9 @@ class _Trials:
 
     def __init__(self, poses: Mapping[str, Pose], space: Space | None) -> None:
         self.poses, self.space = dict(poses), space
-        self._found: dict[Pose, Prediction | None] = {}
+        self._found: dict[Pose, Answer | None] = {}
 
-    def predictions(self, changes: Sequence[tuple[Lever, float]]) -> list[Prediction | None]:
+    def answers(self, changes: Sequence[tuple[Lever, float]]) -> list[Answer | None]:
         """Best of each machine, with levers at some values."""
         found = []
         for label, pose in self.poses.items():
@@ -57,10 +59,7 @@ class _Trials:
 
     def measure(self, *changes: tuple[Lever, float]) -> float | None:
         """Cost of the machine, or how many times cheaper the first is; None out of reach."""
-        costs = [
-            None if each is None else each.usd_per_m_total_tokens
-            for each in self.predictions(changes)
-        ]
+        costs = [None if each is None else cost_of(each) for each in self.answers(changes)]
         if any(cost is None for cost in costs):
             return None
         first, *others = (float(cost) for cost in costs if cost is not None)
@@ -82,15 +81,14 @@ class _Trials:
         except InputError:
             return _End(None, None)
 
-    def _best(self, pose: Pose) -> Prediction | None:
+    def _best(self, pose: Pose) -> Answer | None:
         if pose not in self._found:
             answers = [
-                curve(problem, [pose.target], explained=False)[0].prediction
+                curve(problem, [pose.target], explained=False)[0]
                 for problem in pose.problems(self.space)
             ]
-            met = [each for each in answers if each is not None]
-            cost = lambda each: each.usd_per_m_total_tokens  # noqa: E731
-            self._found[pose] = min(met, key=cost, default=None)
+            met = [each for each in answers if each.prediction is not None]
+            self._found[pose] = min(met, key=cost_of, default=None)
         return self._found[pose]
 
 
@@ -137,7 +135,7 @@ def sensitivity(
         raise InputError(f"machines: {len(machines)} are given; give one or two")
     poses = {each.label: Pose(each.sku, each.options, target) for each in machines}
     trials = _Trials(poses, space)
-    now = trials.predictions(())
+    now = trials.answers(())
     for label, found in zip(poses, now, strict=True):
         if found is None:
             raise InfeasibleError(
@@ -160,7 +158,12 @@ def sensitivity(
         left -= 2
         if progress:
             progress(left)
-    swings.append(_of_calibration(base, [each for each in now if each is not None]))
+    known = [
+        _known(answer, pose)
+        for answer, pose in zip(now, poses.values(), strict=True)
+        if answer is not None
+    ]
+    swings.append(_of_calibration(base, known))
     return Tornado(
         measure="ratio" if len(machines) > 1 else "cost",
         machines=tuple(poses),
@@ -192,10 +195,23 @@ def _swing(lever: Lever, base: float, at_low: float | None, at_high: float | Non
     )
 
 
-def _of_calibration(base: float, now: Sequence[Prediction]) -> Swing:
-    """Take the 90 % interval of the measure, the errors of two machines as independent."""
-    apart = half_width(now[0]) if len(now) == 1 else apart_90(now[0], now[1])
-    assert apart is not None  # both are predictions
+def cost_of(answer: Answer) -> float:
+    """Cost of an answer that has a deployment [USD per million tokens]."""
+    assert answer.prediction is not None
+    return answer.prediction.usd_per_m_total_tokens
+
+
+def _known(answer: Answer, pose: Pose) -> Known:
+    problem = answer.problem
+    assert answer.configuration is not None  # only asked of answers that have a deployment
+    assert answer.prediction is not None
+    case = Case(answer.configuration, problem.scenario, problem.cluster, problem.prefill_cluster)
+    return Known(case, half_width(answer.prediction), pose.question.constants)
+
+
+def _of_calibration(base: float, known: Sequence[Known]) -> Swing:
+    """Take the 90 % interval of the measure, errors that two machines share left out."""
+    apart = known[0].half_width if len(known) == 1 else float(ratio_widths(known)[0, 1])
     return Swing(
         name=CALIBRATION,
         unit="90 % interval",

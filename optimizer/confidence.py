@@ -12,16 +12,12 @@ from numpy.typing import NDArray
 
 from costmodel.anchors import is_anchored
 from costmodel.inputs import FloatArray
-from costmodel.intervals import WIDEST, Outside, corpus_class, narrowing, worker_class
+from costmodel.intervals import ONE_SIDED, WIDEST, Outside, corpus_class, narrowing, worker_class
 from costmodel.percentiles import percentile_name
 from costmodel.results import Prediction
 from optimizer.inside import case_of_workers, decode_outside, prefill_outside
 from optimizer.problem import Limits, Problem
 from optimizer.space import Shape
-
-ONE_SIDED = 1.6448536269514722
-"""Standard deviations to the low end of a 90 % interval, which 0.95 of all cases exceed. [1]"""
-
 
 NO_PERCENTILES: Mapping[str, float] = MappingProxyType({})
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from costmodel.results import Prediction
+from moeplan.answers.apart import Apart
 from moeplan.answers.best import Measured
 from presets.record import Record
 
@@ -23,7 +24,7 @@ class BreakEven(Record):
     against : str
         The machine that it ties with.
     interval_90 : (float, float) or None
-        Of the price, the errors of both machines taken as independent; None as measured. [USD/h]
+        Of the price, errors that both machines share left out; None as measured. [USD/h]
     """
 
     usd_per_hour: float
@@ -32,7 +33,9 @@ class BreakEven(Record):
 
 
 def break_even(
-    costs: Mapping[str, Measured | Prediction | None], prices: Mapping[str, float]
+    costs: Mapping[str, Measured | Prediction | None],
+    prices: Mapping[str, float],
+    apart: Apart,
 ) -> dict[str, BreakEven | None]:
     """Find the price of each machine at which it ties with the cheapest of the others.
 
@@ -42,12 +45,14 @@ def break_even(
         What each machine gives at one target; None where it has no value, which ties with nothing.
     prices : mapping
         Price of each machine at which it does. [USD/h]
+    apart : mapping
+        How sure the ratio of each two is; empty as measured. [1]
     """
-    return {sku: _of(sku, costs, prices[sku]) for sku in costs}
+    return {sku: _of(sku, costs, prices[sku], apart) for sku in costs}
 
 
 def _of(
-    sku: str, costs: Mapping[str, Measured | Prediction | None], price: float
+    sku: str, costs: Mapping[str, Measured | Prediction | None], price: float, apart: Apart
 ) -> BreakEven | None:
     own = costs[sku]
     others = {name: each for name, each in costs.items() if name != sku and each is not None}
@@ -55,25 +60,9 @@ def _of(
         return None
     against, other = min(others.items(), key=lambda item: item[1].usd_per_m_total_tokens)
     tie = price * other.usd_per_m_total_tokens / own.usd_per_m_total_tokens
-    apart = apart_90(own, other)
+    width = apart.get((sku, against))
     return BreakEven(
         usd_per_hour=tie,
         against=against,
-        interval_90=None if apart is None else (tie * math.exp(-apart), tie * math.exp(apart)),
+        interval_90=None if width is None else (tie * math.exp(-width), tie * math.exp(width)),
     )
-
-
-def apart_90(one: Measured | Prediction, other: Measured | Prediction) -> float | None:
-    """Half of the 90 % interval of a ratio of costs, of its logarithm; None as measured [1].
-
-    The errors of both are taken as independent.
-    """
-    if isinstance(one, Prediction) and isinstance(other, Prediction):
-        return math.hypot(half_width(one), half_width(other))
-    return None
-
-
-def half_width(prediction: Prediction) -> float:
-    """Half of the 90 % interval of a cost, of its logarithm [1]."""
-    low, high = prediction.interval_90["usd_per_m_total_tokens"]
-    return math.log(high / low) / 2.0

@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from costmodel.results import Configuration, Prediction
+from moeplan.answers.apart import Apart, apart_90
 from moeplan.answers.assumed import Assumed, Otherwise, most_telling, otherwise
 from moeplan.answers.best import Asked, Best, Measured
-from moeplan.answers.break_even import BreakEven, apart_90, break_even
+from moeplan.answers.break_even import BreakEven, break_even
 from moeplan.answers.measured import hole_of
 from moeplan.answers.record import Answer
 from moeplan.answers.rows import asked_columns, figures_of, outside
@@ -82,20 +83,25 @@ class Pair(Record):
 class Ratio(Record):
     """The first machine over another: how many times the throughput, and how many times cheaper.
 
-    None where one of the two has no value. `assumed` is the assumed fact that moves the modelled
-    throughput most; None where none moves it.
+    None where one of the two has no value. Intervals of 90 % leave out the errors that both share.
+    `assumed` is the assumed fact that moves the modelled throughput most; None where none moves it.
     """
 
     measured_throughput: float | None
     measured_cost: float | None
     modelled_throughput: float | None
     modelled_cost: float | None
+    modelled_throughput_90: tuple[float, float] | None = None
+    modelled_cost_90: tuple[float, float] | None = None
     assumed: Assumed | None = None
 
     def columns(self) -> dict[str, Any]:
         """Content without nesting."""
         content = self.to_json()
         assumed = content.pop("assumed") or {}
+        for name in ("modelled_throughput", "modelled_cost"):
+            low, high = content.pop(f"{name}_90") or (None, None)
+            content |= {f"{name}_low": low, f"{name}_high": high}
         return content | {f"assumed_{name}": assumed.get(name) for name in ASSUMED}
 
 
@@ -112,6 +118,8 @@ class ComparisonRow(Record):
         Of the first machine to each other, by the other.
     answers : dict
         The whole answers behind them.
+    apart : dict
+        How sure the modelled ratio of each two machines is, as `apart_90` says. [1]
     """
 
     target_tok_s_per_user: float
@@ -119,6 +127,7 @@ class ComparisonRow(Record):
     ratio: Ratio
     ratios: Frozen[str, Ratio]
     answers: Annotated[Frozen[str, Best], Field(exclude=True)]
+    apart: Annotated[Frozen[tuple[str, str], float], Field(exclude=True)]
 
     @model_serializer(mode="wrap")
     def _machines_on_top(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -141,14 +150,14 @@ class ComparisonRow(Record):
         """
         costs = {sku: getattr(pair, kind) for sku, pair in self.pairs.items()}
         prices = {sku: answer.price_usd_per_hour for sku, answer in self.answers.items()}
-        ties = break_even(costs, prices)
+        ties = break_even(costs, prices, self._apart(kind))
         return {sku: None if self.answers[sku].prefill_sku else tie for sku, tie in ties.items()}
 
     def winner(self, kind: Kind) -> str | None:
         """Machine with the lowest cost among those with a value; `TOO_CLOSE` where none stands out.
 
-        As modelled, two costs are too close where the 90 % interval of their ratio holds 1, their
-        errors taken as independent; as measured, where they differ by less than `MEASURED_NOISE`.
+        As modelled, two costs are too close where the 90 % interval of their ratio holds 1, errors
+        that both share left out; as measured, where they differ by less than `MEASURED_NOISE`.
         A machine that cannot reach the target loses; one that was not measured does not count.
         None where no machine has a value, or fewer than two count.
         """
@@ -164,10 +173,16 @@ class ComparisonRow(Record):
         ]
         if not values or len(known) < 2:
             return None
-        first, *others = sorted(values.values(), key=lambda value: value.usd_per_m_total_tokens)
-        if any(_too_close(first, other) for other in others):
-            return TOO_CLOSE
-        return next(sku for sku, value in values.items() if value is first)
+        first, *others = sorted(values, key=lambda sku: values[sku].usd_per_m_total_tokens)
+        apart = self._apart(kind)
+        for other in others:
+            ratio = values[other].usd_per_m_total_tokens / values[first].usd_per_m_total_tokens
+            if math.log(ratio) <= apart.get((first, other), math.log1p(MEASURED_NOISE)):
+                return TOO_CLOSE
+        return first
+
+    def _apart(self, kind: Kind) -> Apart:
+        return self.apart if kind == "modelled" else {}
 
 
 class Comparison(Answer):
@@ -244,6 +259,7 @@ class Comparison(Answer):
 def comparison_row(
     target: float,
     answers: Mapping[str, Best],
+    apart: Apart,
     supposed: Mapping[str, Sequence[Otherwise]] = MappingProxyType({}),
 ) -> ComparisonRow:
     """Put the answers of one or more machines at one target side by side.
@@ -254,13 +270,21 @@ def comparison_row(
         Interactivity. [token/s/user]
     answers : mapping
         By machine.
+    apart : mapping
+        Theirs, as `apart_90` says.
     supposed : mapping
         What machines give were an assumed fact otherwise.
     """
     pairs = {sku: _pair(answer) for sku, answer in answers.items()}
     first, *others = pairs
     ratios = {
-        sku: _ratio(pairs[first], pairs[sku], supposed.get(first, ()), supposed.get(sku, ()))
+        sku: _ratio(
+            pairs[first],
+            pairs[sku],
+            apart.get((first, sku)),
+            supposed.get(first, ()),
+            supposed.get(sku, ()),
+        )
         for sku in others
     }
     none = Pair(measured=None, modelled=None)
@@ -270,6 +294,7 @@ def comparison_row(
         ratio=ratios[others[0]] if others else _ratio(pairs[first], none),
         ratios=ratios,
         answers=answers,
+        apart=dict(apart),
     )
 
 
@@ -287,13 +312,12 @@ def comparison_of(
         As the search does, which is repeated with assumed facts as other sources have them.
     """
     supposed = {sku: otherwise(curve) for sku, curve in curves.items() if len(curves) > 1}
+    beside = side_by_side(curves)
     rows = [
         comparison_row(
-            target,
-            {sku: curve[place] for sku, curve in curves.items()},
-            {sku: found.get(target, ()) for sku, found in supposed.items()},
+            target, answers, apart, {sku: found.get(target, ()) for sku, found in supposed.items()}
         )
-        for place, target in enumerate(targets)
+        for target, answers, apart in zip(targets, beside, apart_90(beside), strict=True)
     ]
     return Comparison(
         rows=tuple(rows),
@@ -302,6 +326,11 @@ def comparison_of(
         version=version,
         skus=tuple(curves),
     )
+
+
+def side_by_side(curves: Mapping[str, Sequence[Best]]) -> list[dict[str, Best]]:
+    """Turn curves of machines into the answers of all machines, by target."""
+    return [dict(zip(curves, row, strict=True)) for row in zip(*curves.values(), strict=True)]
 
 
 def _pair(answer: Best) -> Pair:
@@ -335,23 +364,27 @@ def _fleet(answer: Best) -> Fleet | None:
 def _ratio(
     first: Pair,
     second: Pair,
+    apart: float | None = None,
     of_first: Sequence[Otherwise] = (),
     of_second: Sequence[Otherwise] = (),
 ) -> Ratio:
+    throughput = _over(first.modelled, second.modelled, "total_tok_s_per_gpu")
+    cost = _over(second.modelled, first.modelled, "usd_per_m_total_tokens")
     return Ratio(
         measured_throughput=_over(first.measured, second.measured, "total_tok_s_per_gpu"),
         measured_cost=_over(second.measured, first.measured, "usd_per_m_total_tokens"),
-        modelled_throughput=_over(first.modelled, second.modelled, "total_tok_s_per_gpu"),
-        modelled_cost=_over(second.modelled, first.modelled, "usd_per_m_total_tokens"),
+        modelled_throughput=throughput,
+        modelled_cost=cost,
+        modelled_throughput_90=_within(throughput, apart),
+        modelled_cost_90=_within(cost, apart),
         assumed=most_telling(first.modelled, second.modelled, of_first, of_second),
     )
 
 
-def _too_close(one: Measured | Modelled, other: Measured | Modelled) -> bool:
-    """Whether two costs differ by no more than is known of them."""
-    apart = abs(math.log(one.usd_per_m_total_tokens / other.usd_per_m_total_tokens))
-    known = apart_90(one, other)
-    return apart <= (math.log1p(MEASURED_NOISE) if known is None else known)
+def _within(ratio: float | None, apart: float | None) -> tuple[float, float] | None:
+    if ratio is None or apart is None:
+        return None
+    return ratio * math.exp(-apart), ratio * math.exp(apart)
 
 
 def _modelled(answer: Best) -> Modelled | None:

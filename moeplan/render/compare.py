@@ -68,6 +68,7 @@ def report(comparison: Comparison) -> list[RenderableType]:
         "",
         heading("Cost, $ per million tokens (ratio: how many times cheaper the first machine is)"),
         *_tables(comparison, "cost", "usd_per_m_total_tokens", dollars),
+        *_sure(comparison),
         *_ties(comparison),
         *_fleets(comparison),
         *[
@@ -80,6 +81,26 @@ def report(comparison: Comparison) -> list[RenderableType]:
         *[paragraph(line) for line in assumed_lines(comparison)],
         paragraph("The configurations as modelled are what `moeplan curve` prints."),
     ]
+
+
+def _sure(comparison: Comparison) -> list[RenderableType]:
+    """Lay out how sure the modelled ratios of costs are; nothing where there is none."""
+    first, *others = comparison.skus
+    known = {sku: [row.ratios[sku].modelled_cost_90 for row in comparison.rows] for sku in others}
+    if not any(any(each) for each in known.values()):
+        return []
+    rows = [
+        [
+            f"{row.target_tok_s_per_user:g}",
+            *(
+                " to ".join(map(times, pair)) if (pair := known[sku][at]) else DASH
+                for sku in others
+            ),
+        ]
+        for at, row in enumerate(comparison.rows)
+    ]
+    title = "How many times cheaper as modelled, 90 % intervals (errors that both share cancel)"
+    return ["", heading(title), table("Target", *(f"{first}/{sku}" for sku in others), rows=rows)]
 
 
 def _ties(comparison: Comparison) -> list[RenderableType]:

@@ -34,7 +34,7 @@ def report(found: Tornado) -> list[RenderableType]:
     lines = [
         f"Each is made lower and higher by a factor of {found.by:g} (domain sizes by 2, assumed "
         "facts as other sources have them) and the search is repeated; calibration is the 90 % "
-        "interval" + (", the errors of both taken as independent." if others else ".")
+        "interval" + (", errors that both share left out." if others else ".")
     ]
     if still:
         lines.append(f"These move nothing: {', '.join(still)}.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from moeplan.answers.apart import apart_90
 from moeplan.answers.best import Best
 from moeplan.answers.build import version
 from moeplan.answers.comparison import (
@@ -14,6 +15,7 @@ from moeplan.answers.comparison import (
     ComparisonRow,
     comparison_of,
     comparison_row,
+    side_by_side,
 )
 from moeplan.arguments import checked_arguments
 from moeplan.options import DEFAULTS, Options
@@ -77,9 +79,10 @@ def report_of(
                 "deployment is best; give clusters of one machine each, or compare without a report"
             )
     comparison = comparison_of(over.targets, over.asked(), over.refused, version())
+    beside = side_by_side(curves)
     fine = [
-        comparison_row(target, {sku: curve[place] for sku, curve in curves.items()})
-        for place, target in enumerate(grid)
+        comparison_row(target, answers, apart)
+        for target, answers, apart in zip(grid, beside, apart_90(beside), strict=True)
     ]
     return Report(comparison, _content(comparison, fine, curves, command))
 
@@ -106,5 +109,8 @@ def _content(
         "noise": MEASURED_NOISE,
         "too_close": TOO_CLOSE,
         "machines": machines,
+        "apart": [
+            [[row.apart.get((one, other)) for other in curves] for one in curves] for row in fine
+        ],
         **sources_of(comparison, curves),
     }

@@ -42,7 +42,10 @@ function sentence(kind, place) {
     return `${said}: too close to call; ${first.machine.sku} ties with ${tie.against} at $${price(tie.price)} per GPU-hour.`;
   }
   if (!second) return `${said}: ${winner} alone reaches it.`;
-  return `${said}: ${winner} is ${times(second.value.cost / first.value.cost)} cheaper, and wins up to ` +
+  const ratio = second.value.cost / first.value.cost;
+  const apart = Math.exp(apartAt(first.machine, second.machine, place) ?? 0);
+  const sure = kind === "modelled" ? ` (90 %: ${times(ratio / apart)} to ${times(ratio * apart)})` : "";
+  return `${said}: ${winner} is ${times(ratio)} cheaper${sure}, and wins up to ` +
     `$${price(tie.price)} per GPU-hour, with ${tie.against} at $${price(prices.get(tie.against))}.`;
 }
 

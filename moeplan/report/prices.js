@@ -26,13 +26,17 @@ function rankedAt(kind, place) {
     .sort((one, other) => one.value.cost - other.value.cost);
 }
 
-const halfWidth = (value) => Math.log(value.cost_90[1] / value.cost_90[0]) / 2;
+// Half of the 90 % interval of the ratio of two modelled costs, errors that both share left out.
+function apartAt(one, other, place) {
+  const [row, column] = [one, other].map((each) => report.machines.indexOf(each));
+  return report.apart[place][row][column];
+}
 
-function tooClose(one, other) {
-  const known = one.cost_90 && other.cost_90
-    ? Math.hypot(halfWidth(one), halfWidth(other))
+function tooClose(one, other, kind, place) {
+  const known = kind === "modelled"
+    ? apartAt(one.machine, other.machine, place)
     : Math.log1p(report.noise);
-  return Math.abs(Math.log(one.cost / other.cost)) <= known;
+  return Math.abs(Math.log(one.value.cost / other.value.cost)) <= known;
 }
 
 // Name of the cheapest machine; `too_close` where none stands out; null where fewer than two count.
@@ -43,7 +47,7 @@ function winnerAt(kind, place) {
     machine[kind][place] || kind === "modelled" || machine.beyond[place]);
   if (!ranked.length || known.length < 2) return null;
   const [first, ...others] = ranked;
-  if (others.some((other) => tooClose(first.value, other.value))) return report.too_close;
+  if (others.some((other) => tooClose(first, other, kind, place))) return report.too_close;
   return first.machine.sku;
 }
 

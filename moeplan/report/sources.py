@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from costmodel.validation import serving_row_of, validate
+from moeplan.answers.apart import half_width
 from moeplan.answers.best import Best
-from moeplan.answers.break_even import half_width
 from moeplan.answers.build import summary_of
 from moeplan.answers.comparison import Comparison, ComparisonRow
 from moeplan.answers.reasons import of_requests

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
@@ -71,14 +72,19 @@ def verdict(row: ComparisonRow, kind: Kind) -> str:
         return "no winner, as fewer than two machines have a value"
     if winner == TOO_CLOSE:
         return TOO_CLOSE
-    costs = sorted(
-        value.usd_per_m_total_tokens
-        for pair in row.pairs.values()
+    costs = {
+        sku: value.usd_per_m_total_tokens
+        for sku, pair in row.pairs.items()
         if (value := getattr(pair, kind)) is not None
-    )
+    }
     if len(costs) < 2:
         return f"{winner} alone reaches it"
-    return f"{winner} is {times(costs[1] / costs[0])} cheaper"
+    _, other = sorted(costs, key=lambda sku: costs[sku])[:2]
+    ratio, sure = costs[other] / costs[winner], ""
+    if kind == "modelled":
+        apart = math.exp(row.apart[winner, other])
+        sure = f" (90 %: {times(ratio / apart)} to {times(ratio * apart)})"
+    return f"{winner} is {times(ratio)} cheaper{sure}"
 
 
 def _ties(row: ComparisonRow) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections import defaultdict
 from datetime import date
 from typing import TYPE_CHECKING
@@ -232,15 +233,12 @@ def with_costs(row: ComparisonRow, measured: float, modelled: float) -> Comparis
             "prediction": predicted,
         }
     )
-    return comparison_row(row.target_tok_s_per_user, answers)
+    return comparison_row(row.target_tok_s_per_user, answers, row.apart)
 
 
 def test_a_winner_within_what_is_known_is_too_close(comparison: moeplan.Comparison) -> None:
     row = comparison.rows[4]
-    prediction = row.answers["gb200"].prediction
-    assert prediction is not None
-    low, high = prediction.interval_90["usd_per_m_total_tokens"]
-    width = (high / low) ** 0.5**0.5  # of two equal errors, that are independent
+    width = math.exp(row.apart[SKUS])
     for sign in (1, -1):
         inside = with_costs(row, 1.019**sign, width ** (0.99 * sign))
         outside = with_costs(row, 1.021**sign, width ** (1.01 * sign))

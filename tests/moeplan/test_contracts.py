@@ -204,13 +204,18 @@ def test_compare(space: Space) -> None:
     cost = "usd_per_m_total_tokens"
     apart = math.log(modelled[1][cost] / modelled[0][cost])
     widths = [math.log(high / low) / 2 for low, high in (m["interval_90"][cost] for m in modelled)]
-    winner = "gb200" if apart > math.hypot(*widths) else "too close to call"
+    low, high = row["ratio"]["modelled_cost_90"]
+    assert math.sqrt(low * high) == pytest.approx(math.exp(apart))
+    assert math.log(high / low) / 2 < math.hypot(*widths)  # what both share cancels
+    winner = "gb200" if low > 1.0 else "too close to call"
     assert row["winner"] == {"measured": "gb200", "modelled": winner}
     assert list(row["ratio"]) == [
         "measured_throughput",
         "measured_cost",
         "modelled_throughput",
         "modelled_cost",
+        "modelled_throughput_90",
+        "modelled_cost_90",
         "assumed",
     ]
     for sku in ("gb200", "b200"):

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from functools import cache
-from itertools import product
+from itertools import permutations, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +176,9 @@ def test_markdown_has_the_figures_and_user_text_stays_text() -> None:
     renamed = {"a|b<i>": row.pairs["gb200"], "b200": row.pairs["b200"]}
     answers = dict(zip(renamed, row.answers.values(), strict=False))
     ratios = {"b200": row.ratio}
-    again = row.model_copy(update={"pairs": renamed, "answers": answers, "ratios": ratios})
+    apart = dict.fromkeys(permutations(renamed, 2), row.apart["gb200", "b200"])
+    changed = {"pairs": renamed, "answers": answers, "ratios": ratios, "apart": apart}
+    again = row.model_copy(update=changed)
     fields = {"rows": (again,), "skus": tuple(renamed)}
     text = markdown_of(comparison.model_copy(update=fields))
     assert "<i>" not in text
