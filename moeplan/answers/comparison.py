@@ -29,6 +29,8 @@ KINDS: tuple[Kind, ...] = ("measured", "modelled")
 TOO_CLOSE = "too close to call"
 """Stands for a winner where another machine costs the same within what is known."""
 
+HOURS_PER_YEAR = 8760.0
+
 MEASURED_NOISE = 0.02
 """Relative difference of two measured costs that says nothing: repeats of one configuration among
 the shipped rows differ by less in 14 of 19 cases, by 14 % at most. [1]"""
@@ -56,14 +58,18 @@ class Fleet(Record):
         Of all copies; under billing by domain of all whole domains that they touch. [GPU]
     domains : int
         NVLink domains that they touch: racks of GB200 NVL72, servers of B200. [1]
-    usd_per_hour : float
-        Price of the GPUs. [USD/h]
+    usd_per_hour, usd_per_year : float
+        Price of the GPUs, and of a year of them. [USD/h, USD]
+    power_kw : float
+        All-in power provisioned for the GPUs. [kW]
     """
 
     replicas: int
     gpus: int
     domains: int
     usd_per_hour: float
+    usd_per_year: float
+    power_kw: float
 
 
 class Pair(Record):
@@ -358,6 +364,8 @@ def _fleet(answer: Best) -> Fleet | None:
         gpus=round(gpus),
         domains=len(answer.placement),
         usd_per_hour=gpus * answer.price_usd_per_hour,
+        usd_per_year=HOURS_PER_YEAR * gpus * answer.price_usd_per_hour,
+        power_kw=gpus * answer.question.cluster.hardware().power_watts.value / 1e3,
     )
 
 

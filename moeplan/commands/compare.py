@@ -18,7 +18,7 @@ EXAMPLES = given.examples(
     "moeplan compare gb300 gb200 b200 --targets 50,100 --json",
     "moeplan compare gb200 gb200:vllm b200:aggregated --targets 50,100",
     "moeplan compare gb200 b200 --targets 50,100 --rate 40",
-    "moeplan compare gb200 b200 --targets 75,125 --report report.html",
+    "moeplan compare gb200 b200 --targets 75,125 --report report.html --pdf report.pdf",
     "moeplan compare gb200 b200 --targets 75,125 --format md",
 )
 
@@ -50,7 +50,12 @@ ReportFile = Annotated[
         help="Also write a page that opens anywhere: words, chart, prices to change.",
     ),
 ]
-
+PdfFile = Annotated[
+    str | None,
+    typer.Option(
+        "--pdf", metavar="FILE.pdf", help="Also print that page to a file, by Chromium if here."
+    ),
+]
 
 Format = Annotated[
     str | None,
@@ -82,6 +87,7 @@ def command(
     as_csv: given.Csv = False,
     format_name: Format = None,
     report: ReportFile = None,
+    pdf: PdfFile = None,
 ) -> None:
     """Compare machines at several targets: the measured frontier beside the best as modelled.
 
@@ -99,17 +105,24 @@ def command(
     wanted = number_list("--targets", targets, api.UNIT)
     options = given.options_of(typed)
     by_machine = given.options_by_machine(skus, options, price or [], machine or [], cluster or [])
-    if report is None:
+    written = {
+        option: name for option, name in (("--report", report), ("--pdf", pdf)) if name is not None
+    }
+    if not written:
         answer = api.compare(skus, wanted, by_machine)
     else:
         from moeplan.report.build import report_of  # a table needs no page
+        from moeplan.report.pdf import pdf_of
 
         named = {"--price": price, "--machine": machine, "--cluster": cluster}
-        path = _page_file(report, named, typed)
+        paths = {option: _page_file(option, name, named, typed) for option, name in written.items()}
         words = ["compare", *skus, "--targets", targets]
-        line = given.command_line(words, named, typed, {"--report": [report]})
+        asked = {option: [name] for option, name in written.items()}
+        line = given.command_line(words, named, typed, asked)
         made = report_of(skus, wanted, by_machine, command=line)
-        output.write_file("--report", path, made.html())
+        html = made.html()
+        for option, path in paths.items():
+            output.write_file(option, path, html if option == "--report" else pdf_of(html))
         answer = made.comparison
     output.note(*(f"{sku} is not compared: {reason}" for sku, reason in answer.refused.items()))
     if as_json:
@@ -127,19 +140,28 @@ def command(
         raise InfeasibleError(f"{first}: {answer.rows[0].answers[first].reason}")
 
 
-def _page_file(name: str, named: Mapping[str, list[str] | None], typed: given.Typed) -> Path:
+ENDINGS = {"--report": ".html", "--pdf": ".pdf"}
+
+
+def _page_file(
+    option: str, name: str, named: Mapping[str, list[str] | None], typed: given.Typed
+) -> Path:
     """Refuse, before any work, a file that is no page or could not be written."""
     from moeplan import output  # --help does without these
     from moeplan.numbers import file_name
     from presets.errors import InputError, shown
 
-    path = file_name("--report", name)
-    if path.suffix != ".html":
+    path = file_name(option, name)
+    if path.suffix != ENDINGS[option]:
         raise InputError(
-            f"--report: {shown(path.name)} is not valid; give a name that ends in .html"
+            f"{option}: {shown(path.name)} is not valid; give a name that ends in {ENDINGS[option]}"
         )
     read = given.files_of(typed)
-    for option in ("--machine", "--cluster"):
-        read |= {f"{option} {text}": text for text in named[option] or ()}
-    output.check_writable("--report", path, read)
+    for each in ("--machine", "--cluster"):
+        read |= {f"{each} {text}": text for text in named[each] or ()}
+    output.check_writable(option, path, read)
+    if option == "--pdf":
+        from moeplan.report.pdf import browser  # as above
+
+        browser()
     return path

@@ -11,6 +11,7 @@ from moeplan.answers.comparison import (
     TOO_CLOSE,
     Comparison,
     ComparisonRow,
+    Fleet,
     Kind,
 )
 from moeplan.answers.reasons import of_requests
@@ -126,21 +127,31 @@ def _tie(row: ComparisonRow, sku: str, kind: Kind) -> str:
 
 def _fleets(comparison: Comparison) -> list[RenderableType]:
     """Lay out what serves the rate on each machine, where one is asked for."""
-    fleets = {sku: [row.pairs[sku].fleet for row in comparison.rows] for sku in comparison.skus}
-    if not any(any(each) for each in fleets.values()):
+    pairs = [(row, sku, row.pairs[sku].fleet) for row in comparison.rows for sku in comparison.skus]
+    if not any(fleet for *_, fleet in pairs):
         return []
-    columns, cells = ["Target"], [[f"{row.target_tok_s_per_user:g}"] for row in comparison.rows]
-    for sku, found in fleets.items():
-        columns += [f"{sku}\nGPUs", f"{sku}\ndomains", f"{sku}\n$/hour"]
-        for line, fleet in zip(cells, found, strict=True):
-            line += (
-                [f"{fleet.gpus:,}", f"{fleet.domains:,}", f"{fleet.usd_per_hour:,.2f}"]
-                if fleet
-                else [BEYOND, DASH, DASH]
-            )
+    rows = [
+        [
+            f"{row.target_tok_s_per_user:g}",
+            sku,
+            *(_bought(fleet) if fleet else (BEYOND, *4 * [DASH])),
+        ]
+        for row, sku, fleet in pairs
+    ]
     rate = comparison.questions[comparison.skus[0]].options.rate
     title = f"To serve {rate:g} requests/s, as modelled (domains: NVLink domains in use)"
-    return ["", heading(title), table(*columns, rows=cells)]
+    columns = ("Target", "machine", "GPUs", "domains", "kW", "$/hour", "$ million/year")
+    return ["", heading(title), table(*columns, rows=rows)]
+
+
+def _bought(fleet: Fleet) -> tuple[str, ...]:
+    return (
+        f"{fleet.gpus:,}",
+        f"{fleet.domains:,}",
+        f"{fleet.power_kw:,.1f}",
+        f"{fleet.usd_per_hour:,.2f}",
+        f"{fleet.usd_per_year / 1e6:,.3f}",
+    )
 
 
 def _asked_of(comparison: Comparison) -> str:

@@ -36,6 +36,7 @@ def headline(comparison: Comparison, fine: Sequence[ComparisonRow], target: floa
         *((f"As {kind}", _costs(row, kind)) for kind in KINDS),
         *((f"Wins as {kind}", _reigns(fine, kind)) for kind in KINDS),
         ("Break-even", _ties(row)),
+        ("To serve the demand", _fleets(row)),
         ("Measured against modelled", _differences(row)),
         ("Rests most on", _assumed(row)),
     ]
@@ -102,6 +103,18 @@ def _ties(row: ComparisonRow) -> Iterator[str]:
             yield (
                 f"As {kind}, {sku} ties at ${tie.usd_per_hour:,.2f} per GPU-hour{sure} with "
                 f"{tie.against} at ${price:,.2f}."
+            )
+
+
+def _fleets(row: ComparisonRow) -> Iterator[str]:
+    """Say what serves the rate that was asked for on each machine; nothing without a rate."""
+    for sku, pair in row.pairs.items():
+        if (fleet := pair.fleet) is not None:
+            rate = row.answers[sku].question.options.rate
+            yield (
+                f"{rate:g} requests/s take {fleet.gpus:,} GPUs of {sku} in {fleet.domains:,} "
+                f"NVLink domain{'' if fleet.domains == 1 else 's'}: {fleet.power_kw:,.1f} kW and "
+                f"${fleet.usd_per_year / 1e6:,.3f} million a year."
             )
 
 

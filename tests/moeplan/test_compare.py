@@ -349,9 +349,14 @@ def test_what_serves_a_rate_stands_beside_each_machine(command: Command) -> None
         fleet = pair["fleet"]
         assert fleet["gpus"] == fleet["domains"] * domain
         assert fleet["usd_per_hour"] == pytest.approx(fleet["gpus"] * price)
+        assert fleet["usd_per_year"] == pytest.approx(8760 * fleet["gpus"] * price)
+    watts = load_hardware("b200").power_watts.value
+    assert pairs[1]["fleet"]["power_kw"] == pytest.approx(pairs[1]["fleet"]["gpus"] * watts / 1e3)
     best = command("best", "--sku", "b200", "--target", "75", *asked[2:], "--json").json
     free = command("compare", "gb200", "b200", *asked, "--csv")
     line = next(csv.DictReader(free.out.splitlines()))
     assert float(line["b200_fleet_gpus"]) == best["objective"]["amount"]
     assert int(line["b200_fleet_replicas"]) == best["objective"]["replicas"]
-    assert "To serve 30 requests/s" in command("compare", "gb200", "b200", *asked).out
+    table = command("compare", "gb200", "b200", *asked).out.partition("To serve 30 requests/s")[2]
+    million = float(line["b200_fleet_usd_per_year"]) / 1e6
+    assert table.split(" b200 ", 1)[1].split()[4] == f"{million:,.3f}"

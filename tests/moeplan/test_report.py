@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from functools import cache
 from itertools import permutations, product
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import moeplan
 from moeplan.answers.comparison import KINDS
 from moeplan.options import Options
+from moeplan.report import pdf
 from moeplan.report.build import Report, report_of
 from moeplan.report.grid import grid_of
 from moeplan.report.markdown import markdown_of
@@ -249,6 +251,24 @@ def test_a_page_that_cannot_be_written_is_refused_first(
     run = command("compare", "gb200", "b200", "--targets", "75", "--report", str(tmp_path / name))
     assert run.status == 2
     assert "--report" in run.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not any(map(shutil.which, pdf.BROWSERS)), reason="no Chromium is here")
+def test_a_page_is_printed() -> None:
+    printed = pdf.pdf_of("<!doctype html><title>t</title><p>moeplan")
+    assert printed.startswith(b"%PDF-")
+
+
+def test_without_a_browser_it_is_said_what_to_install(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("compare", "gb200", "b200", "--targets", "75", "--pdf")
+    wrong = command(*asked, str(tmp_path / "report.html"))
+    assert (wrong.status, "give a name that ends in .pdf" in wrong.err) == (2, True)
+    monkeypatch.setattr(pdf, "BROWSERS", ())
+    run = command(*asked, str(tmp_path / "report.pdf"))
+    assert (run.status, run.err) == (2, f"Error: {pdf.INSTALL}\n")
     assert not list(tmp_path.iterdir())
 
 
