@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.fleet`` prints the GPUs of three tiers of DeepSeek R1 jointly, planned one by
 one, and as copies of the deployment that ``best --rate`` gives each; then plans of growing demand
-on 20 NVL72 racks and 100 B200 servers.
+on 20 NVL72 racks and 100 B200 servers, and of five and ten tiers on those and on 1,000 domains.
 """
 
 from __future__ import annotations
@@ -17,7 +17,24 @@ from presets.demand_file import demand_of
 TIERS = {25: 300.0, 75: 120.0, 150: 20.0}
 """From interactivity [token/s/user] to demand [1/s]."""
 
+FIVE_TIERS = {20: 200.0, 40: 150.0, 75: 120.0, 110: 40.0, 150: 20.0}
+
+TEN_TIERS = {
+    **{15: 400.0, 20: 300.0, 30: 250.0, 40: 200.0, 50: 150.0},
+    **{75: 120.0, 90: 80.0, 110: 40.0, 150: 20.0, 180: 8.0},
+}
+
 MACHINES = ("gb200=1440", "b200=800")
+
+MANY_MACHINES = ("gb200=28800", "b200=4800")
+"""400 racks and 600 servers."""
+
+GROWTH = (
+    *((TIERS, times, MACHINES) for times in (1, 3, 10)),
+    (FIVE_TIERS, 2, MACHINES),
+    *((TEN_TIERS, times, MANY_MACHINES) for times in (1, 5, 12)),
+)
+"""Tiers, by how much their demand is multiplied, and the machines."""
 
 
 def tier(target: int, rate: float) -> dict[str, Any]:
@@ -53,14 +70,15 @@ def main() -> None:
             f"{sum(each.objective.amount or 0 for each in alone):g}; copies of one deployment each "
             f"{sum(each.objective.amount or 0 for each in copies):g}"
         )
-    for times in (1, 3, 10):
+    for tiers, times, machines in GROWTH:
         started = time.process_time()
-        grown = [tier(target, times * rate) for target, rate in TIERS.items()]
-        plan = planned(grown, *MACHINES, objective="cost")
+        grown = [tier(target, times * rate) for target, rate in tiers.items()]
+        plan = planned(grown, *machines, objective="cost")
         print(
-            f"demand x{times} on {' and '.join(MACHINES)}: {plan.objective.amount:,.0f} USD/h, "
-            f"{plan.status}, gap {plan.objective.gap:.1%}, {plan.search.rounds} rounds, "
-            f"{plan.search.cuts} cuts, {time.process_time() - started:.1f} s of processor time"
+            f"{len(tiers)} tiers, demand x{times} on {' and '.join(machines)}: "
+            f"{plan.objective.amount:,.0f} USD/h, {plan.status}, gap {plan.objective.gap:.2%}, "
+            f"{plan.search.rounds} rounds, {plan.search.cuts} cuts, {plan.search.seconds:.1f} s, "
+            f"{time.process_time() - started:.1f} s of processor time"
         )
 
 

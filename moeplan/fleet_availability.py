@@ -251,11 +251,11 @@ class _Judge:
             and each.serving == planned.serving
         )
         if planned.pool is None:
-            return Pool(way, (tier,), OWN, 1)
+            return Pool(way, (tier,), OWN)
         pool = next(each for each in self.plan.prefill_pools if each.number == planned.pool)
         names = [each.name for each in self.plan.tiers]
         kind = PrefillKind(pool.gpus_per_worker, pool.attention)
-        return Pool(way, tuple(sorted(names.index(name) for name in pool.feeds)), kind, 1)
+        return Pool(way, tuple(sorted(names.index(name) for name in pool.feeds)), kind)
 
 
 def _availabilities(

@@ -109,7 +109,7 @@ def _with(problem: FleetProblem, kept: set[str]) -> FleetProblem:
 def missing(points: FleetPoints) -> str | None:
     """Name a tier that no machine can serve alone, and why."""
     problem = points.problem
-    fed = {(tier, pool.way) for pool in points.pools for tier in pool.tiers}
+    fed = {(tier, pool.way) for pool in points.pools for tier in pool.needs}
     for number, tier in enumerate(problem.tiers):
         reasons = []
         allowed = [each for each in enumerate(problem.ways) if each[1].serving in tier.servings]

@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from optimizer.fleet_points import FleetPoints
+from optimizer.fleet_points import FleetPoints, Pool
 from optimizer.integer_model import Counts
 from optimizer.placement import PlacedWorker, Role
 from presets import InputError
 from topology import Placement, pack_workers
 
 
-def pools_of(points: FleetPoints, counts: Counts) -> list[int]:
-    """Places of the prefill pools that a plan has; their order numbers them."""
-    return [pool for pool in counts.prefill if not points.pools[pool].is_own]
+def pools_of(counts: Counts) -> list[Pool]:
+    """List the prefill pools that a plan has; their order numbers them."""
+    return [pool for pool in counts.prefill if not pool.is_own]
 
 
 class Placed(NamedTuple):
@@ -62,10 +62,9 @@ def groups_of(points: FleetPoints, counts: Counts) -> dict[WorkerGroup, int]:
         ): count
         for (tier, way, gpus), count in counts.decode.items()
     }
-    for number, place in enumerate(pools_of(points, counts)):
-        pool = points.pools[place]
+    for number, pool in enumerate(pools_of(counts)):
         group = WorkerGroup("prefill", number, ways[pool.way].machine, pool.kind.gpus)
-        found[group] = counts.prefill[place]
+        found[group] = counts.prefill[pool]
     return found
 
 

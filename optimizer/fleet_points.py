@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
 from costmodel.inputs import FloatArray
 from costmodel.prefill import Prefill
+from costmodel.serving import MOST_LOAD
 from optimizer.decode_points import DecodePoints, decode_points, slots_of
 from optimizer.fleet import FleetProblem
 from optimizer.prefill import PrefillOptions, every_prefill_option
@@ -20,9 +20,6 @@ from optimizer.prefill_points import Feed, fewest_workers
 from optimizer.problem import Problem
 from optimizer.space import Attention
 from presets import InputError
-
-MOST_POOLS = 1023
-"""Sets of tiers that share a prefill pool which are looked at. [1]"""
 
 
 class PrefillKind(NamedTuple):
@@ -46,19 +43,69 @@ class Pool(NamedTuple):
     tiers : tuple of int
         Their places, rising.
     kind : PrefillKind
-    fewest : int
-        Workers below which the load, or a limit on TTFT, is not met. [1]
     """
 
     way: int
     tiers: tuple[int, ...]
     kind: PrefillKind
-    fewest: int
 
     @property
     def is_own(self) -> bool:
         """Whether the tier's workers prefill what they decode: it counts as one of no GPUs."""
         return self.kind == OWN
+
+
+class Need(NamedTuple):
+    """What a tier needs of prefill workers of some shape.
+
+    Attributes
+    ----------
+    load : float
+        Workers that it takes at the highest load. [1]
+    fewest : int
+        Workers below which it is not served, whoever shares them. [1]
+    seconds : float
+        Time of one of its requests on one server. [s]
+    """
+
+    load: float
+    fewest: int
+    seconds: float
+
+
+class PoolOption(NamedTuple):
+    """A pool that a plan may have, of which it chooses the tiers.
+
+    Attributes
+    ----------
+    way : int
+    kind : PrefillKind
+    leader : int or None
+        A tier that it feeds wherever it is there, so that each set of tiers is one choice alone.
+        None for the pool of tiers without a limit on TTFT: two of those are no better than one.
+    needs : dict
+        From the tiers that it may feed to what each needs.
+    """
+
+    way: int
+    kind: PrefillKind
+    leader: int | None
+    needs: Mapping[int, Need]
+
+    @property
+    def is_own(self) -> bool:
+        """Whether a tier's workers prefill what they decode."""
+        return self.kind == OWN
+
+    def pool(self, tiers: Iterable[int]) -> Pool:
+        """Feed some tiers."""
+        return Pool(self.way, tuple(sorted(tiers)), self.kind)
+
+    def may_be(self, pool: Pool) -> bool:
+        """Whether a pool is one of its choices."""
+        if (self.way, self.kind) != (pool.way, pool.kind):
+            return False
+        return self.needs.keys() >= set(pool.tiers) and self.leader in (None, *pool.tiers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,16 +161,13 @@ class FleetPoints:
         From places of a tier and a way to its points; those that can serve it alone.
     refused : dict
         Why others cannot.
-    pools : tuple of Pool
-    all_sets : bool
-        Whether every set of tiers was looked at as one that shares a pool.
+    pools : tuple of PoolOption
     """
 
     problem: FleetProblem
     of: dict[tuple[int, int], TierPoints]
     refused: dict[tuple[int, int], str]
-    pools: tuple[Pool, ...]
-    all_sets: bool
+    pools: tuple[PoolOption, ...]
 
     def steady_rate(self, tier: int, way: int) -> float:
         """Rate that a tier asks of its workers between start and end of a run [1/s]."""
@@ -131,7 +175,34 @@ class FleetPoints:
 
     def feed(self, pool: Pool) -> Feed:
         """Say what the tiers of a pool ask of it."""
-        return _feed(self.problem, self.of, pool.way, pool.tiers, [pool.kind])
+        return _feed(self.problem, self.of, pool.way, pool.tiers, pool.kind)
+
+    def fewest(self, pool: Pool) -> int | None:
+        """Count the workers of a pool without which a tier waits too long; None where always [1].
+
+        Those that serve while spare ones are away, and these.
+        """
+        constants = self.of[pool.tiers[0], pool.way].problem.constants
+        (count,) = fewest_workers(self.feed(pool), constants).tolist()
+        return count + self.problem.spares if count else None
+
+    def option(self, pool: Pool) -> int:
+        """Place of the option that a pool is a choice of."""
+        return next(place for place, each in enumerate(self.pools) if each.may_be(pool))
+
+    def shorter(self, pool: Pool) -> list[int]:
+        """Tiers that the pool may feed too, and that would shorten its mean time of a request.
+
+        All others only add to its load and to the wait.
+        """
+        needs = self.pools[self.option(pool)].needs
+        rates = [self.steady_rate(tier, pool.way) for tier in pool.tiers]
+        mean = np.average([needs[tier].seconds for tier in pool.tiers], weights=rates)
+        return [
+            tier
+            for tier, need in needs.items()
+            if tier not in pool.tiers and need.seconds < mean * (1.0 - 1e-12)
+        ]
 
 
 def fleet_points(problem: FleetProblem) -> FleetPoints:
@@ -145,18 +216,17 @@ def fleet_points(problem: FleetProblem) -> FleetPoints:
                     of[number, place] = _tier_points(problem.problem(number, place))
                 except InputError as error:
                     refused[number, place] = str(error)
-    pools: list[Pool] = []
-    all_sets = True
+    pools: list[PoolOption] = []
     for place, way in enumerate(problem.ways):
         if way.is_aggregated:
-            pools += [Pool(place, (tier,), OWN, 1) for tier, other in of if other == place]
+            alone = [tier for tier, other in of if other == place]
+            pools += [PoolOption(place, OWN, tier, {tier: Need(0.0, 0, 0.0)}) for tier in alone]
             continue
         for group in _groups(of, place):
-            sets, whole = _sets(group)
-            all_sets = all_sets and whole
-            for tiers in sets:
-                pools += _pools(problem, of, place, tiers)
-    return FleetPoints(problem, of, refused, tuple(pools), all_sets)
+            kinds = sorted(set().union(*(of[tier, place].prefill for tier in group)))
+            for kind in kinds:
+                pools += _options(problem, of, place, group, kind)
+    return FleetPoints(problem, of, refused, tuple(pools))
 
 
 def _tier_points(problem: Problem) -> TierPoints:
@@ -194,55 +264,55 @@ def sharing(problem: Problem) -> tuple[object, ...]:
     return what.model, what.precision, what.engine, what.frontends
 
 
-def _sets(group: Sequence[int]) -> tuple[list[tuple[int, ...]], bool]:
-    """List the sets of tiers that may share a pool, small ones first; and whether those are all."""
-    found: list[tuple[int, ...]] = []
-    for size in range(1, len(group) + 1):
-        if len(found) + math.comb(len(group), size) > MOST_POOLS:
-            return [*found, tuple(group)], False
-        found += combinations(group, size)
-    return found, True
-
-
-def _pools(
+def _options(
     problem: FleetProblem,
-    of: dict[tuple[int, int], TierPoints],
+    of: Mapping[tuple[int, int], TierPoints],
     way: int,
-    tiers: tuple[int, ...],
-) -> Iterator[Pool]:
-    """Size a pool of each kind of prefill worker for a set of tiers."""
-    kinds = sorted(set.intersection(*(set(of[tier, way].prefill) for tier in tiers)))
-    if not kinds:
-        return
-    feed = _feed(problem, of, way, tiers, kinds)
-    fewest = fewest_workers(feed, of[tiers[0], way].problem.constants)
-    for kind, count in zip(kinds, fewest.tolist(), strict=True):
-        if count:
-            yield Pool(way, tiers, kind, count)
+    group: Sequence[int],
+    kind: PrefillKind,
+) -> Iterator[PoolOption]:
+    """List the pools of a kind: one led by each tier with a limit on TTFT, one of all others."""
+    tiers = [tier for tier in group if kind in of[tier, way].prefill]
+    feed = _feed(problem, of, way, tiers, kind)
+    alone = feed._replace(rate=np.diag(feed.rate[0]))
+    shortest = np.full(len(tiers), feed.seconds.min())
+    fewest = fewest_workers(alone, of[tiers[0], way].problem.constants, shortest)
+    columns = alone.busy / MOST_LOAD, fewest, feed.seconds[0]
+    needs = {
+        tier: Need(*need)
+        for tier, *need in zip(tiers, *(each.tolist() for each in columns), strict=True)
+        if need[1]
+    }
+    limited = [tier for tier in needs if of[tier, way].problem.limits.max_ttft is not None]
+    others = [tier for tier in needs if tier not in limited]
+    for place, leader in enumerate(limited):
+        chosen = [*limited[place:], *others]
+        yield PoolOption(way, kind, leader, {tier: needs[tier] for tier in chosen})
+    if others:
+        yield PoolOption(way, kind, None, {tier: needs[tier] for tier in others})
 
 
 def _feed(
     problem: FleetProblem,
-    of: dict[tuple[int, int], TierPoints],
+    of: Mapping[tuple[int, int], TierPoints],
     way: int,
-    tiers: tuple[int, ...],
-    kinds: Sequence[PrefillKind],
+    tiers: Sequence[int],
+    kind: PrefillKind,
 ) -> Feed:
-    """Say what tiers ask of a pool of each kind: one row for each kind, a column for each tier."""
+    """Say what tiers ask of a pool: one row, a column for each tier."""
     points = [of[tier, way] for tier in tiers]
 
     def column(each: TierPoints, name: str) -> FloatArray:
         assert each.options is not None
         values: FloatArray = getattr(each.options.prefill, name)
-        places = [each.prefill[kind] for kind in kinds]
-        return np.broadcast_to(values, len(each.options.gpus))[places]
+        return np.broadcast_to(values, len(each.options.gpus))[[each.prefill[kind]]]
 
     limits = [each.problem.limits.max_ttft for each in points]
     rates = [
         problem.tiers[tier].rate / each.run_share for tier, each in zip(tiers, points, strict=True)
     ]
     return Feed(
-        rate=np.broadcast_to(np.array(rates), (len(kinds), len(tiers))),
+        rate=np.array([rates]),
         prefill=Prefill(
             *(np.stack([column(p, n) for p in points], axis=-1) for n in Prefill._fields)
         ),

@@ -6,21 +6,23 @@ promises nothing better than the best plan that was evaluated. That plan is then
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from optimizer.check import Served, serve_with_spares
 from optimizer.fleet_placement import Placed
-from optimizer.fleet_points import FleetPoints
+from optimizer.fleet_points import FleetPoints, Pool
 from optimizer.integer_model import Counts, IntegerModel
 from optimizer.placement import PlacedWorker
+from optimizer.prefill_points import MOST_WORKERS
 
 MOST_GAP, LEAST_GAP = 0.01, 0.001
 """Gap of a round's choice: at most the one, and none at all below the other. [1]"""
 
-MOST_REPAIRS = 4
-"""Workers that are added to make a plan of what was refused. [1]"""
+GROWTH = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Shares by which workers are added to make a plan of what was refused. [1]"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,7 @@ class Plan:
     served : tuple of tuple of Served
         Of each tier, one for each size of decode worker.
     pools : dict
-        Place of the pool that feeds each tier.
+        Pool that feeds each tier.
     workers : tuple of PlacedWorker
     kept : int
         Workers that stand as they stood before, if anything did: the first ones. [1]
@@ -44,7 +46,7 @@ class Plan:
     counts: Counts
     weight: int
     served: tuple[tuple[Served, ...], ...]
-    pools: dict[int, int]
+    pools: dict[int, Pool]
     workers: tuple[PlacedWorker, ...]
     kept: int = 0
 
@@ -86,13 +88,13 @@ class Search:
     known: dict[object, tuple[Served, ...] | None] = field(default_factory=dict)
 
     def serve(
-        self, tier: int, pool: int, workers: int, decode: Mapping[int, int], *, timed: bool = True
+        self, tier: int, pool: Pool, workers: int, decode: Mapping[int, int], *, timed: bool = True
     ) -> tuple[Served, ...] | None:
         """Serve a tier as `serve_with_spares` does, each case once."""
         key = tier, pool, workers, tuple(sorted(decode.items())), timed
         if key not in self.known:
             self.known[key] = serve_with_spares(
-                self.points, tier, self.points.pools[pool], workers, decode, is_timed=timed
+                self.points, tier, pool, workers, decode, is_timed=timed
             )
         return self.known[key]
 
@@ -147,8 +149,11 @@ def improve(search: Search, end: float, progress: Callable[[], None] | None) -> 
             return
 
 
-def _judge(search: Search, counts: Counts, promised: int) -> None:
+def _judge(search: Search, chosen: Counts, promised: int) -> None:
     """Evaluate what was chosen; cut off what falls short, and make a plan of it if a few help."""
+    counts = _enlarged(search, chosen)
+    if counts is None:
+        return
     if failing := _failing(search, counts):
         for tier in failing:
             _cut(search, counts, tier)
@@ -156,23 +161,36 @@ def _judge(search: Search, counts: Counts, promised: int) -> None:
         return
     plan = _evaluated(search, counts)
     # Patterns find room where first fit by falling size does not, or for more that stays.
-    if plan is None or promised < search.value(plan):
+    if plan is None or (counts is chosen and promised < search.value(plan)):
         search.model.cut_room(counts)
     search.offer(plan)
+
+
+def _enlarged(search: Search, counts: Counts) -> Counts | None:
+    """Give pools the workers that the tiers which were chosen take together; None where none do."""
+    more = dict(counts.prefill)
+    for pool, workers in counts.prefill.items():
+        fewest = 1 if pool.is_own else search.points.fewest(pool)
+        if fewest is None or fewest > workers:
+            search.model.enlarge(pool, fewest or MOST_WORKERS)
+            more[pool] = fewest or 0
+    if more == counts.prefill:
+        return counts
+    return Counts(counts.decode, more) if all(more.values()) else None
 
 
 def _failing(search: Search, counts: Counts) -> list[int]:
     """Find the tiers that the chosen workers do not serve."""
     return [
         tier
-        for tier, pool in _feeding(search.points, counts).items()
+        for tier, pool in counts.feeding.items()
         if search.serve(tier, pool, counts.prefill[pool], _decode(counts, tier)) is None
     ]
 
 
 def _evaluated(search: Search, counts: Counts) -> Plan | None:
     """Evaluate counts as a plan; None where a tier is not served or a worker finds no room."""
-    pools = _feeding(search.points, counts)
+    pools = counts.feeding
     served = []
     for tier in range(len(search.points.problem.tiers)):
         pool = pools[tier]
@@ -189,61 +207,64 @@ def _evaluated(search: Search, counts: Counts) -> Plan | None:
 
 def _cut(search: Search, counts: Counts, tier: int) -> None:
     """Cut off what a tier was refused with, and as much more as is refused as well."""
-    points, program = search.points, search.model.program
-    pool = _feeding(points, counts)[tier]
-    way, workers = points.pools[pool].way, counts.prefill[pool]
-    decode = _decode(counts, tier)
-    most_workers = program.variables[search.model.prefill[pool]].high
-    keys = [key for key in search.model.decode if key[0] == tier]
-    here = {key: decode.get(key[2], 0) for key in keys if key[1] == way}
+    program, model = search.model.program, search.model
+    pool = counts.feeding[tier]
+    workers, decode = counts.prefill[pool], _decode(counts, tier)
+    most_workers = workers
+    if not pool.is_own:
+        most_workers = program.variables[model.prefill[search.points.option(pool)]].high
+    keys = [key for key in model.decode if key[0] == tier]
+    here = {key: decode.get(key[2], 0) for key in keys if key[1] == pool.way}
     if search.serve(tier, pool, most_workers, decode, timed=False) is None:
         # Whatever feeds it: its decode workers are too few.
-        search.model.cut({key: here.get(key, 0) for key in keys}, {})
+        model.cut({key: here.get(key, 0) for key in keys})
         return
     if search.serve(tier, pool, most_workers, decode) is None:
-        search.model.cut(here, {pool: most_workers})
+        model.cut(here, pool, most_workers)
         return
     most = {
-        key: program.variables[search.model.decode[key]].high if count else 0
+        key: program.variables[model.decode[key]].high if count else 0
         for key, count in here.items()
     }
-    if search.serve(tier, pool, workers, {key[2]: n for key, n in most.items() if n}) is None:
-        here = most
-    search.model.cut(here, {pool: workers})
+    crowd = {key[2]: n for key, n in most.items() if n}
+    if search.serve(tier, pool, workers, crowd) is not None:
+        model.cut(here, pool, workers)
+        return
+    low, high = workers, most_workers
+    while high - low > 1:
+        middle = (low + high) // 2
+        is_served = search.serve(tier, pool, middle, crowd) is not None
+        low, high = (low, middle) if is_served else (middle, high)
+    model.cut(most, pool, low)
 
 
 def _repaired(search: Search, counts: Counts, failing: list[int]) -> Plan | None:
-    """Add workers until the tiers that were refused are served, if few do."""
+    """Add workers until the tiers that were refused are served, if that helps."""
     decode, prefill = dict(counts.decode), dict(counts.prefill)
-    pools = _feeding(search.points, counts)
     for tier in failing:
-        pool = pools[tier]
-        way, is_own = search.points.pools[pool].way, search.points.pools[pool].is_own
-        of_tier = _decode(counts, tier)
-        for more in range(1, MOST_REPAIRS + 1):
-            grown = {gpus: of_tier[gpus] + more for gpus in of_tier}
-            smallest = of_tier | {min(of_tier): of_tier[min(of_tier)] + more}
-            tries = [
-                (prefill[pool] + more, of_tier),
-                (prefill[pool], smallest),
-                (prefill[pool] + more, smallest),
-                (prefill[pool] + more, grown),
-            ]
-            if is_own:
-                tries = [(prefill[pool], smallest), (prefill[pool], grown)]
-            found = next((t for t in tries if search.serve(tier, pool, *t) is not None), None)
-            if found is not None:
-                prefill[pool] = max(prefill[pool], found[0])
-                decode |= {(tier, way, gpus): count for gpus, count in found[1].items()}
-                break
-        else:
+        pool = counts.feeding[tier]
+        grown = _grown(search, tier, pool, prefill[pool], _decode(counts, tier))
+        if grown is None:
             return None
+        prefill[pool], of_tier = grown
+        decode |= {(tier, pool.way, gpus): count for gpus, count in of_tier.items()}
     return _evaluated(search, Counts(decode, prefill))
 
 
-def _feeding(points: FleetPoints, counts: Counts) -> dict[int, int]:
-    """Pool of each tier."""
-    return {tier: pool for pool in counts.prefill for tier in points.pools[pool].tiers}
+def _grown(
+    search: Search, tier: int, pool: Pool, workers: int, decode: Mapping[int, int]
+) -> tuple[int, dict[int, int]] | None:
+    """Grow a pool, the smallest decode workers or both, by rising shares until it serves a tier."""
+    rates, smallest = search.points.of[tier, pool.way].sizes, min(decode)
+    rate = sum(count * rates[gpus] for gpus, count in decode.items())
+    for share in GROWTH:
+        more = math.ceil(share * rate / rates[smallest])
+        crowd = {**decode, smallest: decode[smallest] + more}
+        large = workers if pool.is_own else math.ceil((1.0 + share) * workers)
+        for tried in ((large, dict(decode)), (workers, crowd), (large, crowd)):
+            if search.serve(tier, pool, *tried) is not None:
+                return tried
+    return None
 
 
 def _decode(counts: Counts, tier: int) -> dict[int, int]:

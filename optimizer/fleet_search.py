@@ -144,7 +144,7 @@ def _others(search: Search) -> dict[int, int | None]:
         return {}
     tiers = points.problem.tiers
     chosen = {
-        tier: points.problem.ways[points.pools[pool].way].serving
+        tier: points.problem.ways[pool.way].serving
         for tier, pool in best.pools.items()
         if len(tiers[tier].servings) > 1
     }

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from optimizer.domain_patterns import DomainKind, Domains, domains_of
 from optimizer.fleet import FleetObjective, FleetProblem
-from optimizer.fleet_points import FleetPoints
+from optimizer.fleet_points import FleetPoints, Pool
 from optimizer.program import Program, Row, Terms
 from optimizer.program_rules import RATE
 from optimizer.resources import MICRO
@@ -37,11 +37,16 @@ class Counts:
     decode : dict
         From (tier, way, GPUs of a worker) to workers; those that are there. [1]
     prefill : dict
-        From the place of a pool to its workers; those that are there. [1]
+        From a pool to its workers; those that are there. [1]
     """
 
     decode: Mapping[tuple[int, int, int], int]
-    prefill: Mapping[int, int]
+    prefill: Mapping[Pool, int]
+
+    @property
+    def feeding(self) -> dict[int, Pool]:
+        """Pool of each tier."""
+        return {tier: pool for pool in self.prefill for tier in pool.tiers}
 
 
 class Choice(NamedTuple):
@@ -85,8 +90,10 @@ class IntegerModel:
     program : Program
     decode : dict
         Variable of each (tier, way, GPUs of a worker).
-    prefill, feeds : list of int
-        Variables of each pool.
+    prefill : dict
+        Variable that counts the workers of each pool, by its place.
+    feeds : list of dict
+        Of each pool, from the tiers that it may feed to whether it does.
     domains : list of int
         Variables that count domains.
     filled, large : dict
@@ -98,8 +105,8 @@ class IntegerModel:
     points: FleetPoints
     program: Program = field(default_factory=Program)
     decode: dict[tuple[int, int, int], int] = field(default_factory=dict)
-    prefill: list[int] = field(default_factory=list)
-    feeds: list[int] = field(default_factory=list)
+    prefill: dict[int, int] = field(default_factory=dict)
+    feeds: list[dict[int, int]] = field(default_factory=list)
     domains: list[int] = field(default_factory=list)
     filled: dict[int, list[FilledKind]] = field(default_factory=dict)
     large: dict[int, tuple[int, ...]] = field(default_factory=dict)
@@ -108,11 +115,9 @@ class IntegerModel:
 
     def weight_of(self, counts: Counts) -> int:
         """Weigh what a plan takes."""
-        pools = self.points.pools
         decode = sum(self.weights[w] * g * n for (_, w, g), n in counts.decode.items())
         return decode + sum(
-            self.weights[pools[place].way] * pools[place].kind.gpus * n
-            for place, n in counts.prefill.items()
+            self.weights[pool.way] * pool.kind.gpus * n for pool, n in counts.prefill.items()
         )
 
     def solve(self, seconds: float = math.inf, gap: float = 0.0) -> Choice:
@@ -127,10 +132,13 @@ class IntegerModel:
 
     def counts_of(self, values: Sequence[int]) -> Counts:
         """Read what the solver chose."""
-        return Counts(
-            {key: values[place] for key, place in self.decode.items() if values[place]},
-            {pool: values[place] for pool, place in enumerate(self.prefill) if values[place]},
-        )
+        prefill: dict[Pool, int] = {}
+        for place, feeds in enumerate(self.feeds):
+            if tiers := [tier for tier, variable in feeds.items() if values[variable]]:
+                workers = values[self.prefill[place]] if place in self.prefill else 1
+                prefill[self.points.pools[place].pool(tiers)] = workers
+        decode = {key: values[place] for key, place in self.decode.items() if values[place]}
+        return Counts(decode, prefill)
 
     def _in_few_domains(self, values: tuple[int, ...]) -> tuple[int, ...]:
         """Of equally light choices take the one in fewest domains, as far as soon found.
@@ -152,41 +160,67 @@ class IntegerModel:
         """
         ways = self.points.problem.ways
         barred = {
-            is_there: 1
-            for is_there, pool in zip(self.feeds, self.points.pools, strict=True)
-            if tier in pool.tiers and ways[pool.way].serving == serving
+            feeds[tier]: 1
+            for feeds, pool in zip(self.feeds, self.points.pools, strict=True)
+            if tier in feeds and ways[pool.way].serving == serving
         }
         rows = [*self.program.rows, Row("other", barred, None, 0)]
         return Program(self.program.variables, rows, self.program.objective).solve(seconds).bound
 
-    def cut(self, decode: Mapping[tuple[int, int, int], int], prefill: Mapping[int, int]) -> None:
+    def cut(
+        self,
+        decode: Mapping[tuple[int, int, int], int],
+        pool: Pool | None = None,
+        workers: int = 0,
+    ) -> None:
         """Ask for more of something than what was refused, where its pool is there.
 
         Parameters
         ----------
         decode : mapping
             Counts of decode workers, with 0 for those that are not there but could be.
-        prefill : mapping
-            Workers of the pool that feeds the tier; empty where no pool would do.
+        pool : Pool, optional
+            That feeds the tier; None where no pool would do.
+        workers : int
+            Of the pool. [1]
         """
-        program, terms = self.program, dict[int, int]()
+        program, terms, least = self.program, dict[int, int](), 1
         counts = [(self.decode[key], count) for key, count in decode.items()]
-        counts += [(self.prefill[pool], count) for pool, count in prefill.items()]
-        for place, count in counts:
-            if count < program.variables[place].high:
-                name = f"beyond[{self.cuts},{program.variables[place].name}]"
+        if pool is not None:
+            place = self.points.option(pool)
+            feeds = self.feeds[place]
+            # Without one of its tiers the pool waits less; nothing was said of that.
+            terms = {feeds[tier]: -1 for tier in pool.tiers}
+            least -= len(pool.tiers)
+            if not pool.is_own:
+                terms |= {feeds[tier]: 1 for tier in self.points.shorter(pool)}
+                counts.append((self.prefill[place], workers))
+        for variable, count in counts:
+            if count < program.variables[variable].high:
+                name = f"beyond[{self.cuts},{program.variables[variable].name}]"
                 more = program.variable(name, 0, 1)
-                program.row("most", {place: 1, more: -(count + 1)}, least=0)
+                program.row("most", {variable: 1, more: -(count + 1)}, least=0)
                 terms[more] = 1
-        # Without its pool the tier is fed by another, of which nothing was said.
-        terms |= {self.feeds[pool]: -1 for pool in prefill}
-        program.row("cut", terms, least=1 - len(prefill))
+        program.row("cut", terms, least=least)
+        self.cuts += 1
+
+    def enlarge(self, pool: Pool, workers: int) -> None:
+        """Ask for so many workers where a pool feeds all of its tiers, and none that helps it."""
+        place = self.points.option(pool)
+        feeds = self.feeds[place]
+        least = min(workers, self.program.variables[self.prefill[place]].high + 1)
+        terms = {self.prefill[place]: 1, **{feeds[tier]: -least for tier in pool.tiers}}
+        terms |= {feeds[tier]: least for tier in self.points.shorter(pool)}
+        self.program.row("together", terms, least=least * (1 - len(pool.tiers)))
         self.cuts += 1
 
     def places_of(self, counts: Counts) -> dict[int, int]:
         """Give the counts of the variables that a choice is made of."""
         places = {self.decode[key]: count for key, count in counts.decode.items()}
-        return places | {self.prefill[pool]: count for pool, count in counts.prefill.items()}
+        for pool, count in counts.prefill.items():
+            if not pool.is_own:
+                places[self.prefill[self.points.option(pool)]] = count
+        return places
 
     def cut_room(self, counts: Counts) -> None:
         """Ask for less of something than what found no room."""
@@ -267,36 +301,57 @@ def _add_pools(model: IntegerModel) -> None:
     points, program = model.points, model.program
     tiers = range(len(points.problem.tiers))
     fed: dict[int, dict[int, int]] = {tier: {} for tier in tiers}
-    on: dict[tuple[int, int], dict[int, int]] = {}
-    for place, pool in enumerate(points.pools):
-        spares = 0 if pool.is_own else points.problem.spares
-        most = 1 if pool.is_own else MORE * pool.fewest + MORE + spares
-        least, kind = pool.fewest + spares, pool.kind
-        shape = "own" if pool.is_own else f"{kind.gpus}{kind.attention}"
-        name = f"{','.join(map(str, pool.tiers))};{pool.way},{shape}"
-        workers = program.variable(f"prefill[{name}]", 0, most)
-        is_there = program.variable(f"feeds[{name}]", 0, 1)
-        model.prefill.append(workers)
-        model.feeds.append(is_there)
-        program.row("load", {workers: 1, is_there: -least}, least=0)
-        program.row("empty", {workers: 1, is_there: -most}, most=0)
-        for tier in pool.tiers:
-            fed[tier][model.feeds[place]] = 1
-            on.setdefault((tier, pool.way), {})[is_there] = 1
+    on: dict[tuple[int, int], list[int]] = {}
+    for place, option in enumerate(points.pools):
+        shape = "own" if option.is_own else f"{option.kind.gpus}{option.kind.attention}"
+        leader = "any" if option.leader is None else option.leader
+        name = f"{leader};{option.way},{shape}"
+        feeds = {tier: program.variable(f"feeds[{name},{tier}]", 0, 1) for tier in option.needs}
+        model.feeds.append(feeds)
+        for tier, is_fed in feeds.items():
+            fed[tier][is_fed] = 1
+            on.setdefault((tier, option.way), []).append(is_fed)
+        if not option.is_own:
+            _add_prefill(model, place, name)
     for tier in tiers:
         program.row("fed", fed[tier], least=1, most=1)
     for (tier, way, _), place in model.decode.items():
         most = program.variables[place].high
-        there = {is_there: -most for is_there in on.get((tier, way), {})}
+        there = dict.fromkeys(on.get((tier, way), ()), -most)
         program.row("stands", {place: 1, **there}, most=0)
+
+
+def _add_prefill(model: IntegerModel, place: int, name: str) -> None:
+    """Workers of a pool: as many as the tiers that it feeds ask for."""
+    program, spares = model.program, model.points.problem.spares
+    option, feeds = model.points.pools[place], model.feeds[place]
+    needs = option.needs.values()
+    fewest = max(math.ceil(sum(need.load for need in needs)), *(need.fewest for need in needs))
+    most = MORE * fewest + MORE + spares
+    workers = program.variable(f"prefill[{name}]", 0, most)
+    model.prefill[place] = workers
+    busy = {
+        is_fed: -math.floor(option.needs[tier].load * RATE * (1.0 - 1e-9))
+        for tier, is_fed in feeds.items()
+    }
+    for is_fed in feeds.values() if spares else [None]:
+        spared = {} if is_fed is None else {is_fed: busy[is_fed] - spares * RATE}
+        program.row("load", {workers: RATE, **busy, **spared}, least=0)
+    for tier, is_fed in feeds.items():
+        program.row("alone", {workers: 1, is_fed: -(option.needs[tier].fewest + spares)}, least=0)
+        if option.leader not in (None, tier):
+            program.row("led", {is_fed: 1, feeds[option.leader or 0]: -1}, most=0)
+    there = feeds if option.leader is None else {option.leader: feeds[option.leader]}
+    program.row("empty", {workers: 1, **dict.fromkeys(there.values(), -most)}, most=0)
 
 
 def _sizes(model: IntegerModel, machine: int) -> dict[int, int]:
     """GPUs of a worker of each variable that counts workers on a machine [GPU]."""
-    ways = model.points.problem.ways
+    points = model.points
     every = [(place, way, gpus) for (_, way, gpus), place in model.decode.items()]
-    pools = zip(model.prefill, model.points.pools, strict=True)
-    every += [(place, pool.way, pool.kind.gpus) for place, pool in pools if not pool.is_own]
+    pools = ((workers, points.pools[place]) for place, workers in model.prefill.items())
+    every += [(workers, pool.way, pool.kind.gpus) for workers, pool in pools]
+    ways = points.problem.ways
     return {place: gpus for place, way, gpus in every if ways[way].machine == machine}
 
 
@@ -356,8 +411,9 @@ def _add_limits(model: IntegerModel) -> None:
 def _weighed(model: IntegerModel, weights: Sequence[int]) -> dict[int, int]:
     """Weigh all workers, by what one GPU weighs in each way."""
     terms = {place: weights[way] * gpus for (_, way, gpus), place in model.decode.items()}
-    for place, pool in zip(model.prefill, model.points.pools, strict=True):
-        terms[place] = weights[pool.way] * pool.kind.gpus
+    for place, workers in model.prefill.items():
+        pool = model.points.pools[place]
+        terms[workers] = weights[pool.way] * pool.kind.gpus
     return _without_zeros(terms)
 
 

@@ -45,37 +45,35 @@ class Feed(NamedTuple):
         return np.asarray((self.rate / self.prefill.capacity).sum(axis=-1))
 
     @property
+    def seconds(self) -> FloatArray:
+        """Time of one request of each tier on one server [s]."""
+        return np.asarray(self.input_tokens * self.prefill.seconds_per_token)
+
+    @property
     def service(self) -> FloatArray:
         """Time of one request on one server, the mean over what comes [s]."""
-        seconds = self.input_tokens * self.prefill.seconds_per_token
-        return np.asarray((self.rate * seconds).sum(axis=-1) / self.rate.sum(axis=-1))
-
-    def take(self, index: IntArray) -> Feed:
-        """Keep the chosen pools."""
-        prefill = Prefill(*(np.broadcast_to(v, self.rate.shape)[index] for v in self.prefill))
-        tokens, limits = np.broadcast_arrays(self.input_tokens, self.max_ttft)
-        return Feed(
-            self.rate[index],
-            prefill,
-            np.broadcast_to(tokens, self.rate.shape)[index],
-            np.broadcast_to(limits, self.rate.shape)[index],
-        )
+        return np.asarray((self.rate * self.seconds).sum(axis=-1) / self.rate.sum(axis=-1))
 
 
-def meets(feed: Feed, workers: FloatArray, calibration: Calibration) -> BoolArray:
+def meets(
+    feed: Feed, workers: FloatArray, calibration: Calibration, service: FloatArray | None = None
+) -> BoolArray:
     """Whether pools of some workers take what is asked, every tier within its limit on TTFT.
 
-    What follows prefill, as the wait for a slot, is not looked at: it only adds.
+    What follows prefill, as the wait for a slot, is not looked at: it only adds. Other requests
+    that may come too let these wait less only where they shorten the mean `service` [s].
     """
     load = feed.busy / workers
     servers = workers * feed.prefill.servers.max(axis=-1)
-    wait = prefill_wait(load, servers, feed.service, calibration)
+    wait = prefill_wait(load, servers, feed.service if service is None else service, calibration)
     ttft = feed.prefill.latency + wait[..., None]
     fed = feed.rate > 0.0
     return np.asarray((load <= MOST_LOAD) & np.all((ttft <= feed.max_ttft) | ~fed, axis=-1))
 
 
-def fewest_workers(feed: Feed, calibration: Calibration) -> IntArray:
+def fewest_workers(
+    feed: Feed, calibration: Calibration, service: FloatArray | None = None
+) -> IntArray:
     """Count the workers of each pool that take what is asked; 0 where no number does [1].
 
     Parameters
@@ -84,12 +82,14 @@ def fewest_workers(feed: Feed, calibration: Calibration) -> IntArray:
         One row for each pool.
     calibration : Calibration
         Resolved constants of the prefill workers.
+    service : array of float, optional
+        Shortest mean time of the requests that come, where others may; see `meets`. [s]
     """
     low = np.maximum(np.ceil(feed.busy / MOST_LOAD * (1.0 - 1e-12)), 1.0) - 1.0  # too few
     high = np.full_like(low, float(MOST_WORKERS))
-    possible = (low < MOST_WORKERS) & meets(feed, high, calibration)
+    possible = (low < MOST_WORKERS) & meets(feed, high, calibration, service)
     while np.any(high - low > 1.0):
         middle = np.floor(0.5 * (low + high))
-        enough = meets(feed, np.maximum(middle, 1.0), calibration)
+        enough = meets(feed, np.maximum(middle, 1.0), calibration, service)
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     return np.where(possible, high, 0.0).astype(np.int64)

@@ -30,14 +30,14 @@ VARIABLES = (
         "prefill[k]",
         "workers",
         "workers of prefill pool k",
-        "A pool is a set of tiers, a machine and a shape of prefill worker; or the workers of a "
-        "tier that prefill their own, as one worker of no GPUs.",
+        "A pool is a machine, a shape of prefill worker and a tier that leads it; the last for "
+        "tiers without a limit on TTFT, of which two pools would be no better than one.",
     ),
     Described(
-        "feeds[k]",
+        "feeds[k,t]",
         "0 or 1",
-        "whether pool k is there",
-        "Together with the pool go the tiers that it feeds.",
+        "whether pool k feeds tier t",
+        "Any set of tiers of a model may share a pool. Workers that prefill their own are one.",
     ),
     Described(
         "domains[m,j,p]",
@@ -113,10 +113,28 @@ RULES = (
     ),
     Described(
         "load",
+        f"{RATE:,} parts of a worker",
+        "a pool has the workers that its tiers take at the highest load, and spares",
+        "Loads add up.",
+    ),
+    Described(
+        "alone",
         "workers",
-        "a pool that is there has as many workers as its load and each limit on TTFT take, and "
-        "spares",
-        "With fewer even the wait before prefill alone is too long.",
+        "a pool has as many workers as each of its tiers takes by itself, and spares",
+        "With fewer the wait before prefill alone is too long, though requests of others be short.",
+    ),
+    Described(
+        "together",
+        "workers",
+        "a pool has as many workers as its tiers take together, and spares",
+        "With fewer one of them waits too long. Added for sets of tiers that were chosen; others "
+        "only add to the load, unless their requests are shorter.",
+    ),
+    Described(
+        "led",
+        "0 or 1",
+        "a pool feeds others only where it feeds the tier that leads it",
+        "So that each set of tiers is one choice alone.",
     ),
     Described(
         "empty",

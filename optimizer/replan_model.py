@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from optimizer.fleet_placement import Placed, WorkerGroup, groups_of, placed, pools_of
-from optimizer.fleet_points import FleetPoints, PrefillKind, sharing
+from optimizer.fleet_points import FleetPoints, Pool, PrefillKind, sharing
 from optimizer.integer_model import Counts, FilledKind, IntegerModel, integer_model
 from optimizer.program import Terms
 from optimizer.space import Shape
@@ -79,9 +79,7 @@ class ReplanModel(IntegerModel):
     @property
     def started(self) -> dict[int, int]:
         """Sum of the workers that are started, or moved [1]."""
-        workers = [*self.decode.values()]
-        pools = zip(self.prefill, self.points.pools, strict=True)
-        workers += [place for place, pool in pools if not pool.is_own]
+        workers = [*self.decode.values(), *self.prefill.values()]
         return dict.fromkeys(workers, 1) | dict.fromkeys(self.kept.values(), -1)
 
     def counts_of(self, values: Sequence[int]) -> KeptCounts:
@@ -110,7 +108,7 @@ class ReplanModel(IntegerModel):
         pinned: dict[WorkerGroup, list[Placement]] = {}
         groups = groups_of(self.points, counts)
         room = dict(groups)
-        pools = pools_of(self.points, counts)
+        pools = pools_of(counts)
         for number, stays in enumerate(self._staying(counts)):
             for group in groups:
                 if not stays:
@@ -122,10 +120,11 @@ class ReplanModel(IntegerModel):
                     stays = stays[len(chosen) :]
         return placed(self.points, counts, pinned)
 
-    def _is(self, number: int, group: WorkerGroup, pools: Sequence[int]) -> bool:
+    def _is(self, number: int, group: WorkerGroup, pools: Sequence[Pool]) -> bool:
         """Whether workers that run may go on as those of a group."""
         if group.role == "prefill":
-            return self.prefill[pools[group.owner]] in self.goes_on[number]
+            place = self.points.option(pools[group.owner])
+            return self.prefill[place] in self.goes_on[number]
         each = self.running[number]
         key = group.owner, each.way, group.gpus
         here = group.machine == self.machine_of(number)
@@ -213,10 +212,10 @@ def _goes_on(model: ReplanModel, each: Running) -> tuple[int, ...]:
         return ()
     alike = sharing(points.of[each.tier, each.way].problem)
     return tuple(
-        place
-        for place, pool in zip(model.prefill, points.pools, strict=True)
-        if (pool.way, pool.kind) == (each.way, each.kind)
-        and sharing(points.of[pool.tiers[0], pool.way].problem) == alike
+        workers
+        for place, workers in model.prefill.items()
+        if (points.pools[place].way, points.pools[place].kind) == (each.way, each.kind)
+        and sharing(points.of[min(points.pools[place].needs), each.way].problem) == alike
     )
 
 

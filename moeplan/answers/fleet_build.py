@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from optimizer.fleet import FleetProblem, Tier
+    from optimizer.fleet_points import Pool
     from optimizer.fleet_rounds import Plan
     from optimizer.fleet_search import FleetAnswer
     from presets import ClusterSpec
@@ -53,7 +54,7 @@ def fleet_plan(answer: FleetAnswer, calibration: str, lost: Sequence[str] = ()) 
             gap=answer.gap,
         ),
         tiers=tuple(_tier(number, tier, answer, plan) for number, tier in enumerate(problem.tiers)),
-        prefill_pools=_pools(answer, plan) if plan else (),
+        prefill_pools=_pools(problem, plan) if plan else (),
         machines=tuple(
             _machine(cluster, problem.lost_of(place), plan, domains)
             for place, cluster in enumerate(problem.machines)
@@ -110,8 +111,6 @@ def proven(answer: FleetAnswer) -> str:
     beyond = []
     if not all(len(tier.servings) > 1 for tier in problem.tiers):
         beyond.append("modes of serving that no tier asks for")
-    if not answer.points.all_sets:
-        beyond.append("pools that some sets of the tiers share")
     if any(map(shares_links, problem.machines)):
         beyond.append("how tiers slow each other on oversubscribed links")
     return f"{text} Not looked at: {', '.join(beyond)}." if beyond else text
@@ -119,7 +118,7 @@ def proven(answer: FleetAnswer) -> str:
 
 def _tier(number: int, tier: Tier, answer: FleetAnswer, plan: Plan | None) -> PlannedTier:
     problem = answer.points.problem
-    pool = answer.points.pools[plan.pools[number]] if plan else None
+    pool = plan.pools[number] if plan else None
     scenario = tier.scenario if pool is None else problem.problem(number, pool.way).scenario
     return PlannedTier(
         name=tier.name,
@@ -131,9 +130,7 @@ def _tier(number: int, tier: Tier, answer: FleetAnswer, plan: Plan | None) -> Pl
         sku=None if pool is None else problem.cluster(pool.way).sku,
         serving=None if pool is None else problem.ways[pool.way].serving,
         other_serving=_other(number, answer),
-        pool=_number(answer, plan, plan.pools[number])
-        if plan and pool and not pool.is_own
-        else None,
+        pool=_number(plan, pool) if plan and pool and not pool.is_own else None,
         decode=tuple(
             DecodeGroup(
                 config=each.configuration,
@@ -155,33 +152,29 @@ def _other(number: int, answer: FleetAnswer) -> OtherMode | None:
     if answer.plan is None or number not in answer.others:
         return None
     problem, least = answer.points.problem, answer.others[number]
-    chosen = problem.ways[answer.points.pools[answer.plan.pools[number]].way].serving
+    chosen = problem.ways[answer.plan.pools[number].way].serving
     (other,) = (each for each in problem.tiers[number].servings if each != chosen)
     return OtherMode(serving=other, amount_at_least=None if least is None else least * problem.unit)
 
 
-def _number(answer: FleetAnswer, plan: Plan, pool: int) -> int:
+def _number(plan: Plan, pool: Pool) -> int:
     """Give the number of a pool among those of the plan, from 1."""
-    return pools_of(answer.points, plan.counts).index(pool) + 1
+    return pools_of(plan.counts).index(pool) + 1
 
 
-def _pools(answer: FleetAnswer, plan: Plan) -> tuple[PrefillPool, ...]:
-    problem = answer.points.problem
-    found = []
-    for place in pools_of(answer.points, plan.counts):
-        pool = answer.points.pools[place]
-        found.append(
-            PrefillPool(
-                number=_number(answer, plan, place),
-                sku=problem.cluster(pool.way).sku,
-                workers=plan.counts.prefill[place],
-                gpus_per_worker=pool.kind.gpus,
-                attention=pool.kind.attention,
-                feeds=tuple(problem.tiers[tier].name for tier in pool.tiers),
-                load=max(each.prefill_load for t in pool.tiers for each in plan.served[t]),
-            )
+def _pools(problem: FleetProblem, plan: Plan) -> tuple[PrefillPool, ...]:
+    return tuple(
+        PrefillPool(
+            number=_number(plan, pool),
+            sku=problem.cluster(pool.way).sku,
+            workers=plan.counts.prefill[pool],
+            gpus_per_worker=pool.kind.gpus,
+            attention=pool.kind.attention,
+            feeds=tuple(problem.tiers[tier].name for tier in pool.tiers),
+            load=max(each.prefill_load for t in pool.tiers for each in plan.served[t]),
         )
-    return tuple(found)
+        for pool in pools_of(plan.counts)
+    )
 
 
 def _domains(problem: FleetProblem, plan: Plan) -> tuple[Domain, ...]:

@@ -263,7 +263,7 @@ def _served(
     """Serve a part with the fewest of some numbers of prefill workers."""
     config = part.group.config
     kind = PrefillKind(pool.gpus_per_worker, pool.attention)
-    own = Pool(0, (0,), kind, 1)
+    own = Pool(0, (0,), kind)
     decode = {config.decode_gpus_per_worker: config.decode_workers}
     for number in workers:
         if found := serve_tier(points, 0, own, number, decode):

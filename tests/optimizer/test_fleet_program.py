@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from itertools import product
+from itertools import combinations, product
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from optimizer.check import serve_with_spares
 from optimizer.decode_points import decode_points, rate_at
 from optimizer.decode_workers import decode_workers
 from optimizer.fleet import Tier
-from optimizer.fleet_points import FleetPoints, fleet_points
+from optimizer.fleet_points import FleetPoints, Pool, fleet_points
 from optimizer.prefill_points import fewest_workers, meets
 from optimizer.space import decode_fields
 from optimizer.value import request_tokens
@@ -30,14 +30,16 @@ from tests.optimizer.fleets import CALIBRATION, LONG, SCENARIO, SMALL, problem_o
 def least_by_trying(points: FleetPoints, most: int) -> float:
     """Fewest GPUs of all plans with up to some workers of each kind, each evaluated exactly."""
     tiers = range(len(points.problem.tiers))
+    (kind,) = {option.kind for option in points.pools}
+    pools = [
+        Pool(0, some, kind) for n in range(1, len(tiers) + 1) for some in combinations(tiers, n)
+    ]
     sizes = [list(points.of[number, 0].sizes) for number in tiers]
 
     @cache
     def served(number: int, pool: int, workers: int, counts: tuple[int, ...]) -> bool:
         decode = dict(zip(sizes[number], counts, strict=True))
-        return bool(
-            sum(counts) and serve_with_spares(points, number, points.pools[pool], workers, decode)
-        )
+        return bool(sum(counts) and serve_with_spares(points, number, pools[pool], workers, decode))
 
     @cache
     def least_decode(number: int, pool: int, workers: int) -> float:
@@ -49,18 +51,14 @@ def least_by_trying(points: FleetPoints, most: int) -> float:
         )
 
     def least_of(pool: int) -> float:
-        members, kind = points.pools[pool].tiers, points.pools[pool].kind
         return min(
-            workers * kind.gpus + sum(least_decode(number, pool, workers) for number in members)
+            workers * kind.gpus
+            + sum(least_decode(number, pool, workers) for number in pools[pool].tiers)
             for workers in range(1, most + 1)
         )
 
-    of_pool = {pool: least_of(pool) for pool in range(len(points.pools))}
-    alone = sum(
-        min(of_pool[p] for p in of_pool if points.pools[p].tiers == (number,)) for number in tiers
-    )
-    together = min(of_pool[p] for p in of_pool if points.pools[p].tiers == tuple(tiers))
-    return min(alone, together)
+    of_pool = [least_of(pool) for pool in range(len(pools))]
+    return min(sum(of_pool[: len(tiers)]), of_pool[-1])
 
 
 @pytest.mark.many_cases
@@ -70,8 +68,9 @@ def least_by_trying(points: FleetPoints, most: int) -> float:
         (tier(40.0, 90.0, 1.0),),
         (tier(60.0, 70.0, 0.5), tier(110.0, 20.0, 0.6)),
         (tier(50.0, 60.0), tier(75.0, 12.0, 2.0, LONG)),
+        (tier(50.0, 60.0), tier(75.0, 9.0, scenario=LONG)),
     ],
-    ids=["one tier", "two tiers", "two lengths"],
+    ids=["one tier", "two tiers", "two lengths", "no limits"],
 )
 def test_plan_is_as_good_as_trying_all(tiers: tuple[Tier, ...]) -> None:
     problem = problem_of(*tiers)
@@ -97,7 +96,8 @@ def test_one_pool_is_as_good_as_trying_all(asked: Tier, spares: int) -> None:
     problem = problem_of(asked, sku="b200", spares=spares)
     points = fleet_points(problem)
     found = [np.inf]
-    for pool in points.pools:
+    for option in points.pools:
+        pool = option.pool([0])
         sizes = points.of[0, pool.way].sizes
         for counts in product(range(5), repeat=len(sizes)):
             for workers in range(1, 2 if pool.is_own else 4):
@@ -128,7 +128,8 @@ def test_program_promises_no_less_than_one_pool_serves(
     points = fleet_points(problem_of(asked, sku="b200"))
     sizes = points.of[0, 0].sizes if (0, 0) in points.of else {}
     decode = {size: n for size, n in zip(sizes, counts, strict=False) if n}
-    for pool in points.pools:
+    for option in points.pools:
+        pool = option.pool([0])
         if decode and serve_with_spares(points, 0, pool, 1, decode):
             promised = sum(sizes[size] * n for size, n in decode.items())
             assert promised >= points.steady_rate(0, 0) * (1.0 - 1e-6)
@@ -171,12 +172,14 @@ def test_program_promises_no_less_than_is_served(
     points = fleet_points(problem_of(tier(target, rate, max_ttft)))
     sizes = points.of[0, 0].sizes if (0, 0) in points.of else {}
     decode = {size: n for size, n in zip(sizes, counts, strict=False) if n}
-    for pool in points.pools:
+    for option in points.pools:
+        pool = option.pool([0])
         if decode and serve_with_spares(points, 0, pool, workers, decode):
             assert sum(sizes[s] * n for s, n in decode.items()) >= points.steady_rate(0, 0) * (
                 1.0 - 1e-6
             )
-            assert workers >= pool.fewest
+            assert workers >= option.needs[0].fewest
+            assert workers >= option.needs[0].load * (1.0 - 1e-6)
 
 
 def test_operating_points_are_the_largest_batches_that_meet_the_target() -> None:
@@ -220,8 +223,7 @@ def test_no_run_yields_more_than_an_operating_point_promises() -> None:
 @settings(max_examples=20, deadline=None)
 def test_fewest_prefill_workers_are_just_enough(scale: float, max_ttft: float) -> None:
     points = fleet_points(problem_of(tier(50.0, 30.0), tier(75.0, 5.0, 3.0, LONG)))
-    pool = next(each for each in points.pools if each.tiers == (0, 1))
-    feed = points.feed(pool)
+    feed = points.feed(points.pools[0].pool([0, 1]))
     asked = feed._replace(rate=feed.rate * scale, max_ttft=np.array([max_ttft, np.inf]))
     constants = points.of[0, 0].problem.constants
     (count,) = fewest_workers(asked, constants).tolist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,15 @@ from costmodel.results import Scenario
 from optimizer import Shape
 from optimizer.decode_points import DecodePoints
 from optimizer.fleet import FleetProblem, Tier
-from optimizer.fleet_points import OWN, FleetPoints, Pool, PrefillKind, TierPoints
+from optimizer.fleet_points import (
+    OWN,
+    FleetPoints,
+    Need,
+    Pool,
+    PoolOption,
+    PrefillKind,
+    TierPoints,
+)
 from optimizer.integer_model import Counts, IntegerModel, integer_model
 from optimizer.program_rules import RULES, documented
 from optimizer.replan_model import ReplanModel, Running, replan_model
@@ -37,7 +45,7 @@ CALIBRATION: Calibration = load_calibration()
 def points_of(
     rates: Sequence[float],
     yields: dict[int, float],
-    pools: Sequence[tuple[tuple[int, ...], int, int]],
+    pools: Sequence[tuple[int | None, int, dict[int, Need]]],
     *,
     sku: str = "b200",
     gpus: int = 16,
@@ -53,7 +61,7 @@ def points_of(
     yields
         From GPUs of a decode worker to its rate, for every tier. [1/s]
     pools
-        Tiers, GPUs of a worker, and fewest workers.
+        Tier that leads, GPUs of a worker, and what each tier needs.
     own
         As `yields`, of workers that prefill what they decode; none where no tier may have them.
     """
@@ -75,9 +83,10 @@ def points_of(
         for way, rate_of in enumerate((yields, own))
         if rate_of
     }
-    made = [Pool(0, tiers, PrefillKind(size, "dp"), fewest) for tiers, size, fewest in pools]
-    made += [Pool(1, (tier,), OWN, 1) for tier in range(len(rates)) if own]
-    return FleetPoints(problem, of, {}, tuple(made), all_sets=True)
+    made = [PoolOption(0, PrefillKind(size, "dp"), leader, needs) for leader, size, needs in pools]
+    nothing = Need(0.0, 0, 0.0)
+    made += [PoolOption(1, OWN, tier, {tier: nothing}) for tier in range(len(rates)) if own]
+    return FleetPoints(problem, of, {}, tuple(made))
 
 
 def decode_of(yields: dict[int, float]) -> DecodePoints:
@@ -103,16 +112,27 @@ def fits(free: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
     )
 
 
-def partitions(tiers: frozenset[int], pools: Sequence[Pool]) -> Iterator[list[int]]:
+def fewest_of(needs: Sequence[Need]) -> int:
+    """Fewest workers that some tiers need together."""
+    load = sum(need.load for need in needs)
+    return max(math.ceil(load * (1.0 - 1e-9)), *(need.fewest for need in needs))
+
+
+def partitions(
+    tiers: frozenset[int], points: FleetPoints
+) -> Iterator[list[tuple[PoolOption, tuple[int, ...]]]]:
     """List the choices of pools that feed each tier once."""
     if not tiers:
         yield []
         return
     first = min(tiers)
-    for place, pool in enumerate(pools):
-        if first in pool.tiers and tiers >= set(pool.tiers):
-            for others in partitions(tiers - set(pool.tiers), pools):
-                yield [place, *others]
+    for option in points.pools:
+        for size in range(1, len(tiers) + 1):
+            for chosen in combinations(sorted(tiers), size):
+                is_led = option.leader is None or option.leader in chosen
+                if is_led and first in chosen and option.needs.keys() >= set(chosen):
+                    for others in partitions(tiers - set(chosen), points):
+                        yield [(option, chosen), *others]
 
 
 def least_gpus(points: FleetPoints, domains: tuple[int, ...]) -> float:
@@ -138,7 +158,7 @@ def least_gpus(points: FleetPoints, domains: tuple[int, ...]) -> float:
         ]
         for tier in range(len(points.problem.tiers))
     ]
-    pools = [pool for pool in points.pools if not pool.is_own]
+    points = replace(points, pools=tuple(pool for pool in points.pools if not pool.is_own))
     for chosen in product(*options):
         decode = [
             size
@@ -149,11 +169,11 @@ def least_gpus(points: FleetPoints, domains: tuple[int, ...]) -> float:
         if sum(decode) >= min(best, budget + 1):
             continue
         fed = frozenset(tier for tier, (way, _) in enumerate(chosen) if way == 0)
-        for feeding in partitions(fed, pools):
+        for feeding in partitions(fed, points):
             workers = [
-                pools[place].kind.gpus
-                for place in feeding
-                for _ in range(pools[place].fewest + spares)
+                option.kind.gpus
+                for option, members in feeding
+                for _ in range(fewest_of([option.needs[tier] for tier in members]) + spares)
             ]
             total = sum(decode) + sum(workers)
             if total < best and fits(domains, tuple(sorted(decode + workers, reverse=True))):
@@ -163,6 +183,8 @@ def least_gpus(points: FleetPoints, domains: tuple[int, ...]) -> float:
 
 rates = st.floats(0.5, 9.0)
 
+needs = st.builds(Need, st.floats(0.1, 3.0), st.integers(1, 3), st.just(1.0))
+
 
 @pytest.mark.many_cases
 @settings(max_examples=150, deadline=None)
@@ -170,7 +192,8 @@ rates = st.floats(0.5, 9.0)
     demand=st.lists(rates, min_size=1, max_size=2),
     small=st.floats(0.5, 3.0),
     large=st.floats(0.5, 9.0),
-    fewest=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 3)),
+    asked=st.tuples(needs, needs),
+    is_limited=st.tuples(st.booleans(), st.booleans()),
     domains=st.integers(1, 3),
     spares=st.integers(0, 1),
     own=st.none() | st.fixed_dictionaries({4: st.floats(0.3, 3.0), 8: st.floats(0.3, 9.0)}),
@@ -179,14 +202,19 @@ def test_program_equals_brute_force(
     demand: list[float],
     small: float,
     large: float,
-    fewest: tuple[int, int, int],
+    asked: tuple[Need, Need],
+    is_limited: tuple[bool, bool],
     domains: int,
     spares: int,
     own: dict[int, float] | None,
 ) -> None:
-    pools: list[tuple[tuple[int, ...], int, int]] = [((0,), 2, fewest[0])]
-    if len(demand) == 2:
-        pools += [((1,), 4, fewest[1]), ((0, 1), 2, fewest[2])]
+    pools: list[tuple[int | None, int, dict[int, Need]]] = []
+    for size, part in ((2, 1.0), (4, 0.4)):
+        every = {t: asked[t]._replace(load=part * asked[t].load) for t in range(len(demand))}
+        led = [tier for tier in every if is_limited[tier]]
+        others = {tier: need for tier, need in every.items() if tier not in led}
+        pools += [(t, size, {u: every[u] for u in every if u >= t or u in others}) for t in led]
+        pools += [(None, size, others)] if others else []
     points = points_of(
         demand, {4: small, 8: large}, pools, gpus=8 * domains, spares=spares, own=own
     )
@@ -202,8 +230,12 @@ def test_program_equals_brute_force(
 
 
 def small_model(*, spares: int = 0) -> IntegerModel:
-    """Two tiers with a pool each and one for both, on two racks."""
-    pools: list[tuple[tuple[int, ...], int, int]] = [((0,), 4, 2), ((1,), 4, 1), ((0, 1), 4, 3)]
+    """Two tiers, the first with a limit on TTFT, and what may feed both or the second, on racks."""
+    first, second = Need(1.5, 2, 0.2), Need(0.75, 1, 0.1)
+    pools: list[tuple[int | None, int, dict[int, Need]]] = [
+        (0, 4, {0: first, 1: second}),
+        (None, 4, {1: second}),
+    ]
     points = points_of([3.0, 1.5], {4: 1.0, 40: 12.0}, pools, sku="gb200", gpus=144, spares=spares)
     return integer_model(points)
 
@@ -235,9 +267,11 @@ def rows_of(rule: str) -> str:
         running.settle(2, {})
         return running.program.text(rule)
     if rule in ("cut", "most"):
-        model.cut({(0, 0, 4): 3, (0, 0, 40): 0}, {0: 2})
+        model.cut({(0, 0, 4): 3, (0, 0, 40): 0}, Pool(0, (0,), PrefillKind(4, "dp")), 2)
+    if rule == "together":
+        model.enlarge(Pool(0, (0, 1), PrefillKind(4, "dp")), 4)
     if rule in ("no room", "fewer"):
-        model.cut_room(Counts({(0, 0, 40): 2}, {2: 3}))
+        model.cut_room(Counts({(0, 0, 40): 2}, {Pool(0, (0, 1), PrefillKind(4, "dp")): 3}))
     return model.program.text(rule)
 
 
@@ -250,8 +284,10 @@ def test_every_row_is_of_a_rule_that_is_documented() -> None:
     points = small_model(spares=1).points
     limited = replace(points.problem, budget=100.0, max_power=50e3, max_racks=1)
     model = integer_model(replace(points, problem=limited))
-    model.cut({(0, 0, 4): 3}, {0: 2})
-    model.cut_room(Counts({(0, 0, 40): 2}, {2: 3}))
+    pool = Pool(0, (0,), PrefillKind(4, "dp"))
+    model.cut({(0, 0, 4): 3}, pool, 2)
+    model.enlarge(pool, 3)
+    model.cut_room(Counts({(0, 0, 40): 2}, {pool: 3}))
     running = model_with_running()
     running.settle(2, {})
     rows = [*model.program.rows, *running.program.rows]
@@ -267,8 +303,8 @@ def test_a_cut_asks_for_more_of_something_or_another_pool() -> None:
     first = model.solve()
     assert first.counts is not None
     decode = {key: first.counts.decode.get(key, 0) for key in model.decode if key[0] == 0}
-    pool = next(p for p in first.counts.prefill if 0 in model.points.pools[p].tiers)
-    model.cut(decode, {pool: first.counts.prefill[pool]})
+    pool = first.counts.feeding[0]
+    model.cut(decode, pool, first.counts.prefill[pool])
     second = model.solve()
     assert second.counts is not None
     more = any(second.counts.decode.get(key, 0) > n for key, n in decode.items())
@@ -289,7 +325,8 @@ def test_a_cut_asks_for_more_of_something_or_another_pool() -> None:
 def test_what_the_other_mode_takes_is_that_of_a_program_without_the_first(
     demand: float, rate: float, own: float, fewest: int
 ) -> None:
-    pools: list[tuple[tuple[int, ...], int, int]] = [((0,), 2, fewest)]
+    needed = {0: Need(fewest - 0.5, 1, 1.0)}
+    pools: list[tuple[int | None, int, dict[int, Need]]] = [(None, 2, needed)]
     model = integer_model(points_of([demand], {8: rate}, pools, gpus=32, own={8: own}))
     alone = integer_model(points_of([demand], {8: rate}, pools, gpus=32))
     assert model.least_without(0, "aggregated", 9.0) == alone.solve().bound

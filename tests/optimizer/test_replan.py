@@ -15,7 +15,7 @@ from optimizer import Shape
 from optimizer.audit import audit
 from optimizer.fleet import FleetProblem, Tier
 from optimizer.fleet_placement import pools_of
-from optimizer.fleet_points import FleetPoints, PrefillKind
+from optimizer.fleet_points import FleetPoints, Need, PrefillKind
 from optimizer.fleet_rounds import Plan
 from optimizer.fleet_search import plan_fleet, plan_only
 from optimizer.replan import replan
@@ -31,7 +31,9 @@ SMALL, LARGE, DOMAIN, PREFILL = 4, 12, 16, PrefillKind(4, "dp")
 
 def made_up(rate: float, fewest: int, domains: int, lost: frozenset[int]) -> FleetPoints:
     """One tier on domains of four servers of four GPUs; workers of 12 GPUs yield 2.5 times 4."""
-    points = points_of([rate], {SMALL: 1.0, LARGE: 2.5}, [((0,), PREFILL.gpus, fewest)], gpus=16)
+    pools: list[tuple[int | None, int, dict[int, Need]]]
+    pools = [(None, PREFILL.gpus, {0: Need(fewest - 0.5, 1, 1.0)})]
+    points = points_of([rate], {SMALL: 1.0, LARGE: 2.5}, pools, gpus=16)
     machine = ClusterSpec(sku="gb200", gpus=DOMAIN * domains, gpus_per_domain=DOMAIN)
     problem = replace(points.problem, machines=(machine,), lost=(lost,))
     of = {key: replace(each, problem=problem.problem(0, 0)) for key, each in points.of.items()}
@@ -93,12 +95,12 @@ def subsets(running: Sequence[Running], counts: Sequence[int]) -> Iterator[list[
 def fewest_started(points: FleetPoints, running: Sequence[Running], domains: int) -> float:
     """Fewest workers that any plan starts, by trying all plans and all that may stay."""
     best, rate = math.inf, points.steady_rate(0, 0)
-    pool, lost = points.pools[0], points.problem.lost_of(0)
+    fewest, lost = math.ceil(points.pools[0].needs[0].load), points.problem.lost_of(0)
     free = [
         sum(gpu not in lost for gpu in range(DOMAIN * number, DOMAIN * (number + 1)))
         for number in range(domains)
     ]
-    for small, large, prefill in product(range(7), range(4), range(pool.fewest, pool.fewest + 2)):
+    for small, large, prefill in product(range(7), range(4), range(fewest, fewest + 2)):
         if small + 2.5 * large < rate * (1.0 - 1e-9):
             continue
         wanted = {(SMALL, False): small, (LARGE, False): large, (PREFILL.gpus, True): prefill}
@@ -159,12 +161,11 @@ def test_program_starts_as_few_as_trying_all(
 
 def runs(problem: FleetProblem, plan: Plan) -> list[Running]:
     """What runs of a plan on the first machine, of what is not lost."""
-    points = plan_fleet(problem).points
     found: dict[object, Running] = {}
     for each in plan.workers:
         if problem.lost_of(0).isdisjoint(each.placement.gpus):
             if each.role == "prefill":
-                pool = points.pools[pools_of(points, plan.counts)[each.replica - 1]]
+                pool = pools_of(plan.counts)[each.replica - 1]
                 one = Running(0, pool.tiers[0], pool.kind, 0, ())
             else:
                 config = next(
