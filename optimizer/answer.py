@@ -23,16 +23,16 @@ class Search(Record):
     candidates : int
         Deployments that break no engine rule and fit memory, GPU budget and NVLink domains. [1]
     status : str
-        What CP-SAT says: "OPTIMAL" or "INFEASIBLE".
+        "OPTIMAL", as nothing else promises more, or "INFEASIBLE".
     gap : float or None
         Relative distance of the bound from the answer; 0 where it is proven best. [1]
     seconds : float
         [s]
     feasible : int
-        Those that meet the target and every other limit; a rate that replicas serve apart. With
-        fewer users than slots only those that were solved for, as they could win. [1]
+        Ways to combine workers that promise to meet the target and every other limit, each with the
+        slots and users that suit it best. [1]
     pruned : int
-        Feasible ones that another makes needless, so that the solver need not see them. [1]
+        Those that promise less than the answers give, so that they need no evaluation. [1]
     bound : float or None
         Proven lower bound of the cost; None where the objective is another.
         [USD per million tokens]

@@ -1,320 +1,245 @@
-"""Evaluates every deployment of a space, block by block, and keeps what can still be best."""
+"""Exact evaluation of chosen deployments, with the slots and users that serve most.
+
+A fuller batch takes longer and yields more, so that only two settings of a deployment can be best:
+the most slots that may all be full, and the next more with fewer users, where the target, TTFT,
+prefill or the NICs allow no more of them.
+"""
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 
 import numpy as np
 
-from costmodel.inputs import BoolArray, FloatArray, IntArray
-from costmodel.network import Benchmark, Fleet
-from costmodel.prefill import Prefill
-from costmodel.serving import MOST_LOAD, benchmark, join_prefill
-from optimizer.columns import Columns, all_columns, first_at, has_twin, level_starts, take_columns
-from optimizer.entries import Entries, joined
-from optimizer.lattice import MOST_GPUS, Lattice
-from optimizer.prefill import PrefillOptions, options_of
-from optimizer.problem import Problem
-from optimizer.states import DecodeStates, decode_states, take_rate
-from optimizer.throttled import Cells, join_cells, throttle, throttled_cells
-from optimizer.value import charged, copies_of, serves
-
-BLOCK = 1 << 17
-"""Deployments evaluated at a time: arrays of a megabyte stay in the cache. [1]"""
-
+from costmodel.inputs import BoolArray, FloatArray, IntArray, take
+from costmodel.network import Benchmark, Fleet, Network
+from costmodel.resolve import of_workers
+from costmodel.root import WIDTH
+from costmodel.serving import MOST_LOAD, benchmark_of, fullest, serve, steady_state
+from optimizer.candidates import Candidates
+from optimizer.throttled import LOAD_TOLERANCE, SAME, serve_fed
+from optimizer.worker_counts import take_counts
 
 MOST_USERS = 1_000_000
 """Largest concurrency of a configuration. [1]"""
 
 
-def evaluate(problem: Problem, slowest: float = 0.0, states: DecodeStates | None = None) -> Lattice:
-    """Evaluate all deployments of a space.
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """Deployments to evaluate at a target; one entry each.
 
-    Parameters
+    Attributes
     ----------
-    problem : Problem
-        What is asked; its target is not looked at.
-    slowest : float
-        Interactivity below which a decode state is not looked at. [token/s]
-    states : DecodeStates, optional
-        Those of the problem, where they were rated before.
-
-    Raises
-    ------
-    InputError
-        If no deployment of the space fits the cluster, its memory and the GPU budget.
+    row, fleet : array of int
+        Index into the decode workers, and into the counts of workers.
+    full, more : array of int
+        Slots, as the operating points have them. [1]
+    target : array of float
+        [token/s]
     """
-    states = decode_states(problem) if states is None else states
-    options = options_of(states, problem)
-    columns = all_columns(problem, states, options)
-    gather = Gather(problem, states, options, slowest)
-    candidates, put_off = 0, {}
-    # With given users, or a limit on it, a shorter TTFT gives more: there nothing is put off.
-    limits = problem.limits
-    ttft_counts = limits.max_ttft is not None or limits.concurrency is not None
-    # Also the first batch of a shape that is too slow with full slots: with fewer it may do.
-    looked_at = np.maximum(states.speed, states.speed_before) >= slowest
-    for key, pairs in columns.items():
-        rows = np.flatnonzero(states.column_key == key)
-        candidates += len(rows) * len(pairs)
-        rows = rows[looked_at[rows]]
-        later = np.zeros(len(pairs), dtype=np.bool_) if ttft_counts else has_twin(pairs, options)
-        put_off[key] = take_columns(pairs, np.flatnonzero(later))
-        now = take_columns(pairs, np.flatnonzero(~later))
-        if len(now) and len(rows):
-            gather.add_size(rows, now)
-    return gather.lattice(columns, put_off, candidates)
+
+    row: IntArray
+    fleet: IntArray
+    full: IntArray
+    more: IntArray
+    target: FloatArray
+
+    def __len__(self) -> int:
+        """Count the entries."""
+        return len(self.row)
+
+    def take(self, index: IntArray) -> Chosen:
+        """Keep the chosen entries."""
+        return Chosen(*(values[index] for values in vars(self).values()))
 
 
-def benchmarks(
-    problem: Problem,
-    states: DecodeStates,
-    rows: IntArray,
-    options: PrefillOptions,
-    pairs: Columns,
-) -> tuple[Benchmark, FloatArray, FloatArray]:
-    """Benchmark rows x pairs with full slots; also gives how many users it takes to fill them.
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """What was evaluated; one entry each.
 
-    Users are the concurrency of the limits, or just as many as it takes, which are infinitely many
-    where prefill cannot keep up. The third is the TTFT of those before their number is rounded
-    up, under a limit on TTFT. [s]
+    Attributes
+    ----------
+    row, fleet : array of int
+        As chosen.
+    slots, users : array of int
+        The setting of most throughput that meets the limits. [1]
+    throughput : array of float
+        Input and output tokens, as benchmarked; 0 where no setting meets the limits. [token/s]
+    speed : array of float
+        Interactivity that counts against the target. [token/s]
     """
-    rate = take_rate(states.rate, rows)
-    # The parts of a step are not needed here; they keep their shape.
-    tall = rate._replace(
-        requests=rate.requests[:, None],
-        in_flight=rate.in_flight[:, None],
-        tpot=rate.tpot[:, None],
-        tpot_deviation=rate.tpot_deviation[:, None],
-        decode_seconds=rate.decode_seconds[:, None],
-        request_rate=rate.request_rate[:, None],
-        nic_load=rate.nic_load[:, None],
-        arrival_wait=rate.arrival_wait[:, None],
-    )
-    prefill = Prefill(*(values[pairs.option] for values in options.prefill))
-    sizes = options.gpus[pairs.option].astype(np.float64)
-    fleet = Fleet(
-        pairs.prefill_workers.astype(np.float64),
-        sizes,
-        pairs.decode_workers.astype(np.float64),
-        states.facts.frontends,
-    )
-    workload, calibration = problem.scenario.workload, problem.constants
-    limits = problem.limits
-    depth = states.workers.mtp_depth[rows][:, None]
-    gpus = pairs.gpus.astype(np.float64)
 
-    def run(users: FloatArray) -> Benchmark:
-        slots = tall.in_flight  # of one worker
-        return benchmark(steady, depth, prefill, fleet, workload, gpus, slots, users, calibration)
+    row: IntArray
+    fleet: IntArray
+    slots: IntArray
+    users: IntArray
+    throughput: FloatArray
+    speed: FloatArray
 
-    with np.errstate(invalid="ignore"):  # a wait without end has no throughput
-        steady = join_prefill(tall, prefill, fleet, workload, calibration)
-        filling, asked = np.ceil(steady.users), limits.concurrency
-        result = run(filling if asked is None else np.full_like(filling, float(asked)))
-        ttft = result.ttft_at(limits.ttft_percentile)
-        if asked is None and limits.max_ttft is not None:
-            ttft = run(steady.users).ttft_at(limits.ttft_percentile)
-    return result, filling, ttft
+    def __len__(self) -> int:
+        """Count the entries."""
+        return len(self.row)
+
+    def take(self, index: IntArray | BoolArray) -> Evaluated:
+        """Keep the chosen entries."""
+        return Evaluated(*(values[index] for values in vars(self).values()))
 
 
-class Gather:
-    """Collects, block by block, what can still be best."""
+def joined(parts: list[Evaluated]) -> Evaluated:
+    """Put parts one after the other."""
+    names = Evaluated.__dataclass_fields__
+    return Evaluated(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
-    def __init__(
-        self, problem: Problem, states: DecodeStates, options: PrefillOptions, slowest: float
-    ) -> None:
-        self.problem, self.slowest = problem, slowest
-        self.states, self.options = states, options
-        self.limits = limits = problem.limits
-        self.max_ttft = math.inf if limits.max_ttft is None else limits.max_ttft
-        self.front: list[Entries] = []
-        self.by_structure: list[Entries] = []
-        self.overfull: list[Cells] = []
-        self.evaluated = 0
-        self.feasible = np.zeros(len(states), dtype=np.int64)
-        self.shortest_ttft = np.full(len(states), np.inf)
 
-    def add_size(self, rows: IntArray, pairs: Columns) -> None:
-        """Evaluate all deployments of one size of decode worker."""
-        starts = level_starts(pairs)
-        best_above = np.zeros(len(starts))
-        step = max(1, BLOCK // len(pairs))
-        overfull = np.zeros((len(rows), len(pairs)), dtype=np.bool_)
-        for first in range(0, len(rows), step):
-            block = rows[first : first + step]
-            throughput, users, overfull[first : first + step] = self._evaluated(block, pairs)
-            if self.problem.objective.counts_domains:
-                self._keep_fewest(block, pairs, throughput, users)
-                continue
-            best_above = self._keep_front(block, pairs, throughput, users, starts, best_above)
-            self._keep_structures(block, pairs, throughput, users)
-        self.overfull.append(throttled_cells(self.states, rows, overfull, pairs))
+def evaluate(candidates: Candidates, chosen: Chosen) -> Evaluated:
+    """Evaluate chosen deployments, each with the setting that serves most within the limits."""
+    return Evaluation(candidates, chosen).best()
 
-    def lattice(
-        self, columns: dict[int, Columns], put_off: dict[int, Columns], candidates: int
-    ) -> Lattice:
-        """Put the collected parts together."""
-        throttled = self._throttled()
-        return Lattice(
-            states=self.states,
-            options=self.options,
-            columns=columns,
-            put_off=put_off,
-            candidates=candidates,
-            evaluated=self.evaluated,
-            feasible=self.feasible,
-            front=joined(self.front),
-            by_structure=joined(self.by_structure),
-            throttled=throttled,
-            shortest_ttft=self.shortest_ttft,
+
+class Evaluation:
+    """The settings of some deployments, and the best found of each so far."""
+
+    def __init__(self, candidates: Candidates, chosen: Chosen) -> None:
+        self.candidates, self.chosen = candidates, chosen
+        self.limits = candidates.problem.limits
+        count = len(chosen)
+        self.slots, self.users = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
+        self.throughput, self.speed = np.zeros(count), np.zeros(count)
+        self.network = _network(candidates, chosen)
+        self.longest = np.full(count, np.inf)
+        if self.limits.max_ttft is not None:
+            widening = candidates.options.widening[candidates.counts.option[chosen.fleet]]
+            factor = candidates.spans.ttft_factor(chosen.row, widening)
+            self.longest = np.broadcast_to(self.limits.max_ttft / factor, count)
+
+    def best(self) -> Evaluated:
+        """Try the settings that can be best."""
+        chosen, spans = self.chosen, self.candidates.spans
+        kept = self.keep_full(chosen.full)
+        slots = np.where(kept, chosen.more, chosen.full)
+        guess = np.where(chosen.full > 0, chosen.full, 1e-3).astype(np.float64)
+        slots = np.where(chosen.full > 0, slots, chosen.more)
+        overfull = np.flatnonzero(~kept & (chosen.full > 0))
+        if len(overfull):
+            most = self.most_in_flight(overfull)
+            fewer = spans.floor(chosen.row[overfull], most * (1.0 + 2.0 * WIDTH))
+            below = np.zeros(len(chosen), dtype=np.int64)
+            below[overfull] = fewer
+            self.keep_full(below)
+            slots[overfull] = spans.above(chosen.row[overfull], fewer)
+            guess[overfull] = most
+        # Without room for more slots, those with too many users to fill them may do with fewer.
+        alone = (slots == 0) & (self.throughput == 0.0)
+        slots = np.where(alone, chosen.full, slots)
+        self.keep_fewer(np.flatnonzero(slots), slots, guess)
+        return Evaluated(
+            chosen.row, chosen.fleet, self.slots, self.users, self.throughput, self.speed
         )
 
-    def _evaluated(
-        self, block: IntArray, pairs: Columns
-    ) -> tuple[FloatArray, FloatArray, BoolArray]:
-        """Throughput of block x pairs [token/s], users, and where slots cannot be kept full.
+    def keep_full(self, slots: IntArray) -> BoolArray:
+        """Evaluate with all slots full; gives whether so many can be kept full.
 
-        The throughput is 0 where a limit is broken.
+        The user that rounding adds waits longest: whether they can is judged without it.
         """
+        index = np.flatnonzero(slots)
+        found = np.zeros(len(slots), dtype=np.bool_)
+        if not len(index):
+            return found
+        network, of_rank = self.network.take(index), slots[index].astype(np.float64)
+        with np.errstate(invalid="ignore"):  # a wait without end has no throughput
+            steady = steady_state(network, of_rank, of_rank)
+            filling, asked = np.ceil(steady.users), self.limits.concurrency
+            users = filling if asked is None else np.full_like(filling, float(asked))
+            result = benchmark_of(network, steady, of_rank, users)
+            most = MOST_USERS if asked is None else asked
+            runs = (steady.load <= MOST_LOAD) & (filling <= most)
+            ttft = result.ttft_at(self.limits.ttft_percentile)
+            if asked is None and self.limits.max_ttft is not None:
+                shortest = benchmark_of(network, steady, of_rank, steady.users)
+                runs_in_time = shortest.ttft_at(self.limits.ttft_percentile) <= self.longest[index]
+            else:
+                runs_in_time = np.ones(len(index), dtype=np.bool_)
+            found[index] = runs & runs_in_time
+            self._better(index, slots[index], users, result, runs & (ttft <= self.longest[index]))
+        return found
+
+    def most_in_flight(self, index: IntArray) -> FloatArray:
+        """Largest batch that all limits but the target allow, per rank (dp) or worker (tp) [1]."""
+        slots = self.chosen.full[index].astype(np.float64)
         asked = self.limits.concurrency
-        result, filling, shortest = benchmarks(
-            self.problem, self.states, block, self.options, pairs
+        users = np.full(len(slots), np.inf if asked is None else float(asked))
+        limited = asked is None and self.limits.max_ttft is not None
+        steady = fullest(
+            self.network.take(index),
+            slots,
+            users,
+            slots,
+            self.longest[index] if limited else None,
+            judged=self.limits.judged,
         )
-        most = MOST_USERS if asked is None else asked
-        runs = (result.steady.load <= MOST_LOAD) & (filling <= most)
-        factor = self.states.ttft_factor(block[:, None], self.options.widening[pairs.option])
-        ttft = np.where(runs, result.ttft_at(self.limits.ttft_percentile) * factor, np.inf)
-        in_time = runs & (ttft <= self.max_ttft)
-        overfull = ~runs
-        # With a given number of users more slots shorten their wait; else they bring more users.
-        # The user that rounding adds waits longest, the longer the slower a fleet is. Without that
-        # one it is in time, as may be one with another slot; a shape's most slots have no other.
-        if asked is None:
-            overfull |= ~(shortest * factor <= self.max_ttft)
-            overfull |= ~in_time & self.states.is_last[block][:, None]
-        fast = (self.states.speed[block] >= self.slowest)[:, None]
-        good = in_time & fast
-        self.shortest_ttft[block] = np.where(fast, ttft, np.inf).min(axis=1)
-        self.evaluated += good.size
-        users = filling if asked is None else np.full_like(filling, float(asked))
-        throughput = np.where(good, result.total_tok_s_per_gpu * pairs.gpus, 0.0)
-        self.feasible[block] = self._count(throughput, pairs)
-        return throughput, users, overfull
+        return steady.decode.requests
 
-    def _count(self, throughput: FloatArray, pairs: Columns) -> IntArray:
-        """Count the deployments of each row that meet the limits, a rate among them.
+    def keep_fewer(self, index: IntArray, every_slots: IntArray, every_guess: FloatArray) -> None:
+        """Evaluate with fewer requests in flight than slots, as many as the limits allow."""
+        if not len(index):
+            return
+        network, slots = self.network.take(index), every_slots[index].astype(np.float64)
+        limits = self.limits
+        if limits.concurrency is not None:
+            users = np.full(len(slots), float(limits.concurrency))
+            result = serve(network, slots, users)
+        else:
+            slowest = self.candidates.spans.promised[self.chosen.row[index]]
+            slowest = slowest / self.chosen.target[index]
+            longest = None if limits.max_ttft is None else self.longest[index]
+            guess = np.minimum(every_guess[index], slots)
+            result, users = serve_fed(network, slots, longest, slowest, guess, limits.judged)
+        # Steps may ask too much of the NICs at any batch.
+        good = result.steady.load <= MOST_LOAD * (1.0 + LOAD_TOLERANCE)
+        good &= result.ttft_at(limits.ttft_percentile) <= self.longest[index]
+        self._better(index, every_slots[index], users, result, good)
 
-        One that misses the rate stays: others ask how much of it can be served.
-        """
-        good = throughput > 0.0
-        if self.problem.objective.rate is not None:
-            row, column = np.nonzero(good)
-            fleets = take_columns(pairs, column)
-            each = throughput[row, column]
-            good[row, column] = serves(self.problem, each, fleets.decode, fleets.prefill)
-        return np.asarray(np.count_nonzero(good, axis=1))
-
-    def _throttled(self) -> Entries:
-        """Evaluate deployments with fewer requests in flight than slots."""
-        if not any(map(len, self.overfull)):
-            return joined([])
-        cells = join_cells(self.overfull)
-        state, fleet = cells.state, cells.fleet
-        result, users = throttle(
-            self.states,
-            self.options,
-            cells,
-            self.limits,
-            self.problem.scenario.workload,
-        )
-        found = Entries(
-            state=state,
-            column=fleet.place,
-            throughput=result.total_tok_s_per_gpu * fleet.gpus,
-            weight=fleet.weight,
-            gpus=fleet.gpus,
-            speed=self.states.promised[state] / result.tpot_at(self.limits.target_percentile),
-            users=users,
-        )
-        good = (found.speed >= self.slowest) & (users <= MOST_USERS)
-        factor = self.states.ttft_factor(state, self.options.widening[fleet.option])
-        ttft = result.ttft_at(self.limits.ttft_percentile) * factor
-        np.minimum.at(self.shortest_ttft, state[good], ttft[good])
-        return found.take(good & (ttft <= self.max_ttft))
-
-    def _keep_front(
+    def _better(
         self,
-        block: IntArray,
-        pairs: Columns,
-        throughput: FloatArray,
+        index: IntArray,
+        slots: IntArray,
         users: FloatArray,
-        starts: IntArray,
-        best_above: FloatArray,
-    ) -> FloatArray:
-        """Keep what nothing as fast and as light reaches; return the best per level so far."""
-        best = np.maximum.reduceat(throughput, starts, axis=1)
-        reached = np.maximum.accumulate(
-            np.maximum.accumulate(np.vstack([best_above, best]), axis=0), axis=1
-        )
-        left = np.zeros_like(best)
-        left[:, 1:] = reached[1:, :-1]
-        row, level = np.nonzero(best > np.maximum(reached[:-1], left))
-        column = first_at(throughput, row, level, starts)
-        self.front.append(self._entries(block, row, column, throughput, users, pairs))
-        last: FloatArray = reached[-1]
-        return last
-
-    def _keep_fewest(
-        self, block: IntArray, pairs: Columns, throughput: FloatArray, users: FloatArray
+        result: Benchmark,
+        good: BoolArray,
     ) -> None:
-        """Keep of each row what serves the rate from the fewest domains.
+        """Keep what meets the limits and serves more than what was found before."""
+        target = self.chosen.target[index]
+        promised = self.candidates.spans.promised[self.chosen.row[index]]
+        speed = promised / result.tpot_at(self.limits.target_percentile)
+        # What was solved for meets the target as closely as it was solved for.
+        margin = SAME if self.limits.concurrency is None else 0.0
+        gpus = self.candidates.counts.gpus[self.chosen.fleet[index]]
+        throughput = result.total_tok_s_per_gpu * gpus
+        good = good & (speed >= target * (1.0 - margin)) & (users <= MOST_USERS)
+        good &= throughput > self.throughput[index]
+        some = index[good]
+        self.slots[some], self.users[some] = slots[good], users[good].astype(np.int64)
+        self.throughput[some] = throughput[good]
+        self.speed[some] = np.maximum(speed, target)[good]
 
-        A lighter fleet of as much throughput may pack worse, so no row or level stands for others.
-        """
-        row, column = np.nonzero(throughput)
-        fleets, each = take_columns(pairs, column), throughput[row, column]
-        copies = copies_of(self.problem, each)
-        paid = charged(self.problem, fleets.decode, fleets.prefill, copies)
-        key, served = np.full(throughput.shape, np.inf), np.zeros_like(throughput)
-        key[row, column] = MOST_GPUS * paid + copies * fleets.gpus
-        served[row, column] = copies * each
-        fewest = key.min(axis=1)
-        best = np.argmax(np.where(key == fewest[:, None], served, -1.0), axis=1)
-        row = np.flatnonzero(np.isfinite(fewest))
-        found = self._entries(block, row, best[row], throughput, users, pairs)
-        self.front.append(found)
-        self.by_structure.append(found)
 
-    def _keep_structures(
-        self, block: IntArray, pairs: Columns, throughput: FloatArray, users: FloatArray
-    ) -> None:
-        """Keep the best throughput per weight of each state and size of prefill worker."""
-        row = np.arange(len(block))
-        merit = throughput / pairs.weight
-        for option in range(len(self.options.gpus)):
-            members = np.flatnonzero(pairs.option == option)
-            if len(members):
-                column = members[np.argmax(merit[:, members], axis=1)]
-                found = self._entries(block, row, column, throughput, users, pairs)
-                self.by_structure.append(found.take(found.throughput > 0.0))
-
-    def _entries(
-        self,
-        block: IntArray,
-        row: IntArray,
-        column: IntArray,
-        throughput: FloatArray,
-        users: FloatArray,
-        pairs: Columns,
-    ) -> Entries:
-        state = block[row]
-        return Entries(
-            state=state,
-            column=pairs.place[column],
-            throughput=throughput[row, column],
-            weight=pairs.weight[column],
-            gpus=pairs.gpus[column],
-            speed=self.states.speed[state],
-            users=users[row, column],
-        )
+def _network(candidates: Candidates, chosen: Chosen) -> Network:
+    """Put the workers of deployments together, as the closed network has them."""
+    spans, counts = candidates.spans, take_counts(candidates.counts, chosen.fleet)
+    known, place, options = spans.known, spans.place[chosen.row], candidates.options
+    return Network(
+        machine=known.facts.machine,
+        model=known.facts.model,
+        workers=take(known.workers, place),
+        paths=take(known.paths, place),
+        prefill=take(options.prefill, counts.option),
+        fleet=Fleet(
+            counts.prefill_workers.astype(np.float64),
+            options.gpus[counts.option].astype(np.float64),
+            counts.decode_workers.astype(np.float64),
+            known.facts.frontends,
+        ),
+        workload=candidates.problem.scenario.workload,
+        calibration=of_workers(known.constants, place, len(known.shapes)),
+        mixed=None if known.mixed is None else take(known.mixed, place),
+    )

@@ -5,29 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import combinations
 
 import numpy as np
 
-from costmodel.inputs import FloatArray
 from optimizer.answer import Conflict, Infeasibility, LimitName, rounded
-from optimizer.entries import Entries, joined
-from optimizer.evaluation import evaluate
-from optimizer.fewest import fewest_gpus, of_size
-from optimizer.lattice import Lattice
+from optimizer.candidates import Candidates, candidates_of
 from optimizer.objective import Objective
-from optimizer.problem import Limits, Problem
+from optimizer.problem import Problem
 from optimizer.ranking import is_met
-from optimizer.slowed import slowed
-from optimizer.states import decode_states
-from optimizer.value import most_copies, request_tokens, serves
+from optimizer.spans import Spans
+from presets import ClusterSpec
+from presets.scale_out import MAX_GPUS
 
-TTFT_STEP, TARGET_STEP, RATE_STEP = 1.005, 1.005, 1.001
-"""Ratios within which a TTFT, a target and a rate are found by bisection. [1]"""
+STEP = 1.0005
+"""Ratio within which a TTFT, a target and a rate are found by bisection. [1]"""
 
 EXACT = 1e-9
 """Within which a speed that was evaluated is found again. [1]"""
+
+LOWEST_RATE = 1e-6
+"""A rate that asks for nothing. [1/s]"""
 
 SLOWEST, LONGEST = 0.1, 1e6
 """A target that asks for nothing [token/s], and a TTFT that does [s]."""
@@ -39,7 +38,7 @@ LEFT_OUT: tuple[LimitName, ...] = ("max_ttft", "concurrency", "rate", "max_gpus"
 def find_infeasibility(problem: Problem) -> Infeasibility:
     """Find the smallest set of limits that conflict, what each would have to be, and a way out.
 
-    Sets are tried by size, each by evaluating the space with its limits alone.
+    Sets are tried by size, each by a search with its limits alone.
 
     Parameters
     ----------
@@ -51,19 +50,20 @@ def find_infeasibility(problem: Problem) -> Infeasibility:
 
 def find_infeasibilities(problem: Problem, targets: Sequence[float]) -> list[Infeasibility]:
     """Find as `find_infeasibility` does for each of several targets that nothing meets."""
-    seen: dict[tuple[Limits, float, bool], Lattice] = {}
-    met: dict[Limits, bool] = {}
-    return [_infeasibility(_Relaxed(problem.at(target), seen, met)) for target in targets]
+    known = _Known()
+    return [_infeasibility(_Relaxed(problem.at(target), known)) for target in targets]
 
 
 def _infeasibility(relaxed: _Relaxed) -> Infeasibility:
-    problem = relaxed.problem
+    problem, spans = relaxed.problem, relaxed.spans
     highest = relaxed.needed("target")
     conflicts = _conflicts(relaxed, highest)
-    states = decode_states(problem.within(relaxed.kept_limits(())))
-    fastest = int(np.argmax(states.speed))
-    step_parts = states.step_of(fastest, problem).parts
-    parts = {name: float(seconds) for name, seconds in step_parts.items()}
+    every = np.arange(len(spans))
+    rate = spans.rate(every, spans.least.astype(np.float64))
+    speed = spans.promised / rate.tpot_at(problem.limits.target_percentile)
+    fastest = int(np.argmax(speed))
+    step_parts = {name: np.broadcast_to(part, len(spans)) for name, part in rate.step.parts.items()}
+    parts = {name: float(seconds[fastest]) for name, seconds in step_parts.items()}
     largest = max(parts, key=lambda name: parts[name])
     step = sum(parts.values())
     return Infeasibility(
@@ -71,8 +71,8 @@ def _infeasibility(relaxed: _Relaxed) -> Infeasibility:
         limits=problem.limits,
         highest_target=highest,
         step_ms=1e3 * step,
-        tokens_per_step=step / float(states.rate.tpot[fastest]),
-        tok_s_per_user=float(states.speed[fastest]),
+        tokens_per_step=step / float(rate.tpot[fastest]),
+        tok_s_per_user=float(speed[fastest]),
         largest_part=largest,
         largest_part_ms=1e3 * parts[largest],
     )
@@ -102,25 +102,48 @@ def _conflicts(
     return found + _conflicts(fewer, highest, (*without, left_out))
 
 
-class _Relaxed:
-    """The problem with some of its limits; what was evaluated once is kept, for any target."""
+class _Known:
+    """What was found once: workers of the space, and which problems are met."""
 
-    def __init__(
-        self,
-        problem: Problem,
-        seen: dict[tuple[Limits, float, bool], Lattice],
-        met: dict[Limits, bool],
-    ) -> None:
-        self.problem, self.limits = problem, problem.limits
-        self.seen, self.met = seen, met
+    def __init__(self) -> None:
+        self.candidates: dict[tuple[object, ...], Candidates] = {}
+        self.met: dict[tuple[object, ...], bool] = {}
+
+    def gathered(self, problem: Problem) -> Candidates:
+        """Gather the candidates of a problem, which other targets, TTFT and users share."""
+        limits = replace(problem.limits, target=SLOWEST, max_ttft=None, concurrency=None)
+        goal = problem.objective.name, problem.objective.billing
+        key = limits, goal, problem.cluster, problem.prefill_cluster
+        if key not in self.candidates:
+            self.candidates[key] = candidates_of(problem)
+        return self.candidates[key].asked(problem)
+
+    def is_met(self, problem: Problem) -> bool:
+        """Whether a search finds anything."""
+        key = problem.limits, problem.objective, problem.cluster, problem.prefill_cluster
+        if key not in self.met:
+            self.met[key] = is_met(problem, self.gathered)
+        return self.met[key]
+
+
+class _Relaxed:
+    """The problem with some of its limits."""
+
+    def __init__(self, problem: Problem, known: _Known) -> None:
+        self.problem, self.limits, self.known = problem, problem.limits, known
+
+    @cached_property
+    def spans(self) -> Spans:
+        """Decode workers of the space, on all GPUs that there are."""
+        return self.known.gathered(self.posed(())).spans
 
     def leaving_out(self, name: LimitName) -> _Relaxed:
         """Leave out one limit; of the target ask for nothing, of the budget for all GPUs."""
         if name == "rate":
-            return _Relaxed(replace(self.problem, objective=Objective("throughput")), {}, {})
+            return _Relaxed(replace(self.problem, objective=Objective("throughput")), self.known)
         nothing = {"target": SLOWEST, "max_gpus": self.problem.resources.gpus}
         limits = replace(self.limits, **{name: nothing.get(name)})  # type: ignore[arg-type]
-        return _Relaxed(self.problem.within(limits), self.seen, self.met)
+        return _Relaxed(self.problem.within(limits), self.known)
 
     def asked(self) -> dict[LimitName, float]:
         """Limits that are set, with their values."""
@@ -129,195 +152,105 @@ class _Relaxed:
             "max_ttft": self.limits.max_ttft,
             "concurrency": self.limits.concurrency,
             "rate": self.problem.objective.rate,
-            "max_gpus": self.budget(["max_gpus"]),
+            "max_gpus": self.problem.budget,
         }
         return {name: float(value) for name, value in values.items() if value is not None}
 
-    def lattice(self, kept: Sequence[LimitName], users: int | None = None) -> Lattice:
-        """Evaluate the space with the kept limits alone; `users` replace theirs."""
-        limits = self.kept_limits(kept)
-        users = users or limits.concurrency
-        # The fewest domains for a rate are not the deployments that other questions ask for.
-        counts = self.problem.objective.counts_domains and {"rate", "max_gpus"} <= {*kept}
-        # Of the target no more is looked at than whether it is kept.
-        key = replace(limits, concurrency=users, target=SLOWEST), self.slowest(kept), counts
-        if key not in self.seen:
-            problem = self.problem.within(key[0])
-            if self.problem.objective.counts_domains and not counts:
-                problem = replace(problem, objective=Objective("throughput"))
-            self.seen[key] = evaluate(problem, key[1])
-        return self.seen[key]
+    def posed(self, kept: Sequence[LimitName]) -> Problem:
+        """Ask for the kept limits alone.
 
-    def kept_limits(self, kept: Sequence[LimitName]) -> Limits:
-        """Limits of which some are kept; the target is that of `slowest`."""
-        return replace(
-            self.limits,
-            max_ttft=self.limits.max_ttft if "max_ttft" in kept else None,
-            concurrency=self.limits.concurrency if "concurrency" in kept else None,
-            max_gpus=self.budget(kept),
+        Without a budget there are always enough replicas to serve a rate.
+        """
+        problem, limits = self.problem, self.limits
+        if not {"rate", "max_gpus"} <= {*kept}:
+            problem = replace(problem, objective=Objective("throughput"))
+        return problem.within(
+            replace(
+                limits,
+                target=limits.target if "target" in kept else SLOWEST,
+                max_ttft=limits.max_ttft if "max_ttft" in kept else None,
+                concurrency=limits.concurrency if "concurrency" in kept else None,
+                max_gpus=self.problem.budget if "max_gpus" in kept else problem.resources.gpus,
+            )
         )
-
-    def slowest(self, kept: Sequence[LimitName]) -> float:
-        """Target where it is kept, else 0 [token/s]."""
-        return self.limits.target if "target" in kept else 0.0
-
-    def budget(self, kept: Sequence[LimitName]) -> int:
-        """GPUs to take: those of the limit where it is kept, else all there are."""
-        return self.problem.budget if "max_gpus" in kept else self.problem.resources.gpus
-
-    def fastest(self, kept: Sequence[LimitName]) -> Entries:
-        """Deployments that meet the kept limits with the users that wait least: one, if not asked.
-
-        With a confidence more users may be promised more: intervals are wider outside the data.
-        """
-        if "concurrency" in kept:
-            return self.meeting(kept)
-        alone = self.meeting(kept, 1)
-        return alone if self.limits.min_confidence is None else joined([alone, self.meeting(kept)])
-
-    def meeting(self, kept: Sequence[LimitName], users: int | None = None) -> Entries:
-        """Deployments that meet the kept limits, as far as they can be best.
-
-        Without users those with full slots and those that prefill throttles. Without a budget there
-        are always enough replicas to serve a rate.
-        """
-        lattice = self.lattice(kept, users)
-        entries = joined([lattice.front, lattice.throttled])
-        if "target" in kept:
-            entries = entries.take(entries.speed >= self.limits.target)
-        if "rate" in kept and "max_gpus" in kept:
-            fleets = lattice.fleets(entries)
-            within = serves(self.problem, entries.throughput, fleets.decode, fleets.prefill)
-            entries = entries.take(within)
-        return entries
 
     def is_met(self, kept: Sequence[LimitName]) -> bool:
         """Whether anything meets the kept limits."""
-        if "concurrency" in kept or not {"rate", "max_gpus"} <= {*kept}:
-            return len(self.fastest(kept)) > 0
-        # How much is served depends on how many users a target and a TTFT leave.
-        slowest = self.slowest(kept) or SLOWEST
-        return is_met(self.problem.within(replace(self.kept_limits(kept), target=slowest)))
+        return self.known.is_met(self.posed(kept))
 
     def works(self, name: LimitName, value: float) -> bool:
         """Try what a limit would have to be, with all others kept: whether a search finds any."""
         problem, limits = self.problem, self.limits
-        if name == "target":
-            return self.reaches(value)
         if name == "rate":
             problem = replace(problem, objective=replace(problem.objective, rate=value))
         elif name == "max_gpus":
             limits = replace(limits, max_gpus=int(value))
-            problem = of_size(problem, int(value))
+            problem = _of_size(problem, int(value))
         elif name == "concurrency":
             limits = replace(limits, concurrency=int(value))
+        elif name == "target":
+            limits = replace(limits, target=value)
         else:
             limits = replace(limits, max_ttft=value)
-        return is_met(problem.within(limits))
-
-    def reaches(self, target: float) -> bool:
-        """Whether a search finds anything at another target [token/s]."""
-        limits = replace(self.limits, target=target)
-        if limits not in self.met:
-            self.met[limits] = is_met(self.problem.within(limits))
-        return self.met[limits]
+        return self.known.is_met(problem.within(limits))
 
     def needed(self, name: LimitName) -> float | None:
         """Find what a limit would have to be, all others kept; None: nothing does."""
-        others = [other for other in self.asked() if other != name]
-        found = {
+        ways: dict[LimitName, Callable[[], float | None]] = {
             "target": self.highest_target,
-            "max_ttft": self.shortest_ttft,
-            "concurrency": self.most_users,
-            "rate": self.highest_rate,
+            "max_ttft": partial(self.nearest, "max_ttft", LONGEST),
+            "concurrency": partial(self.nearest_count, "concurrency", 1),
+            "rate": partial(self.nearest, "rate", LOWEST_RATE),
             "max_gpus": self.fewest_gpus,
-        }[name](others)
+        }
+        found = ways[name]()
         value = 0.0 if found is None else rounded(name, found)
         return found if value > 0.0 and self.works(name, value) else None
 
-    def highest_target(self, others: Sequence[LimitName]) -> float | None:
-        """Highest target: of the users that are asked for, else of one alone [token/s].
+    def highest_target(self) -> float | None:
+        """Highest target; none is beyond what one request alone on a worker has [token/s]."""
+        fastest = float(self.spans.speed(np.arange(len(self.spans)), 1.0 / self.spans.ranks).max())
+        if self.works("target", fastest * (1.0 - EXACT)):
+            return fastest
+        return self.nearest("target", SLOWEST)
 
-        By bisection with a rate, at which it can be served, and with a confidence: intervals are
-        narrower inside the data, where more are served.
-        """
-        serves_rate = "rate" in others
-        by_bisection = serves_rate or self.limits.min_confidence is not None
-        entries = self.meeting(others) if serves_rate else self.fastest(others)
-        if "concurrency" in others or not by_bisection:
-            return float(entries.speed.max()) if len(entries) else None
-        start = float(entries.speed.max(initial=SLOWEST)) * (1.0 - EXACT)
-        return self.nearest(self.reaches, start, self.limits.target, TARGET_STEP)
+    def fewest_gpus(self) -> int | None:
+        """Fewest GPUs: of one deployment on those there are, or of the copies that serve a rate."""
+        asked, there = self.problem.budget, self.problem.resources.gpus
+        if self.problem.objective.rate is None:
+            return self.nearest_count("max_gpus", there) if there > asked else None
+        enough = min(2 * asked, MAX_GPUS)
+        while enough < MAX_GPUS and not self.works("max_gpus", enough):
+            enough = min(2 * enough, MAX_GPUS)
+        return self.nearest_count("max_gpus", enough)
 
-    def highest_rate(self, others: Sequence[LimitName]) -> float | None:
-        """Highest rate that replicas within the budget serve [1/s]."""
-        problem = self.problem
-        if problem.objective.counts_domains:
-            by_gpu = replace(problem, objective=replace(problem.objective, billing="gpu"))
-            beyond = _Relaxed(by_gpu, {}, {}).highest_rate(others)
-            works = partial(self.works, "rate")
-            served = self._served(others, self.meeting(others)).max(initial=0.0)
-            least = float(served) / request_tokens(problem.scenario)
-            return self.nearest(works, least, beyond, RATE_STEP) if beyond and least else None
-        lattice, limits = self.lattice(others), self.kept_limits(others)
-        most = float(self._served(others, self.meeting(others)).max(initial=0.0))
-        (more,) = slowed(
-            problem.within(limits),
-            lattice,
-            [limits.target],
-            [lambda some: self._served(others, some) > most],
-        )
-        most = float(self._served(others, more).max(initial=most))
-        return most / request_tokens(problem.scenario) if most else None
-
-    def _served(self, others: Sequence[LimitName], entries: Entries) -> FloatArray:
-        """Tokens of as many copies as the budget holds [token/s]."""
-        fleets = self.lattice(others).fleets(entries)
-        kept = self.problem.within(self.kept_limits(others))
-        return most_copies(kept, fleets.decode, fleets.prefill) * entries.throughput
-
-    def fewest_gpus(self, others: Sequence[LimitName]) -> float | None:
-        """Fewest GPUs: of one deployment, or with a rate of the replicas that serve it [GPU]."""
-        rate = self.problem.objective.rate
-        if rate is not None:
-            kept = self.problem.within(self.kept_limits(others))
-            return fewest_gpus(kept.at(self.slowest(others) or SLOWEST), rate)
-        free = _Relaxed(replace(self.problem, objective=Objective("throughput")), {}, {})
-        gpus = free.fastest(others).gpus
-        return float(gpus.min()) if len(gpus) else None
-
-    def shortest_ttft(self, others: Sequence[LimitName]) -> float | None:
-        """Shortest TTFT: of the users that are asked for, else of one alone [s].
-
-        By bisection where the highest target is.
-        """
-        asked, works = float(self.limits.max_ttft or 1.0), partial(self.works, "max_ttft")
-        if "rate" in others:
-            return self.nearest(works, LONGEST, asked, TTFT_STEP)
-        alone = None if "concurrency" in others else 1
-        shortest = float(self.lattice(others, alone).shortest_ttft.min(initial=math.inf))
-        if alone and self.limits.min_confidence is not None:
-            return self.nearest(works, min(shortest * (1 + EXACT), LONGEST), asked, TTFT_STEP)
-        return shortest if math.isfinite(shortest) else None
-
-    def most_users(self, others: Sequence[LimitName]) -> float | None:
-        """Most users that the other limits allow, by bisection [1]."""
-        low, high = 1, int(self.limits.concurrency or 1)
-        if not len(self.meeting(others, low)):
+    def nearest(self, name: LimitName, works: float) -> float | None:
+        """Value nearest to what was asked that works, to a ratio, by bisection; None: none does."""
+        fails = self.asked()[name]
+        if not self.works(name, works):
             return None
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if len(self.meeting(others, middle)) else (low, middle)
-        return float(low)
-
-    @staticmethod
-    def nearest(
-        tried: Callable[[float], bool], works: float, fails: float, step: float
-    ) -> float | None:
-        """Value nearest to one that fails that works, to a ratio, by bisection; None: none does."""
-        if not tried(works):
-            return None
-        while max(works, fails) > step * min(works, fails):
+        while max(works, fails) > STEP * min(works, fails):
             middle = math.sqrt(works * fails)
-            works, fails = (middle, fails) if tried(middle) else (works, middle)
+            works, fails = (middle, fails) if self.works(name, middle) else (works, middle)
         return works
+
+    def nearest_count(self, name: LimitName, works: int) -> int | None:
+        """As `nearest`, of whole numbers."""
+        fails = int(self.asked()[name])
+        if not self.works(name, works):
+            return None
+        while abs(works - fails) > 1:
+            middle = (works + fails) // 2
+            works, fails = (middle, fails) if self.works(name, middle) else (works, middle)
+        return works
+
+
+def _of_size(problem: Problem, gpus: int) -> Problem:
+    """Give clusters at least some GPUs."""
+
+    def sized(cluster: ClusterSpec) -> ClusterSpec:
+        return cluster if cluster.gpus >= gpus else cluster.resized(gpus)
+
+    there = problem.prefill_cluster
+    prefill_cluster = None if there is None else sized(there)
+    return replace(problem, cluster=sized(problem.cluster), prefill_cluster=prefill_cluster)

@@ -18,7 +18,7 @@ from optimizer.inside import inside_prefill
 from optimizer.links import apart_by_links, links_of, wider_sizes
 from optimizer.problem import Problem
 from optimizer.space import Shape, Space, prefill_shapes
-from optimizer.states import DecodeStates, column_key
+from optimizer.spans import Spans, fleet_key
 from presets import ClusterSpec, InputError
 
 
@@ -46,9 +46,9 @@ class PrefillOptions(NamedTuple):
     links: IntArray
 
 
-def options_of(states: DecodeStates, problem: Problem) -> PrefillOptions:
-    """Rate what prefills: workers of their own, or the states' own in one pool."""
-    return pool_options(states, problem) if problem.is_aggregated else prefill_options(problem)
+def options_of(spans: Spans, problem: Problem) -> PrefillOptions:
+    """Rate what prefills: workers of their own, or those that decode in one pool."""
+    return pool_options(spans, problem) if problem.is_aggregated else prefill_options(problem)
 
 
 def prefill_options(problem: Problem) -> PrefillOptions:
@@ -117,22 +117,22 @@ def every_prefill_option(problem: Problem) -> PrefillOptions:
 
 def pool_shapes(shapes: Sequence[Shape]) -> list[Shape]:
     """Give one worker of each size and attention, in the order of `pool_options`."""
-    found = {column_key(shape, is_aggregated=True): shape for shape in shapes}
+    found = {fleet_key(shape, is_aggregated=True): shape for shape in shapes}
     return [found[key] for key in sorted(found)]
 
 
-def pool_options(states: DecodeStates, problem: Problem) -> PrefillOptions:
+def pool_options(spans: Spans, problem: Problem) -> PrefillOptions:
     """Rate the workers of one pool as what prefills, one entry for each size and attention.
 
     They have no GPUs besides those that decode. EP and drafts make no difference to prefill.
     """
     calibration, links = problem.constants, links_of(problem)
-    shapes = pool_shapes(states.shapes)
+    shapes = pool_shapes(spans.shapes)
     gpus = np.array([shape.gpus for shape in shapes])
     attention_dp = np.array([shape.attention == "dp" for shape in shapes])
     prefill = prefill_worker(
-        states.facts.machine,
-        states.facts.model,
+        spans.known.facts.machine,
+        spans.known.facts.model,
         gpus.astype(np.float64),
         paths_of(problem.cluster, shapes, None if links is None else links.decode),
         problem.scenario.workload,

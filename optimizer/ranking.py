@@ -1,206 +1,198 @@
-"""Winner and runners-up of one target, among what was evaluated."""
+"""Winner and runners-up of one target: what promises most is evaluated first.
+
+It ends where nothing that is left promises more than what was found: then that is the best, proven
+by the promises.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from costmodel.inputs import BoolArray, FloatArray, IntArray
-from costmodel.results import Predicted
-from optimizer.answer import Answer, Ranked, Search
-from optimizer.entries import Entries, joined
-from optimizer.evaluation import evaluate
-from optimizer.exact import Candidates, Choice, choose
-from optimizer.lattice import Lattice
+from costmodel.inputs import BoolArray, IntArray
+from optimizer.candidates import Candidates, Merit, candidates_of
+from optimizer.evaluation import Chosen, Evaluated, evaluate, joined
 from optimizer.problem import Problem
-from optimizer.slowed import slowed
-from optimizer.value import at_bill, bill_of, charged, copies_of, serves, value_of
+from optimizer.promises import Promised, fed, promised
+from optimizer.spans import Points, points_at
 
 RUNNERS_UP = 4
 """How many other structures an answer names. [1]"""
 
-NONE = joined([])
-"""No deployments."""
-
 EQUAL = 1e-9
 """Relative difference of two ratios within which neither is better. [1]"""
 
-THROUGHPUT_SCALE = 1000.0
-"""Integers of the exact choice count thousandths of a token per second. [1]"""
+OF_EACH = 2
+"""Deployments of each decode worker that are evaluated first: those that promise most. [1]"""
+
+AT_ONCE = 4096
+"""Most deployments that are evaluated before it is looked again which may still be best. [1]"""
+
+Key = tuple[int, int, int, int]
+"""Row, fleet, slots and users of one deployment."""
 
 
-def is_met(problem: Problem) -> bool:
-    """Whether a search finds a deployment within the limits."""
+@dataclass(eq=False)
+class Ranking:
+    """What was found at one target, best first, and what is left.
+
+    Attributes
+    ----------
+    candidates : Candidates
+    points : Points
+        Operating points at the target.
+    left : Promised
+        What was not evaluated, and may be among the answers.
+    runners_up : int
+        How many other structures are named. [1]
+    feasible, evaluated : int
+        Deployments that promise to meet the limits, and those of them that were evaluated. [1]
+    found : Evaluated or None
+        The best of each structure.
+    """
+
+    candidates: Candidates
+    points: Points
+    left: Promised
+    runners_up: int = RUNNERS_UP
+    feasible: int = 0
+    evaluated: int = 0
+    found: Evaluated | None = None
+    merit: Merit = field(default_factory=lambda: Merit(np.zeros(0), np.zeros(0)))
+
+    def __post_init__(self) -> None:
+        """Count what promises to meet the limits."""
+        self.feasible = len(self.left)
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Winner and runners-up, best first; none where nothing meets the limits."""
+        if self.found is None:
+            return ()
+        fields = (self.found.row, self.found.fleet, self.found.slots, self.found.users)
+        rows = zip(*(values.tolist() for values in fields), strict=True)
+        return tuple(rows)[: self.runners_up + 1]
+
+    def next(self, *, is_first: bool) -> Chosen:
+        """Choose what is evaluated next: what promises most, at first of each decode worker."""
+        merit = self.left.merit
+        order = merit.order
+        if is_first:
+            order = order[_rank_in_group(self.left.point[order]) < OF_EACH]
+        order = order[:AT_ONCE]
+        chosen = self.left.take(order)
+        is_left = np.ones(len(self.left), dtype=np.bool_)
+        is_left[order] = False
+        self.left, self.evaluated = self.left.take(is_left), self.evaluated + len(order)
+        points = self.points
+        return Chosen(
+            points.row[chosen.point],
+            chosen.fleet,
+            points.full[chosen.point],
+            points.more[chosen.point],
+            np.full(len(order), points.target),
+        )
+
+    def add(self, evaluated: Evaluated) -> None:
+        """Take in what was evaluated, and leave out what promises too little beside it."""
+        good = evaluated.take(evaluated.throughput > 0.0)
+        every = good if self.found is None else joined([self.found, good])
+        merit = self.candidates.merit(every.fleet, every.throughput)
+        order = merit.order[np.isfinite(merit.first[merit.order])]
+        structure = self.candidates.spans.structure[every.row[order]]
+        first = np.sort(np.unique(structure, return_index=True)[1])
+        best = order[first]
+        if not len(best):
+            return
+        self.found = every.take(best)
+        self.merit = Merit(merit.first[best], merit.second[best])
+        self.left = self.left.take(self._may_be_named())
+
+    def _may_be_named(self) -> BoolArray:
+        """Whether what is left may be the best of its structure, and that among the answers."""
+        assert self.found is not None
+        structure = self.candidates.spans.structure
+        number = int(structure.max()) + 1
+        first, second = np.full(number, -np.inf), np.full(number, -np.inf)
+        if len(self.found) > self.runners_up:
+            last = self.runners_up
+            first[:], second[:] = self.merit.first[last], self.merit.second[last]
+        else:
+            last = len(self.found)
+        named = structure[self.found.row[: last + 1]]
+        first[named], second[named] = self.merit.first[: last + 1], self.merit.second[: last + 1]
+        own = structure[self.points.row[self.left.point]]
+        merit = self.left.merit
+        equal = np.abs(merit.first - first[own]) <= EQUAL * np.abs(first[own])
+        return np.asarray(
+            ((merit.first > first[own]) & ~equal) | (equal & (merit.second >= second[own]))
+        )
+
+
+def rankings(
+    candidates: Candidates,
+    targets: Sequence[float],
+    runners_up: int = RUNNERS_UP,
+    *,
+    any_will_do: bool = False,
+) -> list[Ranking]:
+    """Rank deployments by target; all targets are evaluated together.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    targets : sequence of float
+        [token/s]
+    runners_up : int
+        How many other structures are named. [1]
+    any_will_do : bool
+        Whether to stop at the first that meets the limits.
+    """
+    most_fed = fed(candidates)
+    found = [
+        Ranking(candidates, points, promised(candidates, points, most_fed), runners_up)
+        for points in points_at(candidates.spans, np.asarray(targets, dtype=np.float64))
+    ]
+    is_first = True
+    while asked := [each for each in found if len(each.left) and not (any_will_do and each.found)]:
+        chosen = [each.next(is_first=is_first) for each in asked]
+        every = Chosen(
+            *(
+                np.concatenate([getattr(part, name) for part in chosen])
+                for name in Chosen.__dataclass_fields__
+            )
+        )
+        evaluated, start = evaluate(candidates, every), 0
+        for each, part in zip(asked, chosen, strict=True):
+            each.add(evaluated.take(np.arange(start, start + len(part))))
+            start += len(part)
+        is_first = False
+    return found
+
+
+def is_met(problem: Problem, gathered: Callable[[Problem], Candidates] = candidates_of) -> bool:
+    """Whether a search finds a deployment within the limits; `gathered` gives its candidates."""
     limits = problem.limits
     # One user waits least and is served fastest, though maybe not as far as can be promised.
     alone = problem.within(replace(limits, concurrency=1))
-    if problem.objective.rate is None and limits.concurrency is None and is_met(alone):
+    if problem.objective.rate is None and limits.concurrency is None and is_met(alone, gathered):
         return True
-    lattice = evaluate(problem, problem.limits.target)
-    found = Ranking(problem, lattice)
-    if len(found.fast(lattice.front, lattice.throttled)):
-        return True
-    (more,) = slowed(problem, lattice, [problem.limits.target], [found.serves])
-    return len(found.fast(more)) > 0
+    (found,) = rankings(gathered(problem), [limits.target], runners_up=0, any_will_do=True)
+    return found.found is not None
 
 
-Key = tuple[int, int, int]
-"""State, column and users of one deployment of the lattice."""
+def _rank_in_group(groups: IntArray) -> IntArray:
+    """Give the number of each entry among those of its group, from 0, in order.
 
-
-@dataclass(frozen=True, eq=False)
-class Ranking:
-    """Winner and runners-up of one target, as places in the lattice."""
-
-    problem: Problem
-    lattice: Lattice
-    known: Entries = NONE  # the best of the best structures in the lattice
-    slowed: Entries = NONE  # with just as many users as the target allows
-    runners_up: int = RUNNERS_UP
-
-    def beats(self, entries: Entries) -> BoolArray:
-        """Tell which entries could be the answer or a runner-up: the best of their structure.
-
-        Those of a structure that is not among the answers must be better than the last of these.
-        """
-        throughput, weight = self.ratio(entries)
-        # Equally many GPUs for a rate may serve more.
-        least = 1.0 + (EQUAL if self.problem.objective.rate is None else -EQUAL)
-        structure = self.lattice.states.structure[entries.state]
-        better = throughput / weight > least * self.standing[structure]
-        return np.asarray(better & self.serves(entries))
-
-    @cached_property
-    def standing(self) -> FloatArray:
-        """Ratio by which each structure must be beaten: its own, or that of the last answer."""
-        best = self.best_of_structures(self.known)
-        return np.maximum(best, self._last_answer(best))
-
-    @cached_property
-    def choice(self) -> Choice:
-        """What CP-SAT chooses among those of the front that are fast enough."""
-        throughput, weight = self.ratio(self.front)
-        gpus = self.copies(self.front) * self.front.gpus
-        return choose(Candidates(throughput, weight, gpus), self.problem.limits.max_gpus)
-
-    @cached_property
-    def keys(self) -> tuple[Key, ...]:
-        """Winner and runners-up, best first; none where nothing meets the limits."""
-        if self.choice.index is None:
-            return ()
-        entries = self.leading(joined([self.known, self.fast(self.slowed)]))
-        throughput, weight = self.ratio(entries)
-        ties = (entries.column, entries.state, self.tie(entries))
-        order = np.lexsort((*ties, -(throughput / weight)))
-        ranked = [_key(self.front, self.choice.index)]
-        ranked += [_key(entries, place) for place in order.tolist()]
-        structure = self.lattice.states.structure
-        found: dict[int, Key] = {}
-        for key in ranked:
-            found.setdefault(int(structure[key[0]]), key)
-        return tuple(found.values())[: self.runners_up + 1]
-
-    def leading(self, entries: Entries) -> Entries:
-        """Best entries of the best structures: all that can be among the answers."""
-        throughput, weight = self.ratio(entries)
-        merit, best = throughput / weight, self.best_of_structures(entries)
-        best_of_own = best[self.lattice.states.structure[entries.state]]
-        return entries.take((merit == best_of_own) & (merit >= self._last_answer(best)))
-
-    def best_of_structures(self, entries: Entries) -> FloatArray:
-        """Best ratio of each structure; 0 where none meets the limits."""
-        throughput, weight = self.ratio(entries)
-        structure = self.lattice.states.structure
-        best = np.zeros(int(structure.max()) + 1)
-        np.maximum.at(best, structure[entries.state], throughput / weight)
-        return best
-
-    def _last_answer(self, best: FloatArray) -> float:
-        """Ratio of the last runner-up, given the best of each structure."""
-        return float(np.sort(best)[-min(self.runners_up + 1, len(best))])
-
-    @cached_property
-    def front(self) -> Entries:
-        """What can be best and meets the target; of equals the first is chosen."""
-        entries = self.fast(self.lattice.front, self.lattice.throttled, self.slowed)
-        return entries.take(np.argsort(self.tie(entries), kind="stable"))
-
-    def fast(self, *parts: Entries) -> Entries:
-        """Entries that meet the target, and the rate where one is asked for."""
-        target = self.problem.limits.target
-        entries = joined([part.take(part.speed >= target) for part in parts])
-        return entries.take(self.serves(entries))
-
-    def serves(self, entries: Entries) -> BoolArray:
-        """Whether replicas serve the rate within the GPU budget; all do without a rate."""
-        if self.problem.objective.rate is None:
-            return np.ones(len(entries), dtype=np.bool_)
-        fleets = self.lattice.fleets(entries)
-        return serves(self.problem, entries.throughput, fleets.decode, fleets.prefill)
-
-    def copies(self, entries: Entries) -> IntArray:
-        """Count the copies that serve the rate; one without a rate."""
-        return copies_of(self.problem, entries.throughput)
-
-    def ratio(self, entries: Entries) -> tuple[IntArray, IntArray]:
-        """Integers whose ratio is made largest."""
-        if self.problem.objective.rate is not None:
-            fleets = self.lattice.fleets(entries)
-            paid = charged(self.problem, fleets.decode, fleets.prefill, self.copies(entries))
-            return np.ones(len(entries), dtype=np.int64), paid
-        scaled: FloatArray = np.rint(THROUGHPUT_SCALE * entries.throughput)
-        return scaled.astype(np.int64), entries.weight
-
-    def tie(self, entries: Entries) -> FloatArray:
-        """Tell equals apart, the less the better: by GPUs, for a rate by what is served beyond."""
-        if self.problem.objective.rate is None:
-            return entries.gpus.astype(np.float64)
-        return np.asarray(-entries.throughput * self.copies(entries))
-
-    def answer(self, predicted: Sequence[Predicted], started: float) -> Answer:
-        """Put what was found into words, given the predictions of `keys`."""
-        fast = self.lattice.states.speed >= self.problem.limits.target
-        throttled = self.fast(self.lattice.throttled, self.slowed)
-        feasible = int(self.lattice.feasible[fast].sum()) + len(throttled)
-        ranked = [self.ranked(each) for each in predicted]
-        # The bound is one of the cost.
-        proven = ranked and self.problem.objective.name == "cost"
-        search = Search(
-            candidates=self.lattice.candidates,
-            feasible=feasible,
-            pruned=feasible - self.choice.seen,
-            status=self.choice.status,
-            bound=_bound(ranked[0].predicted, self.choice) if proven else None,
-            gap=self.choice.gap if predicted else None,
-            seconds=round(time.perf_counter() - started, 3),
-        )
-        if not ranked:
-            return Answer(self.problem, None, (), search)
-        return Answer(self.problem, ranked[0], tuple(ranked[1:]), search)
-
-    def ranked(self, predicted: Predicted) -> Ranked:
-        """Charge a deployment as the objective says, and tell what the objective makes of it."""
-        problem = self.problem
-        bill = bill_of(problem, predicted)
-        charged = at_bill(predicted, bill, problem.resources)
-        return Ranked(charged, value_of(problem, charged, bill), bill)
-
-
-def ranking_of(problem: Problem, lattice: Lattice, runners_up: int = RUNNERS_UP) -> Ranking:
-    """Find what can be among the answers to one target before users are solved for."""
-    found = Ranking(problem, lattice, runners_up=runners_up)
-    known = found.leading(found.fast(lattice.by_structure, lattice.throttled))
-    return replace(found, known=known)
-
-
-def _key(entries: Entries, place: int) -> Key:
-    return int(entries.state[place]), int(entries.column[place]), int(entries.users[place])
-
-
-def _bound(winner: Predicted, choice: Choice) -> float:
-    """Price below which no candidate is, as proven [USD per million tokens]."""
-    return winner.prediction.usd_per_m_total_tokens / (1.0 + choice.gap)
+    >>> _rank_in_group(np.array([3, 1, 3, 3, 1])).tolist()
+    [0, 0, 1, 2, 1]
+    """
+    order = np.argsort(groups, kind="stable")
+    sorted_groups = groups[order]
+    starts = np.flatnonzero(np.concatenate([[True], sorted_groups[1:] != sorted_groups[:-1]]))
+    lengths = np.diff(np.append(starts, len(groups)))
+    rank = np.empty(len(groups), dtype=np.int64)
+    rank[order] = np.arange(len(groups)) - np.repeat(starts, lengths)
+    return rank

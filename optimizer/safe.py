@@ -7,19 +7,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
-
-from costmodel.inputs import FloatArray, IntArray
-from costmodel.serving import MOST_LOAD
 from optimizer.answer import Answer
-from optimizer.columns import all_columns
+from optimizer.candidates import candidates_of
 from optimizer.confidence import chance_to_meet
-from optimizer.prefill import options_of
 from optimizer.problem import Problem
-from optimizer.ranking import THROUGHPUT_SCALE, Ranking
-from optimizer.search import answers_of, rankings, with_reasons
-from optimizer.states import DecodeStates, decode_states, inside_states, take_states
-from optimizer.value import request_tokens
+from optimizer.ranking import Ranking, rankings
+from optimizer.search import answers_of, with_reasons
+from optimizer.spans import spans_of
 from presets import InputError
 
 SAFE = 0.9
@@ -27,12 +21,6 @@ SAFE = 0.9
 
 ROUNDING = 1e-6
 """By which a chance may fall short: the users that just meet a target are solved for. [1]"""
-
-NEAR = 0.8
-"""Share of the best bound of a target that states must reach to be looked at first. [1]"""
-
-STEP = 0.01
-"""To which the logarithm of a rate of requests is rounded up. [1]"""
 
 
 class WithSafe(NamedTuple):
@@ -69,11 +57,13 @@ def curve_with_safe(
     it is found out why nothing meets the limits, all unless given.
     """
     started, safe = time.perf_counter(), safe_problem(problem)
-    states = decode_states(problem)
-    found, sure, outside = rankings(problem, targets, states), [], None
+    candidates = candidates_of(problem)
+    found, outside = rankings(candidates, targets), None
+    sure: list[Ranking] = []
     if problem.limits != safe.limits:
         try:
-            sure = _safe_rankings(safe, targets, states)
+            inside = spans_of(safe, candidates.spans.known)
+            sure = rankings(candidates_of(safe, inside), targets, runners_up=0)
         except InputError as error:
             # Told as a reason: there is no option to leave out.
             outside = (
@@ -104,55 +94,3 @@ def is_safe(answer: Answer) -> bool:
     limits = safe_problem(answer.problem).limits
     chances = chance_to_meet(predicted.prediction, limits, predicted.percentiles_ms)
     return min(chances.values()) >= (limits.min_confidence or 0.0) - ROUNDING
-
-
-def _safe_rankings(
-    problem: Problem, targets: Sequence[float], states: DecodeStates
-) -> list[Ranking]:
-    """Rank what is safe: first the states that a bound puts near the best.
-
-    Where the best of them is worse than what the others could be, all are looked at.
-    """
-    inside = inside_states(states, problem)
-    near, least = _near_the_best(problem, inside, targets)
-    found = rankings(problem, targets, take_states(inside, near), runners_up=0)
-    again = [
-        place
-        for place, (each, left_out) in enumerate(zip(found, least, strict=True))
-        if float(each.choice.ratio) / THROUGHPUT_SCALE < left_out
-    ]
-    if again:
-        whole = rankings(problem, [targets[place] for place in again], inside, runners_up=0)
-        for place, each in zip(again, whole, strict=True):
-            found[place] = each
-    return found
-
-
-def _near_the_best(
-    problem: Problem, states: DecodeStates, targets: Sequence[float]
-) -> tuple[IntArray, FloatArray]:
-    """States that a bound puts near the best of a target, and by target what others do not reach.
-
-    The bound is what full slots give, or prefill at its largest load, over what that is charged.
-    """
-    options = options_of(states, problem)
-    tokens, bound = request_tokens(problem.scenario), np.zeros(len(states))
-    for key, pairs in all_columns(problem, states, options).items():
-        rows = np.flatnonzero(states.column_key == key)
-        if not len(pairs):
-            continue
-        # Rounded up to few rates: more requests are never worth less.
-        levels, level = np.unique(
-            np.ceil(np.log(states.rate.request_rate[rows]) / STEP), return_inverse=True
-        )
-        fed = MOST_LOAD * pairs.prefill_workers * options.prefill.capacity[pairs.option]
-        served = np.minimum(np.exp(STEP * levels)[:, None] * pairs.decode_workers, fed)
-        bound[rows] = tokens * (served / pairs.weight).max(axis=1)[level]
-    asked = np.sort(targets)
-    most = np.array([bound[states.speed >= target].max(initial=0.0) for target in asked])
-    # The highest target that a state could serve asks least of it. A rate takes whole replicas.
-    near = 0.0 if problem.objective.rate is not None else NEAR
-    reach = np.maximum(states.speed, states.speed_before)
-    last = np.searchsorted(asked, reach, side="right") - 1
-    kept = (last >= 0) & (bound >= near * most[last])
-    return np.flatnonzero(kept), near * most[np.searchsorted(asked, targets)]

@@ -1,4 +1,4 @@
-"""The search: one pass over the lattice, the exact choice, and why the others lost."""
+"""The search: what is best at each target, what was proven, and why there may be nothing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from costmodel.predictions import predict
-from optimizer.answer import Answer
-from optimizer.evaluation import evaluate
+from costmodel.results import Predicted
+from optimizer.answer import Answer, Ranked, Search
+from optimizer.candidates import candidates_of
 from optimizer.infeasible import find_infeasibilities
-from optimizer.lattice import configuration_of
 from optimizer.problem import Problem
-from optimizer.ranking import RUNNERS_UP, Ranking, ranking_of
-from optimizer.slowed import slowed
-from optimizer.states import DecodeStates
+from optimizer.ranking import Ranking, rankings
+from optimizer.value import at_bill, bill_of, value_of
 from presets import InputError
 
 
@@ -30,7 +29,7 @@ def best(problem: Problem) -> Answer:
 
 
 def curve(problem: Problem, targets: Sequence[float], *, explained: bool = True) -> list[Answer]:
-    """Find the best deployment for each of several targets; the lattice is evaluated once.
+    """Find the best deployment for each of several targets; their workers are rated together.
 
     Parameters
     ----------
@@ -44,37 +43,16 @@ def curve(problem: Problem, targets: Sequence[float], *, explained: bool = True)
     Exceptions are those of `best`; the answers come in the order of `targets`.
     """
     started = time.perf_counter()
-    answers = answers_of(problem, rankings(problem, targets), started)
-    return with_reasons(problem, answers) if explained else answers
-
-
-def rankings(
-    problem: Problem,
-    targets: Sequence[float],
-    states: DecodeStates | None = None,
-    runners_up: int = RUNNERS_UP,
-) -> list[Ranking]:
-    """Rank deployments by target; arguments are those of `curve`.
-
-    Parameters
-    ----------
-    states : DecodeStates, optional
-        Those of the problem that are looked at; all unless given.
-    runners_up : int
-        How many other structures are named. [1]
-    """
     if not targets:
         raise InputError("targets is empty; give at least one")
-    lattice = evaluate(problem, min(targets), states)
-    found = [ranking_of(problem.at(target), lattice, runners_up) for target in targets]
-    more = slowed(problem, lattice, targets, [each.beats for each in found])
-    return [replace(each, slowed=entries) for each, entries in zip(found, more, strict=True)]
+    answers = answers_of(problem, rankings(candidates_of(problem), targets), started)
+    return with_reasons(problem, answers) if explained else answers
 
 
 def answers_of(problem: Problem, found: Sequence[Ranking], started: float) -> list[Answer]:
     """Predict what was ranked, all at once; `problem` may differ from theirs in its limits."""
     configurations = {
-        (place, key): configuration_of(each.lattice, *key)
+        (place, key): each.candidates.configuration(*key)
         for place, each in enumerate(found)
         for key in each.keys
     }
@@ -89,9 +67,36 @@ def answers_of(problem: Problem, found: Sequence[Ranking], started: float) -> li
     )
     predicted = dict(zip(every, predictions, strict=True))
     return [
-        each.answer([predicted[configurations[place, key]] for key in each.keys], started)
+        _answer(each, [predicted[configurations[place, key]] for key in each.keys], started)
         for place, each in enumerate(found)
     ]
+
+
+def _answer(found: Ranking, predicted: Sequence[Predicted], started: float) -> Answer:
+    """Put what was found into words, given the predictions of its keys."""
+    problem = found.candidates.problem.at(found.points.target)
+    ranked = [_ranked(problem, each) for each in predicted]
+    # The bound is one of the cost: nothing that is left promises a lower one.
+    is_priced = ranked and problem.objective.name == "cost"
+    search = Search(
+        candidates=found.candidates.number,
+        feasible=found.feasible,
+        pruned=found.feasible - found.evaluated,
+        status="OPTIMAL" if ranked else "INFEASIBLE",
+        bound=ranked[0].prediction.usd_per_m_total_tokens if is_priced else None,
+        gap=0.0 if ranked else None,
+        seconds=round(time.perf_counter() - started, 3),
+    )
+    if not ranked:
+        return Answer(problem, None, (), search)
+    return Answer(problem, ranked[0], tuple(ranked[1:]), search)
+
+
+def _ranked(problem: Problem, predicted: Predicted) -> Ranked:
+    """Charge a deployment as the objective says, and tell what the objective makes of it."""
+    bill = bill_of(problem, predicted)
+    charged = at_bill(predicted, bill, problem.resources)
+    return Ranked(charged, value_of(problem, charged, bill), bill)
 
 
 def with_reasons(

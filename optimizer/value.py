@@ -130,27 +130,6 @@ def serves(problem: Problem, throughput: FloatArray, decode: Groups, prefill: Gr
     return np.asarray(charged(problem, decode, prefill, copies) <= most)
 
 
-def most_copies(problem: Problem, decode: Groups, prefill: Groups) -> IntArray:
-    """Count the copies of deployments that the GPU budget holds, as they are charged [1].
-
-    Parameters
-    ----------
-    problem : Problem
-        With the billing and the budget.
-    decode, prefill : tuple of array of int
-        Sizes of workers [GPU], and how many, of one copy.
-    """
-    copies = problem.budget // (decode[0] * decode[1] + prefill[0] * prefill[1])
-    if problem.objective.billing == "gpu":
-        return np.asarray(copies)
-    low, high = np.zeros_like(copies), copies
-    while np.any(low < high):
-        middle = (low + high + 1) // 2
-        fits = charged(problem, decode, prefill, middle) <= problem.limits.max_gpus
-        low, high = np.where(fits, middle, low), np.where(fits, high, middle - 1)
-    return low
-
-
 def bill_of(problem: Problem, predicted: Predicted) -> Bill | None:
     """Charge a deployment whole domains where those are paid: None where GPUs that serve are.
 

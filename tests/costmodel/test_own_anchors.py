@@ -27,7 +27,7 @@ from costmodel.predictions import predict
 from costmodel.validation import validate
 from optimizer import Limits, Problem, Space, best
 from optimizer.confidence import promise_of
-from optimizer.states import decode_states
+from optimizer.spans import spans_of
 from presets import DataFileError, ServingRow, corpus_rows, serving_rows
 
 SHIPPED = shipped_calibration()
@@ -144,9 +144,9 @@ def test_the_search_predicts_and_promises_as_a_prediction_does() -> None:
     assert answer.configuration is not None
     (again,) = predict([answer.configuration], own.scenario, own.cluster, calibration)
     assert again.prediction == answer.prediction
-    states = decode_states(problem)
-    plain = promise_of(states.shapes, replace(problem, calibration=SHIPPED.calibration))
-    narrower = promise_of(states.shapes, problem).tpot / plain.tpot
+    shapes = spans_of(problem).shapes
+    plain = promise_of(shapes, replace(problem, calibration=SHIPPED.calibration))
+    narrower = promise_of(shapes, problem).tpot / plain.tpot
     assert {round(float(each), 3) for each in narrower.ravel()} == {0.85, 1.0}
 
 

@@ -16,7 +16,7 @@ from costmodel.results import Case, Scenario
 from costmodel.traffic import traffic_of
 from optimizer import Answer, Limits, Objective, Problem, Shape, Space, best, curve
 from optimizer.objective import ObjectiveName
-from optimizer.states import decode_states
+from optimizer.spans import spans_of
 from presets import ClusterSpec, default_cluster, load_model
 
 pytestmark = pytest.mark.many_cases
@@ -166,12 +166,15 @@ def test_better_links_slow_down_no_decode_worker(
 def speeds(
     scenario: Scenario, cluster: ClusterSpec, calibration: Calibration, space: Space
 ) -> dict[tuple[Shape, int], float]:
-    """Interactivity of every decode state [token/s]."""
-    states = decode_states(Problem(scenario, cluster, Limits(1.0), calibration, space))
-    return {
-        (states.shape_of(i), int(states.batch[i])): float(states.tok_s_per_user[i])
-        for i in range(len(states))
-    }
+    """Interactivity of every decode worker with each number of slots full [token/s]."""
+    spans = spans_of(Problem(scenario, cluster, Limits(1.0), calibration, space))
+    found: dict[tuple[Shape, int], float] = {}
+    for row, most in enumerate(spans.most.tolist()):
+        slots = np.append(spans.grid[spans.grid < most], most)
+        speed = spans.speed(np.full(len(slots), row), slots.astype(np.float64))
+        shape = spans.shapes[spans.place[row]]
+        found |= {(shape, n): one for n, one in zip(slots.tolist(), speed.tolist(), strict=True)}
+    return found
 
 
 @few

@@ -9,11 +9,10 @@ from costmodel.calibration import Calibration
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Scenario
 from optimizer import Limits, Problem, Space, best
-from optimizer.evaluation import evaluate
-from optimizer.lattice import configuration_of
 from optimizer.links import links_of
 from presets import ClusterSpec, ScaleOut, default_cluster
 from presets.pools import Serving
+from tests.optimizer.evaluated import everything
 from topology import worker_paths
 
 SPACE = Space(
@@ -80,14 +79,13 @@ def test_the_search_promises_what_placed_workers_give(
     links = links_of(asked)
     assert links is not None
     assert len(links.decode[48]) > 1
-    lattice = evaluate(asked)
-    entries = lattice.front
-    assert len({lattice.states.shape_of(state).links for state in entries.state.tolist()}) > 1
-    keys = zip(entries.state.tolist(), entries.column.tolist(), entries.users.tolist(), strict=True)
-    found = [configuration_of(lattice, *map(int, key)) for key in keys]
-    predicted = predict(found, scenario, cluster, calibration)
+    found = everything(asked)
+    spans, good = found.candidates.spans, found.evaluated.throughput > 0.0
+    rows = found.evaluated.row[good]
+    assert len({spans.shapes[place].links for place in spans.place[rows].tolist()}) > 1
+    predicted = found.predicted()
     given = [each.prediction.total_tok_s_per_gpu * each.configuration.gpus for each in predicted]
-    assert np.allclose(given, entries.throughput, rtol=1e-6)
+    assert np.allclose(given, found.evaluated.throughput[good], rtol=1e-6)
 
 
 def test_the_best_changes_with_what_workers_share(

@@ -6,16 +6,12 @@ from dataclasses import replace
 from itertools import product
 from typing import Literal
 
-import numpy as np
 import pytest
 
 from costmodel.calibration import Calibration
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Predicted, Scenario
 from optimizer import Limits, Problem, Space
-from optimizer.entries import joined
-from optimizer.evaluation import evaluate
-from optimizer.lattice import configuration_of
 from optimizer.objective import Objective
 from optimizer.robustness.retune import fleet_of, retuning_of, with_settings
 from optimizer.search import best, curve
@@ -37,36 +33,6 @@ def one_pool(
 ) -> Problem:
     cluster = default_cluster(sku, 72)
     return Problem(scenario, cluster, limits, calibration, space, serving="aggregated")
-
-
-@pytest.mark.parametrize("sku", ["gb200", "b200"])
-def test_lattice_and_prediction_agree(
-    sku: str, scenario: Scenario, calibration: Calibration
-) -> None:
-    problem = one_pool(scenario, calibration, Limits(1.0), Space(batch_ratio=1.1), sku)
-    lattice = evaluate(problem)
-    full = lattice.front.take(np.arange(0, len(lattice.front), 13))
-    throttled = lattice.throttled.take(np.arange(0, len(lattice.throttled), 5))
-    assert len(full) > 20
-    entries = joined([full, throttled])
-    configurations = [
-        configuration_of(lattice, *key)
-        for key in zip(
-            entries.state.tolist(),
-            entries.column.tolist(),
-            entries.users.astype(int).tolist(),
-            strict=True,
-        )
-    ]
-    assert {each.serving for each in configurations} == {"aggregated"}
-    predicted = predict(configurations, scenario, problem.cluster, calibration)
-    throughput = [
-        each.prediction.total_tok_s_per_gpu * each.configuration.gpus for each in predicted
-    ]
-    speed = [each.prediction.tok_s_per_user for each in predicted]
-    assert throughput == pytest.approx(entries.throughput.tolist(), rel=1e-6)
-    assert speed == pytest.approx(entries.speed.tolist(), rel=1e-6)
-    assert [each.configuration.gpus for each in predicted] == entries.gpus.tolist()
 
 
 def every_deployment(

@@ -4,12 +4,12 @@ from hypothesis import strategies as st
 
 from costmodel.calibration import Calibration
 from costmodel.results import Scenario
-from optimizer.columns import all_columns
 from optimizer.placement import packs
 from optimizer.prefill import prefill_options
 from optimizer.problem import Limits, Problem
 from optimizer.space import Space
-from optimizer.states import decode_states
+from optimizer.spans import spans_of
+from optimizer.worker_counts import worker_counts
 from presets import InputError, default_cluster
 from topology import pack_workers
 
@@ -29,13 +29,13 @@ def test_workers_need_room_in_the_domains(
     assert packs(default_cluster("gb200", gpus), decode, prefill) is fits
 
 
-def test_fleets_that_find_no_room_are_no_columns(
+def test_fleets_that_find_no_room_are_not_counted(
     scenario: Scenario, calibration: Calibration
 ) -> None:
     space = Space(decode_gpus=(16,), batch_ratio=2.0)
     problem = Problem(scenario, default_cluster("gb200", 144), Limits(1.0, 144), calibration, space)
-    states, options = decode_states(problem), prefill_options(problem)
-    pairs = all_columns(problem, states, options)[16]
+    spans, options = spans_of(problem), prefill_options(problem)
+    pairs = worker_counts(problem, spans, options)[16]
     assert pairs.decode_workers.max() == 8
     assert pairs.gpus.max() <= 144
     assert (pairs.weight[1:] >= pairs.weight[:-1]).all()

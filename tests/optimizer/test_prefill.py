@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import optimizer.evaluation
 import optimizer.prefill
-import optimizer.search
 from costmodel.calibration import Calibration
 from costmodel.inputs import BoolArray, IntArray
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Predicted, Scenario
 from optimizer import Answer, Limits, Problem, Space, best, curve
-from optimizer.entries import joined
 from optimizer.robustness.next_rows import row_of
 from optimizer.robustness.retune import fleet_of, retuning_of, with_settings
 from presets import default_cluster
@@ -126,8 +125,8 @@ def test_a_wider_choice_is_never_worse(
 def test_without_a_limit_dp_makes_tp_needless(
     long: Scenario, calibration: Calibration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With full slots: left out before the lattice or struck out in it, or one that dp meets."""
-    monkeypatch.setattr(optimizer.search, "slowed", lambda *given: [joined([])] * len(given[2]))
+    """With full slots: left out before the search, or found no better, or one that dp meets."""
+    monkeypatch.setattr(optimizer.evaluation.Evaluation, "keep_fewer", lambda *_: None)
 
     def found(space: Space, max_ttft: float | None = None) -> list[Configuration | None]:
         answers = rising(long, calibration, space, max_ttft)

@@ -11,13 +11,12 @@ from costmodel.calibration import Calibration
 from costmodel.predictions import predict
 from costmodel.results import Configuration, Scenario
 from optimizer import Answer, Limits, Objective, Problem, Shape, Space, best
-from optimizer.entries import joined
-from optimizer.evaluation import evaluate
-from optimizer.lattice import configuration_of
 from optimizer.objective import Billing
 from optimizer.robustness.retune import fleet_of
+from optimizer.space import shape_of
 from presets import ClusterSpec, InputError, default_cluster
 from tests.optimizer.enumeration import every_configuration
+from tests.optimizer.evaluated import everything
 from topology import pack_workers
 
 pytestmark = pytest.mark.many_cases
@@ -94,43 +93,25 @@ def answer_of(
 def test_nothing_is_dropped_for_its_weight(
     scenario: Scenario, calibration: Calibration, sku: str, rate: float
 ) -> None:
-    """Of each decode state the lattice has what fills the fewest domains, then GPUs."""
+    """Of each decode worker the search has what fills the fewest domains, then GPUs."""
     cluster = racks(sku, 216)
-    least: dict[tuple[Shape, int], tuple[float, int]] = {}
+    least: dict[Shape, tuple[float, int]] = {}
     for configuration, _, served in enumerated(scenario, calibration, sku, 300):
         copies = math.ceil(rate / served * (1 - 1e-6))
         cost = domains(sku, fleet_of(configuration), copies), copies * configuration.gpus
         if math.isfinite(cost[0]):
-            state = state_of(configuration)
-            least[state] = min(cost, least.get(state, cost))
+            shape = shape_of(configuration)
+            least[shape] = min(cost, least.get(shape, cost))
     goal, limits = Objective("gpus", "domain", rate), Limits(1.0, 216, concurrency=300)
-    lattice = evaluate(Problem(scenario, cluster, limits, calibration, SMALL, goal))
-    kept: dict[tuple[Shape, int], tuple[float, int]] = {}
-    both = joined([lattice.front, lattice.throttled])
-    for keys in zip(both.state, both.column, both.users, both.throughput, strict=True):
-        found = configuration_of(lattice, *(int(key) for key in keys[:3]))
-        copies = math.ceil(rate / (float(keys[3]) / TOKENS) * (1 - 1e-6))
+    every = everything(Problem(scenario, cluster, limits, calibration, SMALL, goal))
+    kept: dict[Shape, tuple[float, int]] = {}
+    given = every.evaluated.throughput
+    for found, served in zip(every.configurations, given[given > 0.0].tolist(), strict=True):
+        copies = math.ceil(rate / (served / TOKENS) * (1 - 1e-6))
         cost = domains(sku, fleet_of(found), copies), copies * found.gpus
-        kept[state_of(found)] = min(cost, kept.get(state_of(found), cost))
-    # Where users leave slots empty a smaller batch of the same shape is the same deployment, and
-    # the search looks at one of them alone.
-    full = {state: cost for state, cost in least.items() if state in kept}
-    assert len(full) > 50
-    for (shape, batch), cost in full.items():
-        assert cost == min(
-            each for (other, less), each in kept.items() if other == shape and less <= batch
-        )
-
-
-def state_of(configuration: Configuration) -> tuple[Shape, int]:
-    shape = Shape(
-        gpus=configuration.decode_gpus_per_worker,
-        ep=configuration.decode_ep,
-        attention=configuration.decode_attention,
-        mtp_depth=configuration.mtp_depth,
-        eplb_slots=configuration.eplb_slots,
-    )
-    return shape, configuration.max_batch
+        kept[shape_of(found)] = min(cost, kept.get(shape_of(found), cost))
+    assert len(least) > 3
+    assert kept == least
 
 
 @pytest.mark.parametrize("sku", ["gb200", "b200"])

@@ -1,18 +1,16 @@
 """Fewer users than slots, where full slots are too slow."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import pytest
 
-import optimizer.search
+import optimizer.evaluation
 from costmodel.calibration import Calibration
 from costmodel.predictions import predict
 from costmodel.results import Scenario
 from costmodel.serving import MOST_LOAD
 from optimizer import Limits, Objective, Problem, Space, best, curve
-from optimizer.entries import Entries, joined
 from presets import default_cluster
 
 TARGETS = (20.0, 60.0, 90.0, 125.0, 180.0)
@@ -50,18 +48,16 @@ def test_fewer_users_than_slots_win_where_full_slots_are_too_slow(
     assert now.batch_in_flight < answer.configuration.max_batch
     assert now.prefill_load < MOST_LOAD
     # As it says, nothing with full slots is as cheap.
-    monkeypatch.setattr(optimizer.search, "slowed", without)
+    monkeypatch.setattr(optimizer.evaluation.Evaluation, "keep_fewer", lambda *_: None)
     full = best(Problem(served, cluster, Limits(target), calibration))
     assert full.prediction is not None
     assert answer.prediction.usd_per_m_total_tokens < full.prediction.usd_per_m_total_tokens
     assert answer.configuration != full.configuration
 
 
-def without(
-    problem: Problem, lattice: object, targets: Sequence[float], _: object
-) -> list[Entries]:
+def refuse(*_: object) -> None:
     """Solve for the users of no deployment."""
-    return [joined([]) for _ in targets]
+    raise AssertionError
 
 
 @pytest.mark.parametrize(("sku", "precision"), [("h200", "fp8"), ("gb200", "fp4")])
@@ -92,7 +88,7 @@ def test_solving_for_users_makes_no_answer_worse(
         ]
 
     fewer = amounts()
-    monkeypatch.setattr(optimizer.search, "slowed", without)
+    monkeypatch.setattr(optimizer.evaluation.Evaluation, "keep_fewer", lambda *_: None)
     full = amounts()
     pairs = [(one, two) for one, two in zip(fewer, full, strict=True) if two is not None]
     assert all(one is not None and one <= two * (1 + 1e-9) for one, two in pairs)
@@ -108,7 +104,7 @@ def test_given_users_are_not_solved_for(
     cluster = default_cluster("gb200", 72)
     limits = Limits(1.0, concurrency=40)
     answers = curve(Problem(scenario, cluster, limits, calibration, small_space), TARGETS)
-    monkeypatch.setattr(optimizer.search, "slowed", without)
+    monkeypatch.setattr(optimizer.evaluation, "serve_fed", refuse)
     again = curve(Problem(scenario, cluster, limits, calibration, small_space), TARGETS)
     assert [each.predicted for each in answers] == [each.predicted for each in again]
 

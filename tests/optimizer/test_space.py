@@ -17,7 +17,7 @@ from optimizer.space import (
     prefill_shapes,
     servers_whole,
 )
-from optimizer.states import decode_states
+from optimizer.spans import spans_of
 from presets import ClusterSpec, InputError, default_cluster, load_model, model_names
 from tests.models import with_attention
 from tests.samples import changed
@@ -235,11 +235,11 @@ def test_neighbouring_tpots_differ_by_less_than_3_percent(
     A larger batch always takes longer.
     """
     cluster = default_cluster(sku, 72)
-    states = decode_states(Problem(scenario, cluster, Limits(1.0), calibration, Space()))
-    for shape in range(len(states.shapes)):
-        mine = np.flatnonzero(states.shape == shape)
-        mine = mine[np.argsort(states.batch[mine])]
-        batch, tpot = states.batch[mine], states.rate.tpot[mine]
+    spans = spans_of(Problem(scenario, cluster, Limits(1.0), calibration, Space()))
+    for row, most in enumerate(spans.most.tolist()):
+        batch = np.append(spans.grid[spans.grid < most], most)
+        assert len(batch) == spans.count[row]
+        tpot = spans.rate(np.full(len(batch), row), batch.astype(np.float64)).tpot
         coarse = np.diff(tpot) >= 0.03 * tpot[:-1]
         assert np.all(np.diff(tpot) > 0)
         assert np.all(np.diff(batch)[coarse] == 1)
@@ -304,12 +304,12 @@ def test_no_decode_worker_fits(scenario: Scenario, calibration: Calibration) -> 
     long = scenario.model_copy(update={"isl": 1_000_000, "osl": 1_000_000})
     small = RACK.model_copy(update={"hbm_gb": 120.0})
     with pytest.raises(InputError, match="no decode worker of the space has memory"):
-        decode_states(Problem(long, small, Limits(1.0), calibration, Space(decode_gpus=(4,))))
+        spans_of(Problem(long, small, Limits(1.0), calibration, Space(decode_gpus=(4,))))
 
 
 def test_no_decode_worker_is_allowed(scenario: Scenario, calibration: Calibration) -> None:
     with pytest.raises(InputError, match="no decode worker of the space runs"):
-        decode_states(
+        spans_of(
             Problem(
                 scenario,
                 RACK,
@@ -322,13 +322,8 @@ def test_no_decode_worker_is_allowed(scenario: Scenario, calibration: Calibratio
 
 def test_no_batch_exceeds_the_memory(scenario: Scenario, calibration: Calibration) -> None:
     tight = RACK.model_copy(update={"hbm_gb": 90.0})
-    roomy = decode_states(
-        Problem(scenario, RACK, Limits(1.0), calibration, Space(decode_gpus=(8,)))
-    )
-    states = decode_states(
-        Problem(scenario, tight, Limits(1.0), calibration, Space(decode_gpus=(8,)))
-    )
-    assert roomy.batch.max() == Space().largest_batch
-    assert len(states) < len(roomy)
-    for shape in range(len(states.shapes)):
-        assert 1 <= states.batch[states.shape == shape].max() < Space().largest_batch
+    roomy = spans_of(Problem(scenario, RACK, Limits(1.0), calibration, Space(decode_gpus=(8,))))
+    spans = spans_of(Problem(scenario, tight, Limits(1.0), calibration, Space(decode_gpus=(8,))))
+    assert roomy.most.max() == Space().largest_batch
+    assert spans.count.sum() < roomy.count.sum()
+    assert np.all((spans.most >= 1) & (spans.most < Space().largest_batch))
