@@ -83,7 +83,9 @@ def test_solving_for_users_makes_no_answer_worse(
             answer.value.amount if answer.value else None
             for limits, goal in asked
             for answer in curve(
-                Problem(served, cluster, limits, calibration, small_space, objective=goal), targets
+                Problem(served, cluster, limits, calibration, small_space, objective=goal),
+                targets,
+                explained=False,
             )
         ]
 
