@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from optimizer.fleet_counts import Counts
 from optimizer.fleet_points import FleetPoints, Pool
-from optimizer.integer_model import Counts
 from optimizer.placement import PlacedWorker, Role
 from presets import InputError
 from topology import Placement, pack_workers

@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from optimizer.check import Served, serve_with_spares
+from optimizer.fleet_counts import Counts
 from optimizer.fleet_placement import Placed
 from optimizer.fleet_points import FleetPoints, Pool
-from optimizer.integer_model import Counts, IntegerModel
+from optimizer.integer_model import IntegerModel
 from optimizer.placement import PlacedWorker
 from optimizer.prefill_points import MOST_WORKERS
 

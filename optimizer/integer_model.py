@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from optimizer.domain_patterns import DomainKind, Domains, domains_of
 from optimizer.fleet import FleetObjective, FleetProblem
+from optimizer.fleet_counts import Choice, Counts
 from optimizer.fleet_points import FleetPoints, Pool
 from optimizer.program import Program, Row, Terms
 from optimizer.program_rules import RATE
@@ -26,51 +27,6 @@ MORE = 2
 
 TIES = 1.0
 """Time for the choice among equally light plans. [s]"""
-
-
-@dataclass(frozen=True)
-class Counts:
-    """What a plan takes, in numbers.
-
-    Attributes
-    ----------
-    decode : dict
-        From (tier, way, GPUs of a worker) to workers; those that are there. [1]
-    prefill : dict
-        From a pool to its workers; those that are there. [1]
-    """
-
-    decode: Mapping[tuple[int, int, int], int]
-    prefill: Mapping[Pool, int]
-
-    @property
-    def feeding(self) -> dict[int, Pool]:
-        """Pool of each tier."""
-        return {tier: pool for pool in self.prefill for tier in pool.tiers}
-
-
-class Choice(NamedTuple):
-    """What the solver chose, and what it proved.
-
-    Attributes
-    ----------
-    counts : Counts or None
-        None where nothing was found.
-    bound : int or None
-        No plan weighs less, in units of the objective; None where there is no plan.
-    is_optimal : bool
-        Whether the program has no better choice.
-    promised : int or None
-        Objective of the counts.
-    was_stopped : bool
-        Whether Ctrl-C ended it.
-    """
-
-    counts: Counts | None
-    bound: int | None
-    is_optimal: bool
-    promised: int | None = None
-    was_stopped: bool = False
 
 
 class FilledKind(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from optimizer.solver import LARGEST, new_scip, solve
+from optimizer.solver import LARGEST, new_solver, solve
 
 ROW_SLACK = 1e-9
 """Share of its limit by which a row may be missed: below a billion that is nothing. [1]"""
@@ -144,7 +144,7 @@ class Program:
         RuntimeError
             Where the solver refuses the program, or breaks a row.
         """
-        solver = new_scip(gap)
+        solver = new_solver(gap)
         places = [solver.IntVar(each.low, each.high, each.name) for each in self.variables]
         for row in self.rows:
             scale = _scale(row.terms)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from optimizer.fleet_counts import Counts
 from optimizer.fleet_placement import Placed, WorkerGroup, groups_of, placed, pools_of
 from optimizer.fleet_points import FleetPoints, Pool, PrefillKind, sharing
-from optimizer.integer_model import Counts, FilledKind, IntegerModel, integer_model
+from optimizer.integer_model import FilledKind, IntegerModel, integer_model
 from optimizer.program import Terms
 from optimizer.space import Shape
 from topology import Placement

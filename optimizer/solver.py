@@ -1,7 +1,6 @@
-"""CP-SAT and SCIP by OR-Tools' linear interface, with their parameters set.
+"""SCIP by OR-Tools' linear interface, with its parameters set.
 
-CP-SAT counts with whole numbers alone and chooses among rows that are known; SCIP solves programs
-of many counts, whose relaxations bound them far closer than CP-SAT's search does.
+Its relaxations bound programs of many counts far closer than CP-SAT's search does.
 """
 
 from __future__ import annotations
@@ -11,11 +10,9 @@ import warnings
 from functools import cache
 from typing import Any
 
-PARAMETERS = "num_workers:1 random_seed:0 catch_sigint_signal:false"
-"""One worker and one seed: the same call gives the same answer. Ctrl-C is answered by Python."""
-
-SCIP_PARAMETERS = "numerics/feastol = 1e-9\nmisc/catchctrlc = FALSE\nlimits/gap = {gap!r}\n"
-"""SCIP keeps rows to a billionth of their limits: of whole numbers below that, exactly."""
+PARAMETERS = "numerics/feastol = 1e-9\nmisc/catchctrlc = FALSE\nlimits/gap = {gap!r}\n"
+"""Rows are kept to a billionth of their limits: of whole numbers below that, exactly. Ctrl-C is
+answered by Python."""
 
 LARGEST = 2**50
 """Largest objective coefficient; integers up to 2^53 are exact in the solver's interface."""
@@ -23,11 +20,7 @@ LARGEST = 2**50
 
 @cache
 def _bindings() -> Any:
-    """OR-Tools' linear interface, which runs both.
-
-    The other one of CP-SAT, ``ortools.sat.python.cp_model``, imports pandas: 0.3 s and 50 MB more
-    for the same solver.
-    """
+    """OR-Tools' linear interface, which imports nothing else."""
     with warnings.catch_warnings():
         # Generated bindings warn of their own types on newer Python versions.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -59,18 +52,10 @@ def solve(solver: Any) -> tuple[int, bool]:
     return found[0], was_stopped
 
 
-def new_solver() -> Any:
-    """CP-SAT with its parameters set."""
-    solver = _bindings().Solver.CreateSolver("SAT")
-    if not solver.SetSolverSpecificParametersAsString(PARAMETERS):
-        raise RuntimeError(f"CP-SAT refuses its parameters {PARAMETERS!r}")
-    return solver
-
-
-def new_scip(gap: float = 0.0) -> Any:
+def new_solver(gap: float = 0.0) -> Any:
     """SCIP with its parameters set, to stop within a gap of its bound [1]."""
     solver = _bindings().Solver.CreateSolver("SCIP")
-    parameters = SCIP_PARAMETERS.format(gap=gap)
+    parameters = PARAMETERS.format(gap=gap)
     if not solver.SetSolverSpecificParametersAsString(parameters):
         raise RuntimeError(f"SCIP refuses its parameters {parameters!r}")
     return solver

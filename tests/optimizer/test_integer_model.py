@@ -19,6 +19,7 @@ from costmodel.results import Scenario
 from optimizer import Shape
 from optimizer.decode_points import DecodePoints
 from optimizer.fleet import FleetProblem, Tier
+from optimizer.fleet_counts import Counts
 from optimizer.fleet_points import (
     OWN,
     FleetPoints,
@@ -28,7 +29,7 @@ from optimizer.fleet_points import (
     PrefillKind,
     TierPoints,
 )
-from optimizer.integer_model import Counts, IntegerModel, integer_model
+from optimizer.integer_model import IntegerModel, integer_model
 from optimizer.program_rules import RULES, documented
 from optimizer.replan_model import ReplanModel, Running, replan_model
 from presets import default_cluster, load_model
