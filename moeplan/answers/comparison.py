@@ -15,6 +15,7 @@ from moeplan.answers.assumed import Assumed, Otherwise, most_telling, otherwise
 from moeplan.answers.best import Asked, Best, Measured
 from moeplan.answers.break_even import BreakEven, break_even
 from moeplan.answers.measured import hole_of
+from moeplan.answers.rate_served import Fleet, fleet_of
 from moeplan.answers.record import Answer
 from moeplan.answers.rows import asked_columns, figures_of, outside
 from moeplan.answers.safe import SafeChoice, safe_columns
@@ -29,7 +30,6 @@ KINDS: tuple[Kind, ...] = ("measured", "modelled")
 TOO_CLOSE = "too close to call"
 """Stands for a winner where another machine costs the same within what is known."""
 
-HOURS_PER_YEAR = 8760.0
 
 MEASURED_NOISE = 0.02
 """Relative difference of two measured costs that says nothing: repeats of one configuration among
@@ -45,31 +45,6 @@ class Modelled(Prediction):
     config: Configuration
     chance_to_meet: Frozen[Literal["target", "max_ttft"], float]
     safe_choice: SafeChoice | None
-
-
-class Fleet(Record):
-    """What serves the rate that was asked for: copies of the deployment as modelled.
-
-    Attributes
-    ----------
-    replicas : int
-        Copies. [1]
-    gpus : int
-        Of all copies; under billing by domain of all whole domains that they touch. [GPU]
-    domains : int
-        NVLink domains that they touch: racks of GB200 NVL72, servers of B200. [1]
-    usd_per_hour, usd_per_year : float
-        Price of the GPUs, and of a year of them. [USD/h, USD]
-    power_kw : float
-        All-in power provisioned for the GPUs. [kW]
-    """
-
-    replicas: int
-    gpus: int
-    domains: int
-    usd_per_hour: float
-    usd_per_year: float
-    power_kw: float
 
 
 class Pair(Record):
@@ -350,22 +325,8 @@ def _pair(answer: Best) -> Pair:
         measured=answer.measured,
         modelled=_modelled(answer),
         gpus=answer.gpus,
-        fleet=_fleet(answer),
+        fleet=fleet_of(answer),
         notes=tuple(note for note in notes if note),
-    )
-
-
-def _fleet(answer: Best) -> Fleet | None:
-    replicas, gpus = answer.objective.replicas, answer.objective.amount
-    if replicas is None or gpus is None:
-        return None
-    return Fleet(
-        replicas=replicas,
-        gpus=round(gpus),
-        domains=len(answer.placement),
-        usd_per_hour=gpus * answer.price_usd_per_hour,
-        usd_per_year=HOURS_PER_YEAR * gpus * answer.price_usd_per_hour,
-        power_kw=gpus * answer.question.cluster.hardware().power_watts.value / 1e3,
     )
 
 

@@ -11,9 +11,9 @@ from moeplan.answers.comparison import (
     TOO_CLOSE,
     Comparison,
     ComparisonRow,
-    Fleet,
     Kind,
 )
+from moeplan.answers.rate_served import Fleet
 from moeplan.answers.reasons import of_requests
 from moeplan.render.common import (
     DASH,

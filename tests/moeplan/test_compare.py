@@ -341,6 +341,26 @@ def test_a_ratio_that_rests_on_no_assumed_fact(command: Command) -> None:
     assert "rests on no assumed fact that another source has otherwise" in " ".join(run.out.split())
 
 
+@pytest.mark.parametrize("billing", ["gpu", "domain"])
+def test_what_prefills_elsewhere_is_paid_as_the_machine_that_it_is(billing: str) -> None:
+    options = moeplan.Options(rate=30.0, billing=billing, prefill_sku="h200", max_gpus=400)
+    pair = moeplan.compare(["b300", "b200"], [40], options).rows[0].pairs["b200"]
+    fleet, modelled = pair.fleet, pair.modelled
+    assert fleet is not None
+    assert modelled is not None
+    config = modelled.config
+    prefill = config.prefill_workers * config.prefill_gpus_per_worker * fleet.replicas
+    decode = config.decode_workers * config.decode_gpus_per_worker * fleet.replicas
+    if billing == "domain":  # servers of 8 of either
+        prefill, decode = (8 * math.ceil(each / 8) for each in (prefill, decode))
+    assert fleet.gpus == prefill + decode
+    b200, h200 = (load_hardware(name) for name in ("b200", "h200"))
+    dollars = decode * b200.price_usd_per_hour.value + prefill * h200.price_usd_per_hour.value
+    assert fleet.usd_per_hour == pytest.approx(dollars)
+    watts = decode * b200.power_watts.value + prefill * h200.power_watts.value
+    assert fleet.power_kw == pytest.approx(watts / 1e3)
+
+
 def test_what_serves_a_rate_stands_beside_each_machine(command: Command) -> None:
     asked = ("--targets", "75", "--rate", "30")
     run = command("compare", "gb200", "b200", *asked, "--billing", "domain", "--json")
