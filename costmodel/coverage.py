@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from costmodel.calibration import Coverage
 from costmodel.deployments import case_of
-from costmodel.intervals import narrow_ep_of, nics_of
+from costmodel.intervals import narrow_ep_of
 from costmodel.observations import configuration_key
+from costmodel.own_cluster import nics_of
 from presets import ServingRow, load_hardware
 
 ENOUGH = 8

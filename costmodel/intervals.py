@@ -12,9 +12,10 @@ from costmodel.calibration import HALF_WIDTHS, Calibration, Coverage
 from costmodel.counts import attention_of
 from costmodel.deviations import Traits
 from costmodel.inputs import FloatArray
+from costmodel.own_cluster import cluster_differs
 from costmodel.resolve import resolve
 from costmodel.results import Case, Scenario
-from presets import ClusterSpec, Hardware, Model, ScaleOut, load_model, model_names
+from presets import ClusterSpec, Hardware, Model, load_model, model_names
 from presets.attention import Attention
 from presets.drafts import Draft
 from presets.pools import Serving
@@ -382,33 +383,3 @@ def _distance(value: float, bounds: tuple[float, float]) -> float:
         return 0.0
     ratio = low / value if value < low else value / max(high, 1.0)
     return max(1.0, math.log(ratio) / math.log(FAR))
-
-
-def nics_of(cluster: ClusterSpec) -> str:
-    """Name the NICs of a machine, as a coverage has them.
-
-    >>> nics_of(ClusterSpec(sku="h100", gpus=16, nic_gb_s=25.0))
-    'h100 25 GB/s'
-    """
-    return f"{cluster.sku} {cluster.hardware().scale_out_rate.value / 1e9:g} GB/s"
-
-
-def cluster_differs(cluster: ClusterSpec, coverage: Coverage | None = None) -> bool:
-    """Whether a cluster file changes physics, not just count, name or price.
-
-    NICs as slow or quick as those of measured rows are none of it where a coverage is given.
-    """
-    physical = (
-        "gpus_per_domain",
-        "gpus_per_node",
-        "nvlink_gb_s",
-        "nvlink_latency_us",
-        "nic_gb_s",
-        "nic_latency_us",
-        "nic",
-        "hbm_gb",
-    )
-    changed = [name for name in physical if getattr(cluster, name) is not None]
-    if coverage is not None and changed == ["nic_gb_s"] and nics_of(cluster) in coverage.nics:
-        changed = []
-    return bool(changed) or cluster.scale_out != ScaleOut()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
-from costmodel.intervals import cluster_differs
+from costmodel.own_cluster import cluster_differs
 from costmodel.results import Case, Configuration, Prediction
 from costmodel.traffic import LinkUse, traffic_of
 from costmodel.validation import serving_row_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from costmodel.economics import usd_per_m_tokens
 from costmodel.frontier import measured_at, why_unmeasured
-from costmodel.intervals import cluster_differs
+from costmodel.own_cluster import cluster_differs
 from costmodel.results import Configuration, Scenario
 from costmodel.runs import measured_frontends
 from moeplan.answers.best import Measured, MeasuredRow, NearestMeasured

@@ -99,8 +99,7 @@ DraftPath = Annotated[
     typer.Option(
         "--draft-path",
         metavar="PATH",
-        help="Checkpoint of the EAGLE-3 head of --draft eagle3 in the container, or its name at "
-        "Hugging Face.",
+        help="Checkpoint of the head of --draft eagle3, as --model-path.",
     ),
 ]
 ServedName = Annotated[

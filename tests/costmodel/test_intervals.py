@@ -6,12 +6,12 @@ from costmodel.calibration import Calibration, Coverage
 from costmodel.calibration_file import shipped_calibration
 from costmodel.intervals import (
     Outside,
-    cluster_differs,
     extrapolations,
     half_widths,
     interval_class,
     interval_widths,
 )
+from costmodel.own_cluster import cluster_differs
 from costmodel.results import Case, Configuration, Scenario
 from presets import ClusterSpec, default_cluster, load_model
 
