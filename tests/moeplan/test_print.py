@@ -345,7 +345,7 @@ def test_a_terminal_gets_colour_and_a_pipe_none(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     ("total", "expected"),
-    [(2, r"Fitting ━+ 2/2 0:00:00"), (None, "Fitting  2 evaluations 0:00:00")],
+    [(2, r"Fitting ━+ 2/2 0:00:00"), (None, "Fitting  evaluations: 2 0:00:00")],
 )
 def test_progress_counts_to_a_total_or_says_what_it_counts(
     monkeypatch: pytest.MonkeyPatch, total: int | None, expected: str
