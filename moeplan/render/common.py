@@ -84,9 +84,22 @@ def fact_value(name: str, value: float, unit: str) -> str:
     --------
     >>> fact_value("scale_out_latency", 1.5e-6, "s"), fact_value("hbm_rate", 8e12, "B/s")
     ('1.5 us', '8,000,000,000,000 B/s')
+    >>> fact_value("nic_kernel_factor", 1.69, "1")
+    '1.69'
     """
     shown, unit = in_unit_of_file(name, value, unit)
-    return f"{plain(shown)} {unit}"
+    return with_unit(plain(shown), unit)
+
+
+def with_unit(text: str, unit: str) -> str:
+    """Write a figure with its unit, which a share or a factor has not.
+
+    Examples
+    --------
+    >>> with_unit("5", "us"), with_unit("1.69", "1")
+    ('5 us', '1.69')
+    """
+    return text if unit == "1" else f"{text} {unit}"
 
 
 def titled(label: str, answer: Best) -> str:

@@ -16,6 +16,7 @@ from moeplan.render.common import (
     percent,
     plain,
     table,
+    with_unit,
 )
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _sensitivities(
     rows = [
         [
             name,
-            f"{plain(each.before)} to {plain(each.after)} {each.unit}",
+            with_unit(f"{plain(each.before)} to {plain(each.after)}", each.unit),
             new_answer(each, answer),
             figure(each.prediction.total_tok_s_per_gpu),
             figure(each.objective_amount)

@@ -21,6 +21,7 @@ from moeplan.render.common import (
     paragraph,
     plain,
     table,
+    with_unit,
 )
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _fact_source(fact: Fact) -> str:
     text = _source(fact)
     for other in fact.alternatives:
         note = f" ({other.note})" if other.note else ""
-        text += f" Otherwise {_value(other.value)} {fact.unit}: {other.source}, {other.date}{note}."
+        text += f" Otherwise {with_unit(_value(other.value), fact.unit)}: {other.source}, {other.date}{note}."
     return text
 
 
