@@ -86,7 +86,8 @@ def _fact_source(fact: Fact) -> str:
     text = _source(fact)
     for other in fact.alternatives:
         note = f" ({other.note})" if other.note else ""
-        text += f" Otherwise {with_unit(_value(other.value), fact.unit)}: {other.source}, {other.date}{note}."
+        value = with_unit(_value(other.value), fact.unit)
+        text += f" Otherwise {value}: {other.source}, {other.date}{note}."
     return text
 
 
