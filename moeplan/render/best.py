@@ -286,7 +286,7 @@ def search_sentence(search: Search) -> str:
     """Say what was searched and what was proven."""
     gap = "" if search.gap is None else f", gap {percent(search.gap)}"
     return (
-        f"Search: {search.status}{gap}; {count(search.candidates, 'candidate')}, "
-        f"{search.feasible:,} within the limits, {search.pruned:,} of them dominated; "
+        f"Search: {search.status}{gap}; {count(search.candidates, 'candidate')}; "
+        f"of {search.feasible:,} ways to combine workers {search.pruned:,} promise less; "
         f"{search.seconds:.2f} s."
     )
