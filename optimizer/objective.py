@@ -45,11 +45,6 @@ class Objective:
     billing: Billing = "gpu"
     rate: float | None = None
 
-    @property
-    def counts_domains(self) -> bool:
-        """Whether whole domains are counted; a lighter fleet may pack worse and take more."""
-        return self.name == "gpus" and self.billing == "domain"
-
     def __post_init__(self) -> None:
         """Refuse what is no objective."""
         for name, given, valid in (
